@@ -1,0 +1,1 @@
+"""Data sets on disk: the manifest, CXI files, and scans that others measured. No torch here."""

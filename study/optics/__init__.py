@@ -1,0 +1,31 @@
+"""The one forward model, as stateless torch functions: simulation and loss call the same ones."""
+
+from study.optics.patches import (
+    adjoint,
+    covered,
+    extract,
+    illumination,
+    stitch_tiles,
+    stitch_weighted,
+)
+from study.optics.wave import (
+    diffract,
+    diffraction,
+    exit_wave,
+    far_field,
+    inverse_far_field,
+)
+
+__all__ = [
+    "adjoint",
+    "covered",
+    "diffract",
+    "diffraction",
+    "exit_wave",
+    "extract",
+    "far_field",
+    "illumination",
+    "inverse_far_field",
+    "stitch_tiles",
+    "stitch_weighted",
+]

@@ -1,0 +1,48 @@
+"""Object patch -> exit wave -> far field -> amplitude: the spine of simulation, loss and rPIE.
+
+Far-field (Fraunhofer) geometry: the detector sees the Fourier transform of the exit wave
+(Rodenburg & Maiden, Springer Handbook of Microscopy 2019, eq. 17.2). The transform is unitary, so
+photons are neither made nor lost between sample and detector.
+"""
+
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor
+
+from study.optics.patches import extract
+
+
+def exit_wave(
+    probe: Complex[Tensor, "n n"], patch: Complex[Tensor, "*batch n n"]
+) -> Complex[Tensor, "*batch n n"]:
+    """Thin-object product probe * patch; the probe is the same for every pattern of a batch."""
+    return probe * patch
+
+
+def far_field(wave: Complex[Tensor, "*batch h w"]) -> Complex[Tensor, "*batch h w"]:
+    """Unitary 2-D DFT of the last two axes, zero frequency at (h//2, w//2)."""
+    return torch.fft.fftshift(torch.fft.fft2(wave, norm="ortho"), dim=(-2, -1))
+
+
+def inverse_far_field(
+    field: Complex[Tensor, "*batch h w"],
+) -> Complex[Tensor, "*batch h w"]:
+    """Inverse (and adjoint) of `far_field`."""
+    return torch.fft.ifft2(torch.fft.ifftshift(field, dim=(-2, -1)), norm="ortho")
+
+
+def diffract(
+    probe: Complex[Tensor, "n n"], patch: Complex[Tensor, "*batch n n"]
+) -> Float[Tensor, "*batch n n"]:
+    """Predicted amplitude |far_field(probe * patch)|, in the units of the probe."""
+    return far_field(exit_wave(probe, patch)).abs()
+
+
+def diffraction(
+    obj: Complex[Tensor, "h w"],
+    probe: Complex[Tensor, "n n"],
+    positions_px: Float[Tensor, "b 2"],
+) -> Float[Tensor, "b n n"]:
+    """Intensity at every scan position, in photons per pixel when the probe is in sqrt(photons)."""
+    patch = extract(obj, positions_px, probe.shape[-1])
+    return far_field(exit_wave(probe, patch)).abs().square()

@@ -1,0 +1,5 @@
+"""What dvc.yaml runs: simulate, fingerprint, train, evaluate, findings. One file a stage.
+
+Every function works in the folder of its pipeline (`.`, `full`), given as `root`; the command line
+is a thin door to them.
+"""

@@ -1,0 +1,185 @@
+"""Make `.venv` with every pinned dependency and `study` on it.
+
+Standard library only: this file runs before anything is installed.
+
+    python3 tools/setup.py [auto|cpu|cuda]
+
+Design choices
+- `requirements.lock` (hashed, CUDA wheels) serves GPU machines, `requirements-cpu.txt` (same
+  versions, no hashes, no CUDA packages) everything else: a hashed lock refuses a local CPU build.
+- uv installs in seconds and pip in minutes; uv ignores pip's configuration, so the indexes and
+  find-links that pip would use are passed on.
+- A stamp holds the hash of what was installed: an unchanged set-up costs nothing.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+UV = "uv==0.13.8"
+DEFAULT_WHEELS_GB = 2.9  # download of torch with its CUDA packages
+
+
+def main() -> int:
+    accepted = ("auto", "cpu", "cuda")
+    wanted = (sys.argv[1] if len(sys.argv) > 1 else "auto") or "auto"
+    if wanted not in accepted:
+        return refuse(f"TORCH is {wanted!r}; accepted: {', '.join(accepted)}")
+    if not (3, 11) <= sys.version_info[:2] <= (3, 13):
+        return refuse(
+            f"Python {sys.version.split()[0]} is running this; Armature needs 3.11, 3.12 or 3.13. "
+            "Choose one with: make setup PYTHON=python3.12"
+        )
+    if shutil.which("git") is None:
+        return refuse(
+            "git is not on the PATH; Armature and DVC need it. Install git and run again"
+        )
+    torch = detect() if wanted == "auto" else wanted
+    requirements = ROOT / (
+        "requirements.lock" if torch == "cuda" else "requirements-cpu.txt"
+    )
+    fingerprint = stamp_of(requirements, torch)
+    stamp = VENV / ".armature-stamp"
+    if not (stamp.is_file() and stamp.read_text() == fingerprint):
+        stamp.unlink(missing_ok=True)
+        install(requirements, torch)
+        stamp.write_text(fingerprint)
+    register()
+    return 0
+
+
+def refuse(sentence: str) -> int:
+    print(f"setup: {sentence}", file=sys.stderr)
+    return 2
+
+
+def detect() -> str:
+    """`cuda` where an NVIDIA driver is loaded, else `cpu`."""
+    return "cuda" if Path("/proc/driver/nvidia/version").exists() else "cpu"
+
+
+def stamp_of(requirements: Path, torch: str) -> str:
+    content = requirements.read_bytes() + (ROOT / "pyproject.toml").read_bytes()
+    return f"{torch} {sys.version_info[:2]} {hashlib.sha256(content).hexdigest()}\n"
+
+
+def run(*command: str, check: bool = True) -> bool:
+    done = subprocess.run(command, cwd=ROOT, check=False)
+    if check and done.returncode:
+        raise SystemExit(
+            refuse(
+                f"`{' '.join(command[:6])} ...` failed with exit code {done.returncode}"
+            )
+        )
+    return done.returncode == 0
+
+
+def install(requirements: Path, torch: str) -> None:
+    python = str(VENV / "bin" / "python")
+    if not Path(python).exists():
+        run(sys.executable, "-m", "venv", str(VENV))
+    quiet = ("-m", "pip", "--disable-pip-version-check", "install", "-q")
+    has_uv = run(python, *quiet, UV, check=False)
+    print(
+        f"setup: installing {requirements.name} (torch for {torch}) into .venv",
+        flush=True,
+    )
+    hashes = ("--require-hashes",) if torch == "cuda" else ()
+    # Three ways, best first: uv with a CPU index where needed, uv alone, pip.
+    done = False
+    if has_uv:
+        uv = (
+            python,
+            "-m",
+            "uv",
+            "pip",
+            "install",
+            "-q",
+            "--python",
+            python,
+            *pip_sources(python),
+        )
+        done = run(
+            *uv, *backend(torch, python), "-r", str(requirements), *hashes, check=False
+        )
+        if not done and backend(torch, python):
+            print(
+                f"setup: no CPU wheel of torch; taking the default ones ({DEFAULT_WHEELS_GB} GB)"
+            )
+            done = run(*uv, "-r", str(requirements), check=False)
+    if not done:
+        print(
+            "setup: uv could not install; pip takes over (about three minutes)",
+            flush=True,
+        )
+        run(python, *quiet, *hashes, "-r", str(requirements))
+    run(python, *quiet, "--no-deps", "--no-build-isolation", "-e", str(ROOT))
+
+
+def pip_sources(python: str) -> list[str]:
+    """The indexes and find-links of pip's own configuration, as arguments for uv."""
+    names = ("index-url", "extra-index-url", "find-links")
+    listed = subprocess.run(
+        (python, "-m", "pip", "config", "list"),
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout
+    found: dict[str, list[str]] = {name: [] for name in names}
+    for line in listed.splitlines():
+        key, _, value = line.partition("=")
+        name = key.rsplit(".", 1)[-1]
+        if name in found:
+            found[name] += [part for part in value.strip("'\"").split() if part]
+    arguments = [
+        part
+        for name in names
+        for value in dict.fromkeys(found[name])
+        for part in (f"--{name}", value)
+    ]
+    # pip compares all indexes; uv would stop at the first one that knows a name.
+    return [*arguments, "--index-strategy", "unsafe-best-match"] if arguments else []
+
+
+def backend(torch: str, python: str) -> tuple[str, ...]:
+    """`--torch-backend=cpu` unless CUDA is wanted, macOS (no CUDA there) or a local wheel serves."""
+    if torch == "cuda" or sys.platform == "darwin" or local_cpu_wheel(python):
+        return ()
+    return ("--torch-backend=cpu",)
+
+
+def local_cpu_wheel(python: str) -> bool:
+    sources = pip_sources(python)
+    folders = [
+        value
+        for name, value in zip(sources, sources[1:], strict=False)
+        if name == "--find-links"
+    ]
+    tag = f"cp{sys.version_info[0]}{sys.version_info[1]}"
+    return any(
+        tag in wheel.name
+        for folder in folders
+        if "://" not in folder
+        for wheel in Path(folder).glob("torch-*+cpu-*.whl")
+    )
+
+
+def register() -> None:
+    """Settings of this clone alone: the dvc.lock merge driver and DVC without telemetry."""
+    if not (ROOT / ".git").exists():
+        return
+    driver = (
+        f'"{VENV / "bin" / "python"}" "{ROOT / "tools" / "merge_dvclock.py"}" %O %A %B'
+    )
+    run("git", "config", "merge.dvclock.name", "three-way merge of dvc.lock by stage")
+    run("git", "config", "merge.dvclock.driver", driver)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("PIP_DISABLE_PIP_VERSION_CHECK", "1")
+    raise SystemExit(main())
