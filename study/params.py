@@ -3,7 +3,7 @@
 Design choices
 - No field has a default: an arm in params.yaml is a full list, so nothing hides between layers.
 - Unknown keys are refused by name, with the nearest known one.
-- A section with a name (`optimizer: {name: adam, lr: ...}`) has the fields of that name alone, so no
+- A section with a name (`optimizer: {name: adam, lr: ...}`) has the fields of that name alone: no
   knob can be set that nothing reads.
 - The options of a network live beside the network (`study.generators`), not here.
 """
@@ -240,9 +240,7 @@ class Plateau(Model):
     patience: Annotated[int, Field(ge=0)]
 
 
-Schedule = Annotated[
-    Constant | WarmupCosine | Exponential | Plateau, Field(discriminator="name")
-]
+Schedule = Annotated[Constant | WarmupCosine | Exponential | Plateau, Field(discriminator="name")]
 
 
 class Clip(Model):
@@ -423,11 +421,7 @@ def nearest(name: str, known: Any) -> str:
     """`; did you mean 'x'?` or the list of what is known, for the end of a sentence."""
     options = [str(option) for option in known]
     match = difflib.get_close_matches(name, options, n=1)
-    return (
-        f"; did you mean {match[0]!r}?"
-        if match
-        else f"; known: {', '.join(sorted(options))}"
-    )
+    return f"; did you mean {match[0]!r}?" if match else f"; known: {', '.join(sorted(options))}"
 
 
 def explain(error: ValidationError, given: Any, where: str = "") -> str:
@@ -508,13 +502,9 @@ def read_yaml(path: Path) -> Any:
     try:
         return YAML(typ="safe", pure=True).load(path.read_text())
     except FileNotFoundError:
-        raise UserError(
-            f"{path} does not exist; run inside a checkout of Armature"
-        ) from None
+        raise UserError(f"{path} does not exist; run inside a checkout of Armature") from None
     except (YAMLError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{path} is no valid YAML: {' '.join(str(error).split())}"
-        ) from None
+        raise UserError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from None
 
 
 def load_study(path: Path = Path("params.yaml")) -> Study:
@@ -571,9 +561,7 @@ def diff(a: Row, b: Row) -> dict[str, tuple[Scalar, Scalar]]:
     a clip rule belongs to the rule: each is one factor.
     """
     left, right = leaves(a), leaves(b)
-    changed = {
-        k: (left[k], right[k]) for k in left if k in right and left[k] != right[k]
-    }
+    changed = {k: (left[k], right[k]) for k in left if k in right and left[k] != right[k]}
     for rule, tied in TIED.items():
         if rule in changed:
             changed = {key: pair for key, pair in changed.items() if key not in tied}

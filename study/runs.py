@@ -31,7 +31,9 @@ from typing import Any
 import numpy as np
 import psutil
 
-STATES = ("queued", "running", "finished", "failed", "cancelled", "collapsed")
+STATES = ("queued", "running", "finished", "failed", "cancelled", "collapsed", "stopped")
+# `failed` is a result too: the loss became NaN, say. What a user can mend ends as `stopped`.
+SETTLED = ("finished", "failed", "collapsed")
 HEARTBEAT_S = 10.0
 
 
@@ -41,9 +43,7 @@ HEARTBEAT_S = 10.0
 def write_whole(path: Path, write: Callable[[Any], None]) -> None:
     """Write `path` so that a reader sees the old file or the new one, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(
-        f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp"
-    )
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
     try:
         with temporary.open("wb") as stream:
             write(stream)
@@ -60,9 +60,7 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Sorted, indented JSON; NaN and infinities are written as null."""
-    write_text(
-        path, json.dumps(plain(value), indent=1, sort_keys=True, allow_nan=False) + "\n"
-    )
+    write_text(path, json.dumps(plain(value), indent=1, sort_keys=True, allow_nan=False) + "\n")
 
 
 def write_npz(path: Path, **arrays: Any) -> None:
@@ -148,9 +146,7 @@ class RunFolder:
             now = {**self.status(), **changes, "heartbeat": time.time()}
             write_json(self.path / "status.json", now)
 
-    def start(
-        self, arm: str, seed: int, epochs: int, manifest: Mapping[str, Any]
-    ) -> None:
+    def start(self, arm: str, seed: int, epochs: int, manifest: Mapping[str, Any]) -> None:
         """Announce the run: state running, this process, and the hashes it started from."""
         process = psutil.Process()
         self.update_status(
@@ -172,8 +168,9 @@ class RunFolder:
         self.update_status(state=state, cause=cause, ended=time.time(), **extra)
 
     @property
-    def finished(self) -> bool:
-        return self.status().get("state") in ("finished", "collapsed")
+    def settled(self) -> bool:
+        """Whether there is nothing left to do: a diverged run is a result, a stopped one is not."""
+        return self.status().get("state") in SETTLED
 
     def alive(self) -> bool:
         """Whether the process that announced itself in status.json still runs."""
@@ -203,9 +200,7 @@ class RunFolder:
     # -- logs
 
     def event(self, kind: str, **facts: Any) -> None:
-        line = json.dumps(
-            plain({"time": time.time(), "kind": kind, **facts}), allow_nan=False
-        )
+        line = json.dumps(plain({"time": time.time(), "kind": kind, **facts}), allow_nan=False)
         append_line(self.events_file, line)
 
     def events(self) -> list[dict[str, Any]]:

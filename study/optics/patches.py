@@ -31,9 +31,7 @@ def _corners(
     return corners
 
 
-def _flat_index(
-    corner: Int[Tensor, "b 2"], n: int, shape: tuple[int, int]
-) -> Int[Tensor, "b n n"]:
+def _flat_index(corner: Int[Tensor, "b 2"], n: int, shape: tuple[int, int]) -> Int[Tensor, "b n n"]:
     """Index of every window pixel in the flattened object; a pixel past the edge reads the edge.
 
     Only a corner of weight zero can lie past the edge (positions are checked), so clamping changes
@@ -81,10 +79,8 @@ def adjoint(
     _check(positions_px, n, shape)
     flat = patch.new_zeros(shape[0] * shape[1])
     for corner, weight in _corners(positions_px):
-        values = weight[:, None, None] * patch
-        flat.index_add_(
-            0, _flat_index(corner, n, shape).reshape(-1), values.reshape(-1)
-        )
+        values = (weight[:, None, None] * patch).to(flat.dtype)
+        flat.index_add_(0, _flat_index(corner, n, shape).reshape(-1), values.reshape(-1))
     return flat.reshape(shape)
 
 
@@ -101,11 +97,7 @@ def illumination(
 def covered(seen: Float[Tensor, "h w"], share: float = 0.1) -> Bool[Tensor, "h w"]:
     """Pixels that received at least `share` of the median illumination of the seen ones."""
     lit = seen[seen > 0]
-    return (
-        seen >= share * lit.median()
-        if lit.numel()
-        else torch.zeros_like(seen, dtype=torch.bool)
-    )
+    return seen >= share * lit.median() if lit.numel() else torch.zeros_like(seen, dtype=torch.bool)
 
 
 def stitch_weighted(
@@ -120,9 +112,7 @@ def stitch_weighted(
     seen = illumination(probe, positions_px, shape)
     # Far tails of the probe divide noise by nothing: below 1e-6 of the peak a pixel is unseen.
     floor = 1e-6 * seen.max()
-    return torch.where(
-        seen > floor, summed / seen.clamp(min=floor), torch.zeros_like(summed)
-    )
+    return torch.where(seen > floor, summed / seen.clamp(min=floor), torch.zeros_like(summed))
 
 
 def stitch_tiles(

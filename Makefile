@@ -1,0 +1,49 @@
+# Every door of the project. `make` alone lists them.
+PYTHON ?= python3
+TORCH ?= auto
+BIN := .venv/bin
+IN_ENV := PATH="$(CURDIR)/$(BIN):$$PATH"
+
+.DEFAULT_GOAL := help
+.PHONY: help setup repro repro-full pull app test check test-system lint lock
+
+help:            ## this list
+	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+setup:           ## make .venv with everything pinned (TORCH=cpu|cuda, PYTHON=python3.12)
+	@$(PYTHON) tools/setup.py $(TORCH)
+
+repro: setup     ## reproduce the study: data, every arm and seed, scores, findings
+	@$(IN_ENV) study plan
+	@$(IN_ENV) dvc repro
+	@$(IN_ENV) study results
+	@echo "open the app: make app"
+
+repro-full: setup  ## the published protocol at full scale (one GPU)
+	@cd full && $(IN_ENV) study plan
+	@cd full && $(IN_ENV) dvc repro
+	@$(IN_ENV) study record full
+
+pull: setup      ## bring the artifacts that others computed
+	@$(IN_ENV) study pull
+
+app: setup       ## open the app in a browser (127.0.0.1)
+	@$(IN_ENV) python -m streamlit run app/main.py
+
+test: setup lint ## the whole test suite but what needs system packages
+	@$(IN_ENV) pytest -n 2 --dist loadgroup -m "not gpu and not browser and not slurm and not s3 and not container"
+
+check: setup lint  ## the fast tests (under two minutes)
+	@$(IN_ENV) pytest -q -n 2 --dist loadgroup -m "not slow and not gpu and not browser and not slurm and not s3 and not container"
+
+lint: setup      ## format, lint, types, and the arrows of the house
+	@$(IN_ENV) ruff format --check .
+	@$(IN_ENV) ruff check .
+	@$(IN_ENV) basedpyright
+	@$(IN_ENV) lint-imports
+
+test-system: setup  ## install .ci/apt.txt and run the tests that need it; a skip is a failure
+	@bash .ci/system
+
+lock: setup      ## resolve the dependencies anew
+	@$(BIN)/python tools/lock.py

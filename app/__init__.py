@@ -1,0 +1,1 @@
+"""The app: thin pages on the stored artifacts; it never trains."""

@@ -1,0 +1,37 @@
+"""The command line: thin doors, light to open (no torch until a command needs it)."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from study.cli import arms, care, data, results, runs
+
+app = typer.Typer(
+    name="study",
+    help="Armature: reproducible studies of neural ptychography.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for module in (data, runs, results, care):
+    module.register(app)
+app.add_typer(arms.app, name="arms")
+
+
+def main() -> None:
+    """Entry point. A user's mistake is a sentence and exit code 2; Ctrl-C is exit code 130."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        print("stopped; run the same command again to resume", file=sys.stderr)
+        raise SystemExit(130) from None
+    except Exception as error:
+        from study.params import UserError
+
+        if not isinstance(error, UserError):
+            raise
+        print(f"study: {error}", file=sys.stderr)
+        raise SystemExit(2) from None

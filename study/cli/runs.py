@@ -1,0 +1,77 @@
+"""study train, study fingerprint, study reconstruct, study diagnose."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ROOT = Path()
+
+
+def register(app: typer.Typer) -> None:
+    for command in (train, fingerprint, reconstruct, diagnose):
+        app.command()(command)
+
+
+def train(
+    arm: Annotated[str, typer.Option(help="Name of an arm in params.yaml")],
+    seed: Annotated[list[int] | None, typer.Option(help="Only these of its seeds")] = None,
+    diagnose: Annotated[
+        bool, typer.Option("--diagnose", help="Write loader, activation and gradient statistics")
+    ] = False,
+) -> None:
+    """Train all seeds of an arm (finished ones are found, stopped ones resume)."""
+    from study.stages.train import train_arm
+
+    for run in train_arm(ROOT, arm, seed, diagnose):
+        status = run.status()
+        cause = f": {status['cause']}" if status.get("cause") else ""
+        print(f"{arm} seed {status.get('seed')}: {status.get('state')}{cause} ({run.path})")
+
+
+def fingerprint() -> None:
+    """Rewrite fingerprints/<arm>.json of the arms whose behaviour moved."""
+    from study.params import load_study
+    from study.stages.fingerprint import write_fingerprints
+
+    moved = write_fingerprints(load_study(ROOT / "params.yaml"), ROOT / "fingerprints")
+    print(f"moved: {', '.join(moved)}" if moved else "no arm behaves differently")
+
+
+def reconstruct(
+    source: Annotated[str, typer.Argument(help="A run folder, or: rpie")],
+    dataset: Annotated[Path, typer.Argument(help="A data set folder, or a scan file")],
+    out: Annotated[Path, typer.Option(help="npz file to write")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object")] = False,
+    passes: Annotated[int, typer.Option(min=1, help="rPIE: passes over the scan")] = 50,
+    alpha: Annotated[float, typer.Option(min=1e-6, max=1.0, help="rPIE: regularisation")] = 0.1,
+    update_probe: Annotated[
+        bool | None,
+        typer.Option(help="rPIE: refine the probe (default: for imported sets only)"),
+    ] = None,
+    checkpoint: Annotated[str, typer.Option(help="Run: weights of best or last epoch")] = "last",
+) -> None:
+    """Apply a saved run, or rPIE, to any data set: object, probe and R-factors."""
+    from study.stages.apply import apply_source
+
+    rpie = {"passes": passes, "alpha": alpha, "update_probe": update_probe}
+    facts = apply_source(source, dataset, out, checkpoint, rpie)
+    if as_json:
+        print(json.dumps(facts, allow_nan=False))
+        return
+    for key, value in facts.items():
+        print(f"{key}: {value}")
+
+
+def diagnose(
+    run: Annotated[Path, typer.Argument(help="A run folder, such as runs/control/s1")],
+    checkpoint: Annotated[str, typer.Option(help="Weights of best or last epoch")] = "last",
+) -> None:
+    """Write the statistics of --diagnose for a stored checkpoint into RUN/diagnostics."""
+    from study.stages.apply import diagnose_stored
+
+    for file in diagnose_stored(run, checkpoint):
+        print(file)

@@ -1,0 +1,78 @@
+"""What a run was made with: commit, versions, machine. Recorded once, when the run starts."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("torch", "lightning", "numpy", "scipy", "scikit-image", "h5py", "dvc", "pandas")
+# dvc.lock, data.dvc and outputs move during a run; these do not, or the run is not clean.
+CLEAN_PATHS = (
+    "study",
+    "app",
+    "params.yaml",
+    "full/params.yaml",
+    "claims.yaml",
+    "requirements.lock",
+    "requirements-cpu.txt",
+)
+
+
+def git(*arguments: str, root: Path = Path()) -> str | None:
+    """Output of a git command in `root`, or None where git, the repository or the answer lacks."""
+    try:
+        done = subprocess.run(
+            ("git", *arguments), cwd=root, capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+def checkout(root: Path = Path()) -> Path:
+    """Top folder of the checkout that holds `root`; `root` itself outside git."""
+    top = git("rev-parse", "--show-toplevel", root=root)
+    return Path(top.strip()) if top else Path(root)
+
+
+def describe(root: Path, device: str) -> dict[str, Any]:
+    """The content of environment.json. `dirty` is None where there is no git."""
+    commit = git("rev-parse", "HEAD", root=root)
+    changes = git("status", "--porcelain", "--", *CLEAN_PATHS, root=checkout(root))
+    return {
+        "commit": commit.strip() if commit else None,
+        "commit_date": (git("show", "-s", "--format=%cI", "HEAD", root=root) or "").strip() or None,
+        "dirty": None if changes is None else bool(changes.strip()),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": processor(),
+        "cores": cores(),
+        "device": device,
+        "versions": {name: version(name) for name in PACKAGES},
+    }
+
+
+def version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def cores() -> int:
+    """Cores that this process may use (a container or a cluster job may have fewer)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def processor() -> str:
+    """Model name of the CPU as the system gives it."""
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

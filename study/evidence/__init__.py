@@ -1,0 +1,7 @@
+"""From stored arrays to verdicts: scores per seed, statistics over seeds, claims, findings.
+
+Everything here is computed again from files on any laptop; nothing imports torch.
+
+    runs/<arm>/s<seed>/  --score_arm-->  results/<arm>/seeds/s<seed>.json, results/<arm>/history.csv
+    results/, recorded/, claims.yaml  --build-->  findings.json  --render-->  findings.md
+"""

@@ -1,0 +1,292 @@
+"""findings.json: the arms over their seeds and the verdict of every claim, from stored numbers.
+
+Design choices
+- A function of its inputs: no clock, no machine. Dates are the commit dates of the runs. Equal
+  input gives equal bytes, with the earlier findings as one of the inputs.
+- No typed conclusion: every sentence is put together from numbers, claims.yaml and params.yaml.
+- The key `status` is used for verdicts alone; runs have a `state` and an `outcome`.
+- Nothing is deleted: a verdict that changed stays in `history`, a claim that left claims.yaml stays
+  under `superseded`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from study.evidence import statistics
+from study.evidence.arms import ArmResults, load_all, sha256
+from study.evidence.claims import Claim, ClaimBook, check_arms
+from study.evidence.columns import CHECKPOINTS, SHOWN
+from study.evidence.flags import identical_arms
+from study.evidence.report import render
+from study.evidence.repository import not_confirmatory
+from study.evidence.summary import against, changed_factors, fences, summarise
+from study.evidence.trial import Side, Trial, make_trial
+from study.evidence.verdicts import STATUSES, Decision, judge
+from study.evidence.wording import counted, fmt, listed, reproduce
+from study.params import Study
+from study.runs import plain
+
+__all__ = ["build", "render"]
+FORMAT = 1
+
+
+def build(
+    results: Path,
+    recorded: Path,
+    claims: ClaimBook,
+    study: Study,
+    previous: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """The whole of findings.json. `previous`: the findings that this one follows, or None.
+
+    Raises UserError for a claim about an unknown arm and for results that cannot be read.
+    """
+    arms = load_all(results, recorded)
+    check_arms(claims, study, arms)
+    names = dict.fromkeys([*study.arms, *arms])
+    trials = {claim.id: make_trial(claim, arms, study) for claim in claims.claims}
+    judged = {
+        claim.id: verdict
+        for family in claims.families.values()
+        for claim, verdict in zip(
+            family, judge([trials[claim.id] for claim in family]), strict=True
+        )
+    }
+    before = dict((previous or {}).get("claims", {})) | dict((previous or {}).get("superseded", {}))
+    base = results.parent
+    entries = {
+        claim_id: _entry(trial, *judged[claim_id], claims, base, before.get(claim_id, {}))
+        for claim_id, trial in trials.items()
+    }
+    return plain(
+        {
+            "format": FORMAT,
+            "arms": {name: _arm(name, arms, study) for name in names},
+            "fences": fences(arms),
+            "flags": identical_arms(arms),
+            "claims": entries,
+            "counts": {s: sum(e["status"] == s for e in entries.values()) for s in STATUSES},
+            "superseded": {i: e for i, e in sorted(before.items()) if i not in entries},
+            "reproduce": "dvc repro",
+        }
+    )
+
+
+def _arm(name: str, arms: Mapping[str, ArmResults], study: Study) -> dict[str, Any]:
+    """An arm of the table, with its difference to the arm that it is compared with."""
+    row, results = study.arms.get(name), arms.get(name)
+    entry = {
+        **summarise(name, row, results),
+        "changed": None,
+        "difference": {},
+        "reproduce": reproduce([name]),
+    }
+    control = arms.get(row.versus) if row is not None and row.versus else None
+    if results is not None and control is not None:
+        entry["changed"] = changed_factors(results, control)
+        entry["difference"] = against(results, control, SHOWN)
+    return entry
+
+
+# --- one claim --------------------------------------------------------------------------------
+
+
+def _entry(
+    trial: Trial,
+    decision: Decision,
+    alpha: float,
+    book: ClaimBook,
+    base: Path,
+    before: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Everything that is known about one claim. `before`: its entry in the earlier findings."""
+    claim = trial.claim
+    family = book.families[claim.family]
+    kind, standing = _standing(trial, book)
+    command = reproduce([claim.arms.control, claim.arms.treatment])
+    entry = {
+        "id": claim.id,
+        "text": claim.text,
+        "requested": claim.kind,
+        "kind": kind,
+        "standing": standing,
+        "status": decision.status,
+        "reason": decision.reason,
+        "contrast": {"treatment": claim.arms.treatment, "control": claim.arms.control},
+        "metric": claim.metric,
+        "title": claim.column.title,
+        "unit": claim.column.unit,
+        "direction": claim.direction,
+        "margin": claim.margin,
+        "needed_seeds": claim.needed_seeds,
+        "family": {"name": claim.family, "claims": [c.id for c in family], "alpha": alpha},
+        "changed": trial.changed,
+        "effect": _effect(claim, decision),
+        "test": _test(trial, decision),
+        "pairing": "none" if claim.evidence == "failure_rate" else "seed",
+        "n": len(trial.pairs),
+        "seeds": _seeds(trial),
+        "gates": [{"name": g.name, "passed": g.passed, "reason": g.reason} for g in trial.gates],
+        "limits": _limits(trial, decision, alpha),
+        "evidence": _evidence(trial, base),
+        "claim_sha256": claim.sha256,
+        "reproduce": f"{command} && dvc repro -s findings",
+    }
+    history = _history(entry, trial, before.get("history", []))
+    return {**entry, "history": history, "supersedes": history[-2] if history[1:] else None}
+
+
+def _standing(trial: Trial, book: ClaimBook) -> tuple[str, str]:
+    """confirmatory or exploratory, and the words that say so with the seeds behind it."""
+    claim = trial.claim
+    n = f"{len(trial.pairs)} of {claim.needed_seeds} seeds"
+    runs = [
+        (content["seed"], content["code"]["commit"], content["code"]["dirty"])
+        for _, content in trial.runs
+    ]
+    why = not_confirmatory(claim, book, runs)
+    if why is None and len(trial.pairs) >= claim.needed_seeds:
+        return "confirmatory", f"confirmatory, {n}: the claim was committed before any of its runs"
+    return "exploratory", f"exploratory, {n}" + (f": {why}" if why else "")
+
+
+def _effect(claim: Claim, decision: Decision) -> dict[str, Any] | None:
+    if decision.effect is None:
+        return None
+    return {"id": f"{claim.id}/effect", "unit": claim.column.unit, **asdict(decision.effect)}
+
+
+def _test(trial: Trial, decision: Decision) -> dict[str, Any] | None:
+    """The test that decides and those beside it; None where none may be computed."""
+    if decision.effect is None:
+        return None
+    if trial.claim.evidence == "failure_rate":
+        rates = {side.name: statistics.clopper_pearson(*trial.rate(side)) for side in trial.sides}
+        return {
+            "name": "Fisher exact",
+            "p": statistics.fisher_p(*(trial.rate(side) for side in trial.sides)),
+            "rates": {name: asdict(rate) for name, rate in rates.items()},
+        }
+    equal = trial.claim.direction == "equal"
+    improvement = statistics.probability_of_improvement(
+        *zip(*trial.pairs, strict=True), lower_is_better=trial.claim.direction == "lower"
+    )
+    return {
+        "name": "two one-sided paired t, doubled" if equal else "paired t",
+        "p": statistics.equivalence_p(trial.differences, trial.claim.margin)
+        if equal
+        else statistics.paired_p(trial.differences),
+        "sign_flip_p": statistics.sign_flip_p(trial.differences),
+        "smallest_sign_flip_p": statistics.smallest_sign_flip_p(len(trial.pairs)),
+        "probability_of_claimed_order": None if equal else improvement,
+    }
+
+
+def _seeds(trial: Trial) -> list[dict[str, Any]]:
+    """Every declared seed with both numbers and what became of both runs."""
+    rows = []
+    for seed in trial.seeds:
+        row: dict[str, Any] = {"seed": seed}
+        for part, side in zip(("treatment", "control"), trial.sides, strict=True):
+            content = side.stored(seed) or {}
+            row[part] = {
+                "value": trial.value(side, seed),
+                "outcome": content.get("outcome", "missing"),
+                "cause": content.get("cause"),
+            }
+        rows.append(row)
+    return rows
+
+
+def _limits(trial: Trial, decision: Decision, alpha: float) -> list[str]:
+    """What the verdict does not show, as far as the numbers tell."""
+    claim, effect = trial.claim, decision.effect
+    limits = []
+    if claim.kind == "bundle":
+        limits.append(f"not attributable to one factor: {listed(sorted(trial.changed or {}))}")
+    if len({content["data"]["sha256"] for _, content in trial.runs}) == 1:
+        paths = {content["data"]["path"] for _, content in trial.runs}
+        limits.append(
+            f"one data set, one object ({listed(sorted(paths))}): the spread over seeds is not the "
+            "spread over objects"
+        )
+    if effect is not None and claim.evidence == "mean_difference":
+        smallest = statistics.smallest_sign_flip_p(effect.n)
+        if smallest > alpha:
+            limits.append(
+                f"with {counted(effect.n, 'pair')} the exact sign-flip p cannot fall below "
+                f"{fmt(smallest, 2)}; the claim is held to {fmt(alpha)}"
+            )
+        if decision.status in ("supported", "refuted") and abs(effect.estimate) < claim.margin:
+            limits.append(f"the estimate is smaller than the margin {fmt(claim.margin)}")
+    commits = {str(content["code"]["commit"])[:12] for _, content in trial.runs}
+    if len(commits) > 1:
+        limits.append(f"runs of several commits ({listed(sorted(commits))}), one behaviour an arm")
+    return limits
+
+
+def _evidence(trial: Trial, base: Path) -> list[dict[str, Any]]:
+    """Files and hashes behind the numbers: each seed's result, and the artifacts it came from."""
+    found: dict[str, dict[str, Any]] = {}
+    for side in trial.sides:
+        for seed, content in (side.results.seeds if side.results else {}).items():
+            if seed not in trial.seeds and not side.is_reference:
+                continue
+            assert side.results is not None
+            file, run = side.results.files[seed], f"{side.name} s{seed}"
+            path = file.relative_to(base).as_posix()
+            found[path] = {"run": run, "file": path, "sha256": sha256(file), "in_git": True}
+            for artifact, digest in _artifacts(trial.claim.metric, side, content):
+                facts = {"run": run, "file": artifact, "sha256": digest, "in_git": False}
+                found[artifact] = facts
+    return list(found.values())
+
+
+def _artifacts(metric: str, side: Side, content: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(file, hash) of the artifacts that the metric reads; none for a recorded study, whose runs
+    lie in a folder of their own."""
+    checkpoint = "best" if side.is_reference else metric.partition(".")[0]
+    objects = (checkpoint,) if checkpoint in CHECKPOINTS else CHECKPOINTS
+    wanted = {"history.csv", *(f"object_{name}.npz" for name in objects)}
+    if "/" in side.name:
+        return []
+    return [(f, digest) for f, digest in content["evidence"].items() if Path(f).name in wanted]
+
+
+# --- history ----------------------------------------------------------------------------------
+
+
+def _history(
+    entry: Mapping[str, Any], trial: Trial, before: Sequence[Mapping[str, Any]]
+) -> list[Mapping[str, Any]]:
+    """Every verdict so far, the present one last; grown only when the verdict changed."""
+    effect = entry["effect"] or {}
+    commit, date = _latest(trial)
+    now = {
+        **{key: entry[key] for key in ("status", "kind", "claim_sha256", "n", "reason")},
+        **{key: effect.get(key) for key in ("estimate", "low", "high")},
+        "commit": commit,
+        "date": date,
+    }
+    compared = ("status", "kind", "claim_sha256")
+    if before and all(before[-1][key] == now[key] for key in compared):
+        return list(before)
+    return [*before, now]
+
+
+def _latest(trial: Trial) -> tuple[str | None, str | None]:
+    """Commit and commit date of the youngest run behind the claim."""
+    codes = [content["code"] for _, content in trial.runs if content["code"]["commit"]]
+    if not codes:
+        return None, None
+    youngest = max(codes, key=lambda code: (_instant(code["commit_date"]), code["commit"]))
+    return youngest["commit"], youngest["commit_date"]
+
+
+def _instant(date: str | None) -> float:
+    return datetime.fromisoformat(date).timestamp() if date else 0.0

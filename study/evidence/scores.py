@@ -1,0 +1,330 @@
+"""Scores of every stored seed of one arm: results/<arm>/seeds/s<seed>.json and history.csv.
+
+    runs/<arm>/s<seed>/ + <data>/test.cxi  ->  numbers, null with a reason, never NaN
+
+Design choices
+- Best and last reconstruction are both scored, with both metric sets, on the stored region. A
+  reference has one reconstruction: it stands under `best`, its checkpoint is called `only`.
+- A seed's `outcome` is `failed` (the run says so), `collapsed` (the last object is a constant, or
+  its validation loss is no better than the best constant object's), or `ok`. It is a row in any
+  case, with its cause.
+- Nothing here reads a clock or the machine: equal input gives equal bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas
+
+from study.evidence.arms import lookup, sha256
+from study.formats.dataset import Dataset, Split, load_dataset
+from study.formats.reconstruction import Reconstruction, load_reconstruction
+from study.metrics import METRIC_SETS, score
+from study.metrics.pair import Undefined, checked_scene
+from study.metrics.skill import skill
+from study.params import Reference, Row, UserError, leaves
+from study.runs import RunFolder, read_json, write_json, write_text
+
+Epoch = dict[str, float]
+CHANNELS = ("amplitude", "phase")
+LABELS = {"flat": "floor", "oracle": "ceiling"}
+# What may differ between two runs of one behaviour.
+UNREPEATABLE = ("seconds", "peak_memory_mib")
+TRAINING = (
+    "epochs",
+    "best_epoch",
+    "best_val_loss",
+    "final_val_loss",
+    "collapse_gap",
+    "clipped_fraction",
+    "seconds",
+    "history_sha256",
+)
+EVIDENCE = ("params.yaml", "environment.json", "history.csv", "object_best.npz", "object_last.npz")
+
+
+def score_arm(name: str, row: Row, runs: Path, data: Path, results: Path) -> None:
+    """Score runs/<arm>/s<seed> of every declared seed that is there, and write results/<arm>.
+
+    `data` is the folder in which the arm's data set lies at `row.data`. Raises UserError when there
+    is no run at all, when a run was made on other data, and when a finished run cannot be scored.
+    """
+    folders = {seed: RunFolder(runs / name / f"s{seed}") for seed in row.seeds}
+    there = {seed: run for seed, run in folders.items() if run.path.is_dir()}
+    if not there:
+        raise UserError(
+            f"{runs / name} holds no run of the seeds {list(row.seeds)}; train it "
+            f"(`study train --arm {name}`) or bring it (`dvc pull`)"
+        )
+    dataset = load_dataset(data / row.data, ("test",))
+    scored = {seed: score_run(name, row, seed, run, dataset) for seed, run in there.items()}
+    out = results / name
+    for old in (out / "seeds").glob("s*.json"):
+        if old.name not in {f"s{seed}.json" for seed in scored}:
+            old.unlink()
+    for seed, content in scored.items():
+        write_json(out / "seeds" / f"s{seed}.json", content)
+    write_text(out / "history.csv", joined_history(there))
+
+
+def score_run(name: str, row: Row, seed: int, run: RunFolder, dataset: Dataset) -> dict[str, Any]:
+    """The content of one seed's JSON."""
+    status = run.status()
+    environment = read_json(run.path / "environment.json") or {}
+    origin = status.get("manifest") or {}
+    history = run.history().to_dict("records")
+    state = status.get("state", "no status")
+    made_on = origin.get("data_sha256", dataset.manifest.content_sha256)
+    if made_on != dataset.manifest.content_sha256:
+        raise UserError(
+            f"{run.path} was made on data {made_on[:12]} but {row.data} now holds "
+            f"{dataset.manifest.content_sha256[:12]}: train the arm again"
+        )
+    blocks = {
+        checkpoint: _checkpoint(checkpoint, row, run, dataset, history)
+        for checkpoint in ("best", "last")
+    }
+    outcome, cause = _outcome(row, state, status.get("cause"), blocks["last"])
+    return {
+        "arm": name,
+        "seed": seed,
+        "label": label(row),
+        "state": state,
+        "outcome": outcome,
+        "cause": cause,
+        "data": {
+            "path": row.data,
+            "sha256": made_on,
+            "kind": dataset.manifest.kind,
+        },
+        "code": {
+            "commit": environment.get("commit"),
+            "commit_date": environment.get("commit_date"),
+            "dirty": environment.get("dirty"),
+            "fingerprint": origin.get("fingerprint"),
+        },
+        "device": environment.get("device"),
+        "settings": origin.get("settings", leaves(row)),
+        "training": _training(history) if label(row) == "arm" else _reference_run(status),
+        **blocks,
+        "evidence": {
+            f"{run.path.parents[1].name}/{name}/{run.path.name}/{file}": sha256(run.path / file)
+            for file in EVIDENCE
+            if (run.path / file).is_file()
+        },
+    }
+
+
+def label(row: Row) -> str:
+    """What a row of the table is: arm, floor, ceiling or reference."""
+    return LABELS.get(row.source.name, "reference") if isinstance(row, Reference) else "arm"
+
+
+def _outcome(
+    row: Row, state: str, cause: str | None, last: Mapping[str, Any] | None
+) -> tuple[str, str | None]:
+    """ok, failed or collapsed, and why."""
+    if state == "collapsed":
+        return "collapsed", cause
+    if state != "finished":
+        return "failed", cause or f"the run ended as: {state}"
+    if isinstance(row, Reference) or last is None:
+        return "ok", None
+    gate = (last["gate"] or {}).get("amplitude", {"evaluable": True, "spread_ratio": None})
+    if not gate["evaluable"] and gate["spread_ratio"] is not None:
+        return "collapsed", f"last object: {gate['reason']}"
+    if last["skill"] is not None and last["skill"] <= 0:
+        return "collapsed", "the last validation loss is no better than the best constant object's"
+    return "ok", None
+
+
+# --- one reconstruction -----------------------------------------------------------------------
+
+
+def _checkpoint(
+    name: str, row: Row, run: RunFolder, dataset: Dataset, history: Sequence[Epoch]
+) -> dict[str, Any] | None:
+    """Everything about one reconstruction, or None where there is none.
+
+    What a failed run left behind may be no object at all; a finished run must be scorable.
+    """
+    file = run.object_file(name)
+    if not file.is_file():
+        return None
+    try:
+        result = load_reconstruction(file)
+        scores = _scores(result, dataset.splits["test"], label(row) == "floor")
+    except UserError as error:
+        if run.status().get("state") != "finished":
+            return None
+        raise UserError(f"{file}: {error}") from None
+    loss = _loss_at(history, result.epoch)
+    skilled, why = _skill(loss, run.status().get("floors") or {})
+    reasons = scores.pop("reasons") | ({"skill": why} if why and loss is not None else {})
+    return {
+        "checkpoint": "only" if isinstance(row, Reference) else name,
+        "epoch": None if isinstance(row, Reference) else result.epoch,
+        "val_loss": loss,
+        "skill": skilled,
+        "r_factor": _r_factor(result, dataset.splits["test"]),
+        "reasons": reasons,
+        **scores,
+    }
+
+
+def _scores(result: Reconstruction, split: Split, is_floor: bool) -> dict[str, Any]:
+    """Both metric sets, mean over the images, with the gate and a reason for every null."""
+    if split.obj is None:
+        reasons = dict.fromkeys(METRIC_SETS, "a measurement has no truth to be scored against")
+        return {**dict.fromkeys(METRIC_SETS), "gate": None, "reasons": reasons}
+    y0, x0, y1, x1 = (int(edge) for edge in result.region)
+    truth = split.obj[:, y0:y1, x0:x1]
+    # The run has compared the outputs; two equal ones tell the gate what it found.
+    outputs = None if result.distinct else np.ones((2, 1, 1), dtype=np.complex64)
+    images = [
+        {name: score(image, true, name, patches=outputs) for name in METRIC_SETS}
+        for image, true in zip(result.object, truth, strict=True)
+    ]
+    scores: dict[str, Any] = {"reasons": {}}
+    for name in METRIC_SETS:
+        parts = [image[name] for image in images]
+        scores[name] = _mean([{k: part[k] for k in (*CHANNELS, "extra")} for part in parts])
+        for part in parts:
+            scores["reasons"] |= {f"{name}.{key}": text for key, text in part["reasons"].items()}
+    if is_floor:
+        pairs = zip(result.object, truth, strict=True)
+        scores["standard"] |= _mean([_ungated(image, true) for image, true in pairs])
+        scores["reasons"] = {
+            key: text
+            for key, text in scores["reasons"].items()
+            if lookup(scores, key.split(".")) is None
+        }
+    gates = [image["standard"]["gate"] for image in images]
+    return {**scores, "gate": {channel: _gate(gates, channel) for channel in CHANNELS}}
+
+
+def _mean(parts: Sequence[Any]) -> Any:
+    """Mean over the images of nested numbers; null where one image has none."""
+    if isinstance(parts[0], Mapping):
+        return {key: _mean([part[key] for part in parts]) for key in parts[0]}
+    return None if any(part is None for part in parts) else float(np.mean(parts))
+
+
+def _gate(gates: Sequence[Mapping[str, Any]], channel: str) -> dict[str, Any]:
+    """One verdict a channel: every image must be evaluable; the lowest spread counts."""
+    entries = [gate[channel] for gate in gates]
+    ratios = [entry["spread_ratio"] for entry in entries if entry["spread_ratio"] is not None]
+    return {
+        "evaluable": all(entry["evaluable"] for entry in entries),
+        "reason": next((entry["reason"] for entry in entries if entry["reason"]), None),
+        "spread_ratio": min(ratios, default=None),
+    }
+
+
+def _ungated(prediction: np.ndarray, truth: np.ndarray) -> dict[str, dict[str, float | None]]:
+    """Standard scores of the floor, which is a constant on purpose and labelled as such."""
+    chosen = METRIC_SETS["standard"]
+    scene, _ = chosen.align(checked_scene(prediction, truth, None), False)
+    scores: dict[str, dict[str, float | None]] = {}
+    for channel, cut in chosen.channels.items():
+        pair = cut(scene)
+        scores[channel] = {}
+        for name, metric in chosen.metrics.items():
+            try:
+                scores[channel][name] = float(metric(pair))
+            except Undefined:
+                scores[channel][name] = None
+    return scores
+
+
+def _r_factor(result: Reconstruction, split: Split) -> dict[str, Any]:
+    """R over all test patterns inside the region, their median, and how many they are.
+
+    The sum over patterns weighs each by its measured amplitude: sum of |residual| over sum of
+    sqrt(counts), not the mean of the ratios.
+    """
+    ratio = result.r_factor.astype(np.float64)  # (J,)
+    measured = np.sqrt(split.counts.astype(np.float64)).sum(axis=(1, 2, 3))  # (J,)
+    inside = np.isfinite(ratio) & (measured > 0)
+    if not inside.any():
+        return {"sum": None, "median": None, "patterns": 0}
+    return {
+        "sum": float((ratio * measured)[inside].sum() / measured[inside].sum()),
+        "median": float(np.median(ratio[inside])),
+        "patterns": int(inside.sum()),
+    }
+
+
+# --- training ---------------------------------------------------------------------------------
+
+
+def _training(history: Sequence[Epoch]) -> dict[str, Any]:
+    """Losses of the whole run; the best epoch is the earliest of the lowest."""
+    facts: dict[str, Any] = dict.fromkeys(TRAINING) | {"epochs": len(history)}
+    finite = [row for row in history if math.isfinite(row["val_loss"])]
+    if not finite:
+        return facts
+    best, final = min(finite, key=lambda row: row["val_loss"]), history[-1]["val_loss"]
+    facts |= {
+        "best_epoch": int(best["epoch"]),
+        "best_val_loss": best["val_loss"],
+        "final_val_loss": _finite(final),
+        "collapse_gap": _finite(final - best["val_loss"]),
+        "clipped_fraction": _finite(sum(r["clipped_fraction"] for r in history) / len(history)),
+        "seconds": sum(row["seconds"] for row in history),
+        "history_sha256": _digest(history),
+    }
+    return facts
+
+
+def _reference_run(status: Mapping[str, Any]) -> dict[str, Any]:
+    """A row that is no network has a duration and no loss."""
+    return {**dict.fromkeys(TRAINING), "seconds": status.get("seconds")}
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _digest(history: Sequence[Epoch]) -> str:
+    """Hash of every logged number but times and memory: equal for identical histories."""
+    kept = [{k: v for k, v in row.items() if k not in UNREPEATABLE} for row in history]
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+
+def _loss_at(history: Sequence[Epoch], epoch: int) -> float | None:
+    """Validation loss of the epoch whose weights were reconstructed."""
+    return next((_finite(row["val_loss"]) for row in history if row["epoch"] == epoch), None)
+
+
+def _skill(loss: float | None, floors: Mapping[str, Any]) -> tuple[float | None, str | None]:
+    """Skill, or None and why."""
+    noise, constant = floors.get("noise"), floors.get("best_constant")
+    if loss is None:
+        return None, "the run has no validation loss"
+    if noise is None or constant is None:
+        return None, "the noise floor is known only where the true patches are"
+    return skill(loss, noise, constant), None
+
+
+def joined_history(runs: Mapping[int, RunFolder]) -> str:
+    """history.csv of all seeds as one, column `seed` first; digits stay as they were written."""
+    tables = []
+    for seed, run in runs.items():
+        if run.history_file.is_file():
+            table = pandas.read_csv(run.history_file, dtype=str, keep_default_na=False)
+            table.insert(0, "seed", str(seed))
+            if "val_loss" not in table:  # rPIE logs an R-factor a pass
+                table["val_loss"] = ""
+            tables.append(table)
+    if not tables:
+        # A plot of nothing still needs its columns.
+        return "seed,epoch,val_loss\n"
+    return pandas.concat(tables).to_csv(index=False)

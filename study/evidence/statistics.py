@@ -1,0 +1,215 @@
+"""What decides: intervals and tests over seeds. All exact or by Student's t; no bootstrap.
+
+Design choices
+- A percentile bootstrap of 3 values covers 72 %, of 5 values 82 %: not used.
+- Two arms are compared seed by seed (paired). The interval decides; the exact sign-flip p stands
+  beside it, with the smallest p that its n can give.
+- Holm's step-down rule is turned into one level per claim, so that "the interval at this level
+  leaves out zero" and "Holm rejects" are the same statement.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+ALPHA = 0.05
+# 2^20 sign patterns take 0.1 s; more seeds than that have no need of an exact test.
+SIGN_FLIP_LIMIT = 20
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its two-sided interval at `level`; low and high are None below n = 2."""
+
+    estimate: float
+    low: float | None
+    high: float | None
+    n: int
+    level: float
+
+
+def mean_interval(values: Sequence[float], level: float = 1 - ALPHA) -> Interval:
+    """Mean with Student's t interval, in the unit of `values`. Raises ValueError for none."""
+    sample = _sample(values)
+    mean, n = float(sample.mean()), len(sample)
+    if n < 2:
+        return Interval(mean, None, None, n, level)
+    half = float(stats.t.ppf((1 + level) / 2, n - 1) * sample.std(ddof=1) / math.sqrt(n))
+    return Interval(mean, mean - half, mean + half, n, level)
+
+
+def median(values: Sequence[float]) -> float:
+    """Middle of the values. Raises ValueError for none."""
+    return float(np.median(_sample(values)))
+
+
+def differences(treatment: Sequence[float], control: Sequence[float]) -> list[float]:
+    """treatment - control, pair by pair. Raises ValueError for different lengths or no pair."""
+    if len(treatment) != len(control):
+        raise ValueError(f"{len(treatment)} and {len(control)} values cannot be paired")
+    return (_sample(treatment) - _sample(control)).tolist()
+
+
+def paired_interval(
+    treatment: Sequence[float], control: Sequence[float], level: float = 1 - ALPHA
+) -> Interval:
+    """Mean of treatment - control with the paired t interval; values pair by their place."""
+    return mean_interval(differences(treatment, control), level)
+
+
+def paired_p(difference: Sequence[float]) -> float | None:
+    """Two-sided p of the paired t test that the mean difference is zero; None below n = 2.
+
+    Equal differences have no spread: p is 0, or 1 when they are all zero.
+    """
+    sample = _sample(difference)
+    if len(sample) < 2:
+        return None
+    error = float(sample.std(ddof=1)) / math.sqrt(len(sample))
+    if error == 0:
+        return 0.0 if sample.mean() else 1.0
+    return float(2 * stats.t.sf(abs(sample.mean()) / error, len(sample) - 1))
+
+
+def equivalence_p(difference: Sequence[float], margin: float) -> float | None:
+    """p of two one-sided t tests that the mean difference lies within -margin .. margin, doubled.
+
+    Doubled, p <= alpha says the same as: the 1 - alpha interval lies inside (see `equivalent`).
+    None below n = 2.
+    """
+    sample = _sample(difference)
+    if len(sample) < 2:
+        return None
+    error = float(sample.std(ddof=1)) / math.sqrt(len(sample))
+    room = margin - abs(float(sample.mean()))
+    if error == 0:
+        return 0.0 if room >= 0 else 1.0
+    return min(1.0, float(2 * stats.t.sf(room / error, len(sample) - 1)))
+
+
+def holm_levels(p_values: Sequence[float | None], alpha: float = ALPHA) -> list[float]:
+    """The alpha that each claim of a family is held to (Holm 1979); None counts as p = 1.
+
+    The k-th smallest of m p-values is held to alpha / (m - k + 1); after the first that fails, all
+    others are held to the level at which it failed.
+    """
+    values = [1.0 if p is None else p for p in p_values]
+    levels, m, failed = [alpha] * len(values), len(values), None
+    for rank, index in enumerate(sorted(range(m), key=lambda i: values[i])):
+        level = alpha / (m - rank) if failed is None else failed
+        levels[index] = level
+        if values[index] > level:
+            failed = level
+    return levels
+
+
+def sign_flip_p(difference: Sequence[float]) -> float | None:
+    """Exact two-sided p: share of all 2^n sign patterns with a mean as far from zero.
+
+    Holds for any symmetric distribution (Fisher 1935). None above n = 20.
+    """
+    sample = _sample(difference)
+    if len(sample) > SIGN_FLIP_LIMIT:
+        return None
+    sums = np.zeros(1)
+    for size in np.abs(sample):
+        sums = np.concatenate([sums - size, sums + size])
+    # Sums of one sign pattern in another order differ by rounding.
+    reached = np.abs(sums) >= abs(sample.sum()) * (1 - 1e-12)
+    return float(reached.mean())
+
+
+def smallest_sign_flip_p(n: int) -> float:
+    """The p of n differences of one sign, 2^(1 - n): no test on n pairs can give less."""
+    return min(1.0, 2.0 ** (1 - n))
+
+
+def least_pairs(alpha: float = ALPHA) -> int:
+    """Pairs that the exact test needs to reach `alpha` at all (six for 0.05)."""
+    return math.ceil(1 - math.log2(alpha))
+
+
+def clopper_pearson(failures: int, n: int, level: float = 1 - ALPHA) -> Interval:
+    """Failure rate with its exact interval (Clopper and Pearson 1934): 0 of 3 allows 70.8 %.
+
+    Raises ValueError unless 0 <= failures <= n and n > 0.
+    """
+    low, high = _exact_bounds(failures, n, level)
+    return Interval(failures / n, low, high, n, level)
+
+
+def _exact_bounds(failures: int, n: int, level: float) -> tuple[float, float]:
+    if not 0 <= failures <= n or n == 0:
+        raise ValueError(f"{failures} of {n} is no rate")
+    tail = (1 - level) / 2
+    low = stats.beta.ppf(tail, failures, n - failures + 1) if failures else 0.0
+    high = stats.beta.ppf(1 - tail, failures + 1, n - failures) if failures < n else 1.0
+    return float(low), float(high)
+
+
+def fisher_p(treatment: tuple[int, int], control: tuple[int, int]) -> float:
+    """Two-sided exact p that two rates are one; each is (failures, n)."""
+    table = [[failures, n - failures] for failures, n in (treatment, control)]
+    result: Any = stats.fisher_exact(table)
+    return float(result.pvalue)
+
+
+def rate_difference(
+    treatment: tuple[int, int], control: tuple[int, int], level: float = 1 - ALPHA
+) -> Interval:
+    """Difference of two failure rates, each (failures, n), with a conservative interval.
+
+    Both exact intervals are taken at 1 - (1 - level) / 2, so that together they hold at `level`.
+    """
+    each = 1 - (1 - level) / 2
+    (low, high), (other_low, other_high) = (_exact_bounds(*r, each) for r in (treatment, control))
+    estimate = treatment[0] / treatment[1] - control[0] / control[1]
+    n = min(treatment[1], control[1])
+    return Interval(estimate, low - other_high, high - other_low, n, level)
+
+
+def equivalent(interval: Interval, margin: float) -> bool:
+    """Whether the whole interval lies within -margin .. margin.
+
+    With a 1 - alpha interval this is two one-sided tests at alpha / 2 each: stricter than the usual
+    1 - 2 alpha one.
+    """
+    if interval.low is None or interval.high is None:
+        return False
+    return -margin <= interval.low and interval.high <= margin
+
+
+def probability_of_improvement(
+    treatment: Sequence[float], control: Sequence[float], lower_is_better: bool
+) -> float:
+    """Chance that a seed of the treatment beats a seed of the control; ties count half.
+
+    Over all pairs of seeds (Agarwal et al. 2021): the Mann-Whitney U over n m.
+    """
+    gap = np.subtract.outer(_sample(control), _sample(treatment))
+    gap = gap if lower_is_better else -gap
+    return float((gap > 0).mean() + (gap == 0).mean() / 2)
+
+
+def prediction_half_width(values: Sequence[float], n_new: int, level: float = 1 - ALPHA) -> float:
+    """How far the mean of `n_new` further seeds may lie from the mean of `values`.
+
+    t s sqrt(1/n + 1/n_new) with s from `values` alone, so a wild repetition cannot widen it.
+    """
+    sample = _sample(values)
+    n = len(sample)
+    quantile = stats.t.ppf((1 + level) / 2, n - 1)
+    return float(quantile * sample.std(ddof=1) * math.sqrt(1 / n + 1 / n_new))
+
+
+def _sample(values: Sequence[float] | np.ndarray) -> np.ndarray:
+    sample = np.asarray(values, dtype=np.float64)
+    if sample.size == 0 or not np.isfinite(sample).all():
+        raise ValueError(f"statistics need finite values, at least one; got {sample.tolist()}")
+    return sample

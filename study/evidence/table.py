@@ -1,0 +1,177 @@
+"""The arms as a table, and whether a repetition gives the committed results again.
+
+    identical     same seeds, same outcomes, every score equal to 1e-6
+    reproduced    the means of the headline numbers lie where the committed seeds predict them
+    differs       anything else
+
+Training amplifies rounding, so on another machine the same seed is a new draw. For a mean of m new
+draws after n committed ones with standard deviation s, the prediction interval is
+t_(n-1) s sqrt(1/n + 1/m) wide on each side: the committed 95 % interval of the mean alone would
+call one true repetition in six different. The level is 95 % for all headline numbers of an arm
+together (Bonferroni), s comes from the committed seeds alone, and failures are compared by Fisher's
+exact test. A row without spread (a reference) is held to 1e-3, what another CPU's rounding may do.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas
+
+from study.environment import git
+from study.evidence import statistics
+from study.evidence.arms import OUTCOMES, SEED_FILE, ArmResults, load_arms
+from study.evidence.columns import SHOWN
+from study.evidence.summary import summarise
+from study.evidence.wording import fmt, listed
+
+IDENTICAL = 1e-6
+WITHOUT_SPREAD = 1e-3
+HEADLINE = (
+    "last.val_loss",
+    "last.r_factor.sum",
+    "last.standard.amplitude.ssim",
+    "last.standard.amplitude.mae",
+    "last.standard.phase.mae",
+)
+# Scores and losses; where the files lie, when and how fast they were made may differ.
+COMPARED = ("outcome", "best", "last", "training")
+NOT_COMPARED = ("seconds", "history_sha256", "reasons")
+
+
+def arms_table(results: Path) -> pandas.DataFrame:
+    """One row an arm: seeds by outcome and, per number, mean, t interval and n.
+
+    Columns: arm, label, data_sha256, seeds, ok, failed, collapsed, then `<path>`, `<path>.low`,
+    `<path>.high`, `<path>.n` for every path that any arm has. Raises UserError for torn results.
+    """
+    rows = [_table_row(name, arm) for name, arm in load_arms(results).items()]
+    return pandas.DataFrame(rows)
+
+
+def _table_row(name: str, results: ArmResults) -> dict[str, Any]:
+    summary = summarise(name, None, results)
+    row: dict[str, Any] = {
+        "arm": name,
+        "label": results.label,
+        "data_sha256": results.data_sha256,
+        "seeds": len(results.seeds),
+        **{outcome: len(summary["seeds"][outcome]) for outcome in OUTCOMES},
+    }
+    for path in SHOWN:
+        if path in summary["numbers"]:
+            facts = summary["numbers"][path]
+            row |= {path: facts["estimate"]}
+            row |= {f"{path}.{key}": facts[key] for key in ("low", "high", "n")}
+    return row
+
+
+# --- against the committed results ------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One arm against its committed results; `reason` is a sentence of numbers."""
+
+    result: Literal["identical", "reproduced", "differs", "new", "missing"]
+    reason: str
+
+
+def committed_results(root: Path, commit: str = "HEAD") -> dict[str, ArmResults]:
+    """The arms as committed under results/ of the pipeline folder `root`; {} without git."""
+    listing = git("ls-tree", "-r", "--name-only", commit, "--", "results", root=root) or ""
+    seeds: dict[str, dict[int, Any]] = {}
+    for path in map(Path, listing.splitlines()):
+        match = SEED_FILE.fullmatch(path.name)
+        text = git("show", f"{commit}:./{path.as_posix()}", root=root) if match else None
+        if match and text is not None:
+            seeds.setdefault(path.parts[1], {})[int(match[1])] = json.loads(text)
+    return {
+        name: ArmResults(name, dict(sorted(found.items())), {}) for name, found in seeds.items()
+    }
+
+
+def compare(results: Path, committed: Mapping[str, ArmResults]) -> dict[str, Comparison]:
+    """Arm -> how its results on disk relate to the committed ones."""
+    here = load_arms(results)
+    names = dict.fromkeys([*committed, *here])
+    return {name: compare_arm(here.get(name), committed.get(name)) for name in names}
+
+
+def compare_arm(new: ArmResults | None, old: ArmResults | None) -> Comparison:
+    """One arm here against itself as committed; None where there is none."""
+    if old is None:
+        return Comparison("new", "no committed results")
+    if new is None:
+        return Comparison("missing", "no results here; the committed ones were not repeated")
+    if new.data_sha256 != old.data_sha256:
+        return Comparison("differs", "the data set is another one (its content hash differs)")
+    if _identical(new, old):
+        return Comparison("identical", f"every score of {len(new.seeds)} seeds equal to 1e-6")
+    failures = _failures(new, old)
+    if failures:
+        return Comparison("differs", failures)
+    away = [sentence for path in HEADLINE if (sentence := _away(new, old, path))]
+    if away:
+        return Comparison("differs", listed(away))
+    return Comparison("reproduced", "all headline means lie where the committed seeds predict them")
+
+
+def _identical(new: ArmResults, old: ArmResults) -> bool:
+    if new.seeds.keys() != old.seeds.keys():
+        return False
+    return all(
+        _same(dict(_leaves(new.seeds[seed])), dict(_leaves(old.seeds[seed]))) for seed in new.seeds
+    )
+
+
+def _leaves(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in content.items():
+        if (not prefix and key not in COMPARED) or key in NOT_COMPARED:
+            continue
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _same(left: Mapping[str, Any], right: Mapping[str, Any]) -> bool:
+    return left.keys() == right.keys() and all(_equal(left[key], right[key]) for key in left)
+
+
+def _equal(a: Any, b: Any) -> bool:
+    if isinstance(a, float) and isinstance(b, float):
+        return math.isclose(a, b, rel_tol=IDENTICAL, abs_tol=IDENTICAL)
+    return a == b
+
+
+def _failures(new: ArmResults, old: ArmResults) -> str | None:
+    rates = [(len(arm.seeds) - len(arm.with_outcome("ok")), len(arm.seeds)) for arm in (new, old)]
+    p = statistics.fisher_p(rates[0], rates[1])
+    if p > statistics.ALPHA:
+        return None
+    (now, n), (then, m) = rates
+    return f"{now} of {n} runs failed or collapsed, committed {then} of {m} (p = {fmt(p, 2)})"
+
+
+def _away(new: ArmResults, old: ArmResults, path: str) -> str | None:
+    """Where a mean lies outside its prediction, or None.
+
+    One committed value of a trained arm predicts nothing and is not compared.
+    """
+    now, then = (list(arm.values(path).values()) for arm in (new, old))
+    if not now or not then or (len(then) == 1 and old.label == "arm"):
+        return None
+    means = [sum(values) / len(values) for values in (now, then)]
+    allowed = WITHOUT_SPREAD * abs(means[1])
+    if len(then) > 1:
+        level = 1 - statistics.ALPHA / len(HEADLINE)
+        allowed = max(allowed, statistics.prediction_half_width(then, len(now), level))
+    if abs(means[0] - means[1]) <= allowed:
+        return None
+    return f"{path} {fmt(means[0])}, committed {fmt(means[1])} ± {fmt(allowed, 2)}"

@@ -1,0 +1,51 @@
+"""Numbers as words: every sentence of a finding is put together here from computed values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from study.evidence.statistics import Interval
+
+
+def fmt(value: float | None, digits: int = 4) -> str:
+    """A number to `digits` significant digits, or a dash."""
+    return "–" if value is None else f"{value:.{digits}g}"
+
+
+def percent(level: float) -> str:
+    return f"{fmt(100 * level)} %"
+
+
+def plus_minus(value: Interval | dict[str, Any] | None) -> str:
+    """`0.0631 [0.0612, 0.0650], n = 6`; the interval is left out where there is none."""
+    if value is None:
+        return "–"
+    facts = value if isinstance(value, dict) else vars(value)
+    estimate = fmt(facts["estimate"])
+    if facts["low"] is None:
+        return f"{estimate}, n = {facts['n']}"
+    return f"{estimate} [{fmt(facts['low'])}, {fmt(facts['high'])}], n = {facts['n']}"
+
+
+def listed(items: Iterable[Any]) -> str:
+    return ", ".join(str(item) for item in items) or "none"
+
+
+def counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def reproduce(arms: Iterable[str]) -> str:
+    """The command that computes the results of these arms again; `<study>/<arm>` is recorded."""
+    targets: dict[str, list[str]] = {}
+    for name in dict.fromkeys(arms):
+        pipeline, _, arm = name.rpartition("/")
+        targets.setdefault(pipeline, []).append(f"evaluate@{arm}")
+    parts = []
+    for pipeline, stages in targets.items():
+        command = f"dvc repro {' '.join(stages)}"
+        parts.append(
+            f"(cd {pipeline} && {command}) && study record {pipeline}" if pipeline else command
+        )
+    return " && ".join(parts)

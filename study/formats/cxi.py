@@ -1,0 +1,146 @@
+"""CXI files (HDF5, NXcxi_ptycho layout): what other ptychography tools open.
+
+    entry_1/instrument_1/detector_1/{data, distance, x_pixel_size, y_pixel_size}
+    entry_1/instrument_1/source_1/{energy, illumination}
+    entry_1/sample_1/geometry_1/translation      metres
+    entry_1/data_1/{data, translation}           links
+    entry_1/probe_1/data                         P_sim, dimensionless
+    entry_1/truth_1/data                         true object, where there is one
+    entry_1/armature_1/...                       what the standard has no place for
+
+CXI's translation is that of the sample, the negative of the beam's shift (Maia, Nature Methods 9,
+854, 2012, and the CXI format), while rows of a detector without basis vectors run along -y and its
+columns along -x. The two signs cancel: x = column * pixel, y = row * pixel. Lengths are in metres,
+energies in joules. The bytes depend on the content alone: no time stamps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import h5py
+import numpy as np
+from jaxtyping import Complex64, Float32, Shaped
+
+from study.formats.geometry import Geometry
+from study.params import UserError
+
+DETECTOR = "entry_1/instrument_1/detector_1"
+SOURCE = "entry_1/instrument_1/source_1"
+TRANSLATION = "entry_1/sample_1/geometry_1/translation"
+PROBE = "entry_1/probe_1/data"
+TRUTH = "entry_1/truth_1/data"
+OURS = "entry_1/armature_1"
+CLASSES = {
+    "entry_1": "NXentry",
+    "entry_1/instrument_1": "NXinstrument",
+    DETECTOR: "NXdetector",
+    SOURCE: "NXsource",
+    "entry_1/sample_1": "NXsample",
+    "entry_1/sample_1/geometry_1": "NXgeometry",
+    "entry_1/data_1": "NXdata",
+    "entry_1/probe_1": "NXcollection",
+    OURS: "NXcollection",
+}
+
+
+@dataclass(frozen=True)
+class CxiScan:
+    """Content of one file: N frames in scan order, their corners in object px, probe, truth.
+
+    `extra`: small arrays and numbers kept in entry_1/armature_1.
+    """
+
+    frames: Shaped[np.ndarray, "N n n"]
+    positions_px: Float32[np.ndarray, "N 2"]
+    probe: Complex64[np.ndarray, "n n"]
+    truth: Complex64[np.ndarray, "I h w"] | None
+    geometry: Geometry
+    nominal: bool
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+def write_cxi(path: Path, scan: CxiScan) -> None:
+    """Write one scan. Not atomic by itself: callers write into a folder that is renamed whole."""
+    with h5py.File(path, "w") as file:
+        file["cxi_version"] = 160
+        for group, kind in CLASSES.items():
+            file.create_group(group).attrs["NX_class"] = kind
+        file["entry_1/definition"] = "NXcxi_ptycho"
+        _write_detector(file, scan)
+        _write_positions(file, scan)
+        _store(file, PROBE, scan.probe, units="dimensionless")
+        file[f"{SOURCE}/illumination"] = h5py.SoftLink(f"/{PROBE}")
+        if scan.truth is not None:
+            _store(file, TRUTH, scan.truth, units="dimensionless")
+        for name, value in scan.extra.items():
+            _store(file, f"{OURS}/{name}", value)
+
+
+def _store(file: h5py.File, path: str, value: Any, **attributes: Any) -> None:
+    stored = file.create_dataset(path, data=value)
+    for name, attribute in attributes.items():
+        stored.attrs[name] = attribute
+
+
+def _write_detector(file: h5py.File, scan: CxiScan) -> None:
+    geometry, nominal = scan.geometry, scan.nominal
+    _store(file, f"{DETECTOR}/data", scan.frames, axes="translation:y:x", units="photons")
+    _store(file, f"{DETECTOR}/distance", geometry.distance_m, units="m", nominal=nominal)
+    _store(file, f"{DETECTOR}/x_pixel_size", geometry.pixel_m, units="m", nominal=nominal)
+    _store(file, f"{DETECTOR}/y_pixel_size", geometry.pixel_m, units="m", nominal=nominal)
+    _store(file, f"{SOURCE}/energy", geometry.energy_j, units="J", nominal=nominal)
+
+
+def _write_positions(file: h5py.File, scan: CxiScan) -> None:
+    pixel_m = scan.geometry.object_pixel_m(scan.frames.shape[-1])
+    metres = scan.positions_px[:, ::-1].astype(np.float64) * pixel_m
+    _store(file, TRANSLATION, np.pad(metres, ((0, 0), (0, 1))), units="m")
+    file[f"{DETECTOR}/translation"] = h5py.SoftLink(f"/{TRANSLATION}")
+    file["entry_1/data_1/data"] = h5py.SoftLink(f"/{DETECTOR}/data")
+    file["entry_1/data_1/translation"] = h5py.SoftLink(f"/{TRANSLATION}")
+    file["entry_1/data_1"].attrs["signal"] = "data"
+
+
+def array_at(file: h5py.File, path: str) -> np.ndarray:
+    """The data at `path`. Raises KeyError where there is no array or number."""
+    node = file[path]
+    if not isinstance(node, h5py.Dataset):
+        raise KeyError(f"{path} is no data")
+    return np.asarray(node[()])
+
+
+def read_cxi(path: Path) -> CxiScan:
+    """A file that `write_cxi` wrote. Raises UserError: absent, torn, or of another kind."""
+    try:
+        with h5py.File(path, "r") as file:
+            return _read(file)
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; simulate or import the data set again") from None
+    except (OSError, KeyError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f"{path} is torn or no CXI file of a data set ({error}); simulate or import again"
+        ) from None
+
+
+def _read(file: h5py.File) -> CxiScan:
+    geometry = Geometry(
+        energy_j=float(array_at(file, f"{SOURCE}/energy")),
+        distance_m=float(array_at(file, f"{DETECTOR}/distance")),
+        pixel_m=float(array_at(file, f"{DETECTOR}/x_pixel_size")),
+    )
+    frames = array_at(file, f"{DETECTOR}/data")
+    metres = array_at(file, TRANSLATION)[:, 1::-1]
+    names = list(cast(h5py.Group, file[OURS]))
+    return CxiScan(
+        frames=frames,
+        positions_px=(metres / geometry.object_pixel_m(frames.shape[-1])).astype(np.float32),
+        probe=array_at(file, PROBE),
+        truth=array_at(file, TRUTH) if TRUTH in file else None,
+        geometry=geometry,
+        nominal=bool(file[f"{DETECTOR}/distance"].attrs["nominal"]),
+        extra={name: array_at(file, f"{OURS}/{name}") for name in names},
+    )

@@ -1,0 +1,88 @@
+"""The networks: measured amplitude in, complex object patch out. Torch only, no physics.
+
+One file a network and one line in `GENERATORS`; everything here and every table-wide test then
+includes it. A network's options are a frozen model beside it, checked before anything is allocated.
+
+    parse           params -> (class, options)
+    check_geometry  params, n -> the same, or UserError with the numbers
+    size            params, n, channels -> Size, nothing allocated
+    build           params, n, channels, seed -> the network, on the CPU
+"""
+
+from __future__ import annotations
+
+import torch
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from study.generators.base import Generator, Options
+from study.generators.cnn import CnnGenerator
+from study.generators.fno import CascadedFNOGenerator
+from study.generators.hybrid import HybridUNOGenerator
+from study.generators.size import Size, measure
+from study.generators.stable_hybrid import StableHybridUNOGenerator
+from study.params import GeneratorParams, UserError, nearest
+
+GENERATORS: dict[str, type[Generator]] = {
+    "hybrid": HybridUNOGenerator,
+    "stable_hybrid": StableHybridUNOGenerator,
+    "fno": CascadedFNOGenerator,
+    "cnn": CnnGenerator,
+}
+
+
+def parse(params: GeneratorParams) -> tuple[type[Generator], Options]:
+    """The class and the checked options of a generator.
+
+    Raises UserError for an unknown name and for every option that is unknown, missing, of the wrong
+    type or out of range.
+    """
+    if params.name not in GENERATORS:
+        raise UserError(f"generator {params.name!r} is unknown{nearest(params.name, GENERATORS)}")
+    cls = GENERATORS[params.name]
+    try:
+        return cls, cls.options.model_validate(dict(params.options))
+    except ValidationError as error:
+        fields = tuple(cls.options.model_fields)
+        sentences = (_sentence(item, params.name, fields) for item in error.errors())
+        raise UserError("; ".join(sentences)) from None
+
+
+def _sentence(item: ErrorDetails, name: str, fields: tuple[str, ...]) -> str:
+    key = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        return f"generator {name} has no option {key!r}{nearest(key, fields)}"
+    if item["type"] == "missing":
+        return (
+            f"generator {name} lacks its option {key!r}; it takes all of {', '.join(fields)}, and "
+            "none has a default"
+        )
+    return f"option {key!r} of generator {name}: {item['msg']}; got {item['input']!r}"
+
+
+def check_geometry(params: GeneratorParams, n: int) -> tuple[type[Generator], Options]:
+    """`parse`, and UserError with the numbers when the network cannot stand on n x n pixels."""
+    cls, options = parse(params)
+    cls.check_geometry(options, n)
+    return cls, options
+
+
+def size(params: GeneratorParams, n: int, channels: int) -> Size:
+    """Parameters and memory of a network for c = `channels` and n px, nothing allocated.
+
+    Raises UserError as `check_geometry` does.
+    """
+    cls, options = check_geometry(params, n)
+    return measure(cls, options, n, channels)
+
+
+def build(params: GeneratorParams, n: int, channels: int, seed: int) -> Generator:
+    """The network for c = `channels` and n px, float32 on the CPU, with weights drawn from `seed`.
+
+    The global random stream is left as it was. Drawn on the CPU whatever the device of training, so
+    that a seed names the same network on every machine. Raises UserError as `check_geometry` does.
+    """
+    cls, options = check_geometry(params, n)
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        torch.default_generator.manual_seed(seed)
+        return cls.from_options(options, n=n, channels=channels)

@@ -1,0 +1,123 @@
+"""What every network has in common.
+
+    amplitude (b, c, n, n) --input transform--> features --head--> object patch (b, c, n, n) complex
+
+Design choices
+- c, the group size, and n, the window in px, are the data's; everything else is an option, spelled
+  in full in YAML and checked by the network's own frozen model (`options`).
+- Only measured amplitude goes in: no position, no probe.
+- Memory is channels_last from end to end, for the convolutions and the spectral layers alike.
+- `head` is the module of the output layers, so that a clip rule can leave it out.
+- `effective()` is read from the live modules, never from the options that asked for them.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Complex, Float
+from pydantic import ConfigDict
+from torch import Tensor, nn
+
+from study.generators.blocks import PtychoBlock
+from study.generators.heads import INPUT_TRANSFORMS, InputTransform
+from study.generators.spectral import SpectralConv2d
+from study.params import Model, UserError
+
+
+class Options(Model):
+    """Options of one network, none with a default; "12" is no number and 4.0 no count."""
+
+    model_config = ConfigDict(strict=True)
+
+
+class Generator(nn.Module, ABC):
+    """Measured amplitude (b, c, n, n) to object patch (b, c, n, n) complex64, O of the physics."""
+
+    options: ClassVar[type[Options]]
+    head: nn.Module
+
+    def __init__(self, channels: int, n: int, input_transform: InputTransform) -> None:
+        super().__init__()
+        self.channels, self.n = channels, n
+        self.input_transform: InputTransform = input_transform
+
+    @classmethod
+    def from_options(cls, options: Options, *, n: int, channels: int) -> Generator:
+        """The network of these options for windows of n px and c = `channels`."""
+        return cls(n=n, channels=channels, **dict(options))
+
+    @classmethod
+    @abstractmethod
+    def check_geometry(cls, options: Any, n: int) -> None:
+        """Raise UserError with the numbers when the network cannot stand on n x n pixels."""
+
+    @abstractmethod
+    def features(self, x: Float[Tensor, "b c n n"]) -> Any:
+        """From transformed amplitude to what `head` takes, channels_last."""
+
+    @abstractmethod
+    def channels_per_level(self) -> list[int]:
+        """Widths of the live network in the order of depth, one per level or block."""
+
+    def channels_last(self) -> None:
+        """Bring the weights into the memory order of the features; at the end of every __init__."""
+        self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+    def forward(self, amplitude: Float[Tensor, "b c n n"]) -> Complex[Tensor, "b c n n"]:
+        """Dimensionless amplitude X to object patch O.
+
+        Raises UserError when the patterns are not those that the network was built for.
+        """
+        expected = (self.channels, self.n, self.n)
+        if tuple(amplitude.shape[1:]) != expected:
+            raise UserError(
+                f"the network takes patterns of (c, n, n) = {expected} but got "
+                f"{tuple(amplitude.shape[1:])}; build it for this data"
+            )
+        x = INPUT_TRANSFORMS[self.input_transform](amplitude)
+        return self.head(self.features(x.contiguous(memory_format=torch.channels_last)))
+
+    def effective(self) -> dict[str, Any]:
+        """What the live network is, as plain JSON-able values."""
+        return {
+            "network": type(self).__name__,
+            "n": self.n,
+            "channels": self.channels,
+            "input_transform": self.input_transform,
+            "head": type(self.head).__name__,
+            "parameters": count(self.parameters()),
+            "spectral_parameters": sum(count(m.parameters()) for m in _layers(self)),
+            "channels_per_level": self.channels_per_level(),
+            "blocks": {
+                name: _describe(module)
+                for name, module in self.named_modules()
+                if isinstance(module, PtychoBlock)
+            },
+        }
+
+
+def count(parameters: Iterable[Tensor]) -> int:
+    """Stored real numbers; a complex weight is two."""
+    return sum(p.numel() for p in parameters)
+
+
+def _layers(network: nn.Module) -> list[SpectralConv2d]:
+    return [module for module in network.modules() if isinstance(module, SpectralConv2d)]
+
+
+def _describe(block: PtychoBlock) -> dict[str, Any]:
+    spectral, norm, scale = block.spectral, block.norm, block.layerscale
+    return {
+        "block": type(block).__name__,
+        "channels": block.local_conv.out_channels,
+        "mode_set": spectral.mode_set,
+        "modes": spectral.modes,
+        "modes_kept": [len(spectral.ky), len(spectral.kx)],
+        "spectral_init": spectral.init,
+        "norm": None if norm is None else type(norm).__name__,
+        "layerscale": scale is not None,
+    }

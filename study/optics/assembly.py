@@ -1,0 +1,357 @@
+"""From patches to one image, and from the image back to the patterns: geometry for every source.
+
+Networks, references and rPIE share these functions, so their rows differ in the patches alone. All
+arrays in network units until `assemble` turns the object into object units.
+
+Two ways to stitch
+- A regular raster of single windows: the central stride x stride window of every patch, tiled, as
+  published. The scored region is the union of these windows (27:357 at n = 64, stride 10).
+- Any other scan: illumination-weighted average. The scored region is the bounding box of the pixels
+  that received a tenth of the median illumination.
+
+Patterns are predicted from the stitched object, where it is known well enough: a tiled object must
+hold the whole window, a weighted one the pixels on which 99 % of the probe's light falls.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import (
+    Bool,
+    Complex,
+    Complex64,
+    Float,
+    Float16,
+    Float32,
+    Int,
+    Int64,
+    Integer,
+    Num,
+)
+from torch import Tensor
+
+from study.optics.counts import amplitude_from_counts, to_object_units
+from study.optics.patches import covered, extract, illumination, stitch_tiles, stitch_weighted
+from study.optics.wave import diffract
+
+SHOWN = 64
+HELD_OUT = 16
+CHUNK = 256  # windows held at once
+KNOWN_SHARE = 0.01  # of the median illumination: dimmer pixels are not known
+LIGHT_SHARE = 0.99  # of the probe's light must fall on known pixels
+DISTINCT = 1e-3  # outputs closer than this, relative to their size, are one output
+
+Region = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Scan:
+    """Where the patterns of one split lie.
+
+    `stride_px`: step of a regular raster, rows x columns in row-major order per image, else None.
+    `image_index`: which of the `images` objects a pattern belongs to.
+    """
+
+    positions_px: Float[Tensor, "J c 2"]
+    image_index: Int[Tensor, " J"]
+    images: int
+    object_shape: tuple[int, int]
+    stride_px: int | None
+    n: int
+
+    @property
+    def tiled(self) -> bool:
+        """Whether the published tiling applies."""
+        groups = self.positions_px.shape[1]
+        return self.stride_px is not None and groups == 1 and self.stride_px <= self.n
+
+    def of(self, image: int) -> Bool[Tensor, " J"]:
+        return self.image_index == image
+
+    def only(self, chosen: Bool[Tensor, " J"]) -> Scan:
+        """The chosen patterns; what is left of a raster is none."""
+        return replace(
+            self,
+            positions_px=self.positions_px[chosen],
+            image_index=self.image_index[chosen],
+            stride_px=None,
+        )
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Measured amplitudes (dimensionless, X) and where they were measured."""
+
+    amplitude: Float[Tensor, "J c n n"]
+    scan: Scan
+
+    @classmethod
+    def of(
+        cls,
+        counts: Num[np.ndarray, "J c n n"],
+        positions_px: Float[np.ndarray, "J c 2"],
+        image_index: Integer[np.ndarray, " J"],
+        *,
+        object_shape: tuple[int, int],
+        stride_px: int | None,
+        photon_scale: float,
+        device: torch.device,
+    ) -> Measurement:
+        """From the arrays of a data set's split, counts in photons, to tensors on `device`."""
+        photons = torch.tensor(counts.astype(np.float32), device=device)
+        scan = Scan(
+            positions_px=torch.tensor(positions_px, device=device),
+            image_index=torch.tensor(image_index, device=device).long(),
+            images=int(image_index.max()) + 1,
+            object_shape=object_shape,
+            stride_px=stride_px,
+            n=counts.shape[-1],
+        )
+        return cls(amplitude_from_counts(photons, photon_scale), scan)
+
+    def only(self, chosen: Bool[Tensor, " J"]) -> Measurement:
+        return Measurement(self.amplitude[chosen], self.scan.only(chosen))
+
+    def and_then(self, other: Measurement) -> Measurement:
+        """Both scans of one object as one, this one first."""
+        scan = replace(
+            self.scan,
+            positions_px=torch.cat([self.scan.positions_px, other.scan.positions_px]),
+            image_index=torch.cat([self.scan.image_index, other.scan.image_index]),
+            stride_px=None,
+        )
+        return Measurement(torch.cat([self.amplitude, other.amplitude]), scan)
+
+
+@dataclass(frozen=True)
+class Stitched:
+    """Objects on their full canvas, zero where unknown; `region`: (y0, x0, y1, x1) that is scored.
+
+    `weight` sums to 1 over a window: a pattern counts as predictable when at least `share` of it
+    falls on `known` pixels.
+    """
+
+    canvas: Complex[Tensor, "I h w"]
+    known: Bool[Tensor, "I h w"]
+    region: Region
+    weight: Float[Tensor, "n n"]
+    share: float
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """The part of a reconstruction that geometry and the forward model give; numpy, ready to store.
+
+    Names and units as in `formats.reconstruction.Reconstruction`.
+    """
+
+    object: Complex64[np.ndarray, "I h w"]
+    region: Int64[np.ndarray, " 4"]
+    r_factor: Float32[np.ndarray, " J"]
+    predicted_amplitude: Float16[np.ndarray, "K n n"]
+    shown: Int64[np.ndarray, " K"]
+
+
+# --- regions ----------------------------------------------------------------------------------
+
+
+def raster_shape(positions_px: Float[Tensor, "J 2"]) -> tuple[int, int]:
+    """Rows and columns of a row-major raster. Raises ValueError for positions that are none."""
+    rows, columns = (len(torch.unique(positions_px[:, axis])) for axis in (0, 1))
+    if rows * columns != len(positions_px):
+        raise ValueError(
+            f"{len(positions_px)} positions are no raster of {rows} rows and {columns} columns"
+        )
+    return rows, columns
+
+
+def tiled_region(scan: Scan) -> Region:
+    """Union of the central windows of a raster, the same for every image."""
+    assert scan.stride_px is not None, "a tiled scan has a stride"
+    corners = scan.positions_px[scan.of(0), 0]
+    rows, columns = raster_shape(corners)
+    border = (scan.n - scan.stride_px) // 2
+    y0, x0 = (int(start) + border for start in corners.amin(dim=0).tolist())
+    return y0, x0, y0 + rows * scan.stride_px, x0 + columns * scan.stride_px
+
+
+def seen_by(scan: Scan, probe: Complex[Tensor, "n n"]) -> Float[Tensor, "I h w"]:
+    """Summed illumination of every image."""
+    windows = (scan.positions_px[scan.of(image)].flatten(0, 1) for image in range(scan.images))
+    return torch.stack([illumination(probe, corners, scan.object_shape) for corners in windows])
+
+
+def lit_region(seen: Float[Tensor, "I h w"]) -> Region:
+    """Largest box within the bounding boxes of the well-lit pixels of every image."""
+    boxes = []
+    for image in seen:
+        lit = covered(image)
+        rows, columns = lit.any(dim=1).nonzero(), lit.any(dim=0).nonzero()
+        boxes.append((rows[0], columns[0], rows[-1] + 1, columns[-1] + 1))
+    y0, x0, y1, x1 = ([int(edge) for edge in edges] for edges in zip(*boxes, strict=True))
+    return max(y0), max(x0), min(y1), min(x1)
+
+
+def crop(canvas: Complex[Tensor, "I h w"], region: Region) -> Complex[Tensor, "I y x"]:
+    y0, x0, y1, x1 = region
+    return canvas[:, y0:y1, x0:x1]
+
+
+# --- stitching --------------------------------------------------------------------------------
+
+
+def stitch(
+    patch: Complex[Tensor, "J c n n"], probe: Complex[Tensor, "n n"], scan: Scan
+) -> Stitched:
+    """One object per image from the patches of all patterns."""
+    return _tile(patch, scan) if scan.tiled else _average(patch, probe, scan)
+
+
+def _tile(patch: Complex[Tensor, "J 1 n n"], scan: Scan) -> Stitched:
+    assert scan.stride_px is not None, "a tiled scan has a stride"
+    region = tiled_region(scan)
+    y0, x0, y1, x1 = region
+    canvas = patch.new_zeros(scan.images, *scan.object_shape)
+    for image in range(scan.images):
+        chosen = scan.of(image)
+        rows, columns = raster_shape(scan.positions_px[chosen, 0])
+        tiles = patch[chosen, 0].unflatten(0, (rows, columns))
+        canvas[image, y0:y1, x0:x1] = stitch_tiles(tiles, scan.stride_px)
+    known = torch.zeros(canvas.shape, dtype=torch.bool, device=canvas.device)
+    known[:, y0:y1, x0:x1] = True
+    everywhere = torch.full((scan.n, scan.n), 1 / scan.n**2, device=canvas.device)
+    # Nearly 1: the sum of n^2 float weights is not exact, one missing pixel is far below.
+    return Stitched(canvas, known, region, everywhere, 1 - 0.5 / scan.n**2)
+
+
+def _average(
+    patch: Complex[Tensor, "J c n n"], probe: Complex[Tensor, "n n"], scan: Scan
+) -> Stitched:
+    canvas = [
+        stitch_weighted(
+            patch[scan.of(image)].flatten(0, 1),
+            probe,
+            scan.positions_px[scan.of(image)].flatten(0, 1),
+            scan.object_shape,
+        )
+        for image in range(scan.images)
+    ]
+    return whole(torch.stack(canvas), probe, scan)
+
+
+def whole(canvas: Complex[Tensor, "I h w"], probe: Complex[Tensor, "n n"], scan: Scan) -> Stitched:
+    """An object that was made in one piece (rPIE), scored where a stitched one of `scan` is."""
+    seen = seen_by(scan, probe)
+    floor = torch.stack([KNOWN_SHARE * image[image > 0].median() for image in seen])
+    light = probe.abs().square()
+    region = tiled_region(scan) if scan.tiled else lit_region(seen)
+    known = seen >= floor[:, None, None]
+    return Stitched(canvas, known, region, light / light.sum(), LIGHT_SHARE)
+
+
+# --- predicting patterns ----------------------------------------------------------------------
+
+
+def predict_patterns(
+    stitched: Stitched,
+    probe: Complex[Tensor, "n n"],
+    positions_px: Float[Tensor, "b c 2"],
+    image: int,
+) -> Float[Tensor, "b c n n"]:
+    """Amplitudes |far field| of one image's windows, in the units of `probe`."""
+    patch = extract(stitched.canvas[image], positions_px.flatten(0, 1), probe.shape[-1])
+    return diffract(probe, patch).unflatten(0, positions_px.shape[:2])
+
+
+def predictable(
+    stitched: Stitched, positions_px: Float[Tensor, "b c 2"], image: int
+) -> Bool[Tensor, " b"]:
+    """Patterns whose windows, all c of them, fall on known object."""
+    known = stitched.known[image].to(stitched.canvas.dtype)
+    window = extract(known, positions_px.flatten(0, 1), stitched.weight.shape[-1]).real
+    share = (window * stitched.weight).sum(dim=(-2, -1)).unflatten(0, positions_px.shape[:2])
+    return (share >= stitched.share).all(dim=1)
+
+
+def r_factors(
+    stitched: Stitched,
+    probe: Complex[Tensor, "n n"],
+    measured: Measurement,
+) -> Float[Tensor, " J"]:
+    """sum |X - A_pred| / sum X per pattern, NaN where the object is not known there.
+
+    A_pred from the stitched object, in the units of `probe`.
+    """
+    scan = measured.scan
+    result = torch.full((len(measured.amplitude),), float("nan"), device=probe.device)
+    for image in range(scan.images):
+        for index in scan.of(image).nonzero()[:, 0].split(CHUNK):
+            corners, amplitude = scan.positions_px[index], measured.amplitude[index]
+            error = (amplitude - predict_patterns(stitched, probe, corners, image)).abs()
+            ratio = error.sum(dim=(1, 2, 3)) / amplitude.sum(dim=(1, 2, 3))
+            ratio[~predictable(stitched, corners, image)] = float("nan")
+            result[index] = ratio.to(result.dtype)
+    return result
+
+
+def total_r_factor(
+    stitched: Stitched, probe: Complex[Tensor, "n n"], measured: Measurement
+) -> float | None:
+    """sum |X - A_pred| / sum X over all predictable patterns; None when there is none."""
+    ratio = r_factors(stitched, probe, measured)
+    usable = ratio.isfinite()
+    if not bool(usable.any()):
+        return None
+    light = measured.amplitude[usable].sum(dim=(1, 2, 3), dtype=torch.float64)
+    return float((ratio[usable] * light).sum() / light.sum())
+
+
+def hold_out(count: int, every: int = HELD_OUT) -> Bool[Tensor, " count"]:
+    """True for every 16th pattern, from the middle of the first sixteen on."""
+    return torch.arange(count) % every == every // 2
+
+
+def shown_patterns(r_factor: Float[Tensor, " J"], limit: int = SHOWN) -> Int64[Tensor, " K"]:
+    """At most `limit` patterns with an R-factor, spread evenly over the scan."""
+    usable = r_factor.isfinite().nonzero()[:, 0]
+    if len(usable) <= limit:
+        return usable
+    # In float64: float32 steps would repeat an index on long scans.
+    spread = torch.linspace(0, len(usable) - 1, limit, dtype=torch.float64, device=usable.device)
+    return usable[spread.round().long()]
+
+
+def assemble(
+    stitched: Stitched,
+    probe: Complex[Tensor, "n n"],
+    measured: Measurement,
+    object_norm: float,
+) -> Assembled:
+    """What is stored of a stitched object, judged by the patterns of `measured`."""
+    scan = measured.scan
+    r_factor = r_factors(stitched, probe, measured)
+    shown = shown_patterns(r_factor)
+    predicted = [
+        predict_patterns(
+            stitched, probe, scan.positions_px[index : index + 1], int(scan.image_index[index])
+        )[:, 0]
+        for index in shown.tolist()
+    ]
+    none = measured.amplitude.new_zeros(0, scan.n, scan.n)
+    obj = to_object_units(crop(stitched.canvas, stitched.region), object_norm)
+    return Assembled(
+        object=obj.to(torch.complex64).cpu().numpy(),
+        region=np.array(stitched.region, dtype=np.int64),
+        r_factor=r_factor.float().cpu().numpy(),
+        predicted_amplitude=torch.cat([*predicted, none]).half().cpu().numpy(),
+        shown=shown.cpu().numpy(),
+    )
+
+
+def are_distinct(patch: Complex[Tensor, "J c n n"]) -> bool:
+    """Whether the patches of different patterns differ: by more than 1e-3 of their size (rms)."""
+    spread = (patch - patch.mean(dim=0)).abs().square().mean()
+    return bool(spread > DISTINCT**2 * patch.abs().square().mean())

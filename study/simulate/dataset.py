@@ -1,0 +1,197 @@
+"""Simulate a data set: object, patch, exit wave, far field, intensity, counts, in this order.
+
+Design choices
+- The forward model is `study.optics`, the one that the training loss calls: an inverse crime, said
+  openly. All of it runs in complex128 on the CPU, chunk by chunk, so that memory stays small.
+- Every split has its own object seed and its own noise generator; the dose scale S comes from the
+  train split and serves all three.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Complex128, Float32, Float64, Int64, UInt32
+
+from study import __version__
+from study.formats.dataset import Dataset, Geometry, Manifest, Split, content_hash, request_of
+from study.formats.probe import normalise, single
+from study.optics.counts import draw_counts, photon_scale, to_network_units
+from study.optics.patches import extract
+from study.optics.wave import diffract
+from study.params import SPLITS, DataParams, Raster, UserError
+from study.simulate.objects import grid_lines
+from study.simulate.probes import make_probe
+from study.simulate.scans import scan_positions
+
+CHUNK = 256
+
+
+class Scene:
+    """One split before noise: its objects (object units) and where the windows lie."""
+
+    def __init__(self, split: str, params: DataParams) -> None:
+        images = params.images_per_split
+        self.split = split
+        self.obj = grid_lines(
+            getattr(params.object_seeds, split),
+            images=images,
+            object_px=params.object_px,
+            canvas_px=params.canvas_px,
+            lines=params.lines,
+            phase=params.phase,
+        )
+        self.positions_px: Float32[np.ndarray, "J c 2"] = scan_positions(
+            params.scan,
+            split,
+            n=params.n,
+            object_px=params.object_px,
+            group_size=params.group_size,
+            images=images,
+        )
+        self.image_index: Int64[np.ndarray, " J"] = np.repeat(
+            np.arange(images), len(self.positions_px) // images
+        )
+        self.n = params.n
+
+    def patches(self) -> Iterator[Complex128[torch.Tensor, "b n n"]]:
+        """All object windows in storage order (window, channel), in chunks."""
+        channels = self.positions_px.shape[1]
+        for image, obj in enumerate(self.obj):
+            chosen = self.positions_px[self.image_index == image].reshape(-1, 2)
+            for chunk in torch.from_numpy(chosen).double().split(CHUNK * channels):
+                yield extract(torch.from_numpy(obj), chunk, self.n)
+
+
+def patch_sums(
+    scene: Scene, probe: Complex128[torch.Tensor, "n n"]
+) -> tuple[Float64[np.ndarray, " N"], Float64[np.ndarray, " N"]]:
+    """Per patch: the largest amplitude, and the light sum (A |P|)^2, in object units."""
+    weight = probe.abs().square()
+    largest, light = [], []
+    for patch in scene.patches():
+        intensity = patch.abs().square()
+        largest.append(intensity.amax(dim=(-2, -1)).sqrt().numpy())
+        light.append((intensity * weight).sum(dim=(-2, -1)).numpy())
+    return np.concatenate(largest), np.concatenate(light)
+
+
+def _check_fits(brightest: float) -> None:
+    # Six sigma below the largest 32-bit number, so that no draw wraps around.
+    if brightest > 2**32 - 6 * 2**16:
+        raise UserError(
+            f"the brightest pixel expects {brightest:.3g} photons but counts are stored up to "
+            "4.29e+09; lower photons_per_pattern"
+        )
+
+
+def expose(
+    scene: Scene,
+    probe: Complex128[torch.Tensor, "n n"],
+    object_norm: float,
+    generator: np.random.Generator,
+) -> UInt32[np.ndarray, "J c n n"]:
+    """Counts of every pattern; `probe` in sqrt(photons), the object divided by `object_norm`."""
+    counts = np.empty((*scene.positions_px.shape[:2], scene.n, scene.n), dtype=np.uint32)
+    flat = counts.reshape(-1, scene.n, scene.n)
+    start = 0
+    for patch in scene.patches():
+        intensity = diffract(probe, to_network_units(patch, object_norm)).square()
+        _check_fits(float(intensity.max()))
+        flat[start : start + len(patch)] = draw_counts(intensity.numpy(), generator)
+        start += len(patch)
+    return counts
+
+
+@dataclass(frozen=True)
+class Light:
+    """What scales the light: P_sim, its divisor, S, and the object norm of every split."""
+
+    probe: Complex128[torch.Tensor, "n n"]
+    probe_norm: float
+    photon_scale: float
+    object_norm: dict[str, float]
+    statements: tuple[str, ...]
+
+
+def set_light(params: DataParams, scenes: dict[str, Scene]) -> Light:
+    """object_norm = mean over a split's patches of the patch maximum; S from the train split.
+
+    S = sqrt(photons / mean over the train patches of sum (Y |P_sim|)^2) (physics: dose). Raises
+    UserError for an unusable probe or an empty object.
+    """
+    raw, said = make_probe(params.probe, params.n)
+    normalised, probe_norm = normalise(raw)
+    probe = torch.from_numpy(normalised)
+    sums = {split: patch_sums(scene, probe) for split, scene in scenes.items()}
+    norms = {split: float(largest.mean()) for split, (largest, _) in sums.items()}
+    dark = [split for split, norm in norms.items() if norm == 0]
+    if dark:
+        raise UserError(
+            f"the object of split {dark[0]} is empty with lines = {params.lines}; draw more lines"
+        )
+    scale = photon_scale(params.photons_per_pattern, sums["train"][1] / norms["train"] ** 2)
+    return Light(probe, probe_norm, scale, norms, said)
+
+
+def simulate(name: str, params: DataParams) -> Dataset:
+    """The data set of `params`, bit-equal at every call on one machine.
+
+    Raises UserError for an unusable probe or an empty object.
+    """
+    scenes = {split: Scene(split, params) for split in SPLITS}
+    light = set_light(params, scenes)
+    seeds = np.random.SeedSequence(params.noise_seed).spawn(len(SPLITS))
+    splits = {
+        split: _split(scenes[split], params, light, np.random.default_rng(seed))
+        for split, seed in zip(SPLITS, seeds, strict=True)
+    }
+    probe = single(light.probe.numpy())
+    manifest = _manifest(name, params, light, content_hash(probe, splits), splits)
+    return Dataset(manifest=manifest, probe=probe, splits=splits)
+
+
+def _split(
+    scene: Scene,
+    params: DataParams,
+    light: Light,
+    generator: np.random.Generator,
+) -> Split:
+    in_photons = light.photon_scale * light.probe
+    regular = isinstance(params.scan, Raster) and params.group_size == 1
+    return Split(
+        counts=expose(scene, in_photons, light.object_norm[scene.split], generator),
+        positions_px=scene.positions_px,
+        image_index=scene.image_index,
+        obj=scene.obj.astype(np.complex64),
+        object_shape=(params.object_px, params.object_px),
+        stride_px=getattr(params.scan.stride_px, scene.split) if regular else None,
+    )
+
+
+def _manifest(
+    name: str,
+    params: DataParams,
+    light: Light,
+    content_sha256: str,
+    splits: dict[str, Split],
+) -> Manifest:
+    return Manifest(
+        format_version=1,
+        name=name,
+        kind="simulated",
+        n=params.n,
+        group_size=params.group_size,
+        patterns={split: len(content.counts) for split, content in splits.items()},
+        photon_scale=light.photon_scale,
+        probe_norm=light.probe_norm,
+        object_norm=light.object_norm,
+        photons_per_pattern=params.photons_per_pattern,
+        geometry=Geometry.nominal(params.n),
+        nominal=True,
+        request=request_of(params),
+        statements=light.statements,
+        content_sha256=content_sha256,
+        code_version=__version__,
+    )

@@ -1,0 +1,87 @@
+"""`study doctor`: what this installation is and what it lacks, one line each."""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from study import environment
+from study.params import UserError, load_study
+
+Line = tuple[str, bool]  # what to print, and whether the installation itself is sound
+
+
+def examine(root: Path) -> Iterator[Line]:
+    """Lines about versions, device, disk, data, cache and remote.
+
+    A missing remote, GPU or data set is a line; a package that does not import is broken.
+    """
+    facts = environment.describe(root, "cpu")
+    yield f"python {facts['python']} on {facts['processor']}, {facts['cores']} cores", True
+    yield from packages()
+    yield device()
+    free = shutil.disk_usage(root).free / 1e9
+    yield f"disk: {free:.1f} GB free", True
+    yield from checkout(root, facts)
+    yield remote(root)
+
+
+def packages() -> Iterator[Line]:
+    for package in environment.PACKAGES:
+        module = {"scikit-image": "skimage"}.get(package, package)
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            yield f"{package}: does not import ({error}); run `make setup`", False
+        else:
+            yield f"{package} {environment.version(package)}", True
+
+
+def device() -> Line:
+    import torch
+
+    if not torch.cuda.is_available():
+        return "device: CPU only (no CUDA device is visible to torch)", True
+    free, total = torch.cuda.mem_get_info()
+    name = torch.cuda.get_device_name()
+    return f"device: {name}, {free / 1e9:.1f} of {total / 1e9:.1f} GB free", True
+
+
+def checkout(root: Path, facts: dict[str, object]) -> Iterator[Line]:
+    if facts["commit"] is None:
+        yield "git: no commit here, so no finding can be confirmatory", True
+    else:
+        yield f"git: {facts['commit']}{' with changes' if facts['dirty'] else ', clean'}", True
+    try:
+        study = load_study(root / "params.yaml")
+    except UserError as error:
+        yield f"params.yaml: {error}", True
+        return
+    yield f"params.yaml: {len(study.arms)} arms, {len(study.data)} data sets", True
+    for name in sorted({row.data for row in study.arms.values()}):
+        there = (root / name / "manifest.json").is_file()
+        yield f"{name}: {'there' if there else 'absent; `dvc repro` or `make pull` makes it'}", True
+    cache = root / ".dvc" / "cache"
+    yield f"cache: {sum(1 for _ in cache.rglob('*')) if cache.exists() else 0} entries", True
+
+
+def remote(root: Path) -> Line:
+    name = default_remote(root)
+    return (f"remote: {name}" if name else f"remote: {NO_REMOTE}"), True
+
+
+NO_REMOTE = (
+    "none is configured. Add one with `dvc remote add -d NAME URL`, or let `make repro` compute "
+    "everything here"
+)
+
+
+def default_remote(root: Path) -> str | None:
+    """Name of DVC's default remote, or None."""
+    done = subprocess.run(
+        ("dvc", "config", "core.remote"), cwd=root, capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip() or None if done.returncode == 0 else None

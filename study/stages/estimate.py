@@ -1,0 +1,103 @@
+"""What work costs before it starts: minutes from measured runs, memory from shapes."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from study import environment
+from study.formats.dataset import load_manifest
+from study.params import Arm, DataParams, Study, find_row, load_study
+from study.runs import read_json
+from study.stages.simulate import check_disk
+
+
+def check_arm(root: Path, name: str) -> dict[str, Any]:
+    """Facts about one arm: parameters, channels, memory, patterns, estimated seconds.
+
+    Raises UserError for everything that cannot work.
+    """
+    from study import generators, training
+
+    study = load_study(root / "params.yaml")
+    row = find_row(study, name)
+    n, channels = geometry(root, study, row.data)
+    seconds = measured_seconds(root, name)
+    facts: dict[str, Any] = {
+        "arm": name,
+        "data": row.data,
+        "n": n,
+        "group_size": channels,
+        "seeds": len(row.seeds),
+        "seconds_per_run": None if seconds is None else round(seconds, 1),
+    }
+    if isinstance(row, Arm):
+        training.check(row, n, channels)
+        size = generators.size(row.generator, n, channels, row.batch_size)
+        facts |= {
+            "parameters": size.parameters,
+            "channels": list(size.channels),
+            "memory_mb": round(size.training_bytes / 1e6, 1),
+        }
+    return facts
+
+
+def geometry(root: Path, study: Study, data: str) -> tuple[int, int]:
+    """Window size and group size of a data set, from its parameters or its manifest."""
+    room, _, name = data.partition("/")
+    if room == "data":
+        return study.data[name].n, study.data[name].group_size
+    manifest = load_manifest(root / data)
+    return manifest.n, manifest.group_size
+
+
+def measured_seconds(root: Path, name: str) -> float | None:
+    """Seconds a run of this arm took, the mean over the committed seeds; None if never measured."""
+    files = sorted((root / "results" / name / "seeds").glob("*.json"))
+    seconds = [(read_json(file) or {}).get("seconds") for file in files]
+    known = [value for value in seconds if isinstance(value, (int, float))]
+    return sum(known) / len(known) if known else None
+
+
+SETUP_SECONDS = 60  # simulate, fingerprints, scores and findings of the root study
+
+
+def plan_lines(root: Path) -> list[str]:
+    """Minutes and disk that `dvc repro` would take from an empty cache; refuses a full disk.
+
+    Raises UserError when the disk has too little room.
+    """
+    study = load_study(root / "params.yaml")
+    disk = sum(data_bytes(params) for params in study.data.values())
+    runs = sum(len(row.seeds) for row in study.arms.values())
+    disk += runs * 12_000_000  # weights twice, objects, diagnostics; kept live and cached
+    check_disk(root, disk)
+    seconds = [(measured_seconds(root, name), row) for name, row in study.arms.items()]
+    known = [taken * rounds(len(row.seeds)) for taken, row in seconds if taken is not None]
+    unknown = sum(taken is None for taken, _ in seconds)
+    lines = [f"{len(study.arms)} arms, {runs} runs, {environment.cores()} cores"]
+    if known:
+        minutes = (sum(known) + SETUP_SECONDS) / 60
+        lines.append(
+            f"about {math.ceil(minutes)} min in all from an empty cache, at the speed of the "
+            "committed runs; what is there already is skipped"
+        )
+    if unknown:
+        lines.append(f"{unknown} arms have never been measured: no estimate for them")
+    lines.append(f"about {disk / 1e9:.2f} GB of disk")
+    return lines
+
+
+def rounds(seeds: int) -> int:
+    """How often all cores are filled once to run `seeds` side by side."""
+    return math.ceil(seeds / environment.cores())
+
+
+def data_bytes(params: DataParams) -> int:
+    """Counts of all splits, four bytes a pixel, kept as built, cached and checked out."""
+    strides = (params.scan.stride_px.train, params.scan.stride_px.validation)
+    strides += (params.scan.stride_px.test,)
+    span = params.object_px - params.n
+    patterns = sum((span // stride + 1) ** 2 for stride in strides) * params.images_per_split
+    return 3 * 4 * patterns * params.group_size * params.n**2

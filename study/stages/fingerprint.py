@@ -1,0 +1,173 @@
+"""Stage `fingerprint`: what every arm does at tiny size, as numbers. Training depends on these.
+
+A stage that depends on source files would retrain two hundred runs for a changed comment; one that
+does not would serve stale results. So this stage depends on the code, runs every arm on a tiny data
+set of its own kind, and rewrites fingerprints/<arm>.json only where a number moved beyond 1e-4.
+
+It covers per arm: the effective settings, two tiny epochs with a partial last batch, one step with
+gradients scaled by 1e3 (so that clips act), the learning-rate curve of all epochs, the choice of
+the best checkpoint, and one stitched reconstruction.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from study.formats.dataset import Dataset
+from study.formats.reconstruction import load_reconstruction
+from study.params import (
+    Arm,
+    DataParams,
+    GeneratorParams,
+    Reference,
+    Row,
+    SplitStrides,
+    Study,
+    UserError,
+    leaves,
+)
+from study.runs import RunFolder, read_json, write_json
+
+TOLERANCE = 1e-4
+TINY_N, TINY_WIDTH, TINY_EPOCHS = 16, 4, 2
+SEED = 7
+
+
+def write_fingerprints(study: Study, folder: Path) -> list[str]:
+    """Update fingerprints/<arm>.json of every row; returns the names that moved.
+
+    Files of rows that no longer exist are removed.
+    """
+    for stale in folder.glob("*.json"):
+        if stale.stem not in study.arms:
+            stale.unlink()
+    sets: dict[tuple[str, int], Dataset] = {}
+    moved = []
+    for name, row in study.arms.items():
+        file = folder / f"{name}.json"
+        new = fingerprint(study, row, sets)
+        if not close(read_json(file), new):
+            write_json(file, new)
+            moved.append(name)
+    return moved
+
+
+def fingerprint(study: Study, row: Row, sets: dict[tuple[str, int], Dataset]) -> dict[str, Any]:
+    """The behaviour of one row at tiny size, as plain numbers."""
+    small = tiny_row(row)
+    dataset = _dataset(study, row, tiny_n(row), sets)
+    with tempfile.TemporaryDirectory() as scratch:
+        run = RunFolder(Path(scratch))
+        facts = _trained(small, row, dataset, run) if isinstance(small, Arm) else {}
+        if isinstance(small, Reference):
+            from study.iterative.references import run as run_reference
+
+            run_reference(small, dataset, run)
+        files = sorted(Path(scratch).glob("object_*.npz"))
+        facts["reconstruction"] = {file.stem: _image_facts(file) for file in files}
+    return {"settings": leaves(row), **facts}
+
+
+def tiny_n(row: Row) -> int:
+    """Window size: 16 px, or the least that the depth of the network allows."""
+    if not isinstance(row, Arm):
+        return TINY_N
+    depth = row.generator.options.get("fno_blocks", 1)
+    return max(TINY_N, 2 ** int(depth)) if isinstance(depth, int) else TINY_N
+
+
+def tiny_row(row: Row) -> Row:
+    """The same row with fewer channels and epochs; every other setting is its own."""
+    if not isinstance(row, Arm):
+        return row
+    options = dict(row.generator.options)
+    if "width" in options:
+        options["width"] = TINY_WIDTH
+    generator = GeneratorParams(name=row.generator.name, options=options)
+    epochs = max(TINY_EPOCHS, getattr(row.schedule, "warmup_epochs", 0) + 1)
+    return row.model_copy(update={"generator": generator, "epochs": epochs})
+
+
+def _dataset(study: Study, row: Row, n: int, sets: dict[tuple[str, int], Dataset]) -> Dataset:
+    from study.simulate import simulate
+
+    if (row.data, n) not in sets:
+        room, _, name = row.data.partition("/")
+        # An imported set has no simulation: its arms are tried on the first simulated one.
+        known = study.data.get(name) if room == "data" else next(iter(study.data.values()), None)
+        if known is None:
+            raise UserError("params.yaml has no simulated data set to take fingerprints on")
+        sets[row.data, n] = simulate("tiny", tiny_data(known, n))
+    return sets[row.data, n]
+
+
+def tiny_data(params: DataParams, n: int) -> DataParams:
+    """The same kind of data set, about 80 patterns: the last batch of 16 or 32 is a partial one."""
+    stride = SplitStrides(train=4, validation=6, test=6)
+    scan = params.scan.model_copy(update={"stride_px": stride})
+    object_px = n + 4 * 8 + (4 if params.group_size == 4 else 0)
+    changes = {"n": n, "object_px": object_px, "images_per_split": 1, "scan": scan}
+    return params.model_copy(update=changes)
+
+
+def _trained(small: Arm, row: Arm, dataset: Dataset, run: RunFolder) -> dict[str, Any]:
+    from study.training.fit import fit, learning_rates
+    from study.training.probe import scaled_step
+
+    fit(small, dataset, SEED, run)
+    history = run.history()
+    skip = [column for column in history if "seconds" in column or "memory" in column]
+    return {
+        "history": history.drop(columns=skip).to_dict("list"),
+        "learning_rates": learning_rates(row),
+        "best_epoch": run.status().get("best_epoch"),
+        "scaled_step": scaled_step(small, dataset, SEED, factor=1e3),
+    }
+
+
+def _image_facts(file: Path) -> dict[str, float]:
+    """A few linear and quadratic numbers that any change of the image moves."""
+    obj = load_reconstruction(file).object.astype(np.complex128)
+    weight = np.random.default_rng(SEED).normal(size=obj.shape)
+    return {
+        "mean_abs": float(np.abs(obj).mean()),
+        "std_abs": float(np.abs(obj).std()),
+        "projection_real": float((weight * obj.real).mean()),
+        "projection_imag": float((weight * obj.imag).mean()),
+    }
+
+
+def close(old: Any, new: Any) -> bool:
+    """Same structure, same words, and every number within 1e-4 of the size of its list."""
+    left, right = dict(_walk(old, "")), dict(_walk(new, ""))
+    return left.keys() == right.keys() and all(_same(left[key], right[key]) for key in left)
+
+
+def _walk(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for key in value:
+            yield from _walk(value[key], f"{path}.{key}")
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            yield from _walk(item, f"{path}.{index}")
+    else:
+        yield path, value
+
+
+def _same(a: Any, b: Any) -> bool:
+    numbers = all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in (a, b))
+    if not numbers:
+        return a == b or (_void(a) and _void(b))
+    return _void(a) == _void(b) and (
+        _void(a) or abs(a - b) <= TOLERANCE * max(abs(a), abs(b), 1e-6)
+    )
+
+
+def _void(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and not math.isfinite(value))

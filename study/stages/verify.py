@@ -1,0 +1,110 @@
+"""`study verify`: are the stored artifacts what they were, and do they give the stored numbers?"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from study.evidence.scores import score_arm
+from study.evidence.verdicts import stale
+from study.formats.dataset import verify_dataset
+from study.params import Arm, Study, UserError, find_row, load_study
+from study.runs import RunFolder, read_json
+
+Line = tuple[str, bool]  # what to print, and whether it is as it should be
+TOLERANCE = 1e-6
+
+
+def verify_all(root: Path, retrain: str | None) -> Iterator[Line]:
+    """Hash every data set, score every stored run again, check the findings' evidence.
+
+    `retrain` = "ARM:SEED" trains that seed again in a scratch folder and compares its scores.
+    Raises UserError when ARM or SEED is unknown.
+    """
+    study = load_study(root / "params.yaml")
+    yield from data_lines(root, study)
+    for name in study.arms:
+        yield rescored(root, study, name)
+    findings = read_json(root / "findings.json")
+    if findings is not None:
+        changed = stale(findings, root)
+        told = ", ".join(changed) or "none"
+        yield f"findings.json: {len(findings['claims'])} claims, stale: {told}", not changed
+    if retrain:
+        yield retrained(root, study, retrain)
+
+
+def data_lines(root: Path, study: Study) -> Iterator[Line]:
+    for name in sorted({row.data for row in study.arms.values()}):
+        if not (root / name).is_dir():
+            yield f"{name}: not here, nothing to check (`dvc pull` or `dvc repro`)", True
+            continue
+        try:
+            manifest = verify_dataset(root / name)
+        except UserError as error:
+            yield f"{name}: {error}", False
+        else:
+            yield f"{name}: arrays hash to {manifest.content_sha256[:12]} as in the manifest", True
+
+
+def rescored(root: Path, study: Study, name: str) -> Line:
+    """Score the stored runs of an arm into a scratch folder and compare number by number."""
+    if not (root / "runs" / name).is_dir():
+        return f"{name}: no runs here, nothing to check (`dvc pull` or `dvc repro`)", True
+    with tempfile.TemporaryDirectory() as scratch:
+        score_arm(name, find_row(study, name), root / "runs", root, Path(scratch))
+        again = seeds_of(Path(scratch) / name)
+    stored = seeds_of(root / "results" / name)
+    moved = differences(stored, again)
+    if moved:
+        return f"{name}: {len(moved)} numbers differ from results/, first {moved[0]}", False
+    return f"{name}: {len(again)} seeds scored again, every number as stored", True
+
+
+def seeds_of(arm: Path) -> dict[str, Any]:
+    return {file.stem: read_json(file) for file in sorted((arm / "seeds").glob("s*.json"))}
+
+
+def differences(left: Any, right: Any, path: str = "") -> list[str]:
+    """Paths at which two JSON values differ by more than rounding."""
+    if isinstance(left, dict) and isinstance(right, dict):
+        keys = [*left, *(key for key in right if key not in left)]
+        return [
+            moved
+            for key in keys
+            for moved in differences(left.get(key), right.get(key), f"{path}/{key}")
+        ]
+    if isinstance(left, float) and isinstance(right, float):
+        return [] if math.isclose(left, right, rel_tol=TOLERANCE, abs_tol=1e-12) else [path]
+    return [] if left == right else [path]
+
+
+def retrained(root: Path, study: Study, which: str) -> Line:
+    """Train one seed from nothing and compare its loss and its object's scores."""
+    from study.formats.dataset import load_dataset
+    from study.training.fit import fit
+
+    name, _, text = which.partition(":")
+    row = find_row(study, name)
+    if not isinstance(row, Arm) or not text.isdigit() or int(text) not in row.seeds:
+        raise UserError(f"--retrain takes ARM:SEED with a trained arm and its seed; got {which!r}")
+    seed = int(text)
+    stored = RunFolder(root / "runs" / name / f"s{seed}")
+    scratch = Path(tempfile.mkdtemp(dir=root))
+    try:
+        run = RunFolder(scratch)
+        fit(row, load_dataset(root / row.data), seed, run)
+        pairs = [
+            (key, stored.status().get(key), run.status().get(key))
+            for key in ("best_val_loss", "val_loss")
+        ]
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    same = all(differences(old, new) == [] for _, old, new in pairs)
+    told = json.dumps({key: [old, new] for key, old, new in pairs})
+    return f"{name} seed {seed} trained again: {'equal' if same else 'differs'} {told}", same

@@ -1,0 +1,147 @@
+"""Gradient clipping: rules that shorten gradients in place, with no copy to the host.
+
+    none        nothing
+    norm        one norm over all clipped parameters, at most the limit
+    value       every gradient element within -limit..limit
+    agc         per output unit, ||G_i|| <= limit * max(||W_i||, 1e-3)
+    agc_tensor  the same with one norm a tensor: what the published runs used
+
+Adaptive gradient clipping: Brock, De, Smith, Simonyan, "High-Performance Large-Scale Image
+Recognition Without Normalization", ICML 2021, Algorithm 2.
+
+A unit is an index of axis 0. A parameter of another layout says so itself by `unit_axes`, the axes
+that index its output units: a transposed convolution (1,), a spectral weight its output channel. A
+bare tensor does not tell. Tensors of one axis (biases, gains) have one norm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_value_, clip_grads_with_norm_, get_total_norm
+
+from study.params import UserError, nearest
+
+Scalar = Float[Tensor, ""]
+
+
+def unit_axes(parameter: Tensor) -> tuple[int, ...]:
+    """Axes that index the output units of `parameter`; none for tensors with one axis or less."""
+    if parameter.ndim <= 1:
+        return ()
+    marked = getattr(parameter, "unit_axes", (0,))
+    return tuple(axis % parameter.ndim for axis in marked)
+
+
+def unit_norms(values: Tensor, units: tuple[int, ...]) -> Tensor:
+    """Euclidean norm over every axis that is not in `units`; those axes keep length 1."""
+    inner = tuple(axis for axis in range(values.ndim) if axis not in units)
+    return torch.linalg.vector_norm(values, dim=inner, keepdim=True) if inner else values.abs()
+
+
+@torch.no_grad()
+def adaptive_gradient_clip_(
+    parameters: Tensor | Iterable[Tensor],
+    clip_factor: float = 0.01,
+    eps: float = 1e-3,
+    unit_wise: bool = True,
+) -> Scalar:
+    """Shorten each unit's gradient to clip_factor * max(||W_i||, eps), in place.
+
+    Returns the share of units (of tensors without `unit_wise`) that were shortened. Parameters
+    without a gradient are left out; a gradient that is not finite stays so, to be seen.
+    """
+    given = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    clipped, units = [], 0
+    for parameter in given:
+        if parameter.grad is None:
+            continue
+        axes = unit_axes(parameter) if unit_wise else ()
+        limit = clip_factor * unit_norms(parameter, axes).clamp(min=eps)
+        norm = unit_norms(parameter.grad, axes)
+        over = norm > limit
+        parameter.grad.mul_(torch.where(over, limit / norm, torch.ones_like(norm)))
+        clipped.append(over.sum())
+        units += over.numel()
+    return _share(clipped, units)
+
+
+def _share(clipped: Sequence[Tensor], of: int) -> Scalar:
+    return torch.stack(list(clipped)).sum() / of if clipped else torch.zeros(())
+
+
+def _gradients(parameters: Iterable[Tensor]) -> list[Tensor]:
+    return [parameter.grad for parameter in parameters if parameter.grad is not None]
+
+
+def _leave(parameters: Sequence[Tensor], limit: float) -> Scalar:
+    return torch.zeros((), device=parameters[0].device)
+
+
+def _clip_norm(parameters: Sequence[Tensor], limit: float) -> Scalar:
+    """Pascanu, Mikolov, Bengio 2013: scale all gradients together; 1 when it acted, else 0."""
+    norm = get_total_norm(_gradients(parameters))
+    clip_grads_with_norm_(parameters, limit, norm)
+    return (norm > limit).to(norm.dtype)
+
+
+def _clip_value(parameters: Sequence[Tensor], limit: float) -> Scalar:
+    gradients = _gradients(parameters)
+    over = [(gradient.abs() > limit).sum() for gradient in gradients]
+    clip_grad_value_(parameters, limit)
+    return _share(over, sum(gradient.numel() for gradient in gradients))
+
+
+# name -> rule(parameters, limit): clips `.grad` in place, returns the clipped share (0..1).
+CLIP_RULES: dict[str, Callable[[Sequence[Tensor], float], Scalar]] = {
+    "none": _leave,
+    "norm": _clip_norm,
+    "value": _clip_value,
+    "agc": adaptive_gradient_clip_,
+    "agc_tensor": partial(adaptive_gradient_clip_, unit_wise=False),
+}
+
+
+def check_rule(name: str) -> str:
+    """`name` when it is a rule. Raises UserError with the nearest one otherwise."""
+    if name not in CLIP_RULES:
+        raise UserError(f"no clip rule {name!r}{nearest(name, CLIP_RULES)}")
+    return name
+
+
+@dataclass(frozen=True)
+class Clipped:
+    """Norm of the whole gradient before and after, and the clipped share; all on the device."""
+
+    norm_before: Scalar
+    norm_after: Scalar
+    fraction: Scalar
+
+
+class Clipper:
+    """A rule with its limit and the parameters it acts on; the head is left out on request."""
+
+    def __init__(
+        self, generator: nn.Module, rule: str, limit: float | None, exclude_head: bool
+    ) -> None:
+        head: nn.Module | None = getattr(generator, "head", None)
+        excluded = {id(p) for p in head.parameters()} if exclude_head and head is not None else ()
+        self.rule = check_rule(rule)
+        self.limit = limit
+        self.every = list(generator.parameters())
+        self.excluded = [
+            name for name, value in generator.named_parameters() if id(value) in excluded
+        ]
+        self.clipped = [value for value in self.every if id(value) not in excluded]
+
+    def __call__(self) -> Clipped:
+        """Clip the gradients that lie in `.grad`. The norms are those of the whole network."""
+        before = get_total_norm(_gradients(self.every))
+        fraction = CLIP_RULES[self.rule](self.clipped, self.limit or 0.0)
+        after = before if self.rule == "none" else get_total_norm(_gradients(self.every))
+        return Clipped(before, after, fraction.to(before.dtype))

@@ -1,0 +1,217 @@
+"""One run from settings to reconstruction: train or resume, store the weights, stitch the test set.
+
+    check -> data, network, step -> params.yaml as it really is -> epochs -> weights -> objects
+
+Design choices
+- Deterministic on a CPU with a fixed thread count (`torch.set_num_threads(1)` by the caller; the
+  count is recorded): two runs of one seed are bit-equal, and so are a resumed and a whole one.
+- Two seeds: initial weights = the run's seed, data order = `arm.order_seed` or, when that is null,
+  the run's seed too.
+- An epoch ends with the row, the best weights, the checkpoint, in this order: kill -9 loses at most
+  the epoch it hits. SIGTERM and Ctrl-C checkpoint after the current step.
+- A loss that is not finite is a result: the state is `failed`, the cause names the epoch, and the
+  best weights so far are still reconstructed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator
+
+import lightning
+import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from torch import nn
+
+from study.formats.dataset import Dataset
+from study.params import Arm, UserError
+from study.runs import RunFolder, write_yaml
+from study.training import check
+from study.training.checkpoints import State, load_checkpoint, remove_checkpoints, save_weights
+from study.training.floors import floors
+from study.training.keeper import Diverged, Keeper, Progress
+from study.training.reconstruct import store_reconstruction
+from study.training.reconstructor import Reconstructor, Row
+from study.training.schedules import learning_rates
+from study.training.setup import Run, build_run, describe
+from study.training.stopping import Cancelled, Stop, listening
+from study.training.validation import evaluate
+from study.training.watch import callbacks, collapsed_at_epoch
+
+__all__ = ["fit", "learning_rates"]
+
+
+def fit(
+    arm: Arm,
+    dataset: Dataset,
+    seed: int,
+    folder: RunFolder,
+    *,
+    diagnose: bool = False,
+    progress: Progress | None = None,
+) -> None:
+    """Train `arm` with `seed`, or go on from its checkpoint, then reconstruct the test split.
+
+    Writes into `folder`: params.yaml, status.json, history.csv, best.pt, last.pt, checkpoint.pt
+    while unfinished, object_best.npz, object_last.npz. `progress(epoch, epochs, row)` is called
+    after every epoch. Runs on CUDA where there is a device, else on the CPU. A run that is settled
+    is left as it is.
+
+    Raises UserError for settings that cannot work and for a folder that holds another run, and
+    KeyboardInterrupt after SIGTERM or Ctrl-C. Any other error leaves the state `stopped` and its
+    cause, and is raised again.
+    """
+    if folder.settled:
+        return
+    check(arm, dataset.manifest.n, dataset.manifest.group_size)
+    with listening() as stop, folder.heartbeat(), _accounted(folder):
+        run = prepare(arm, dataset, seed, folder)
+        keeper = Keeper(run, folder, stop, progress)
+        cause = _train(run, [*callbacks(diagnose, folder, dataset), keeper], keeper)
+        _conclude(run, dataset, folder, stop, cause)
+
+
+@contextlib.contextmanager
+def _accounted(folder: RunFolder) -> Iterator[None]:
+    """Whatever ends the body early ends as a state with a cause."""
+    try:
+        yield
+    except Cancelled as error:
+        folder.finish("cancelled", cause=str(error))
+        raise KeyboardInterrupt(str(error)) from None
+    except KeyboardInterrupt:
+        folder.finish("cancelled", cause="stopped by SIGINT")
+        raise
+    except BaseException as error:
+        folder.finish("stopped", cause=f"{type(error).__name__}: {error}")
+        raise
+
+
+# --- before training --------------------------------------------------------------------------
+
+
+def best_device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def prepare(arm: Arm, dataset: Dataset, seed: int, folder: RunFolder) -> Run:
+    """The run as it starts or resumes, with its effective settings and floors on disk."""
+    device = best_device()
+    run = build_run(arm, dataset, seed, device)
+    state = load_checkpoint(folder)
+    if state is not None:
+        _resume(run, state, folder)
+    write_yaml(folder.path / "params.yaml", describe(run, dataset))
+    folder.update_status(
+        state="running",
+        cause=None,
+        epoch=run.module.epoch,
+        epochs=arm.epochs,
+        floors=floors(dataset, device),
+    )
+    return run
+
+
+def _resume(run: Run, state: State, folder: RunFolder) -> None:
+    if state["identity"] != run.identity:
+        differing = sorted(
+            key
+            for key in state["identity"].keys() | run.identity.keys()
+            if state["identity"].get(key) != run.identity.get(key)
+        )
+        raise UserError(
+            f"{folder.path} holds an unfinished run that differs in {', '.join(differing)}; choose "
+            "another folder or remove this one"
+        )
+    run.module.load_state_dict_of_run(state["run"])
+    epoch, steps = run.module.epoch, len(run.module.records)
+    folder.event("resumed", epoch=epoch, steps=steps)
+    folder.log(f"resumed after epoch {epoch} and {steps} steps")
+
+
+# --- training ---------------------------------------------------------------------------------
+
+
+def _train(run: Run, watchers: list[lightning.Callback], keeper: Keeper) -> str | None:
+    """All epochs that are left; returns why the run diverged, or None."""
+    if run.module.epoch == run.arm.epochs:
+        return None
+    if not keeper.folder.checkpoint.is_file():
+        keeper.save()
+    with _quiet_lightning():
+        trainer = _trainer(run, watchers)
+        try:
+            trainer.fit(run.module)
+        except Diverged as error:
+            return str(error)
+    return None
+
+
+def _trainer(run: Run, watchers: list[lightning.Callback]) -> lightning.Trainer:
+    return lightning.Trainer(
+        accelerator="gpu" if run.module.step.probe.device.type == "cuda" else "cpu",
+        devices=1,
+        max_epochs=run.arm.epochs - run.module.epoch,
+        callbacks=watchers,
+        # Slurm jobs are requeued by our own launcher, not by Lightning's guess at the environment.
+        plugins=[LightningEnvironment()],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        reload_dataloaders_every_n_epochs=1,
+    )
+
+
+@contextlib.contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Lightning's banners (devices, tips, `max_epochs reached`) are no news; its warnings are.
+
+    The one warning that is left out comes from its use of a torch name that torch renamed.
+    """
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r".*LeafSpec.*is deprecated", FutureWarning)
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+# --- after training ---------------------------------------------------------------------------
+
+
+def _conclude(run: Run, dataset: Dataset, folder: RunFolder, stop: Stop, cause: str | None) -> None:
+    """Store weights, reconstruct from the stored files, write the last state."""
+    module = run.module
+    if cause is None:
+        save_weights(folder.last, module.generator, run.network, module.epoch)
+    stored = {}
+    for which in ("best", "last"):
+        file = folder.best if which == "best" else folder.last
+        if file.is_file():
+            stop.check()
+            generator = store_reconstruction(folder, which, dataset, module.step.probe.device)
+            stored[which] = stored_facts(generator, module)
+    state, cause = last_state(folder, cause)
+    folder.finish(state, cause=cause, stored=stored)
+    remove_checkpoints(folder)
+
+
+def last_state(folder: RunFolder, diverged: str | None) -> tuple[str, str | None]:
+    """failed where the loss diverged, collapsed where the alarm still rings, else finished."""
+    if diverged is not None:
+        return "failed", diverged
+    since = collapsed_at_epoch(folder)
+    return ("finished", None) if since is None else ("collapsed", f"collapsed since epoch {since}")
+
+
+def stored_facts(generator: nn.Module, module: Reconstructor) -> Row:
+    """Validation losses of the weights as they were stored, next to which the images stand."""
+    step = module.step
+    return evaluate(generator, step.probe, step.photon_scale, module.validation_data, step.loss)

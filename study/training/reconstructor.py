@@ -1,0 +1,179 @@
+"""The LightningModule of a run: which batches, when a step, what is logged once an epoch.
+
+Optimisation is manual: a training step is one call of `TrainStep`, so nothing of it hides in
+Lightning; schedules are stepped here, between epochs. What a step measures stays on the device
+until the epoch ends. All state that a resumed run needs is in `state_dict_of_run`: the order of an
+epoch depends on its number alone, so no generator state is kept.
+
+history.csv, one row an epoch (`history`)
+    epoch                   finished epochs, from 1
+    train_loss              mean over the batches of the loss that is trained on
+    val_loss, val_own_loss  validation split: relative MAE for all arms; the trained loss
+    val_deviance            per pixel, only where the loss reads counts
+    learning_rate           read back from the optimiser
+    gradient_norm_*         median, p99, max over the batches, before the clip; then after it
+    clipped_fraction        mean share of what the rule looks at that it shortened
+    amplitude_std           std of A_pred over a batch, mean over the batches
+    patch_std               std of |O| within a patch, mean over the validation split
+    norm_weight.BLOCK.*, layerscale.BLOCK.*   mean, std, largest magnitude
+    dead.LAYER              share of dead units on the first validation batch
+    seconds, peak_memory_mib
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from study.params import Arm
+from study.training.data import Batch, Batches, TrainData
+from study.training.diagnostics import dead_units, norm_stats
+from study.training.optimizers import set_rate, used_rate
+from study.training.schedules import LearningRate
+from study.training.step import RECORD, TrainStep
+from study.training.validation import Totals
+
+MIB = 2**20
+Row = dict[str, Any]
+
+
+class Reconstructor(lightning.LightningModule):
+    """One run in memory: step, data, schedule, and the history so far.
+
+    `epoch`: finished epochs; `history`: one row each; `records`: the steps of the unfinished epoch.
+    """
+
+    def __init__(
+        self,
+        arm: Arm,
+        step: TrainStep,
+        train_data: TrainData,
+        validation_data: TrainData,
+        order_seed: int,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.arm = arm
+        self.generator = step.generator
+        self.step = step
+        self.train_data = train_data
+        self.validation_data = validation_data
+        self.order_seed = order_seed
+        self.schedule = LearningRate(arm)
+        self.epoch = 0
+        self.history: list[Row] = []
+        self.records: list[Tensor] = []
+        self.seconds_before = 0.0
+
+    # -- what Lightning asks for
+
+    def configure_optimizers(self) -> Optimizer:
+        return self.step.optimizer
+
+    def train_dataloader(self) -> Batches:
+        batches = self.train_data.shuffled(self.arm.batch_size, self.order_seed, self.epoch)
+        return batches.after(len(self.records))
+
+    def val_dataloader(self) -> Batches:
+        return self.validation_data.in_order(self.arm.batch_size)
+
+    def transfer_batch_to_device(
+        self, batch: Batch, device: torch.device, dataloader_idx: int
+    ) -> Batch:
+        """The split lies on the device already."""
+        return batch
+
+    def on_train_epoch_start(self) -> None:
+        self.started = time.perf_counter()
+        set_rate(self.step.optimizer, self.schedule.rate(self.epoch))
+
+    def training_step(self, batch: Batch, batch_index: int) -> None:
+        self.records.append(self.step(batch))
+
+    def on_validation_epoch_start(self) -> None:
+        self.totals = Totals(self.step.loss, self.step.photon_scale, self.step.probe.device)
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        self.totals.add(self.step.forward(batch), batch)
+        if batch_index == 0:
+            self.dead = dead_units(self.generator, batch.amplitude)
+
+    def on_validation_epoch_end(self) -> None:
+        """Close the epoch: its row, then the schedule's look at the validation loss."""
+        validation = self.totals.facts()
+        self.epoch += 1
+        row = {"epoch": self.epoch, **self._training_facts(), **validation, **self._network_facts()}
+        self.history.append({**row, "seconds": self.seconds, "peak_memory_mib": self._peak_mib()})
+        self.records, self.seconds_before = [], 0.0
+        self.schedule.observe(validation["val_loss"])
+
+    # -- the row of an epoch
+
+    @property
+    def seconds(self) -> float:
+        """Spent on the current epoch, before a resume too."""
+        return self.seconds_before + time.perf_counter() - self.started
+
+    def _training_facts(self) -> Row:
+        steps = torch.stack(self.records).double().cpu()  # (steps, 5): one copy an epoch
+        columns = dict(zip(RECORD, steps.unbind(dim=1), strict=True))
+        return {
+            "train_loss": float(columns["loss"].mean()),
+            "learning_rate": used_rate(self.step.optimizer),
+            **_spread("gradient_norm", columns["gradient_norm"]),
+            **_spread("gradient_norm_clipped", columns["gradient_norm_clipped"]),
+            "clipped_fraction": float(columns["clipped_fraction"].mean()),
+            "amplitude_std": float(columns["amplitude_std"].mean()),
+        }
+
+    def _network_facts(self) -> Row:
+        row: Row = {}
+        for block, kinds in norm_stats(self.generator).items():
+            for kind, facts in kinds.items():
+                row |= {f"{kind}.{block}.{name}": value for name, value in facts.items()}
+        return row | {f"dead.{layer}": share for layer, share in self.dead.items()}
+
+    def _peak_mib(self) -> float:
+        """Most memory so far: of the tensors on CUDA, of the process on a CPU."""
+        if self.step.probe.device.type == "cuda":
+            return torch.cuda.max_memory_allocated() / MIB
+        unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss: bytes there, KiB elsewhere
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / MIB
+
+    # -- going on later
+
+    def state_dict_of_run(self) -> Row:
+        """Tensors and plain values that `load_state_dict_of_run` goes on from, bit for bit."""
+        return {
+            "epoch": self.epoch,
+            "generator": self.generator.state_dict(),
+            "optimizer": self.step.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "history": self.history,
+            "records": self.records,
+            "seconds": self.seconds if self.records else 0.0,
+        }
+
+    def load_state_dict_of_run(self, state: Row) -> None:
+        device = self.step.probe.device
+        self.epoch = state["epoch"]
+        self.generator.load_state_dict(state["generator"])
+        self.step.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.history = list(state["history"])
+        self.records = [record.to(device) for record in state["records"]]
+        self.seconds_before = state["seconds"]
+
+
+def _spread(name: str, values: Tensor) -> Row:
+    """median, 99th percentile and maximum over the steps; NaN where any step is NaN."""
+    quantiles = torch.quantile(values, torch.tensor([0.5, 0.99], dtype=values.dtype))
+    median, p99 = quantiles.tolist()
+    return {f"{name}_median": median, f"{name}_p99": p99, f"{name}_max": float(values.max())}

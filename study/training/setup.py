@@ -1,0 +1,100 @@
+"""A run in memory, built from settings, and what it says about itself once it is built.
+
+The effective settings are read from the objects that will act (optimiser, network, clip rule,
+schedule), not from the request: a knob that was lost on the way shows in params.yaml.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from study.formats.dataset import Dataset
+from study.generators import Generator
+from study.params import Arm, Scalar, leaves
+from study.training.checkpoints import Network
+from study.training.data import TrainData
+from study.training.optimizers import effective
+from study.training.reconstructor import Reconstructor
+from study.training.schedules import learning_rates
+from study.training.step import make_step
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run in memory: what it is, and the module that trains it."""
+
+    arm: Arm
+    seed: int
+    data_sha256: str
+    network: Network
+    generator: Generator
+    module: Reconstructor
+
+    @property
+    def identity(self) -> dict[str, Scalar]:
+        """What a checkpoint must agree with to be continued."""
+        return {**leaves(self.arm), "seed": self.seed, "data_sha256": self.data_sha256}
+
+
+def build_run(arm: Arm, dataset: Dataset, seed: int, device: torch.device) -> Run:
+    """Data, network and step of one run on `device`; nothing is written."""
+    manifest = dataset.manifest
+    network = Network(arm.generator, manifest.n, manifest.group_size)
+    generator = network.build(seed).to(device)
+    probe = torch.tensor(dataset.probe, device=device)
+    step = make_step(arm, generator, probe, manifest.photon_scale)
+    needs = step.loss.needs
+    module = Reconstructor(
+        arm,
+        step,
+        TrainData(dataset, "train", device, needs),
+        TrainData(dataset, "validation", device, needs),
+        order_seed=seed if arm.order_seed is None else arm.order_seed,
+    )
+    return Run(arm, seed, manifest.content_sha256, network, generator, module)
+
+
+def describe(run: Run, dataset: Dataset) -> dict[str, Any]:
+    """The effective settings, read from the objects that will act, not from the request."""
+    module, step = run.module, run.module.step
+    manifest, arm = dataset.manifest, run.arm
+    batches = module.train_data.shuffled(arm.batch_size, module.order_seed, 0)
+    schedule = {
+        "name": module.schedule.settings.name,
+        "stepped": "every epoch",
+        "learning_rates": learning_rates(arm),
+    }
+    clip = {
+        "rule": step.clip.rule,
+        "limit": step.clip.limit,
+        "excluded_parameters": step.clip.excluded,
+    }
+    data = {
+        "name": manifest.name,
+        "content_sha256": manifest.content_sha256,
+        "photon_scale": manifest.photon_scale,
+        "n": manifest.n,
+        "group_size": manifest.group_size,
+        "train_patterns": len(module.train_data),
+        "validation_patterns": len(module.validation_data),
+    }
+    return {
+        "generator": {
+            "name": arm.generator.name,
+            **run.generator.effective(),
+        },
+        "loss": step.loss.name,
+        "optimizer": effective(step.optimizer),
+        "schedule": schedule,
+        "clip": clip,
+        "data": data,
+        "seeds": {"weights": run.seed, "order": module.order_seed},
+        "epochs": arm.epochs,
+        "batch_size": arm.batch_size,
+        "batches_per_epoch": len(batches),
+        "device": str(step.probe.device),
+        "threads": torch.get_num_threads(),
+    }

@@ -1,0 +1,86 @@
+"""One training step, as one object: forward, loss, backward, clip, optimiser.
+
+Lightning calls it, a CUDA graph can capture it, and a test calls it alone: nothing in it waits for
+the device, and what it measures stays there as five numbers a step.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Complex64, Float32
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from study.optics import diffract
+from study.params import Arm
+from study.training.clipping import Clipper
+from study.training.data import Batch
+from study.training.losses import LOSSES, Loss, Prediction
+from study.training.optimizers import build_optimizer
+
+# What one step records, in this order.
+RECORD = ("loss", "gradient_norm", "gradient_norm_clipped", "clipped_fraction", "amplitude_std")
+
+
+def predict(
+    generator: nn.Module,
+    probe: Complex64[Tensor, "n n"],
+    amplitude: Float32[Tensor, "b c n n"],
+) -> Prediction:
+    """Patch of every measured pattern, and the amplitude that the forward model gives for it."""
+    patch = generator(amplitude)  # (b, c, n, n) complex, network units
+    return Prediction(patch, diffract(probe, patch))
+
+
+class TrainStep:
+    """Everything that one step needs, on one device. `photon_scale`: S of the data set."""
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        probe: Complex64[Tensor, "n n"],
+        photon_scale: float,
+        loss: Loss,
+        optimizer: Optimizer,
+        clip: Clipper,
+    ) -> None:
+        self.generator = generator
+        self.probe = probe
+        self.photon_scale = photon_scale
+        self.loss = loss
+        self.optimizer = optimizer
+        self.clip = clip
+
+    def forward(self, batch: Batch) -> Prediction:
+        return predict(self.generator, self.probe, batch.amplitude)
+
+    def backward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Leave d loss / d parameters in `.grad`; returns the loss and the std of A_pred."""
+        self.optimizer.zero_grad(set_to_none=True)
+        prediction = self.forward(batch)
+        loss = self.loss(prediction, batch, self.photon_scale)
+        loss.backward()
+        return loss.detach(), prediction.amplitude.detach().std()
+
+    def __call__(self, batch: Batch) -> Float32[Tensor, " 5"]:
+        """One step on one batch; returns the numbers named by `RECORD`, on the device."""
+        loss, amplitude_std = self.backward(batch)
+        clipped = self.clip()
+        self.optimizer.step()
+        facts = (loss, clipped.norm_before, clipped.norm_after, clipped.fraction, amplitude_std)
+        return torch.stack([fact.float() for fact in facts])
+
+
+def make_step(
+    arm: Arm, generator: nn.Module, probe: Complex64[Tensor, "n n"], photon_scale: float
+) -> TrainStep:
+    """The step of `arm` for a network and a probe on one device."""
+    limit, rule = arm.clip.gradient_clip_val, arm.clip.gradient_clip_algorithm
+    return TrainStep(
+        generator=generator,
+        probe=probe,
+        photon_scale=photon_scale,
+        loss=LOSSES[arm.loss.name],
+        optimizer=build_optimizer(arm.optimizer, generator.parameters(), probe.device),
+        clip=Clipper(generator, rule, limit, arm.clip.exclude_head),
+    )

@@ -1,0 +1,355 @@
+"""What watches a run: the collapse alarm (always) and the diagnostics (when asked).
+
+Design choices
+- Both are Lightning callbacks that read the run and never change it: weights, gradients and random
+  streams are what they would be without. No hook is there during a step. The alarm costs one
+  forward pass of `WATCHED_PATTERNS` patterns an epoch; `diagnose` one pass more, there and back,
+  of the first batch.
+- One set of files under diagnostics/. Every record names its `source`: `training` (the callback,
+  at the first batch of each epoch), `collapse` or `dead_layers` (an alarm, when it last began),
+  `best` or `last` (a stored checkpoint, `diagnose_run`), and its `epoch`: the one that begins for
+  `training`, else the one that has ended.
+- A resumed run repeats no record: those of epochs that it will train again are dropped first.
+- Two alarms are judged at the end of every epoch, and both may end again. `collapse`: all
+  predictions look the same; it decides the state of the run. `dead_layers`: a layer passes nothing
+  on; networks with skip connections go on learning past one, so it is told, not judged. The epoch
+  at which a present alarm began stands in status.json, null while there is none; events.jsonl
+  keeps them all, with the facts.
+
+    loader_stats.jsonl   first batch of train and validation, probe, scales, validation loader
+    activations.jsonl    input, lifter, blocks, spectral and local branch, patch |.| and angle
+    gradients.jsonl      every parameter, and local over spectral by block
+    patch_metrics.json   by source: |O P| against |Y P| before stitching, by scaling
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import lightning
+import torch
+from jaxtyping import Complex64
+from torch import Tensor, nn
+
+from study.formats.dataset import Dataset
+from study.params import UserError, read_yaml
+from study.runs import RunFolder, append_line, plain, read_json, read_lines, write_json, write_text
+from study.training.checkpoints import load_weights
+from study.training.data import Batch, TrainData
+from study.training.diagnostics import (
+    Record,
+    activations,
+    gradients,
+    loader_stats,
+    loss_gradients,
+    observing,
+    patch_metrics,
+    pattern_spread,
+)
+from study.training.losses import LOSSES, Loss
+from study.training.reconstructor import Reconstructor
+from study.training.step import predict
+
+# Collapsed: the predicted patterns differ from each other by less than this part of what the
+# measured ones do. Healthy networks stay above it from their first epoch on and under strong noise,
+# which widens the measured spread alone (tried, n = 16: 0.015 and more, 0.07 at 1e3 photons a
+# pattern); collapsed ones fall to rounding, under 1e-6.
+SPREAD_LIMIT = 0.01
+# Measured patterns that differ by rounding alone are no yardstick.
+ALIKE = 1e-6
+# Dead: this share of a layer's units. ReLU networks learn with half of them dead, and one of a
+# head's two (the imaginary part of an object without phase) may rightly be constant.
+DEAD_LIMIT = 0.9
+WATCHED_PATTERNS = 32
+# Alarm -> the key of status.json with the epoch at which it began.
+ALARMS = {"collapse": "collapsed_at_epoch", "dead_layers": "dead_layers_at_epoch"}
+LOADER, ACTIVATIONS = "loader_stats.jsonl", "activations.jsonl"
+GRADIENTS, PATCHES = "gradients.jsonl", "patch_metrics.json"
+
+
+def callbacks(diagnose: bool, folder: RunFolder, dataset: Dataset) -> list[lightning.Callback]:
+    """The alarm, and with `diagnose` the diagnostics, for one run; in front of what checkpoints."""
+    alarm = CollapseAlarm(folder, dataset)
+    return [alarm, Diagnose(folder, dataset)] if diagnose else [alarm]
+
+
+def collapsed_at_epoch(folder: RunFolder) -> int | None:
+    """Epoch (from 1) at which the collapse began in which the run now is; None without one."""
+    return folder.status().get(ALARMS["collapse"])
+
+
+# --- what is diagnosed ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network with the loss and the data that it is trained with, on one device."""
+
+    generator: nn.Module
+    probe: Complex64[Tensor, "n n"]
+    loss: Loss
+    dataset: Dataset
+    train_data: TrainData
+    batch_size: int
+    order_seed: int
+
+    def first_batch(self) -> Batch:
+        """The first batch of the first epoch, whatever epoch the run is in."""
+        return next(iter(self.train_data.shuffled(self.batch_size, self.order_seed, 0)))
+
+    def gradients(self, batch: Batch) -> list[Record]:
+        """Records of d loss / d parameters of one batch, before any clip."""
+        with torch.enable_grad():
+            prediction = predict(self.generator, self.probe, batch.amplitude)
+            loss = self.loss(prediction, batch, self.dataset.manifest.photon_scale)
+            return gradients(self.generator, loss_gradients(self.generator, loss))
+
+    def loaders(self) -> list[Record]:
+        """Records of the first batch of train and validation."""
+        patterns = len(self.dataset.splits["validation"].counts)
+        first = {
+            "train": self.first_batch().index.cpu().numpy(),
+            "validation": torch.arange(min(patterns, self.batch_size)).numpy(),
+        }
+        batches = -(-patterns // self.batch_size)
+        return loader_stats(self.dataset, first, batches if patterns else None)
+
+
+def subject_of(module: Reconstructor, dataset: Dataset) -> Subject:
+    """What a live run trains."""
+    return Subject(
+        generator=module.generator,
+        probe=module.step.probe,
+        loss=module.step.loss,
+        dataset=dataset,
+        train_data=module.train_data,
+        batch_size=module.arm.batch_size,
+        order_seed=module.order_seed,
+    )
+
+
+# --- the files --------------------------------------------------------------------------------
+
+Drop = Callable[[Record], bool]
+
+
+def _lines(records: Sequence[Record], source: str, epoch: int) -> list[str]:
+    label = {"source": source, "epoch": epoch}
+    return [json.dumps(plain({**label, **record}), allow_nan=False) for record in records]
+
+
+def _replace(path: Path, drop: Drop, lines: Sequence[str] = ()) -> None:
+    """Rewrite a file of records without those that `drop` names, with `lines` at its end."""
+    kept = [line for line in read_lines(path) if not drop(json.loads(line))]
+    if path.is_file() or lines:
+        write_text(path, "".join(f"{line}\n" for line in (*kept, *lines)))
+
+
+def _from(source: str) -> Drop:
+    return lambda record: record["source"] == source
+
+
+def _write_patches(subject: Subject, out: Path, source: str, epoch: int) -> None:
+    facts = patch_metrics(subject.generator, subject.dataset, "validation")
+    path = out / PATCHES
+    write_json(path, {**(read_json(path) or {}), source: {"epoch": epoch, **facts}})
+
+
+def write_snapshot(subject: Subject, out: Path, source: str, epoch: int) -> list[Path]:
+    """All four files for the weights as they are, from the first batch; returns their paths.
+
+    Records of the same source are replaced, all others kept.
+    """
+    batch = subject.first_batch()
+    records = {
+        LOADER: subject.loaders(),
+        ACTIVATIONS: activations(subject.generator, batch.amplitude),
+        GRADIENTS: subject.gradients(batch),
+    }
+    for name, found in records.items():
+        _replace(out / name, _from(source), _lines(found, source, epoch))
+    _write_patches(subject, out, source, epoch)
+    return [out / name for name in (*records, PATCHES)]
+
+
+# --- collapse ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The facts of one epoch end.
+
+    `relative_spread` is None where the measured patterns are all alike and nothing can be said;
+    `dead_layers` are those over `DEAD_LIMIT`, with their share.
+    """
+
+    predicted_spread: float
+    measured_spread: float
+    relative_spread: float | None
+    dead_layers: dict[str, float]
+
+    def rings(self, alarm: str) -> bool:
+        if alarm == "dead_layers":
+            return bool(self.dead_layers)
+        return self.relative_spread is not None and self.relative_spread < SPREAD_LIMIT
+
+
+def judge(module: Reconstructor) -> Judgement:
+    """Spread of the predicted against the measured validation patterns, and layers that died.
+
+    `WATCHED_PATTERNS` patterns, evenly spaced over the split; see `pattern_spread` for the measure.
+    """
+    data = module.validation_data
+    chosen = torch.linspace(0, len(data) - 1, min(len(data), WATCHED_PATTERNS)).long()
+    measured = data.amplitude[chosen.to(data.amplitude.device)]
+    with observing(module.generator):
+        predicted = predict(module.generator, module.step.probe, measured).amplitude
+    spreads = pattern_spread(predicted), pattern_spread(measured)
+    return Judgement(
+        *spreads,
+        relative_spread=spreads[0] / spreads[1] if spreads[1] > ALIKE else None,
+        dead_layers={name: share for name, share in module.dead.items() if share > DEAD_LIMIT},
+    )
+
+
+class CollapseAlarm(lightning.Callback):
+    """Follows the two alarms; writes diagnostics when one begins. Training goes on.
+
+    Events: `collapse` and `dead_layers` at the beginning, the same with `_over` at the end.
+    """
+
+    def __init__(self, folder: RunFolder, dataset: Dataset) -> None:
+        self.folder = folder
+        self.dataset = dataset
+        self.since: dict[str, int | None] = dict.fromkeys(ALARMS)
+
+    def on_train_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
+        """A resumed run takes up its alarms, unless their epoch is trained again."""
+        done, status = cast(Reconstructor, pl_module).epoch, self.folder.status()
+        for alarm, key in ALARMS.items():
+            before = status.get(key)
+            self._mark(alarm, before if before is not None and before <= done else None)
+
+    def on_train_epoch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
+        module = cast(Reconstructor, pl_module)
+        judgement = judge(module)
+        for alarm in ALARMS:
+            if self._follow(alarm, judgement, module.epoch):
+                subject = subject_of(module, self.dataset)
+                write_snapshot(subject, self.folder.diagnostics, alarm, module.epoch)
+
+    def _follow(self, alarm: str, judgement: Judgement, epoch: int) -> bool:
+        """Note a change of one alarm; whether it begins now."""
+        rings = judgement.rings(alarm)
+        if rings == (self.since[alarm] is not None):
+            return False
+        self._mark(alarm, epoch if rings else None)
+        kind = alarm if rings else f"{alarm}_over"
+        limits = {"spread_limit": SPREAD_LIMIT, "dead_limit": DEAD_LIMIT}
+        self.folder.event(kind, epoch=epoch, **vars(judgement), **limits)
+        self.folder.log(f"epoch {epoch}: {kind}")
+        return rings
+
+    def _mark(self, alarm: str, epoch: int | None) -> None:
+        self.since[alarm] = epoch
+        self.folder.update_status(**{ALARMS[alarm]: epoch})
+
+
+# --- diagnostics during training --------------------------------------------------------------
+
+
+class Diagnose(lightning.Callback):
+    """`--diagnose`: loaders at the start, one batch of every epoch, patches at the end."""
+
+    def __init__(self, folder: RunFolder, dataset: Dataset) -> None:
+        self.out = folder.diagnostics
+        self.dataset = dataset
+
+    def on_train_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
+        module = cast(Reconstructor, pl_module)
+        # An epoch in progress has its records: they were written at its first batch.
+        begun = module.epoch + bool(module.records)
+        for name in (ACTIVATIONS, GRADIENTS):
+            _replace(self.out / name, lambda r: _from("training")(r) and r["epoch"] > begun)
+        loaders = subject_of(module, self.dataset).loaders()
+        _replace(self.out / LOADER, _from("training"), _lines(loaders, "training", 1))
+
+    def on_train_batch_start(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        batch: Batch,
+        batch_idx: int,
+    ) -> None:
+        module = cast(Reconstructor, pl_module)
+        if module.records:
+            return
+        subject, epoch = subject_of(module, self.dataset), module.epoch + 1
+        records = {
+            ACTIVATIONS: activations(subject.generator, batch.amplitude),
+            GRADIENTS: subject.gradients(batch),
+        }
+        for name, found in records.items():
+            append_line(self.out / name, "\n".join(_lines(found, "training", epoch)))
+
+    def on_train_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
+        module = cast(Reconstructor, pl_module)
+        _write_patches(subject_of(module, self.dataset), self.out, "training", module.epoch)
+
+
+# --- diagnostics of a stored checkpoint -------------------------------------------------------
+
+
+def diagnose_run(
+    folder: RunFolder,
+    dataset: Dataset,
+    which: str = "last",
+    out: Path | None = None,
+) -> list[Path]:
+    """The same files from the stored weights of `which` (source `best` or `last`), on the CPU.
+
+    One forward and backward pass of the first batch of the run's own order, and the validation
+    patches. Written to `out`, the run's diagnostics/ when None; returns the paths. Raises UserError
+    for another word than best or last, while the run is training, when the weights cannot be read,
+    and for data of another size.
+    """
+    if which not in ("best", "last"):
+        raise UserError(f"checkpoint is {which!r}; accepted: best, last")
+    if folder.status().get("state") == "running" and folder.alive():
+        raise UserError(f"{folder.path} is still training; wait for its end or cancel it")
+    file = folder.best if which == "best" else folder.last
+    generator, network, epoch = load_weights(file)
+    settings = read_yaml(folder.path / "params.yaml")
+    _check_size(dataset, network.n, network.channels)
+    loss = LOSSES[settings["loss"]]
+    subject = Subject(
+        generator=generator,
+        probe=torch.tensor(dataset.probe),
+        loss=loss,
+        dataset=dataset,
+        train_data=TrainData(dataset, "train", torch.device("cpu"), loss.needs),
+        batch_size=settings["batch_size"],
+        order_seed=settings["seeds"]["order"],
+    )
+    return write_snapshot(subject, out or folder.diagnostics, which, epoch)
+
+
+def _check_size(dataset: Dataset, n: int, channels: int) -> None:
+    manifest = dataset.manifest
+    if (manifest.n, manifest.group_size) != (n, channels):
+        raise UserError(
+            f"the network takes n = {n} and group_size {channels}; data set {manifest.name} has "
+            f"n = {manifest.n} and group_size {manifest.group_size}: choose data of the run's size"
+        )

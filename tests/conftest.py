@@ -1,0 +1,97 @@
+"""Shared fixtures: shape checks over all of `study`, one tiny data set, one tiny arm."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from jaxtyping import install_import_hook
+
+# Before anything of `study` is imported: its annotations are then checked at every call.
+install_import_hook("study", "checking.checked")
+
+import pytest  # noqa: E402
+
+from study.formats.dataset import Dataset  # noqa: E402
+from study.params import Arm, DataParams  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def tiny_params() -> DataParams:
+    """169 train and 49 validation and test patterns of 16 x 16 px, phase on, complex probe."""
+    return DataParams.model_validate(
+        {
+            "n": 16,
+            "object_px": 64,
+            "canvas_px": 128,
+            "lines": 65,
+            "phase": True,
+            "images_per_split": 1,
+            "group_size": 1,
+            "photons_per_pattern": 1e6,
+            "object_seeds": {"train": 1, "validation": 3, "test": 2},
+            "noise_seed": 7,
+            "probe": {
+                "kind": "focus",
+                "aperture_px": 7,
+                "central_stop_px": 0,
+                "defocus_rad": 3.0,
+                "smooth_sigma_px": 0,
+            },
+            "scan": {
+                "kind": "raster",
+                "stride_px": {"train": 4, "validation": 8, "test": 8},
+            },
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_params: DataParams) -> Dataset:
+    """The simulated data set of `tiny_params`; shared, so no test may change its arrays."""
+    from study.simulate import simulate
+
+    dataset = simulate("tiny", tiny_params)
+    arrays = [dataset.probe]
+    for split in dataset.splits.values():
+        arrays += [split.counts, split.positions_px, split.image_index, split.obj]
+    for array in arrays:
+        array.flags.writeable = False
+    return dataset
+
+
+@pytest.fixture(scope="session")
+def control() -> Arm:
+    """The control arm at the smallest useful size."""
+    return Arm.model_validate(
+        {
+            "asks": "Does the smallest hybrid train?",
+            "versus": None,
+            "changes": [],
+            "data": "data/tiny",
+            "seeds": [0],
+            "order_seed": None,
+            "generator": {
+                "name": "hybrid",
+                "width": 4,
+                "fno_blocks": 2,
+                "modes": 4,
+                "mode_set": "classic",
+                "spectral_init": "variance",
+                "max_hidden_channels": None,
+                "input_transform": "none",
+                "output_mode": "real_imag",
+            },
+            "loss": {"name": "mae"},
+            "optimizer": {"name": "adam", "lr": 1e-3},
+            "schedule": {"name": "constant"},
+            "clip": {
+                "gradient_clip_algorithm": "norm",
+                "gradient_clip_val": 1.0,
+                "exclude_head": False,
+            },
+            "epochs": 2,
+            "batch_size": 16,
+        }
+    )

@@ -1,0 +1,90 @@
+"""claims.yaml: what is accepted, and the sentence for what is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from stored import book_of, claim
+
+from study.evidence.claims import check_arms, load_claims, parse_claims
+from study.params import Study, UserError, load_study
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"direktion": "lower"}, "did you mean 'direction'"),
+        ({"direction": "up"}, "direction: .* got 'up'"),
+        ({"margin": 0}, "margin: .*got 0"),
+        ({"needed_seeds": 1}, "needed_seeds"),
+        ({"metric": "last.standard.amplitude.maee"}, "did you mean 'last.standard.amplitude.mae'"),
+        ({"metric": "outcome"}, "failure_rate goes with metric outcome"),
+        ({"evidence": "failure_rate"}, "failure_rate goes with metric outcome"),
+        (
+            {"evidence": "failure_rate", "metric": "outcome", "direction": "equal"},
+            "cannot show equality",
+        ),
+        ({"kind": "bundle"}, "at least two"),
+        ({"changes": ["epochs", "batch_size"]}, "kind bundle"),
+        ({"arms": {"treatment": "agc", "control": "agc"}}, "both 'agc'"),
+        ({"text": ""}, "text"),
+    ],
+)
+def test_a_bad_claim_is_named_with_its_file(
+    tmp_path: Path, changes: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(UserError, match=r"claims\.yaml: claims\.A-1") as caught:
+        book_of(tmp_path, A_1=claim(**changes))
+    assert caught.match(sentence)
+
+
+def test_a_missing_field_is_named(tmp_path: Path) -> None:
+    entry = claim()
+    del entry["margin"]
+    with pytest.raises(UserError, match="margin is missing"):
+        book_of(tmp_path, A_1=entry)
+
+
+@pytest.mark.parametrize("given", [None, [], {"claim": {}}, {"claims": []}, {"claims": {"A-1": 3}}])
+def test_what_is_no_list_of_claims_is_refused(given: Any) -> None:
+    with pytest.raises(UserError, match=r"claims\.yaml"):
+        parse_claims(given, Path("claims.yaml"))
+
+
+def test_a_family_has_at_most_four_claims(tmp_path: Path) -> None:
+    five = {f"A_{i}": claim() for i in range(5)}
+    with pytest.raises(UserError, match="'error' has 5 claims"):
+        book_of(tmp_path, **five)
+
+
+def test_a_claim_about_an_unknown_arm_names_the_nearest(tmp_path: Path, study: Study) -> None:
+    book = book_of(tmp_path, A_1=claim(arms={"treatment": "acg", "control": "control"}))
+    with pytest.raises(UserError, match="did you mean 'agc'"):
+        check_arms(book, study)
+
+
+def test_every_word_of_a_claim_is_in_its_hash(tmp_path: Path) -> None:
+    hashes = {
+        book_of(tmp_path, A_1=claim(**changes)).claims[0].sha256
+        for changes in ({}, {"margin": 0.02}, {"text": "Other."}, {"needed_seeds": 9})
+    }
+    assert len(hashes) == 4
+
+
+def test_the_studys_own_claims_fit_its_arms() -> None:
+    book, study = load_claims(ROOT / "claims.yaml"), load_study(ROOT / "params.yaml")
+    check_arms(book, study)
+    assert {"STABLE-GAMMA-001", "STABLE-LS-001"} <= {claim.id for claim in book.claims}
+
+
+def test_the_studys_own_claims_name_exactly_the_factors_that_differ() -> None:
+    from study.evidence.arms import factors
+
+    book, study = load_claims(ROOT / "claims.yaml"), load_study(ROOT / "params.yaml")
+    for entry in book.claims:
+        pair = study.arms[entry.arms.control], study.arms[entry.arms.treatment]
+        assert set(factors(*pair)) == set(entry.changes), entry.id

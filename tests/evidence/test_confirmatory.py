@@ -1,0 +1,152 @@
+"""Which came first, claim or seed: asked of a real git repository."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from stored import CONTROL, WORSE, book_of, claim, store
+
+from study.evidence.claims import ClaimBook, load_claims
+from study.evidence.repository import not_confirmatory
+from study.params import Study
+from study.runs import write_json
+
+SEEDS = (1, 2)
+
+
+class Repository:
+    """A checkout in which claims, results and anything else are committed one after another."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.git("init", "-q")
+
+    def git(self, *arguments: str) -> str:
+        who = ("-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false")
+        done = subprocess.run(
+            ("git", *who, *arguments), cwd=self.root, check=True, capture_output=True, text=True
+        )
+        return done.stdout.strip()
+
+    def commit(self) -> str:
+        self.git("add", "-A")
+        self.git("commit", "-q", "--allow-empty", "-m", "step")
+        return self.git("rev-parse", "HEAD")
+
+    def claims(self, **claims: dict[str, Any]) -> str:
+        named = {claim_id.replace("_", "-"): entry for claim_id, entry in claims.items()}
+        write_json(self.root / "claims.yaml", {"claims": named})  # JSON is YAML
+        return self.commit()
+
+    def results(self, arm: str, seed: int) -> str:
+        write_json(self.root / "results" / arm / "seeds" / f"s{seed}.json", {"seed": seed})
+        return self.commit()
+
+    @property
+    def book(self) -> ClaimBook:
+        return load_claims(self.root / "claims.yaml")
+
+    def reason(self, commit: str, seeds: tuple[int, ...] = SEEDS, dirty: bool = False) -> Any:
+        runs = [(seed, commit, dirty) for seed in seeds]
+        return not_confirmatory(self.book.claims[0], self.book, runs)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    return Repository(tmp_path)
+
+
+def test_a_claim_before_its_runs_is_confirmatory(repository: Repository) -> None:
+    assert repository.reason(repository.claims(A_1=claim())) is None
+
+
+def test_repeating_the_runs_after_their_results_were_committed_changes_nothing(
+    repository: Repository,
+) -> None:
+    repository.claims(A_1=claim())
+    assert repository.reason(repository.results("agc", 1)) is None
+
+
+def test_seeds_that_were_seen_before_the_claim_are_exploratory(repository: Repository) -> None:
+    repository.results("other", 2)
+    reason = repository.reason(repository.claims(A_1=claim()))
+    assert "seed 2 were committed before the claim" in reason
+
+
+def test_seeds_that_were_seen_and_deleted_are_still_seen(repository: Repository) -> None:
+    repository.results("agc", 1)
+    (repository.root / "results" / "agc" / "seeds" / "s1.json").unlink()
+    repository.commit()
+    assert "seed 1" in repository.reason(repository.claims(A_1=claim()))
+
+
+def test_a_claim_that_was_changed_after_its_seeds_is_exploratory(repository: Repository) -> None:
+    repository.claims(A_1=claim())
+    repository.results("agc", 1)
+    last = repository.claims(A_1=claim(margin=0.5))
+    assert "seed 1" in repository.reason(last)
+
+
+def test_a_run_from_before_the_claim_is_exploratory(repository: Repository) -> None:
+    early = repository.commit()
+    repository.claims(A_1=claim())
+    assert "does not hold" in repository.reason(early)
+
+
+def test_a_run_from_before_the_claims_last_change_is_exploratory(repository: Repository) -> None:
+    early = repository.claims(A_1=claim(margin=0.5))
+    repository.claims(A_1=claim())
+    assert "does not hold" in repository.reason(early)
+
+
+def test_the_family_stands_before_the_runs_too(repository: Repository) -> None:
+    early = repository.claims(A_1=claim(), B_1=claim())
+    repository.claims(A_1=claim())
+    assert "family" in repository.reason(early)
+
+
+def test_claims_of_another_family_may_come_later(repository: Repository) -> None:
+    early = repository.claims(A_1=claim())
+    repository.claims(A_1=claim(), B_1=claim(family="other"))
+    assert repository.reason(early) is None
+
+
+def test_a_dirty_tree_is_exploratory(repository: Repository) -> None:
+    commit = repository.claims(A_1=claim())
+    assert "uncommitted" in repository.reason(commit, dirty=True)
+
+
+def test_a_claim_that_asks_for_no_more_stays_exploratory(repository: Repository) -> None:
+    commit = repository.claims(A_1=claim(kind="exploratory"))
+    assert "asks for no more" in repository.reason(commit)
+
+
+def test_a_commit_from_elsewhere_is_exploratory(repository: Repository) -> None:
+    repository.claims(A_1=claim())
+    assert repository.reason("0" * 40) is not None
+
+
+def test_without_git_nothing_is_confirmatory(tmp_path: Path) -> None:
+    book = book_of(tmp_path, A_1=claim())
+    assert "without git" in str(not_confirmatory(book.claims[0], book, [(1, None, None)]))
+    assert not_confirmatory(book.claims[0], book, [(1, "0" * 40, False)]) is not None
+
+
+def test_a_confirmatory_verdict_needs_the_history_and_the_seeds(
+    repository: Repository, study: Study
+) -> None:
+    from study.evidence.findings import build
+
+    root = repository.root
+    commit = repository.claims(A_1=claim(needed_seeds=6), B_1=claim(needed_seeds=8))
+    facts = {"code__commit": commit, "code__dirty": False}
+    store(root, study, "control", CONTROL, **facts)
+    store(root, study, "agc", WORSE, **facts)
+    claims = build(root / "results", root / "recorded", repository.book, study, None)["claims"]
+    assert claims["A-1"]["kind"] == "confirmatory"
+    assert claims["A-1"]["standing"].startswith("confirmatory, 6 of 6 seeds")
+    assert claims["B-1"]["kind"] == "exploratory"
+    assert claims["B-1"]["standing"] == "exploratory, 6 of 8 seeds"

@@ -1,0 +1,273 @@
+"""findings.json and findings.md as a whole: bytes, history, staleness, fences, flags."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from stored import CONTROL, WORSE, book_of, claim, found, store
+
+from study.evidence.claims import ClaimBook
+from study.evidence.findings import render
+from study.evidence.verdicts import STATUSES, stale
+from study.params import Study, UserError
+from study.runs import read_json, write_json
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> ClaimBook:
+    write_json(tmp_path / "claims.yaml", {"claims": {"A-1": claim()}})
+    return book_of(tmp_path, A_1=claim())
+
+
+@pytest.fixture
+def root(tmp_path: Path, study: Study) -> Path:
+    store(tmp_path, study, "control", CONTROL)
+    store(tmp_path, study, "agc", WORSE)
+    return tmp_path
+
+
+def text(findings: Any) -> str:
+    return json.dumps(findings, sort_keys=True, allow_nan=False)
+
+
+# --- bytes and history
+
+
+def test_equal_input_gives_equal_bytes(root: Path, book: ClaimBook, study: Study) -> None:
+    first = found(root, book, study)
+    write_json(root / "findings.json", first)
+    again = found(root, book, study, read_json(root / "findings.json"))
+    assert text(again) == text(first)
+    assert render(again) == render(first)
+
+
+def test_a_changed_verdict_is_appended_and_the_earlier_one_kept(
+    root: Path, book: ClaimBook, study: Study
+) -> None:
+    first = found(root, book, study)
+    (root / "results" / "agc" / "seeds" / "s1.json").unlink()
+    second = found(root, book, study, first)
+    history = second["claims"]["A-1"]["history"]
+    assert [entry["status"] for entry in history] == ["supported", "inconclusive"]
+    assert second["claims"]["A-1"]["supersedes"]["status"] == "supported"
+    assert text(found(root, book, study, second)) == text(second)
+
+
+def test_new_numbers_with_the_old_verdict_append_nothing(
+    root: Path, book: ClaimBook, study: Study
+) -> None:
+    first = found(root, book, study)
+    store(root, study, "agc", [value + 0.001 for value in WORSE])
+    second = found(root, book, study, first)
+    assert len(second["claims"]["A-1"]["history"]) == 1
+    assert second["claims"]["A-1"]["effect"] != first["claims"]["A-1"]["effect"]
+
+
+def test_a_changed_claim_is_a_new_verdict(root: Path, book: ClaimBook, study: Study) -> None:
+    first = found(root, book, study)
+    other = book_of(root, A_1=claim(margin=0.012))
+    assert len(found(root, other, study, first)["claims"]["A-1"]["history"]) == 2
+
+
+def test_a_claim_that_left_is_superseded_and_comes_back_with_its_history(
+    root: Path, book: ClaimBook, study: Study
+) -> None:
+    first = found(root, book, study)
+    left = found(root, book_of(root), study, first)
+    assert left["claims"] == {} and "A-1" in left["superseded"]
+    assert "A-1" in render(left)
+    back = found(root, book, study, left)
+    assert back["superseded"] == {} and len(back["claims"]["A-1"]["history"]) == 1
+
+
+def test_dates_are_those_of_the_runs_commits(root: Path, book: ClaimBook, study: Study) -> None:
+    early, late = "2025-01-01T23:30:00+00:00", "2025-01-02T00:00:00+02:00"  # late is 22:00 UTC
+    facts = {"code__commit": "a" * 40, "code__commit_date": early, "code__dirty": False}
+    store(root, study, "control", CONTROL, **facts)
+    other = {"code__commit": "b" * 40, "code__commit_date": late, "code__dirty": False}
+    store(root, study, "agc", WORSE, **other)
+    entry = found(root, book, study)["claims"]["A-1"]
+    assert (entry["history"][0]["commit"], entry["history"][0]["date"]) == ("a" * 40, early)
+
+
+def test_status_is_a_key_of_verdicts_alone(root: Path, book: ClaimBook, study: Study) -> None:
+    def walk(value: Any, path: str) -> list[str]:
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        nested = [
+            where
+            for key, item in items
+            if isinstance(item, (dict, list))
+            for where in walk(item, f"{path}.{key}")
+        ]
+        return [*nested, *([path] if isinstance(value, dict) and "status" in value else [])]
+
+    findings = found(root, book, study)
+    assert all(where.startswith(".claims.A-1") for where in walk(findings, ""))
+    assert findings["claims"]["A-1"]["status"] in STATUSES
+
+
+# --- stale
+
+
+def test_untouched_findings_are_fresh(root: Path, book: ClaimBook, study: Study) -> None:
+    assert stale(found(root, book, study), root) == {}
+
+
+def test_a_changed_or_lost_result_makes_the_claim_stale(
+    root: Path, book: ClaimBook, study: Study
+) -> None:
+    findings = found(root, book, study)
+    file = root / "results" / "agc" / "seeds" / "s2.json"
+    file.write_text(file.read_text() + " ")
+    (root / "results" / "agc" / "seeds" / "s3.json").unlink()
+    sentences = stale(findings, root)["A-1"]
+    assert sentences == [
+        "results/agc/seeds/s2.json changed",
+        "results/agc/seeds/s3.json is gone",
+    ]
+
+
+def test_a_changed_artifact_makes_the_claim_stale_and_an_unpulled_one_does_not(
+    root: Path, book: ClaimBook, study: Study
+) -> None:
+    name = "runs/agc/s1/object_last.npz"
+    store(root, study, "agc", WORSE, evidence={name: "0" * 64})
+    findings = found(root, book, study)
+    assert stale(findings, root) == {}
+    (root / "runs" / "agc" / "s1").mkdir(parents=True)
+    (root / name).write_bytes(b"other")
+    assert stale(findings, root) == {"A-1": [f"{name} changed"]}
+
+
+def test_a_changed_claim_is_stale(root: Path, book: ClaimBook, study: Study) -> None:
+    findings = found(root, book, study)
+    write_json(root / "claims.yaml", {"claims": {"A-1": claim(margin=0.5)}})
+    assert "claim itself changed" in stale(findings, root)["A-1"][0]
+
+
+# --- fences and flags
+
+
+def test_different_data_are_fenced_and_not_compared(
+    root: Path, book: ClaimBook, study: Study
+) -> None:
+    store(root, study, "agc", WORSE, data__sha256="e" * 64)
+    findings = found(root, book, study)
+    assert [fence["arms"] for fence in findings["fences"]] == [["agc"], ["control"]]
+    assert findings["arms"]["agc"]["difference"] == {}
+    assert findings["claims"]["A-1"]["test"] is None
+    assert render(findings).count("## Data") == 2
+
+
+def test_the_difference_to_the_control_is_paired(root: Path, book: ClaimBook, study: Study) -> None:
+    facts = found(root, book, study)["arms"]["agc"]["difference"]["last.standard.amplitude.mae"]
+    pairs = list(zip(WORSE, CONTROL, strict=True))
+    assert facts["estimate"] == pytest.approx(sum(w - c for w, c in pairs) / 6)
+    assert facts["n"] == 6
+
+
+def flags(root: Path, study: Study) -> list[dict[str, Any]]:
+    return found(root, book_of(root), study)["flags"]
+
+
+def test_equal_scores_without_a_reason_are_an_error(root: Path, study: Study) -> None:
+    store(root, study, "agc", [*WORSE[:5], CONTROL[5] * 1.0001])
+    (flag,) = flags(root, study)
+    assert flag["arms"] == ["agc", "control"] and flag["same_scores"] == [6]
+    assert flag["is_error"] and flag["reason"] is None
+
+
+def test_scores_that_differ_in_the_third_digit_raise_no_flag(root: Path, study: Study) -> None:
+    store(root, study, "agc", [value * 1.01 for value in CONTROL])
+    assert flags(root, study) == []
+
+
+def test_a_clip_that_never_acted_is_a_reason(root: Path, study: Study) -> None:
+    for name in ("control", "agc"):
+        store(root, study, name, CONTROL, training__clipped_fraction=0.0)
+    (flag,) = flags(root, study)
+    assert not flag["is_error"] and "never acted" in flag["reason"]
+    store(root, study, "agc", CONTROL, training__clipped_fraction=0.1)
+    assert flags(root, study)[0]["is_error"]
+
+
+def test_a_clip_that_never_acted_explains_no_other_factor(root: Path, study: Study) -> None:
+    (root / "results" / "agc").rename(root / "agc")
+    for name in ("control", "both"):
+        store(root, study, name, CONTROL, training__clipped_fraction=0.0)
+    assert flags(root, study)[0]["is_error"]
+
+
+def test_equal_histories_are_a_flag_of_their_own(root: Path, study: Study) -> None:
+    for name, values in (("control", CONTROL), ("agc", WORSE)):
+        store(root, study, name, values, training__history_sha256="same")
+    (flag,) = flags(root, study)
+    assert flag["same_scores"] == [] and len(flag["same_histories"]) == 6
+    assert "after training only" in flag["reason"]
+
+
+def test_two_constants_have_equal_scores_for_a_reason(root: Path, study: Study) -> None:
+    gate = {"evaluable": False, "reason": "constant amplitude", "spread_ratio": 0.01}
+    for name in ("control", "agc"):
+        store(root, study, name, CONTROL, last__gate__amplitude=gate)
+    assert "constant" in flags(root, study)[0]["reason"]
+
+
+# --- arms
+
+
+def test_every_seed_is_accounted_for(root: Path, book: ClaimBook, study: Study) -> None:
+    (root / "results" / "agc" / "seeds" / "s3.json").unlink()
+    seeds = found(root, book, study)["arms"]["agc"]["seeds"]
+    assert seeds["missing"] == [3] and seeds["ok"] == [1, 2, 4, 5, 6]
+
+
+def test_recorded_arms_stand_beside_under_their_studys_name(
+    root: Path, book: ClaimBook, study: Study
+) -> None:
+    target = root / "recorded" / "full"
+    target.mkdir(parents=True)
+    (root / "results" / "control").rename(target / "control")
+    findings = found(root, book, study)
+    assert findings["arms"]["full/control"]["seeds"]["ok"] == [1, 2, 3, 4, 5, 6]
+    assert findings["arms"]["control"]["numbers"] == {}
+    assert findings["arms"]["full/control"]["reproduce"].startswith("(cd full && dvc repro")
+
+
+def test_a_torn_result_is_named(root: Path, book: ClaimBook, study: Study) -> None:
+    (root / "results" / "agc" / "seeds" / "s1.json").write_text('{"arm": ')
+    with pytest.raises(UserError, match=r"agc/seeds/s1\.json is no result"):
+        found(root, book, study)
+
+
+def test_the_report_has_every_claim_number_and_limit(
+    root: Path, book: ClaimBook, study: Study
+) -> None:
+    store(root, study, "rpie", [0.01])
+    findings = found(root, book, study)
+    report = render(findings)
+    entry = findings["claims"]["A-1"]
+    for words in (entry["status"], entry["standing"], entry["reproduce"], *entry["limits"]):
+        assert words in report
+    assert "| rpie (reference) | only |" in report
+    assert "nan" not in report.lower().replace("inconclusive", "")
+
+
+def test_a_degenerate_reconstruction_has_no_score_in_the_report(
+    root: Path, book: ClaimBook, study: Study
+) -> None:
+    gate = {"evaluable": False, "reason": "constant amplitude", "spread_ratio": 0.01}
+    none = {"mae": None, "ssim": None, "frc50": None}
+    facts = {"last__gate__amplitude": gate, "last__standard__amplitude": none}
+    store(root, study, "agc", [0.5] * 6, outcome="collapsed", **facts)
+    report = render(found(root, book, study))
+    assert "agc, last.amplitude: not evaluable: s1 constant amplitude" in report
+    row = next(
+        line
+        for line in report.split("### Scores, set standard")[1].splitlines()
+        if line.startswith("| agc")
+    )
+    assert "not evaluable" in row

@@ -1,0 +1,141 @@
+"""The arms table, and the rule for identical, reproduced and differs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from stored import CONTROL, METRIC, WORSE, seed_json, store
+
+from study.evidence.arms import ArmResults, load_arms
+from study.evidence.table import HEADLINE, arms_table, committed_results, compare, compare_arm
+from study.params import Study, UserError
+
+
+@pytest.fixture
+def committed(tmp_path: Path, study: Study) -> dict[str, ArmResults]:
+    store(tmp_path / "old", study, "control", CONTROL)
+    return load_arms(tmp_path / "old" / "results")
+
+
+def result(root: Path, committed: dict[str, ArmResults], name: str = "control") -> str:
+    return compare(root / "results", committed)[name].result
+
+
+def test_the_table_has_a_row_an_arm_and_the_mean_of_its_seeds(tmp_path: Path, study: Study) -> None:
+    store(tmp_path, study, "control", CONTROL)
+    store(tmp_path, study, "agc", WORSE, outcome="collapsed")
+    table = arms_table(tmp_path / "results").set_index("arm")
+    assert table.loc["control", METRIC] == pytest.approx(np.mean(CONTROL))
+    assert table.loc["control", f"{METRIC}.low"] < np.mean(CONTROL)
+    assert table.loc["agc", "collapsed"] == 6 and table.loc["agc", "ok"] == 0
+
+
+def test_no_results_are_an_empty_table(tmp_path: Path) -> None:
+    assert arms_table(tmp_path / "results").empty
+
+
+def test_the_same_results_are_identical_whatever_the_clock_says(
+    tmp_path: Path, study: Study, committed: dict[str, ArmResults]
+) -> None:
+    facts = {"training__seconds": 99.0, "code__commit": "c" * 40}
+    store(tmp_path, study, "control", [v * (1 + 1e-8) for v in CONTROL], **facts)
+    assert result(tmp_path, committed) == "identical"
+
+
+def test_other_seeds_of_the_same_spread_are_reproduced(
+    tmp_path: Path, study: Study, committed: dict[str, ArmResults]
+) -> None:
+    store(tmp_path, study, "control", [v + 0.001 for v in reversed(CONTROL)])
+    assert result(tmp_path, committed) == "reproduced"
+
+
+def test_a_shift_beyond_the_spread_differs_and_is_named(
+    tmp_path: Path, study: Study, committed: dict[str, ArmResults]
+) -> None:
+    store(tmp_path, study, "control", WORSE)
+    comparison = compare(tmp_path / "results", committed)["control"]
+    assert comparison.result == "differs" and METRIC in comparison.reason
+
+
+def test_a_wild_repetition_cannot_widen_its_own_limits(
+    tmp_path: Path, study: Study, committed: dict[str, ArmResults]
+) -> None:
+    store(tmp_path, study, "control", [0.01, 0.3, 0.02, 0.5, 0.01, 0.2])
+    assert result(tmp_path, committed) == "differs"
+
+
+def test_failures_that_were_not_there_differ(
+    tmp_path: Path, study: Study, committed: dict[str, ArmResults]
+) -> None:
+    store(tmp_path, study, "control", CONTROL, outcome="failed")
+    assert "failed or collapsed" in compare(tmp_path / "results", committed)["control"].reason
+
+
+def test_other_data_differ(tmp_path: Path, study: Study, committed: dict[str, ArmResults]) -> None:
+    store(tmp_path, study, "control", CONTROL, data__sha256="e" * 64)
+    assert result(tmp_path, committed) == "differs"
+
+
+def test_new_and_missing_arms_say_so(
+    tmp_path: Path, study: Study, committed: dict[str, ArmResults]
+) -> None:
+    store(tmp_path, study, "agc", WORSE)
+    assert result(tmp_path, committed, "agc") == "new"
+    assert result(tmp_path, committed) == "missing"
+
+
+def test_a_reference_is_held_to_a_thousandth(tmp_path: Path, study: Study) -> None:
+    store(tmp_path / "old", study, "rpie", [0.01])
+    old = load_arms(tmp_path / "old" / "results")
+    for shift, expected in ((1.0005, "reproduced"), (1.002, "differs")):
+        store(tmp_path, study, "rpie", [0.01 * shift])
+        # The other numbers follow the MAE in these hand-made results; SSIM is 1 - MAE.
+        assert result(tmp_path, old, "rpie") == expected
+
+
+def test_true_repetitions_are_called_reproduced_as_often_as_the_rule_says(study: Study) -> None:
+    """One number decides all headlines here, at 1 - .05 / 5: 99 of 100."""
+    rng, row = np.random.default_rng(8), study.arms["control"]
+
+    def drawn() -> ArmResults:
+        values = enumerate(rng.normal(0.06, 0.003, 6).tolist())
+        return ArmResults("c", {s: seed_json("c", row, s, v) for s, v in values}, {})
+
+    verdicts = [compare_arm(drawn(), drawn()).result for _ in range(60)]
+    assert len(HEADLINE) == 5
+    assert verdicts.count("reproduced") >= 56
+
+
+def test_committed_results_are_those_of_the_last_commit(tmp_path: Path, study: Study) -> None:
+    def git(*arguments: str) -> None:
+        who = ("-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false")
+        subprocess.run(("git", *who, *arguments), cwd=tmp_path, check=True, capture_output=True)
+
+    root = tmp_path / "full"
+    files = store(root, study, "control", CONTROL)
+    git("init", "-q")
+    git("add", "-A")
+    git("commit", "-q", "-m", "results")
+    committed_content = json.loads(files[1].read_text())
+    store(root, study, "control", WORSE)
+    committed = committed_results(root)
+    assert committed["control"].seeds[1] == committed_content
+    assert list(committed["control"].seeds) == [1, 2, 3, 4, 5, 6]
+    assert result(root, committed) == "differs"
+
+
+def test_without_git_nothing_is_committed(tmp_path: Path, study: Study) -> None:
+    store(tmp_path, study, "control", CONTROL)
+    assert committed_results(tmp_path) == {}
+
+
+def test_a_file_that_is_no_result_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "results" / "control" / "seeds" / "s1.json"
+    file.parent.mkdir(parents=True)
+    file.write_text("[]")
+    with pytest.raises(UserError, match=r"s1\.json is no result"):
+        arms_table(tmp_path / "results")

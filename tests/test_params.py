@@ -1,0 +1,166 @@
+"""Settings: every mistake is named, nothing has a default, and one change is one factor."""
+
+import copy
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from study.params import (
+    Arm,
+    Model,
+    UserError,
+    check_name,
+    diff,
+    find_row,
+    leaves,
+    load_study,
+    parse_study,
+    run_hash,
+)
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def given() -> dict:
+    return YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())
+
+
+def put(given: dict, path: str, value: object) -> None:
+    *parents, last = path.split(".")
+    for key in parents:
+        given = given[key]
+    given[last] = value
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "says"),
+    [
+        ("armz", {}, "unknown key armz; did you mean 'arms'"),
+        ("arms.control.epoch", 3, "unknown key arms.control.epoch; did you mean 'epochs'"),
+        ("arms.control.optimizer.momentm", 1, "unknown key arms.control.optimizer.momentm"),
+        ("arms.control.optimizer.lr", "fast", "arms.control.optimizer.lr"),
+        ("arms.control.optimizer.lr", -1.0, "greater than 0"),
+        ("arms.control.optimizer.lr", float("nan"), "arms.control.optimizer.lr"),
+        ("arms.control.optimizer.name", "adamz", "unknown optimizer 'adamz'; did you mean 'adam'"),
+        ("arms.control.schedule.name", "cosine", "unknown schedule 'cosine'"),
+        ("arms.control.loss", {"name": "mse"}, "unknown loss 'mse'"),
+        ("arms.control.clip.value", 1, "unknown key arms.control.clip.value"),
+        ("arms.control.clip.gradient_clip_val", None, "needs a gradient_clip_val"),
+        ("arms.control_no_clip.clip.gradient_clip_val", 1.0, "none takes gradient_clip_val: null"),
+        ("arms.control.versus", "contrl", "no arm; did you mean 'control'"),
+        ("arms.control.seeds", [], "arms.control.seeds"),
+        ("arms.control.seeds", [1, 1], "every seed stands once"),
+        ("arms.control.data", "../secrets", "accepted: data/NAME or imported/NAME"),
+        ("arms.control.data", "data/quik", "did you mean 'quick'"),
+        ("arms.../x", {}, "is not a name"),
+        ("arms.control", 3, "arms.control"),
+        (
+            "arms.control.schedule",
+            {"name": "warmup_cosine", "warmup_epochs": 10, "final_ratio": 0.1},
+            "leaves nothing of 10 epochs",
+        ),
+        ("data.quick.nn", 3, "unknown key data.quick.nn; did you mean 'n'"),
+        ("data.quick.n", 200, "enlarge object_px"),
+        ("data.quick.object_px", 1000, "enlarge canvas_px"),
+        ("data.quick.object_seeds.test", 1, "three different scans"),
+        ("data.quick.probe.kind", "laser", "unknown probe 'laser'; known: file, focus"),
+        ("data.quick.scan.stride_px.tran", 3, "did you mean 'train'"),
+        ("data.quick.photons_per_pattern", 0, "data.quick.photons_per_pattern"),
+    ],
+)
+def test_a_mistake_is_named_with_what_is_accepted(given, path, value, says):
+    if path == "arms.../x":
+        given["arms"]["../x"] = given["arms"]["control"]
+    else:
+        put(given, path, value)
+    with pytest.raises(UserError, match=r"params\.yaml") as error:
+        parse_study(given, "params.yaml")
+    assert says in str(error.value)
+
+
+def fields_of(model: type[Model]) -> list[str]:
+    return [name for name, field in model.model_fields.items() if not field.is_required()]
+
+
+def test_no_setting_has_a_default():
+    models = [model for model in Model.__subclasses__() if model.__module__ == "study.params"]
+    assert {model.__name__: fields_of(model) for model in models if fields_of(model)} == {}
+
+
+@pytest.mark.parametrize("field", [f for f in Arm.model_fields if f != "asks"] + ["asks"])
+def test_a_missing_field_is_named(given, field):
+    del given["arms"]["control"][field]
+    with pytest.raises(UserError, match=f"arms.control.{field} is missing"):
+        parse_study(given, "params.yaml")
+
+
+@pytest.mark.parametrize("file", ["params.yaml", "full/params.yaml"])
+def test_the_difference_from_versus_equals_changes(file):
+    study = load_study(ROOT / file)
+    for name, row in study.arms.items():
+        told = set(row.changes)
+        found = set(diff(study.arms[row.versus], row)) if row.versus else set()
+        assert told == found, name
+
+
+def test_each_arm_of_stage_a_changes_one_factor():
+    arms = load_study(ROOT / "params.yaml").arms
+    assert {len(row.changes) for row in arms.values() if row.versus} == {1}
+
+
+def test_the_full_study_has_the_arms_of_the_root_study():
+    quick, full = (load_study(ROOT / file) for file in ("params.yaml", "full/params.yaml"))
+    assert list(quick.arms) == list(full.arms)
+    for name, row in quick.arms.items():
+        changed = {"data", "generator.width", "epochs"}
+        assert set(diff(row, full.arms[name])) <= changed, name
+
+
+def test_a_run_keeps_its_hash_when_only_prose_or_seeds_change(given):
+    before = parse_study(given, "x").arms["control"]
+    edited = copy.deepcopy(given)
+    edited["arms"]["control"]["asks"] = "Another question?"
+    edited["arms"]["control"]["seeds"] = [1, 2, 3, 4, 5, 6, 7, 8]
+    after = parse_study(edited, "x").arms["control"]
+    assert run_hash(before, 1, "d", "f") == run_hash(after, 1, "d", "f")
+
+
+def test_a_run_changes_its_hash_with_every_setting(given):
+    row = parse_study(given, "x").arms["control"]
+    base = run_hash(row, 1, "d", "f")
+    others = {run_hash(row, 2, "d", "f"), run_hash(row, 1, "e", "f"), run_hash(row, 1, "d", "g")}
+    for key, value in leaves(row).items():
+        if not isinstance(value, (int, float)) or isinstance(value, bool):
+            continue
+        edited = copy.deepcopy(given)
+        put(edited, f"arms.control.{key}", value * 2)
+        others.add(run_hash(parse_study(edited, "x").arms["control"], 1, "d", "f"))
+    assert base not in others
+    numbers = [v for v in leaves(row).values() if type(v) in (int, float)]
+    assert len(others) == 3 + len(numbers)
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "", "A", "x" * 65, ".hidden", "a b", "1st"])
+def test_names_with_path_parts_are_refused(name):
+    with pytest.raises(UserError, match="is not a name"):
+        check_name(name)
+
+
+def test_an_unknown_arm_gets_the_nearest_name():
+    with pytest.raises(UserError, match="did you mean 'control'"):
+        find_row(load_study(ROOT / "params.yaml"), "contrl")
+
+
+@pytest.mark.parametrize("text", ["a: [", "\tx: 1", "- 1\n- 2", "3", ""])
+def test_a_file_that_is_no_settings_file_is_a_sentence(tmp_path, text):
+    file = tmp_path / "params.yaml"
+    file.write_text(text)
+    with pytest.raises(UserError, match=r"params\.yaml"):
+        load_study(file)
+
+
+def test_a_missing_file_is_a_sentence(tmp_path):
+    with pytest.raises(UserError, match="does not exist"):
+        load_study(tmp_path / "params.yaml")

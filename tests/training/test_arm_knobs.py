@@ -1,0 +1,261 @@
+"""Every knob of an arm, turned and followed to what it does: nothing is lost on the way.
+
+One row a knob: the change, and a question to the live run that must get another answer than the
+control arm gives, the answer that the change asks for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from study.formats.dataset import Dataset
+from study.generators import build
+from study.params import Arm, UserError, leaves
+from study.training import check
+from study.training.clipping import CLIP_RULES
+from study.training.losses import LOSSES
+from study.training.optimizers import OPTIMIZERS
+from study.training.probe import scaled_step
+from study.training.schedules import SCHEDULES
+from study.training.setup import Run, build_run
+
+CPU = torch.device("cpu")
+CLIP = {"gradient_clip_algorithm": "norm", "gradient_clip_val": 1.0, "exclude_head": False}
+
+
+def clip(rule: str, limit: float | None, exclude_head: bool = False) -> dict[str, Any]:
+    return {
+        "gradient_clip_algorithm": rule,
+        "gradient_clip_val": limit,
+        "exclude_head": exclude_head,
+    }
+
+
+def group(run: Run) -> dict[str, Any]:
+    return run.module.step.optimizer.param_groups[0]
+
+
+def optimizer_class(run: Run) -> str:
+    return type(run.module.step.optimizer).__name__
+
+
+def curve(run: Run) -> list[float]:
+    return [run.module.schedule.rate(epoch) for epoch in range(run.arm.epochs)]
+
+
+def first_weight(run: Run) -> float:
+    return float(next(run.module.generator.parameters()).detach().flatten()[0])
+
+
+def first_batch(run: Run) -> list[int]:
+    return next(iter(run.module.train_dataloader())).index.tolist()
+
+
+def first_block(run: Run) -> dict[str, Any]:
+    return run.generator.effective()["blocks"]["encoder.0"]
+
+
+def width_of_first_batch(run: Run) -> int:
+    return len(first_batch(run))
+
+
+def effective(key: str) -> Callable[[Run], Any]:
+    return lambda run: run.generator.effective()[key]
+
+
+Question = Callable[[Run], Any]
+KNOBS: list[tuple[str, dict[str, Any], Question, Any]] = [
+    (
+        "adamw",
+        {"optimizer": {"name": "adamw", "lr": 1e-3, "weight_decay": 0.3}},
+        optimizer_class,
+        "AdamW",
+    ),
+    (
+        "weight_decay",
+        {"optimizer": {"name": "adamw", "lr": 1e-3, "weight_decay": 0.3}},
+        lambda run: group(run)["weight_decay"],
+        0.3,
+    ),
+    ("sgd", {"optimizer": {"name": "sgd", "lr": 1e-3, "momentum": 0.7}}, optimizer_class, "SGD"),
+    (
+        "momentum",
+        {"optimizer": {"name": "sgd", "lr": 1e-3, "momentum": 0.7}},
+        lambda run: group(run).get("momentum"),
+        0.7,
+    ),
+    ("lr", {"optimizer": {"name": "adam", "lr": 2e-3}}, lambda run: group(run)["lr"], 2e-3),
+    ("exponential", {"schedule": {"name": "exponential", "gamma": 0.5}}, curve, [1e-3, 5e-4]),
+    (
+        "warmup_cosine",
+        {"schedule": {"name": "warmup_cosine", "warmup_epochs": 1, "final_ratio": 0}},
+        curve,
+        [1e-4, 1e-3],
+    ),
+    ("epochs", {"epochs": 3}, curve, [1e-3] * 3),
+    ("width", {"generator": {"width": 6}}, effective("channels_per_level"), [6, 12]),
+    ("fno_blocks", {"generator": {"fno_blocks": 3}}, effective("channels_per_level"), [4, 8, 16]),
+    ("cap", {"generator": {"max_hidden_channels": 5}}, effective("channels_per_level"), [4, 5]),
+    ("modes", {"generator": {"modes": 3}}, lambda run: first_block(run)["modes_kept"], [6, 3]),
+    (
+        "mode_set",
+        {"generator": {"mode_set": "corner"}},
+        lambda run: (first_block(run)["mode_set"], first_block(run)["modes_kept"]),
+        ("corner", [4, 4]),
+    ),
+    ("input", {"generator": {"input_transform": "log1p"}}, effective("input_transform"), "log1p"),
+    (
+        "output",
+        {"generator": {"output_mode": "amp_phase_logits"}},
+        effective("head"),
+        "AmpPhaseLogitsHead",
+    ),
+    (
+        "network",
+        {"generator": {"name": "stable_hybrid", "layerscale_init": 1e-3}},
+        lambda run: first_block(run)["block"],
+        "StablePtychoBlock",
+    ),
+    (
+        "zero_gamma",
+        {"generator": {"name": "stable_hybrid", "layerscale_init": None}},
+        lambda run: (first_block(run)["norm"], first_block(run)["layerscale"]),
+        ("InstanceNorm2d", False),
+    ),
+    ("poisson", {"loss": {"name": "poisson"}}, lambda run: run.module.step.loss.name, "poisson"),
+    (
+        "supervised",
+        {"loss": {"name": "supervised"}},
+        lambda run: run.module.step.loss.name,
+        "supervised",
+    ),
+    ("batch_size", {"batch_size": 24}, width_of_first_batch, 24),
+    (
+        "exclude_head",
+        {"clip": clip("norm", 1.0, True)},
+        lambda run: run.module.step.clip.excluded,
+        ["head.weight", "head.bias"],
+    ),
+    ("order_seed", {"order_seed": 5}, lambda run: run.module.order_seed, 5),
+]
+
+
+@pytest.mark.parametrize(
+    ("sections", "ask", "answer"), [k[1:] for k in KNOBS], ids=[k[0] for k in KNOBS]
+)
+def test_a_knob_reaches_what_it_turns(
+    sections: dict, ask: Question, answer: Any, vary: Callable[..., Arm], tiny: Dataset
+) -> None:
+    before = ask(build_run(vary(), tiny, 0, CPU))
+    after = ask(build_run(vary(**sections), tiny, 0, CPU))
+    assert before != answer
+    assert after == (pytest.approx(answer) if ask is curve else answer)
+
+
+def test_the_spectral_init_sets_the_spread_of_the_weights(vary: Callable[..., Arm]) -> None:
+    """variance: std 1/sqrt(2 C); old: std 1/(sqrt(12) C^2) (physics: networks)."""
+    spread = {}
+    for init in ("variance", "old"):
+        arm = vary(generator={"spectral_init": init, "width": 8})
+        weight = build(arm.generator, 16, 1, 0).encoder[0].spectral.weight
+        spread[init] = float(weight.detach().std())
+    assert spread["variance"] == pytest.approx(1 / 4, rel=0.1)
+    assert spread["old"] == pytest.approx(1 / (12**0.5 * 64), rel=0.1)
+
+
+def test_the_seed_moves_weights_and_order(control: Arm, tiny: Dataset) -> None:
+    zero, one = (build_run(control, tiny, seed, CPU) for seed in (0, 1))
+    assert first_weight(zero) != first_weight(one)
+    assert first_batch(zero) != first_batch(one)
+
+
+def test_a_fixed_order_seed_leaves_the_weights_to_the_seed(
+    vary: Callable[..., Arm], tiny: Dataset
+) -> None:
+    zero, one = (build_run(vary(order_seed=42), tiny, seed, CPU) for seed in (0, 1))
+    assert first_weight(zero) != first_weight(one)
+    assert first_batch(zero) == first_batch(one)
+
+
+def expected_norm(rule: str, run: Run) -> float:
+    """Largest norm that a rule leaves of a huge gradient, from the weights it is tied to."""
+    step = run.module.step
+    weights = [value.detach() for value in step.generator.parameters()]
+    count = sum(w.numel() for w in weights)
+    agc = 0.01 * sum(max(float(w.norm()), 1e-3) ** 2 for w in weights) ** 0.5
+    return {"norm": 0.01, "value": 0.01 * count**0.5, "agc_tensor": agc}.get(rule, 0.0)
+
+
+@pytest.mark.parametrize("rule", ["norm", "value", "agc_tensor"])
+def test_a_clip_rule_acts_on_large_gradients(
+    rule: str, vary: Callable[..., Arm], tiny: Dataset
+) -> None:
+    arm = vary(clip=clip(rule, 0.01))
+    before, after, share = scaled_step(arm, tiny, 0, factor=1e6)["clip"]
+    limit = expected_norm(rule, build_run(arm, tiny, 0, CPU))
+    assert before > 1e3 and share > 0.9
+    assert after == pytest.approx(limit, rel=0.1)
+
+
+def test_unit_wise_and_tensor_wise_clips_differ(vary: Callable[..., Arm], tiny: Dataset) -> None:
+    unit, tensor = (
+        scaled_step(vary(clip=clip(rule, 0.01)), tiny, 0, factor=1e6)["gradients"]
+        for rule in ("agc", "agc_tensor")
+    )
+    assert unit != tensor
+    assert unit == pytest.approx(tensor, rel=0.5, abs=1e-4)  # the same limits, shared out otherwise
+
+
+def test_without_a_clip_gradients_pass(vary: Callable[..., Arm], tiny: Dataset) -> None:
+    before, after, share = scaled_step(vary(clip=clip("none", None)), tiny, 0, factor=1e6)["clip"]
+    assert before == after > 1e3 and share == 0
+
+
+def test_the_loss_decides_the_gradient(vary: Callable[..., Arm], tiny: Dataset) -> None:
+    found = [
+        scaled_step(vary(loss={"name": name}, clip=clip("none", None)), tiny, 0, 1.0)["gradients"]
+        for name in LOSSES
+    ]
+    assert found[0] != found[1] != found[2] != found[0]
+
+
+def test_tables_hold_every_name_that_params_accept() -> None:
+    """A name that passes validation exists, and no table has a name that cannot be asked for."""
+    fields = Arm.model_fields
+    for section, table in (("loss", LOSSES), ("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
+        models = fields[section].annotation.__args__
+        assert {model.model_fields["name"].annotation.__args__[0] for model in models} == set(table)
+
+
+def test_every_leaf_of_the_control_is_turned_above(control: Arm) -> None:
+    """A knob that no test turns is one that may be lost."""
+    turned = {"data", "generator.name", "generator.spectral_init", "loss.name", "optimizer.name"}
+    turned |= {"clip.gradient_clip_algorithm", "clip.gradient_clip_val", "schedule.name"}
+    names = {
+        "lr": "optimizer.lr", "width": "generator.width", "fno_blocks": "generator.fno_blocks",
+        "cap": "generator.max_hidden_channels", "modes": "generator.modes",
+        "mode_set": "generator.mode_set", "input": "generator.input_transform",
+        "output": "generator.output_mode", "batch_size": "batch_size", "epochs": "epochs",
+        "exclude_head": "clip.exclude_head", "order_seed": "order_seed",
+    }  # fmt: skip
+    turned |= {names[knob[0]] for knob in KNOBS if knob[0] in names}
+    assert set(leaves(control)) <= turned
+
+
+def test_check_names_what_cannot_work(vary: Callable[..., Arm]) -> None:
+    check(vary(), 16, 1)
+    cases = [
+        ({"clip": clip("agc_tenso", 0.1)}, "no clip rule 'agc_tenso'; did you mean 'agc_tensor'"),
+        ({"generator": {"name": "hybird"}}, "'hybird' is unknown; did you mean 'hybrid'"),
+        ({"generator": {"fno_blocks": 6}}, "does not fit n = 16"),
+        ({"generator": {"max_hidden_channels": 2}}, "max_hidden_channels 2 is below width 4"),
+        ({"generator": {"mode_set": "edges"}}, "edges"),
+    ]
+    for sections, sentence in cases:
+        with pytest.raises(UserError, match=sentence):
+            check(vary(**sections), 16, 1)
+    assert set(CLIP_RULES) == {"none", "norm", "value", "agc", "agc_tensor"}

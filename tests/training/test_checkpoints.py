@@ -1,0 +1,100 @@
+"""Weights and checkpoints on disk: round trips, torn files, numbers too large for float16."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from study.params import Arm, UserError
+from study.runs import RunFolder
+from study.training.checkpoints import (
+    Network,
+    halve_weights,
+    load_checkpoint,
+    load_weights,
+    read_state,
+    remove_checkpoints,
+    save_checkpoint,
+    save_weights,
+    write_state,
+)
+
+
+@pytest.fixture
+def network(control: Arm) -> Network:
+    return Network(control.generator, 16, 1)
+
+
+def test_weights_come_back_as_they_were(network: Network, tmp_path: Path) -> None:
+    generator = network.build(seed=3)
+    save_weights(tmp_path / "best.pt", generator, network, epoch=7)
+    loaded, what, epoch = load_weights(tmp_path / "best.pt")
+    assert (what, epoch, loaded.training) == (network, 7, False)
+    for name, value in generator.state_dict().items():
+        assert loaded.state_dict()[name].equal(value)
+
+
+def test_halved_weights_are_the_nearest_float16(network: Network, tmp_path: Path) -> None:
+    file = tmp_path / "best.pt"
+    generator = network.build(seed=3)
+    save_weights(file, generator, network, epoch=1)
+    size = file.stat().st_size
+    assert halve_weights(file) == "float16"
+    once = file.read_bytes()
+    assert halve_weights(file) == "float16" and file.read_bytes() == once  # a resumed end
+    assert file.stat().st_size < 0.7 * size
+    loaded = load_weights(file)[0].state_dict()
+    for name, value in generator.state_dict().items():
+        assert loaded[name].dtype == torch.float32
+        torch.testing.assert_close(loaded[name], value, rtol=2**-10, atol=1e-7)
+
+
+def test_weights_beyond_float16_stay_float32(network: Network, tmp_path: Path) -> None:
+    generator = network.build(seed=3)
+    with torch.no_grad():
+        next(generator.parameters())[0] = 1e5
+    save_weights(tmp_path / "best.pt", generator, network, epoch=1)
+    assert halve_weights(tmp_path / "best.pt") == "float32"
+    loaded = load_weights(tmp_path / "best.pt")[0]
+    assert float(next(loaded.parameters()).detach().max()) == 1e5
+
+
+def test_absent_torn_and_foreign_weights_are_user_errors(network: Network, tmp_path: Path) -> None:
+    file = tmp_path / "best.pt"
+    with pytest.raises(UserError, match="does not exist; train the run"):
+        load_weights(file)
+    save_weights(file, network.build(seed=0), network, epoch=1)
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(UserError, match="torn or no file of weights"):
+        load_weights(file)
+    write_state(file, {"anything": 1})
+    with pytest.raises(UserError, match="another version of the network"):
+        load_weights(file)
+
+
+def test_a_pickle_is_never_executed(tmp_path: Path) -> None:
+    class Trap:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "sprung",))
+
+    torch.save({"weights": Trap()}, tmp_path / "best.pt")
+    with pytest.raises(UserError, match="torn or no file of weights"):
+        read_state(tmp_path / "best.pt")
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_the_newest_checkpoint_that_loads_is_taken(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    assert load_checkpoint(folder) is None
+    for epoch in (1, 2, 3):
+        save_checkpoint(folder, {"epoch": epoch})
+    assert load_checkpoint(folder) == {"epoch": 3}
+    folder.checkpoint.write_bytes(b"cut")
+    assert load_checkpoint(folder) == {"epoch": 2}
+    folder.checkpoint.unlink()
+    assert load_checkpoint(folder) == {"epoch": 2}
+    remove_checkpoints(folder)
+    assert load_checkpoint(folder) is None
+    assert {file.name for file in tmp_path.iterdir()} == {"events.jsonl", "log.txt"}
