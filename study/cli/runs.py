@@ -70,7 +70,7 @@ def diagnose(
     run: Annotated[Path, typer.Argument(help="A run folder, such as runs/control/s1")],
     checkpoint: Annotated[str, typer.Option(help="Weights of best or last epoch")] = "last",
 ) -> None:
-    """Write the statistics of --diagnose for a stored checkpoint into RUN/diagnostics."""
+    """Write the statistics of --diagnose for a stored checkpoint."""
     from study.stages.apply import diagnose_stored
 
     for file in diagnose_stored(run, checkpoint):

@@ -94,7 +94,7 @@ _TRAINING_NUMBERS = (
         "training.clipped_fraction",
         "clipped fraction",
         "",
-        "lower",
+        None,
         "share of what the clip rule looks at that it shortened, mean over steps and epochs",
     ),
     Column("training.seconds", "seconds", "s", "lower", "wall clock of the training epochs"),

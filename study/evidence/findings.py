@@ -212,8 +212,8 @@ def _limits(trial: Trial, decision: Decision, alpha: float) -> list[str]:
     if len({content["data"]["sha256"] for _, content in trial.runs}) == 1:
         paths = {content["data"]["path"] for _, content in trial.runs}
         limits.append(
-            f"one data set, one object ({listed(sorted(paths))}): the spread over seeds is not the "
-            "spread over objects"
+            f"one data set ({listed(sorted(paths))}), so one draw of the object: the spread over "
+            "seeds is not the spread over objects"
         )
     if effect is not None and claim.evidence == "mean_difference":
         smallest = statistics.smallest_sign_flip_p(effect.n)
@@ -222,8 +222,9 @@ def _limits(trial: Trial, decision: Decision, alpha: float) -> list[str]:
                 f"with {counted(effect.n, 'pair')} the exact sign-flip p cannot fall below "
                 f"{fmt(smallest, 2)}; the claim is held to {fmt(alpha)}"
             )
-        if decision.status in ("supported", "refuted") and abs(effect.estimate) < claim.margin:
-            limits.append(f"the estimate is smaller than the margin {fmt(claim.margin)}")
+    decided = decision.status in ("supported", "refuted") and claim.direction != "equal"
+    if decided and effect is not None and abs(effect.estimate) < claim.margin:
+        limits.append(f"the estimate is smaller than the margin {fmt(claim.margin)}")
     commits = {str(content["code"]["commit"])[:12] for _, content in trial.runs}
     if len(commits) > 1:
         limits.append(f"runs of several commits ({listed(sorted(commits))}), one behaviour an arm")

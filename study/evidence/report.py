@@ -184,6 +184,12 @@ def _claim(entry: Mapping[str, Any]) -> str:
     return "\n".join([*lines, *(f"- {name}: {text}" for name, text in bullets if text)])
 
 
+def _effect(effect: Mapping[str, Any] | None) -> str | None:
+    if effect is None or effect["low"] is None:
+        return None if effect is None else plus_minus(effect)
+    return f"{plus_minus(effect)}, {percent(effect['level'])} interval"
+
+
 def _test(test: Mapping[str, Any] | None, family: Mapping[str, Any]) -> str:
     size = counted(len(family["claims"]), "claim")
     place = f"held to {fmt(family['alpha'])} (Holm, {size} in {family['name']})"

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ SIGN_FLIP_LIMIT = 20
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its two-sided interval at `level`; low and high are None below n = 2."""
+    """An estimate with its two-sided interval at `level`; low and high are None where none exists."""
 
     estimate: float
     low: float | None
@@ -40,8 +41,14 @@ def mean_interval(values: Sequence[float], level: float = 1 - ALPHA) -> Interval
     mean, n = float(sample.mean()), len(sample)
     if n < 2:
         return Interval(mean, None, None, n, level)
-    half = float(stats.t.ppf((1 + level) / 2, n - 1) * sample.std(ddof=1) / math.sqrt(n))
+    half = t_quantile(level, n - 1) * float(sample.std(ddof=1)) / math.sqrt(n)
     return Interval(mean, mean - half, mean + half, n, level)
+
+
+@lru_cache(maxsize=256)
+def t_quantile(level: float, freedom: int) -> float:
+    """Half-width, in standard errors, of a two-sided t interval at `level`."""
+    return float(stats.t.ppf((1 + level) / 2, freedom))
 
 
 def median(values: Sequence[float]) -> float:
@@ -140,17 +147,12 @@ def clopper_pearson(failures: int, n: int, level: float = 1 - ALPHA) -> Interval
 
     Raises ValueError unless 0 <= failures <= n and n > 0.
     """
-    low, high = _exact_bounds(failures, n, level)
-    return Interval(failures / n, low, high, n, level)
-
-
-def _exact_bounds(failures: int, n: int, level: float) -> tuple[float, float]:
     if not 0 <= failures <= n or n == 0:
         raise ValueError(f"{failures} of {n} is no rate")
     tail = (1 - level) / 2
     low = stats.beta.ppf(tail, failures, n - failures + 1) if failures else 0.0
     high = stats.beta.ppf(1 - tail, failures + 1, n - failures) if failures < n else 1.0
-    return float(low), float(high)
+    return Interval(failures / n, float(low), float(high), n, level)
 
 
 def fisher_p(treatment: tuple[int, int], control: tuple[int, int]) -> float:
@@ -158,20 +160,6 @@ def fisher_p(treatment: tuple[int, int], control: tuple[int, int]) -> float:
     table = [[failures, n - failures] for failures, n in (treatment, control)]
     result: Any = stats.fisher_exact(table)
     return float(result.pvalue)
-
-
-def rate_difference(
-    treatment: tuple[int, int], control: tuple[int, int], level: float = 1 - ALPHA
-) -> Interval:
-    """Difference of two failure rates, each (failures, n), with a conservative interval.
-
-    Both exact intervals are taken at 1 - (1 - level) / 2, so that together they hold at `level`.
-    """
-    each = 1 - (1 - level) / 2
-    (low, high), (other_low, other_high) = (_exact_bounds(*r, each) for r in (treatment, control))
-    estimate = treatment[0] / treatment[1] - control[0] / control[1]
-    n = min(treatment[1], control[1])
-    return Interval(estimate, low - other_high, high - other_low, n, level)
 
 
 def equivalent(interval: Interval, margin: float) -> bool:
@@ -204,8 +192,8 @@ def prediction_half_width(values: Sequence[float], n_new: int, level: float = 1 
     """
     sample = _sample(values)
     n = len(sample)
-    quantile = stats.t.ppf((1 + level) / 2, n - 1)
-    return float(quantile * sample.std(ddof=1) * math.sqrt(1 / n + 1 / n_new))
+    spread = float(sample.std(ddof=1))
+    return t_quantile(level, n - 1) * spread * math.sqrt(1 / n + 1 / n_new)
 
 
 def _sample(values: Sequence[float] | np.ndarray) -> np.ndarray:

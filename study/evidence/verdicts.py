@@ -86,15 +86,17 @@ def _decide_mean(trial: Trial, alpha: float) -> Decision:
 
 
 def _decide_rate(trial: Trial, alpha: float) -> Decision:
+    """By the exact test alone: two rates of a few runs have no interval that agrees with it."""
     treatment, control = (trial.rate(side) for side in trial.sides)
-    effect = statistics.rate_difference(treatment, control, 1 - alpha)
+    estimate = treatment[0] / treatment[1] - control[0] / control[1]
+    n = min(treatment[1], control[1])
     p = statistics.fisher_p(treatment, control)
     words = (
         f"{treatment[0]} of {treatment[1]} runs of {trial.treatment.name} failed or collapsed, "
         f"{control[0]} of {control[1]} of {trial.control.name}; exact p = {fmt(p, 2)}, held to "
         f"{fmt(alpha)}"
     )
-    return _by_rule(trial.claim, effect, p <= alpha, words)
+    return _by_rule(trial.claim, Interval(estimate, None, None, n, 1 - alpha), p <= alpha, words)
 
 
 def _by_rule(claim: Claim, effect: Interval, differs: bool, words: str) -> Decision:

@@ -130,7 +130,7 @@ def request_of(params: DataParams) -> dict[str, Any]:
         except OSError as error:
             raise UserError(
                 f"probe file {params.probe.path} cannot be read ({error.strerror}); paths count "
-                "from the folder of params.yaml"
+                "from the working directory"
             ) from None
         request["probe"]["sha256"] = hashlib.sha256(content).hexdigest()
     return request

@@ -65,8 +65,9 @@ def _run(source: str, data: Dataset, checkpoint: str) -> tuple[Any, dict[str, An
 
 
 def diagnose_stored(folder: Path, checkpoint: str) -> list[Path]:
-    """Diagnostics of stored weights into FOLDER/diagnostics; the files written.
+    """Diagnostics of stored weights, into work/diagnosed/ARM/sSEED; returns the files written.
 
+    Not into the run itself: runs/ARM is an output of DVC, which a new file would make changed.
     Raises UserError when the run, its data set or its weights are not here.
     """
     from study.training.watch import diagnose_run
@@ -76,4 +77,5 @@ def diagnose_stored(folder: Path, checkpoint: str) -> list[Path]:
     if data is None:
         raise UserError(f"{folder} is no run folder: its status.json names no data set")
     load_manifest(Path(data))
-    return diagnose_run(run, load_dataset(Path(data)), checkpoint)
+    out = Path("work") / "diagnosed" / folder.resolve().parent.name / folder.resolve().name
+    return diagnose_run(run, load_dataset(Path(data)), checkpoint, out)

@@ -34,11 +34,11 @@ def check_arm(root: Path, name: str) -> dict[str, Any]:
     }
     if isinstance(row, Arm):
         training.check(row, n, channels)
-        size = generators.size(row.generator, n, channels, row.batch_size)
+        size = generators.size(row.generator, n, channels)
         facts |= {
             "parameters": size.parameters,
-            "channels": list(size.channels),
-            "memory_mb": round(size.training_bytes / 1e6, 1),
+            "channels": list(size.channels_per_level),
+            "memory_mb": round(size.training_bytes(row.batch_size) / 1e6, 1),
         }
     return facts
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,9 @@ from study.formats.reconstruction import load_reconstruction
 from study.params import (
     Arm,
     DataParams,
+    Focus,
     GeneratorParams,
+    Probe,
     Reference,
     Row,
     SplitStrides,
@@ -47,10 +49,15 @@ def write_fingerprints(study: Study, folder: Path) -> list[str]:
     for stale in folder.glob("*.json"):
         if stale.stem not in study.arms:
             stale.unlink()
+    return update(study, folder, study.arms)
+
+
+def update(study: Study, folder: Path, names: Iterable[str]) -> list[str]:
+    """Rewrite the files of these rows where their behaviour moved; returns the names that moved."""
     sets: dict[tuple[str, int], Dataset] = {}
     moved = []
-    for name, row in study.arms.items():
-        file = folder / f"{name}.json"
+    for name in names:
+        row, file = study.arms[name], folder / f"{name}.json"
         new = fingerprint(study, row, sets)
         if not close(read_json(file), new):
             write_json(file, new)
@@ -113,7 +120,17 @@ def tiny_data(params: DataParams, n: int) -> DataParams:
     scan = params.scan.model_copy(update={"stride_px": stride})
     object_px = n + 4 * 8 + (4 if params.group_size == 4 else 0)
     changes = {"n": n, "object_px": object_px, "images_per_split": 1, "scan": scan}
-    return params.model_copy(update=changes)
+    return params.model_copy(update={**changes, "probe": _tiny_probe(params, n)})
+
+
+def _tiny_probe(params: DataParams, n: int) -> Probe:
+    """A pupil that was drawn on n detector pixels, drawn on fewer; other probes as they are."""
+    probe = params.probe
+    if not isinstance(probe, Focus):
+        return probe
+    share = n / params.n
+    pupil = {"aperture_px": probe.aperture_px * share, "defocus_rad": probe.defocus_rad * share}
+    return probe.model_copy(update={**pupil, "central_stop_px": probe.central_stop_px * share})
 
 
 def _trained(small: Arm, row: Arm, dataset: Dataset, run: RunFolder) -> dict[str, Any]:

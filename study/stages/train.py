@@ -28,6 +28,7 @@ from study import environment
 from study.formats.dataset import load_dataset, load_manifest
 from study.params import Arm, Reference, Row, UserError, find_row, leaves, load_study, run_hash
 from study.runs import RunFolder, write_json
+from study.stages.fingerprint import update
 from study.stages.progress import Watch
 from study.stages.simulate import check_disk
 
@@ -55,12 +56,15 @@ def train_arm(
     Raises UserError for settings that cannot work, before anything is written, and
     KeyboardInterrupt after a stop, with every checkpoint kept.
     """
-    row = find_row(load_study(root / "params.yaml"), name)
+    study = load_study(root / "params.yaml")
+    row = find_row(study, name)
     chosen = tuple(seeds) if seeds else row.seeds
     unknown = sorted(set(chosen) - set(row.seeds))
     if unknown:
         raise UserError(f"arm {name!r} has no seed {unknown[0]}; its seeds: {list(row.seeds)}")
     check_row(root, row)
+    if not (root / "fingerprints" / f"{name}.json").is_file():
+        update(study, root / "fingerprints", [name])  # outside the pipeline: no stage made it
     jobs = plan(root, name, row, chosen, diagnose)
     check_disk(root / "work", BYTES_PER_RUN * len(pending(jobs)))
     run_all(jobs)

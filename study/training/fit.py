@@ -32,7 +32,7 @@ from study.training import check
 from study.training.checkpoints import State, load_checkpoint, remove_checkpoints, save_weights
 from study.training.floors import floors
 from study.training.keeper import Diverged, Keeper, Progress
-from study.training.reconstruct import store_reconstruction
+from study.training.reconstruct import store_reconstruction, weights_file
 from study.training.reconstructor import Reconstructor, Row
 from study.training.schedules import learning_rates
 from study.training.setup import Run, build_run, describe
@@ -193,8 +193,7 @@ def _conclude(run: Run, dataset: Dataset, folder: RunFolder, stop: Stop, cause: 
         save_weights(folder.last, module.generator, run.network, module.epoch)
     stored = {}
     for which in ("best", "last"):
-        file = folder.best if which == "best" else folder.last
-        if file.is_file():
+        if weights_file(folder, which).is_file():
             stop.check()
             generator = store_reconstruction(folder, which, dataset, module.step.probe.device)
             stored[which] = stored_facts(generator, module)

@@ -10,6 +10,7 @@ Geometry and forward model are `study.optics.assembly`, shared with the referenc
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from jaxtyping import Complex, Float
@@ -50,14 +51,14 @@ def load_generator(folder: RunFolder, which: str) -> nn.Module:
 
     Raises UserError when the weights are absent or torn, or `which` is another word.
     """
-    return _load(folder, which)[0]
+    return load_weights(weights_file(folder, which))[0]
 
 
-def _load(folder: RunFolder, which: str) -> tuple[nn.Module, int]:
+def weights_file(folder: RunFolder, which: str) -> Path:
+    """File of the `best` or `last` weights. Raises UserError for another word."""
     if which not in ("best", "last"):
         raise UserError(f"checkpoint is {which!r}; accepted: best, last")
-    generator, _, epoch = load_weights(folder.best if which == "best" else folder.last)
-    return generator, epoch
+    return folder.best if which == "best" else folder.last
 
 
 def measured(dataset: Dataset, split: str, device: torch.device) -> Measurement:
@@ -159,10 +160,10 @@ def reconstruct_held_out(
 def apply(folder: RunFolder, dataset: Dataset, which: str = "best") -> Applied:
     """Reconstruct `dataset` with the network of a run, on the CPU; nothing is written.
 
-    Raises UserError when the weights are absent or the patterns have another size than those that
-    the network was built for.
+    Raises UserError when the weights are absent, `which` is another word than best or last, or the
+    patterns have another size than those that the network was built for.
     """
-    generator, network, epoch = load_weights(folder.best if which == "best" else folder.last)
+    generator, network, epoch = load_weights(weights_file(folder, which))
     manifest = dataset.manifest
     if (manifest.n, manifest.group_size) != (network.n, network.channels):
         raise UserError(
@@ -180,7 +181,7 @@ def store_reconstruction(
 
     Returns the network as stored, on `device`.
     """
-    file = folder.best if which == "best" else folder.last
+    file = weights_file(folder, which)
     dtype = halve_weights(file)
     generator, _, epoch = load_weights(file)
     generator = generator.to(device)

@@ -1,7 +1,7 @@
 """SIGTERM and Ctrl-C as a request: the run stops after the current step, with a checkpoint.
 
-A second Ctrl-C interrupts at once. Outside the main thread no handler can be set; such a run is
-stopped by whoever owns the main thread.
+A second Ctrl-C interrupts it at once, without waiting for the step. Outside the main thread no
+handler can be set; such a run is stopped by whoever owns the main thread.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Cancelled(Exception):
-    """Raised between two steps after a stop was asked for."""
+    """Raised where a run ends because a stop was asked for; no KeyboardInterrupt, on which
+    Lightning would end the process."""
 
 
 class Stop:
@@ -27,7 +28,7 @@ class Stop:
 
     def _request(self, number: int, frame: FrameType | None) -> None:
         if self.cause is not None and number == signal.SIGINT:
-            raise KeyboardInterrupt
+            raise Cancelled(self.cause)
         self.cause = f"stopped by {signal.Signals(number).name}"
 
     def listen(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,6 @@ from typing import Any
 from study.evidence.claims import ClaimBook, parse_claims
 from study.evidence.findings import build
 from study.params import Arm, Row, Study, leaves
-from study.runs import write_json
 
 CONTROL = (0.060, 0.064, 0.058, 0.066, 0.061, 0.063)
 WORSE = (0.101, 0.104, 0.097, 0.108, 0.103, 0.100)
@@ -129,7 +129,8 @@ def store(
     row, files = study.arms[name], {}
     for seed, value in zip(row.seeds, values, strict=False):
         files[seed] = root / "results" / name / "seeds" / f"s{seed}.json"
-        write_json(files[seed], seed_json(name, row, seed, value, **facts))
+        files[seed].parent.mkdir(parents=True, exist_ok=True)
+        files[seed].write_text(json.dumps(seed_json(name, row, seed, value, **facts)))
     return files
 
 

@@ -128,13 +128,6 @@ def test_six_of_six_against_none_is_the_hypergeometric_p() -> None:
     assert statistics.fisher_p((6, 6), (0, 6)) == pytest.approx(2 / 924)
 
 
-def test_rate_difference_holds_both_exact_intervals() -> None:
-    found = statistics.rate_difference((5, 6), (1, 6))
-    assert found.low is not None and found.high is not None
-    assert found.low < 4 / 6 < found.high
-    assert found.estimate == pytest.approx(4 / 6)
-
-
 def test_probability_of_improvement_is_the_mann_whitney_u() -> None:
     left, right = drawn(6, 4), drawn(5, 5)
     u = stats.mannwhitneyu(right, left).statistic / 30

@@ -211,6 +211,11 @@ def test_failure_rates_are_decided_by_the_exact_test(root: Path, study: Study) -
     assert verdict["test"]["rates"]["control"]["high"] == pytest.approx(0.4593, abs=1e-4)
 
 
+def test_fewer_failures_refute_the_claim_that_there_are_more(root: Path, study: Study) -> None:
+    fail(root, study, "control", [1, 2, 3, 4, 5], "diverged")
+    assert entry(root, study, **RATE)["status"] == "refuted"
+
+
 def test_three_failures_of_six_against_none_decide_nothing(root: Path, study: Study) -> None:
     fail(root, study, "agc", [1, 2, 3], "diverged")
     assert entry(root, study, **RATE)["status"] == "inconclusive"

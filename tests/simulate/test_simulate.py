@@ -40,7 +40,9 @@ def full(smooth_sigma_px: float, images: int = 1) -> DataParams:
     )
 
 
-@pytest.mark.parametrize(("sigma", "expected"), [(0.5, 934), (0.0, 928)])
+@pytest.mark.parametrize(
+    ("sigma", "expected"), [(0.5, 934), pytest.param(0.0, 928, marks=pytest.mark.slow)]
+)
 def test_full_size_scales_are_the_published_ones(sigma: float, expected: float) -> None:
     params = full(sigma)
     light = set_light(params, {split: Scene(split, params) for split in ("train", "test")})
@@ -49,6 +51,7 @@ def test_full_size_scales_are_the_published_ones(sigma: float, expected: float) 
     assert light.object_norm["test"] == pytest.approx(4.230, abs=5e-4)
 
 
+@pytest.mark.slow
 def test_two_images_have_the_published_object_norms() -> None:
     params = full(0.5, images=2)
     scenes = {split: Scene(split, params) for split in ("train", "test")}

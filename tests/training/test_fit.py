@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -127,6 +126,16 @@ def test_scores_belong_to_the_stored_weights(whole: RunFolder, tiny: Dataset, th
         data = TrainData(tiny, "validation", CPU)
         loss = evaluate(network, step.probe, step.photon_scale, data, step.loss)["val_loss"]
         assert whole.status()["stored"][which]["val_loss"] == pytest.approx(loss, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["mae", "poisson", "supervised"])
+def test_every_loss_falls_in_a_run_of_its_own(
+    name: str, vary: Callable[..., Arm], trained: Callable[..., RunFolder]
+) -> None:
+    history = trained(vary(loss={"name": name}, optimizer={"name": "adam", "lr": 3e-3})).history()
+    assert history["train_loss"].is_monotonic_decreasing
+    assert history["val_own_loss"].is_monotonic_decreasing
+    assert ("val_deviance" in history) == (name == "poisson")
 
 
 def test_a_settled_run_is_left_as_it_is(whole: RunFolder, tiny: Dataset, three: Arm) -> None:
@@ -362,7 +371,3 @@ def test_effective_settings_come_from_live_objects(whole: RunFolder, three: Arm)
     assert echoed["generator"]["channels_per_level"] == [4, 8]
     assert echoed["seeds"] == {"weights": 0, "order": 0}
     assert (echoed["batches_per_epoch"], echoed["threads"]) == (11, 1)
-
-
-def test_a_heartbeat_is_kept(whole: RunFolder) -> None:
-    assert time.time() - whole.status()["heartbeat"] < 3600
