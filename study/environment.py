@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,12 @@ def git(*arguments: str, root: Path = Path()) -> str | None:
     except FileNotFoundError:
         return None
     return done.stdout if done.returncode == 0 else None
+
+
+def dvc(*arguments: str, root: Path, show: bool = False) -> subprocess.CompletedProcess[str]:
+    """Run a dvc command of this installation in `root`; `show` leaves its output on the screen."""
+    command = (sys.executable, "-m", "dvc", *arguments)
+    return subprocess.run(command, cwd=root, capture_output=not show, text=True, check=False)
 
 
 def checkout(root: Path = Path()) -> Path:

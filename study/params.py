@@ -312,7 +312,7 @@ class Arm(_Row):
 
 
 class Flat(Model):
-    """Constant object at the mean measured amplitude: the floor of every table."""
+    """The constant object that fits the measured amplitudes best: the floor of every table."""
 
     name: Literal["flat"]
 
@@ -453,7 +453,8 @@ def _follow(root: type[Model], given: Any, location: Any) -> tuple[list[str], ty
     are no keys of the file.
     """
     keys: list[str] = []
-    model, holder, annotation = root, root, Any
+    model, holder = root, root
+    annotation: Any = None
     for part in location:
         if isinstance(annotation, type) and issubclass(annotation, Model):
             model = annotation

@@ -13,6 +13,7 @@ Design choices
 """
 
 import hashlib
+import itertools
 import os
 import shutil
 import subprocess
@@ -36,13 +37,9 @@ def main() -> int:
             "Choose one with: make setup PYTHON=python3.12"
         )
     if shutil.which("git") is None:
-        return refuse(
-            "git is not on the PATH; Armature and DVC need it. Install git and run again"
-        )
+        return refuse("git is not on the PATH; Armature and DVC need it. Install git and run again")
     torch = detect() if wanted == "auto" else wanted
-    requirements = ROOT / (
-        "requirements.lock" if torch == "cuda" else "requirements-cpu.txt"
-    )
+    requirements = ROOT / ("requirements.lock" if torch == "cuda" else "requirements-cpu.txt")
     fingerprint = stamp_of(requirements, torch)
     stamp = VENV / ".armature-stamp"
     if not (stamp.is_file() and stamp.read_text() == fingerprint):
@@ -72,9 +69,7 @@ def run(*command: str, check: bool = True) -> bool:
     done = subprocess.run(command, cwd=ROOT, check=False)
     if check and done.returncode:
         raise SystemExit(
-            refuse(
-                f"`{' '.join(command[:6])} ...` failed with exit code {done.returncode}"
-            )
+            refuse(f"`{' '.join(command[:6])} ...` failed with exit code {done.returncode}")
         )
     return done.returncode == 0
 
@@ -104,13 +99,9 @@ def install(requirements: Path, torch: str) -> None:
             python,
             *pip_sources(python),
         )
-        done = run(
-            *uv, *backend(torch, python), "-r", str(requirements), *hashes, check=False
-        )
+        done = run(*uv, *backend(torch, python), "-r", str(requirements), *hashes, check=False)
         if not done and backend(torch, python):
-            print(
-                f"setup: no CPU wheel of torch; taking the default ones ({DEFAULT_WHEELS_GB} GB)"
-            )
+            print(f"setup: no CPU wheel of torch; taking the default ones ({DEFAULT_WHEELS_GB} GB)")
             done = run(*uv, "-r", str(requirements), check=False)
     if not done:
         print(
@@ -147,7 +138,7 @@ def pip_sources(python: str) -> list[str]:
 
 
 def backend(torch: str, python: str) -> tuple[str, ...]:
-    """`--torch-backend=cpu` unless CUDA is wanted, macOS (no CUDA there) or a local wheel serves."""
+    """`--torch-backend=cpu` unless CUDA is wanted, on macOS, or where a local wheel serves."""
     if torch == "cuda" or sys.platform == "darwin" or local_cpu_wheel(python):
         return ()
     return ("--torch-backend=cpu",)
@@ -155,11 +146,7 @@ def backend(torch: str, python: str) -> tuple[str, ...]:
 
 def local_cpu_wheel(python: str) -> bool:
     sources = pip_sources(python)
-    folders = [
-        value
-        for name, value in zip(sources, sources[1:], strict=False)
-        if name == "--find-links"
-    ]
+    folders = [value for name, value in itertools.pairwise(sources) if name == "--find-links"]
     tag = f"cp{sys.version_info[0]}{sys.version_info[1]}"
     return any(
         tag in wheel.name
@@ -173,9 +160,7 @@ def register() -> None:
     """Settings of this clone alone: the dvc.lock merge driver and DVC without telemetry."""
     if not (ROOT / ".git").exists():
         return
-    driver = (
-        f'"{VENV / "bin" / "python"}" "{ROOT / "tools" / "merge_dvclock.py"}" %O %A %B'
-    )
+    driver = f'"{VENV / "bin" / "python"}" "{ROOT / "tools" / "merge_dvclock.py"}" %O %A %B'
     run("git", "config", "merge.dvclock.name", "three-way merge of dvc.lock by stage")
     run("git", "config", "merge.dvclock.driver", driver)
 

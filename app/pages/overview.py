@@ -35,7 +35,7 @@ except UserError as error:
 if table.empty:
     st.info("No runs in this checkout. Compute them with `make repro`, or bring them: `make pull`.")
     st.stop()
-fenced = table["data_sha256"].nunique() > 1
+fenced = len(set(table["data_sha256"])) > 1
 if fenced:
     st.warning("These arms were run on different data sets: shown, not compared.")
 rows = [

@@ -156,8 +156,7 @@ def _flags(findings: Mapping[str, Any]) -> str:
 
 
 def _claim(entry: Mapping[str, Any]) -> str:
-    contrast, effect = entry["contrast"], entry["effect"]
-    family = entry["family"]
+    contrast, family = entry["contrast"], entry["family"]
     unit = f" {entry['unit']}" if entry["unit"] else ""
     bullets = [
         ("Status", f"**{entry['status']}** ({entry['standing']}): {entry['reason']}"),
@@ -167,10 +166,7 @@ def _claim(entry: Mapping[str, Any]) -> str:
             f"{'to' if entry['direction'] == 'equal' else 'than'} {contrast['control']}; "
             f"`{entry['metric']}`, margin {fmt(entry['margin'])}{unit}",
         ),
-        (
-            "Effect",
-            f"{plus_minus(effect)}, {percent(effect['level'])} interval" if effect else None,
-        ),
+        ("Effect", _effect(entry["effect"])),
         ("Test", _test(entry["test"], family)),
         ("Changed factors", _changed(entry["changed"])),
         ("Seeds", _seeds(entry["seeds"])),
@@ -185,9 +181,10 @@ def _claim(entry: Mapping[str, Any]) -> str:
 
 
 def _effect(effect: Mapping[str, Any] | None) -> str | None:
-    if effect is None or effect["low"] is None:
-        return None if effect is None else plus_minus(effect)
-    return f"{plus_minus(effect)}, {percent(effect['level'])} interval"
+    if effect is None:
+        return None
+    level = "" if effect["low"] is None else f", {percent(effect['level'])} interval"
+    return f"{plus_minus(effect)}{level}"
 
 
 def _test(test: Mapping[str, Any] | None, family: Mapping[str, Any]) -> str:

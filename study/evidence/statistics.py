@@ -26,7 +26,7 @@ SIGN_FLIP_LIMIT = 20
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its two-sided interval at `level`; low and high are None where none exists."""
+    """An estimate with its two-sided interval at `level`; low, high are None where none exists."""
 
     estimate: float
     low: float | None

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
-
-from study.evidence.statistics import Interval
 
 
 def fmt(value: float | None, digits: int = 4) -> str:
@@ -17,11 +15,8 @@ def percent(level: float) -> str:
     return f"{fmt(100 * level)} %"
 
 
-def plus_minus(value: Interval | dict[str, Any] | None) -> str:
-    """`0.0631 [0.0612, 0.0650], n = 6`; the interval is left out where there is none."""
-    if value is None:
-        return "–"
-    facts = value if isinstance(value, dict) else vars(value)
+def plus_minus(facts: Mapping[str, Any]) -> str:
+    """`0.0631 [0.0612, 0.0650], n = 6` of a stored interval, which may have no bounds."""
     estimate = fmt(facts["estimate"])
     if facts["low"] is None:
         return f"{estimate}, n = {facts['n']}"

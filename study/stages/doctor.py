@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -81,7 +80,5 @@ NO_REMOTE = (
 
 def default_remote(root: Path) -> str | None:
     """Name of DVC's default remote, or None."""
-    done = subprocess.run(
-        ("dvc", "config", "core.remote"), cwd=root, capture_output=True, text=True, check=False
-    )
+    done = environment.dvc("config", "core.remote", root=root)
     return done.stdout.strip() or None if done.returncode == 0 else None

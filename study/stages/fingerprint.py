@@ -67,15 +67,16 @@ def update(study: Study, folder: Path, names: Iterable[str]) -> list[str]:
 
 def fingerprint(study: Study, row: Row, sets: dict[tuple[str, int], Dataset]) -> dict[str, Any]:
     """The behaviour of one row at tiny size, as plain numbers."""
-    small = tiny_row(row)
     dataset = _dataset(study, row, tiny_n(row), sets)
     with tempfile.TemporaryDirectory() as scratch:
         run = RunFolder(Path(scratch))
-        facts = _trained(small, row, dataset, run) if isinstance(small, Arm) else {}
-        if isinstance(small, Reference):
+        if isinstance(row, Reference):
             from study.iterative.references import run as run_reference
 
-            run_reference(small, dataset, run)
+            run_reference(row, dataset, run)
+            facts = {}
+        else:
+            facts = _trained(row, dataset, run)
         files = sorted(Path(scratch).glob("object_*.npz"))
         facts["reconstruction"] = {file.stem: _image_facts(file) for file in files}
     return {"settings": leaves(row), **facts}
@@ -89,10 +90,8 @@ def tiny_n(row: Row) -> int:
     return max(TINY_N, 2 ** int(depth)) if isinstance(depth, int) else TINY_N
 
 
-def tiny_row(row: Row) -> Row:
-    """The same row with fewer channels and epochs; every other setting is its own."""
-    if not isinstance(row, Arm):
-        return row
+def tiny_arm(row: Arm) -> Arm:
+    """The same arm with fewer channels and epochs; every other setting is its own."""
     options = dict(row.generator.options)
     if "width" in options:
         options["width"] = TINY_WIDTH
@@ -133,10 +132,11 @@ def _tiny_probe(params: DataParams, n: int) -> Probe:
     return probe.model_copy(update={**pupil, "central_stop_px": probe.central_stop_px * share})
 
 
-def _trained(small: Arm, row: Arm, dataset: Dataset, run: RunFolder) -> dict[str, Any]:
+def _trained(row: Arm, dataset: Dataset, run: RunFolder) -> dict[str, Any]:
     from study.training.fit import fit, learning_rates
     from study.training.probe import scaled_step
 
+    small = tiny_arm(row)
     fit(small, dataset, SEED, run)
     history = run.history()
     skip = [column for column in history if "seconds" in column or "memory" in column]

@@ -4,10 +4,10 @@
 beside it.
 """
 
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+from study import environment
 from study.formats.dataset import Manifest, save_dataset
 from study.formats.importing import import_scan
 from study.params import UserError, check_name
@@ -39,13 +39,7 @@ def import_file(
 
 def track_folder(root: Path, target: Path) -> None:
     """`dvc add`, so that `dvc push` and an arm on this set find it."""
-    done = subprocess.run(
-        ("dvc", "add", "-q", str(target.relative_to(root))),
-        cwd=root,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = environment.dvc("add", "-q", str(target.relative_to(root)), root=root)
     if done.returncode:
         raise UserError(
             f"{target} is written, but `dvc add` failed ({done.stderr.strip()}); "

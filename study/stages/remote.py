@@ -1,8 +1,8 @@
 """`study pull`: artifacts from the default remote, or a sentence on how to get one."""
 
-import subprocess
 from pathlib import Path
 
+from study import environment
 from study.params import UserError
 from study.stages.doctor import NO_REMOTE, default_remote
 
@@ -15,7 +15,7 @@ def pull_all(root: Path) -> str:
     name = default_remote(root)
     if name is None:
         return f"no remote to pull from: {NO_REMOTE}"
-    done = subprocess.run(("dvc", "pull", "--allow-missing"), cwd=root, check=False)
+    done = environment.dvc("pull", "--allow-missing", root=root, show=True)
     if done.returncode:
         raise UserError(f"remote {name!r} did not give everything; see the lines above")
     return f"pulled from {name!r}"

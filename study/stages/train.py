@@ -63,10 +63,10 @@ def train_arm(
     if unknown:
         raise UserError(f"arm {name!r} has no seed {unknown[0]}; its seeds: {list(row.seeds)}")
     check_row(root, row)
+    check_disk(root / "work", BYTES_PER_RUN * len(chosen))
     if not (root / "fingerprints" / f"{name}.json").is_file():
         update(study, root / "fingerprints", [name])  # outside the pipeline: no stage made it
     jobs = plan(root, name, row, chosen, diagnose)
-    check_disk(root / "work", BYTES_PER_RUN * len(pending(jobs)))
     run_all(jobs)
     folders = [RunFolder(job.folder) for job in jobs]
     collect(folders, jobs, root / "runs" / name)

@@ -18,7 +18,7 @@ data:
      group_size: 1, photons_per_pattern: 1.0e+6, noise_seed: 4,
      object_seeds: {train: 1, validation: 3, test: 2},
      probe: {kind: ideal_disk, smooth_sigma_px: 0.5},
-     scan: {kind: raster, stride_px: {train: 4, validation: 8, test: 8}}}
+     scan: {kind: raster, stride_px: {train: 4, validation: 6, test: 4}}}
 
 arms:
   control: &arm

@@ -1,0 +1,239 @@
+"""The command line: a mistake is a sentence and exit code 2, and nothing is written."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from pipeline.toy import PARAMS
+from study import cli
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """Run `study ARGUMENTS` in this process: (exit code, stdout, stderr)."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["study", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        captured = capsys.readouterr()
+        return int(ended.value.code or 0), captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pipeline folder with the toy settings and its simulated data."""
+    from study.params import load_study
+    from study.stages.simulate import simulate_all
+
+    folder = tmp_path_factory.mktemp("made")
+    (folder / "params.yaml").write_text(PARAMS)
+    simulate_all(load_study(folder / "params.yaml"), folder / "data")
+    return folder
+
+
+@pytest.fixture
+def here(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "here"
+    shutil.copytree(made, folder)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def refused(call: Call, here: Path, says: str, *arguments: object) -> None:
+    before = snapshot(here)
+    code, _, err = call(*arguments)
+    assert code == 2, err
+    assert says in err and "Traceback" not in err
+    assert snapshot(here) == before
+
+
+def edit(here: Path, old: str, new: str) -> None:
+    file = here / "params.yaml"
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new, 1))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("epochs: 2", "epoch: 2", "did you mean 'epochs'"),
+        ("epochs: 2", "epochs: two", "arms.control.epochs"),
+        ("epochs: 2", "epochs: 0", "arms.control.epochs"),
+        ("name: hybrid", "name: hybird", "did you mean 'hybrid'"),
+        ("fno_blocks: 2", "fno_block: 2", "did you mean 'fno_blocks'"),
+        ("modes: 4,", "", "modes"),
+        ("algorithm: norm", "algorithm: nrom", "did you mean 'norm'"),
+        ("name: constant", "name: constnt", "did you mean 'constant'"),
+        ("name: adam", "name: adan", "did you mean 'adam'"),
+        ("fno_blocks: 2", "fno_blocks: 8", "16"),
+        ("gradient_clip_val: 1.0", "gradient_clip_val: null", "needs a gradient_clip_val"),
+        ("data: data/toy", "data: ../../etc", "accepted: data/NAME or imported/NAME"),
+    ],
+)
+def test_a_mistake_in_params_is_refused_before_training(call, here, old, new, says):
+    edit(here, old, new)
+    refused(call, here, says, "train", "--arm", "control")
+
+
+def test_an_unknown_arm_gets_the_nearest_name(call, here):
+    refused(call, here, "did you mean 'control'", "train", "--arm", "contrl")
+    refused(call, here, "no arm '../control'", "train", "--arm", "../control")
+    refused(call, here, "no seed 9", "train", "--arm", "control", "--seed", "9")
+
+
+def test_a_data_set_made_from_other_parameters_is_named(call, here):
+    edit(here, "noise_seed: 4", "noise_seed: 5")
+    refused(call, here, "noise_seed is 4 there and 5 in the request", "simulate", "--out", "data")
+
+
+def test_a_full_disk_is_seen_before_training(call, here, monkeypatch):
+    usage = shutil.disk_usage(here)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    refused(call, here, "free some space", "train", "--arm", "control")
+
+
+def test_an_absent_data_set_says_how_to_get_it(call, here):
+    shutil.rmtree(here / "data")
+    refused(call, here, "manifest.json is absent", "train", "--arm", "control")
+
+
+# --- import -----------------------------------------------------------------------------------
+
+
+def scan(**changes: np.ndarray) -> dict[str, np.ndarray]:
+    generator = np.random.default_rng(0)
+    y, x = np.mgrid[0:4, 0:4] * 3.0
+    arrays = {
+        "data": generator.poisson(50, (16, 16, 16)).astype(np.float32),
+        "probe": np.ones((16, 16), np.complex64),
+        "scan": np.stack([y.ravel(), x.ravel()], axis=1).astype(np.float32),
+    }
+    return {**arrays, **changes}
+
+
+BAD_SCANS: dict[str, tuple[dict[str, np.ndarray], str]] = {
+    "non-finite": ({"data": np.full((16, 16, 16), np.nan, np.float32)}, "finite"),
+    "negative": ({"data": np.full((16, 16, 16), -1, np.float32)}, "negative"),
+    "not square": ({"data": np.ones((16, 16, 12), np.float32)}, "square"),
+    "shapes differ": ({"scan": np.zeros((5, 2), np.float32)}, "positions"),
+    "zero probe": ({"probe": np.zeros((16, 16), np.complex64)}, "probe"),
+    "non-finite positions": ({"scan": np.full((16, 2), np.inf, np.float32)}, "finite"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_SCANS)
+def test_a_bad_scan_is_refused(call, here, kind):
+    changes, says = BAD_SCANS[kind]
+    np.savez(here / "scan.npz", **scan(**changes))
+    refused(call, here, says, "import", "scan.npz", "--as", "mine", "--no-track")
+
+
+def test_files_that_are_no_scans_are_refused(call, here):
+    np.savez(here / "whole.npz", **scan())
+    whole = (here / "whole.npz").read_bytes()
+    (here / "cut.npz").write_bytes(whole[: len(whole) // 2])
+    np.savez(here / "pickled.npz", data=np.array([{"a": 1}], dtype=object))
+    with h5py.File(here / "empty.cxi", "w") as file:
+        file["nothing"] = 1
+    (here / "text.npz").write_text("hello")
+    for name in ("cut.npz", "pickled.npz", "empty.cxi", "text.npz", "absent.npz"):
+        refused(call, here, name, "import", name, "--as", "mine", "--no-track")
+    refused(call, here, "is not a name", "import", "whole.npz", "--as", "../mine", "--no-track")
+
+
+def test_a_good_scan_is_imported_once(call, here):
+    np.savez(here / "scan.npz", **scan())
+    code, out, err = call("import", "scan.npz", "--as", "mine", "--no-track")
+    assert code == 0, err
+    assert "16 patterns of 16 px" in out
+    refused(call, here, "exists already", "import", "scan.npz", "--as", "mine", "--no-track")
+
+
+# --- score, reconstruct, the rest -------------------------------------------------------------
+
+
+def test_score_prints_one_json_object_of_numbers(call, here):
+    obj = np.random.default_rng(1).normal(size=(40, 40, 2)) @ [1, 1j] + 3
+    np.savez(here / "truth.npz", object=obj)
+    np.savez(here / "guess.npz", object=obj * 1.01)
+    for metrics in ("published", "standard"):
+        code, out, err = call("score", "guess.npz", "truth.npz", "--metrics", metrics, "--json")
+        assert code == 0, err
+        scores = json.loads(out)
+        assert {"amplitude", "phase", "gate"} <= scores.keys()
+        assert set(scores["amplitude"]) == {"mae", "mse", "psnr", "ssim", "ms_ssim", "frc50"}
+        values = [*scores["amplitude"].values(), *scores["phase"].values()]
+        assert all(value is None or isinstance(value, float) for value in values)
+    refused(call, here, "no metric set", "score", "guess.npz", "truth.npz", "--metrics", "mine")
+    refused(call, here, "absent.npz", "score", "absent.npz", "truth.npz")
+
+
+def test_rpie_gives_both_r_factors(call, here):
+    code, out, err = call(
+        "reconstruct", "rpie", "data/toy", "--out", "rpie.npz", "--json", "--passes", "3"
+    )
+    assert code == 0, err
+    facts = json.loads(out)
+    assert 0 < facts["r_factor_fitted"] < 1 and 0 < facts["r_factor_held_out"] < 1
+    with np.load("rpie.npz", allow_pickle=False) as stored:
+        assert stored["object"].ndim == 2 and np.iscomplexobj(stored["object"])
+    refused(call, here, "neither `rpie` nor", "reconstruct", "x", "data/toy", "--out", "o.npz")
+
+
+def test_check_tells_parameters_and_memory(call, here):
+    code, out, err = call("arms", "check", "control", "--json")
+    assert code == 0, err
+    facts = json.loads(out)
+    assert facts["parameters"] > 0 and facts["memory_mb"] > 0 and facts["channels"][:2] == [4, 8]
+
+
+def test_every_command_has_help_and_opens_without_torch():
+    code = (
+        "import sys; sys.argv = ['study', '--help']\n"
+        "from study import cli\n"
+        "try: cli.main()\n"
+        "except SystemExit: pass\n"
+        "assert 'torch' not in sys.modules and 'pandas' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for name in (
+        "simulate",
+        "import",
+        "train",
+        "reconstruct",
+        "score",
+        "arms",
+        "findings",
+        "explain",
+        "verify",
+        "doctor",
+        "clean",
+    ):
+        assert f"\n  {name} " in done.stdout
+
+
+def test_doctor_is_healthy_without_remote_gpu_or_data(call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = call("doctor")
+    assert code == 0
+    assert "remote: none is configured" in out and "torch" in out
