@@ -212,14 +212,20 @@ def stitch(
 
 def _tile(patch: Complex[Tensor, "J 1 n n"], scan: Scan) -> Stitched:
     assert scan.stride_px is not None, "a tiled scan has a stride"
-    region = tiled_region(scan)
-    y0, x0, y1, x1 = region
+    y0, x0, y1, x1 = tiled_region(scan)
     canvas = patch.new_zeros(scan.images, *scan.object_shape)
     for image in range(scan.images):
         chosen = scan.of(image)
         rows, columns = raster_shape(scan.positions_px[chosen, 0])
         tiles = patch[chosen, 0].unflatten(0, (rows, columns))
         canvas[image, y0:y1, x0:x1] = stitch_tiles(tiles, scan.stride_px)
+    return tiled(canvas, scan)
+
+
+def tiled(canvas: Complex[Tensor, "I h w"], scan: Scan) -> Stitched:
+    """Judge objects where the tiles of a raster lie: windows that leave the region do not count."""
+    region = tiled_region(scan)
+    y0, x0, y1, x1 = region
     known = torch.zeros(canvas.shape, dtype=torch.bool, device=canvas.device)
     known[:, y0:y1, x0:x1] = True
     everywhere = torch.full((scan.n, scan.n), 1 / scan.n**2, device=canvas.device)
@@ -243,13 +249,17 @@ def _average(
 
 
 def whole(canvas: Complex[Tensor, "I h w"], probe: Complex[Tensor, "n n"], scan: Scan) -> Stitched:
-    """An object that was made in one piece (rPIE), scored where a stitched one of `scan` is."""
+    """An object that was made in one piece (rPIE), judged where a stitched one of `scan` is.
+
+    Its R-factor then covers the same patterns as that of the rows it stands beside.
+    """
+    if scan.tiled:
+        return tiled(canvas, scan)
     seen = seen_by(scan, probe)
     floor = torch.stack([KNOWN_SHARE * image[image > 0].median() for image in seen])
     light = probe.abs().square()
-    region = tiled_region(scan) if scan.tiled else lit_region(seen)
     known = seen >= floor[:, None, None]
-    return Stitched(canvas, known, region, light / light.sum(), LIGHT_SHARE)
+    return Stitched(canvas, known, lit_region(seen), light / light.sum(), LIGHT_SHARE)
 
 
 # --- predicting patterns ----------------------------------------------------------------------

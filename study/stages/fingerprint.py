@@ -54,6 +54,9 @@ def write_fingerprints(study: Study, folder: Path) -> list[str]:
 
 def update(study: Study, folder: Path, names: Iterable[str]) -> list[str]:
     """Rewrite the files of these rows where their behaviour moved; returns the names that moved."""
+    import torch
+
+    torch.set_num_threads(1)  # as training does: sums of another order are other numbers
     sets: dict[tuple[str, int], Dataset] = {}
     moved = []
     for name in names:
