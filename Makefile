@@ -8,7 +8,7 @@ IN_ENV := PATH="$(CURDIR)/$(BIN):$$PATH"
 .PHONY: help setup repro repro-full pull app test check test-system lint lock
 
 help:            ## this list
-	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup:           ## make .venv with everything pinned (TORCH=cpu|cuda, PYTHON=python3.12)
 	@$(PYTHON) tools/setup.py $(TORCH)

@@ -25,9 +25,6 @@ def main() -> None:
     """Entry point. A user's mistake is a sentence and exit code 2; Ctrl-C is exit code 130."""
     try:
         app()
-    except KeyboardInterrupt:
-        print("stopped; run the same command again to resume", file=sys.stderr)
-        raise SystemExit(130) from None
     except Exception as error:
         from study.params import UserError
 

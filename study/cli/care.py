@@ -16,7 +16,7 @@ def register(app: typer.Typer) -> None:
 
 
 def plan() -> None:
-    """What `dvc repro` would take here: minutes, memory and disk."""
+    """What `dvc repro` would take here: minutes and disk."""
     from study.stages.estimate import plan_lines
 
     for line in plan_lines(ROOT):

@@ -11,6 +11,7 @@ import typer
 def register(app: typer.Typer) -> None:
     app.command("simulate")(simulate_sets)
     app.command("import")(import_scan)
+    app.command("export")(export_scan)
 
 
 def simulate_sets(
@@ -55,3 +56,16 @@ def import_scan(
         print(statement)
     print(f"imported/{name}: {sum(manifest.patterns.values())} patterns of {manifest.n} px")
     print(f"next: study reconstruct rpie imported/{name} --out {name}_rpie.npz --json")
+
+
+def export_scan(
+    dataset: Annotated[Path, typer.Argument(help="A data set folder, such as data/quick")],
+    split: Annotated[Literal["train", "validation", "test"], typer.Argument(help="Which scan")],
+    out: Annotated[Path, typer.Option(help="npz file to write (PtychoPINN keys)")],
+) -> None:
+    """Write one scan of a data set as an npz that other tools of the field read."""
+    from study.formats.dataset import load_dataset
+    from study.formats.npz import export_npz
+
+    export_npz(load_dataset(dataset), split, out)
+    print(out)

@@ -26,7 +26,12 @@ def train(
     """Train all seeds of an arm (finished ones are found, stopped ones resume)."""
     from study.stages.train import train_arm
 
-    for run in train_arm(ROOT, arm, seed, diagnose):
+    try:
+        runs = train_arm(ROOT, arm, seed, diagnose)
+    except KeyboardInterrupt:
+        typer.echo("stopped; checkpoints are kept: run the same command to resume", err=True)
+        raise typer.Exit(130) from None
+    for run in runs:
         status = run.status()
         cause = f": {status['cause']}" if status.get("cause") else ""
         print(f"{arm} seed {status.get('seed')}: {status.get('state')}{cause} ({run.path})")

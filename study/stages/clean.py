@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from study.runs import RunFolder
+from study.stages.collect import LIVE_ONLY
 
 
 def clean_checkout(root: Path, dry: bool) -> list[str]:
@@ -26,17 +27,28 @@ def clean_checkout(root: Path, dry: bool) -> list[str]:
 
 
 def removable(root: Path) -> Iterator[Path]:
-    collected = {
-        (status.get("arm"), status.get("seed"), str(status.get("manifest")))
-        for status in (RunFolder(path).status() for path in root.glob("runs/*/s*"))
-    }
     for folder in sorted(root.glob("work/*/")):
         run = RunFolder(folder)
-        status = run.status()
-        key = (status.get("arm"), status.get("seed"), str(status.get("manifest")))
-        if run.settled and key in collected and not run.alive():
+        if run.settled and not run.alive() and any(same_run(run, c) for c in collected(root)):
             yield folder
+            yield from folder.parent.glob(f"{folder.name}.lock")
     yield from sorted(path for path in (root / "build",) if path.exists())
+
+
+def collected(root: Path) -> list[RunFolder]:
+    """Runs under runs/ARM; a copy that is still being built (a name with a dot) is none."""
+    folders = sorted(root.glob("runs/*/s*/"))
+    return [RunFolder(folder) for folder in folders if not folder.parent.name.startswith(".")]
+
+
+def same_run(live: RunFolder, copy: RunFolder) -> bool:
+    """The same arm, seed and origin, and every file of the live run but the live-only ones."""
+    keys = ("arm", "seed", "manifest")
+    if any(live.status().get(key) != copy.status().get(key) for key in keys):
+        return False
+    names = [path.name for path in live.path.iterdir()]
+    kept = {*names} - shutil.ignore_patterns(*LIVE_ONLY)(str(live.path), names)
+    return kept <= {path.name for path in copy.path.iterdir()}
 
 
 def size_mb(path: Path) -> float:

@@ -33,14 +33,17 @@ def packages() -> Iterator[Line]:
         module = {"scikit-image": "skimage"}.get(package, package)
         try:
             importlib.import_module(module)
-        except ImportError as error:
+        except (ImportError, OSError) as error:
             yield f"{package}: does not import ({error}); run `make setup`", False
         else:
             yield f"{package} {environment.version(package)}", True
 
 
 def device() -> Line:
-    import torch
+    try:
+        import torch
+    except (ImportError, OSError):
+        return "device: unknown, torch does not import", False
 
     if not torch.cuda.is_available():
         return "device: CPU only (no CUDA device is visible to torch)", True

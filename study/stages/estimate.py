@@ -8,9 +8,9 @@ from typing import Any
 
 from study import environment
 from study.formats.dataset import load_manifest
-from study.params import Arm, DataParams, Study, find_row, load_study
+from study.params import Arm, Study, find_row, load_study
 from study.runs import read_json
-from study.stages.simulate import check_disk
+from study.stages.simulate import check_disk, data_bytes
 
 
 def check_arm(root: Path, name: str) -> dict[str, Any]:
@@ -69,7 +69,8 @@ def plan_lines(root: Path) -> list[str]:
     Raises UserError when the disk has too little room.
     """
     study = load_study(root / "params.yaml")
-    disk = sum(data_bytes(params) for params in study.data.values())
+    # A data set lies there as built, in the cache, and checked out.
+    disk = 3 * sum(data_bytes(params) for params in study.data.values())
     runs = sum(len(row.seeds) for row in study.arms.values())
     disk += runs * 12_000_000  # weights twice, objects, diagnostics; kept live and cached
     check_disk(root, disk)
@@ -92,12 +93,3 @@ def plan_lines(root: Path) -> list[str]:
 def rounds(seeds: int) -> int:
     """How often all cores are filled once to run `seeds` side by side."""
     return math.ceil(seeds / environment.cores())
-
-
-def data_bytes(params: DataParams) -> int:
-    """Counts of all splits, four bytes a pixel, kept as built, cached and checked out."""
-    strides = (params.scan.stride_px.train, params.scan.stride_px.validation)
-    strides += (params.scan.stride_px.test,)
-    span = params.object_px - params.n
-    patterns = sum((span // stride + 1) ** 2 for stride in strides) * params.images_per_split
-    return 3 * 4 * patterns * params.group_size * params.n**2

@@ -60,11 +60,13 @@ def print_results(root: Path) -> None:
         raise UserError("no results in this checkout; `make repro` computes them")
     here = compare(root / "results", committed_results(root))
     console = Console()
-    console = console if console.is_terminal else Console(width=150)
+    console = console if console.is_terminal else Console(width=180)
     shown = {path: title for path, title in COLUMNS.items() if path in arms}
-    table = Table("arm", "ok / failed / collapsed", *shown.values(), "committed", box=None)
+    table = Table(box=None)
+    for title in ("arm", "ok/failed/collapsed", *shown.values(), "committed"):
+        table.add_column(title, no_wrap=True)
     for record in arms.to_dict("records"):
-        seeds = " / ".join(str(record[key]) for key in ("ok", "failed", "collapsed"))
+        seeds = "/".join(str(record[key]) for key in ("ok", "failed", "collapsed"))
         cells = [cell(record, path) for path in shown]
         told = here.get(record["arm"], Comparison("new", ""))
         table.add_row(record["arm"], seeds, *cells, told.result)
@@ -81,7 +83,7 @@ def cell(record: dict[str, object], path: str) -> str:
     """`estimate ± half width`, or the estimate alone where one run gives no interval."""
     estimate, low, high = (record.get(f"{path}{end}") for end in ("", ".low", ".high"))
     if not isinstance(estimate, float) or estimate != estimate:
-        return "not evaluable"
+        return "not evaluable" if ".standard." in path else "-"
     if not isinstance(low, float) or not isinstance(high, float) or low != low:
         return fmt(estimate, 3)
     return f"{fmt(estimate, 3)} ± {fmt((high - low) / 2, 2)}"

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -37,6 +37,7 @@ from study.params import (
 from study.runs import RunFolder, read_json, write_json
 
 TOLERANCE = 1e-4
+SMALLEST = 1e-4  # below this, numbers of order one are rounding
 TINY_N, TINY_WIDTH, TINY_EPOCHS = 16, 4, 2
 SEED = 7
 
@@ -164,29 +165,30 @@ def _image_facts(file: Path) -> dict[str, float]:
 
 
 def close(old: Any, new: Any) -> bool:
-    """Same structure, same words, and every number within 1e-4 of the size of its list."""
-    left, right = dict(_walk(old, "")), dict(_walk(new, ""))
-    return left.keys() == right.keys() and all(_same(left[key], right[key]) for key in left)
+    """Same structure, same words, and every number within 1e-4.
+
+    A number of a list is measured against the largest of its list, any other against itself: the
+    residue of a sum that should be zero must not decide.
+    """
+    if isinstance(old, dict) and isinstance(new, dict):
+        return old.keys() == new.keys() and all(close(old[key], new[key]) for key in old)
+    if isinstance(old, list) and isinstance(new, list):
+        scale = max((abs(item) for item in (*old, *new) if _is_number(item)), default=0.0)
+        return len(old) == len(new) and all(
+            _near(a, b, scale) if _is_number(a) and _is_number(b) else close(a, b)
+            for a, b in zip(old, new, strict=True)
+        )
+    if _is_number(old) and _is_number(new):
+        return _near(old, new, max(abs(old), abs(new)))
+    return old == new or (_void(old) and _void(new))
 
 
-def _walk(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict):
-        for key in value:
-            yield from _walk(value[key], f"{path}.{key}")
-    elif isinstance(value, (list, tuple)):
-        for index, item in enumerate(value):
-            yield from _walk(item, f"{path}.{index}")
-    else:
-        yield path, value
+def _near(a: float, b: float, scale: float) -> bool:
+    return abs(a - b) <= TOLERANCE * max(scale, SMALLEST)
 
 
-def _same(a: Any, b: Any) -> bool:
-    numbers = all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in (a, b))
-    if not numbers:
-        return a == b or (_void(a) and _void(b))
-    return _void(a) == _void(b) and (
-        _void(a) or abs(a - b) <= TOLERANCE * max(abs(a), abs(b), 1e-6)
-    )
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _void(value: Any) -> bool:

@@ -1,10 +1,10 @@
-"""Stage `simulate`: every data set of params.yaml into one folder, whole or not at all."""
+"""Stage `simulate`: every data set of params.yaml, each whole or not at all."""
 
 import shutil
 from pathlib import Path
 
 from study.formats.dataset import check_request, load_manifest, save_dataset
-from study.params import Study, UserError
+from study.params import DataParams, Study, UserError
 from study.simulate import simulate
 
 
@@ -14,15 +14,24 @@ def simulate_all(study: Study, out: Path) -> list[str]:
     A set that is there must have been made from the same parameters: anything else is refused with
     the fields that differ (UserError), never silently reused or replaced.
     """
-    made = []
+    wanted = {}
     for name, params in study.data.items():
-        folder = out / name
-        if (folder / "manifest.json").is_file():
-            check_request(load_manifest(folder), params)
-            continue
-        save_dataset(simulate(name, params), folder)
-        made.append(name)
-    return made
+        if (out / name / "manifest.json").is_file():
+            check_request(load_manifest(out / name), params)
+        else:
+            wanted[name] = params
+    check_disk(out, sum(data_bytes(params) for params in wanted.values()))
+    for name, params in wanted.items():
+        save_dataset(simulate(name, params), out / name)
+    return list(wanted)
+
+
+def data_bytes(params: DataParams) -> int:
+    """Size of the counts of all splits on disk, four bytes a pixel."""
+    steps = params.scan.stride_px
+    span = params.object_px - params.n
+    patterns = sum((span // step + 1) ** 2 for step in (steps.train, steps.validation, steps.test))
+    return 4 * patterns * params.images_per_split * params.group_size * params.n**2
 
 
 def check_disk(folder: Path, needed_bytes: int) -> None:

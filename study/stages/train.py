@@ -2,7 +2,7 @@
 
 Design choices
 - A run lives in `work/<hash>`, where the hash says what is trained, on which data, by which
-  behaviour: a finished seed is never trained again, an unfinished one resumes.
+  behaviour: a finished seed is never trained again, an unfinished one resumes (`collect.py`).
 - One process a seed and one thread a process: deterministic, and imports are paid once (fork).
 - One lock a run: a second start of the same seed waits for the first and finds it finished.
 - At the end the runs are copied to `runs/<arm>`, which DVC caches as one output.
@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import multiprocessing
-import shutil
+import os
 import signal
 import sys
 import time
@@ -25,13 +25,25 @@ from typing import Any
 from filelock import FileLock
 
 from study import environment
-from study.formats.dataset import load_dataset, load_manifest
-from study.params import Arm, Reference, Row, UserError, find_row, leaves, load_study, run_hash
-from study.runs import RunFolder, write_json
+from study.formats.dataset import check_request, load_dataset, load_manifest
+from study.params import (
+    Arm,
+    Reference,
+    Row,
+    Study,
+    UserError,
+    find_row,
+    leaves,
+    load_study,
+    run_hash,
+)
+from study.runs import RunFolder, read_json, write_json
+from study.stages.collect import collect, settled_run
 from study.stages.fingerprint import update
 from study.stages.progress import Watch
 from study.stages.simulate import check_disk
 
+NEED_TRUTH = ("supervised", "oracle")
 BYTES_PER_RUN = 60_000_000  # weights, checkpoint and diagnostics of one unfinished quick run
 
 
@@ -47,14 +59,18 @@ class Job:
     origin: dict[str, Any]
     diagnose: bool
 
+    def settled(self) -> RunFolder | None:
+        collected = self.root / "runs" / self.arm / f"s{self.seed}"
+        return settled_run(self.folder, collected, self.origin)
+
 
 def train_arm(
     root: Path, name: str, seeds: Sequence[int] | None = None, diagnose: bool = False
 ) -> list[RunFolder]:
-    """Train (or resume, or find) the seeds of an arm and collect them under runs/<arm>.
+    """Train (or resume, or find) seeds of an arm and collect all that are settled in runs/<arm>.
 
-    Raises UserError for settings that cannot work, before anything is written, and
-    KeyboardInterrupt after a stop, with every checkpoint kept.
+    `seeds` None means all. Raises UserError for settings that cannot work, before anything is
+    written, and KeyboardInterrupt after a stop, with every checkpoint kept.
     """
     study = load_study(root / "params.yaml")
     row = find_row(study, name)
@@ -62,27 +78,37 @@ def train_arm(
     unknown = sorted(set(chosen) - set(row.seeds))
     if unknown:
         raise UserError(f"arm {name!r} has no seed {unknown[0]}; its seeds: {list(row.seeds)}")
-    check_row(root, row)
+    check_row(root, study, row)
     check_disk(root / "work", BYTES_PER_RUN * len(chosen))
-    if not (root / "fingerprints" / f"{name}.json").is_file():
-        update(study, root / "fingerprints", [name])  # outside the pipeline: no stage made it
-    jobs = plan(root, name, row, chosen, diagnose)
-    run_all(jobs)
-    folders = [RunFolder(job.folder) for job in jobs]
-    collect(folders, jobs, root / "runs" / name)
-    return folders
+    if "DVC_STAGE" not in os.environ:
+        # By hand: no stage has just looked whether the code still behaves as it did.
+        update(study, root / "fingerprints", [name])
+    jobs = plan(root, name, row, diagnose)
+    run_all([job for job in jobs if job.seed in chosen and not job.settled()])
+    found = {job.seed: run for job in jobs if (run := job.settled()) is not None}
+    collect(found.items(), root / "runs" / name)
+    return [run for seed, run in found.items() if seed in chosen]
 
 
-def check_row(root: Path, row: Row) -> None:
-    """Refuse a row whose network, clip or data set cannot work, before anything is allocated."""
+def check_row(root: Path, study: Study, row: Row) -> None:
+    """Refuse a row whose network, clip or data set cannot work, before anything is written."""
     manifest = load_manifest(root / row.data)
+    room, _, name = row.data.partition("/")
+    if room == "data":
+        check_request(manifest, study.data[name])
+    needs_truth = (row.loss if isinstance(row, Arm) else row.source).name in NEED_TRUTH
+    if needs_truth and manifest.kind == "imported":
+        raise UserError(
+            f"{row.data} was measured and holds no true object, which "
+            f"{' and '.join(NEED_TRUTH)} need; choose another loss or source"
+        )
     if isinstance(row, Arm):
         from study.training import check
 
         check(row, manifest.n, manifest.group_size)
 
 
-def plan(root: Path, name: str, row: Row, seeds: Sequence[int], diagnose: bool) -> list[Job]:
+def plan(root: Path, name: str, row: Row, diagnose: bool) -> list[Job]:
     """One job a seed, with the hashes it starts from."""
     data_hash = load_manifest(root / row.data).content_sha256
     behaviour = (root / "fingerprints" / f"{name}.json").read_bytes()
@@ -98,20 +124,18 @@ def plan(root: Path, name: str, row: Row, seeds: Sequence[int], diagnose: bool) 
             origin=origin,
             diagnose=diagnose,
         )
-        for seed in seeds
+        for seed in row.seeds
     ]
 
 
-def pending(jobs: Sequence[Job]) -> list[Job]:
-    return [job for job in jobs if not RunFolder(job.folder).settled]
-
-
 def run_all(jobs: Sequence[Job]) -> None:
-    """Run what is pending, as many at once as there are cores, and show the progress."""
-    waiting = pending(jobs)
-    if not waiting:
+    """Run the jobs, as many at once as there are cores, and show the progress."""
+    if not jobs:
         return
     import torch
+
+    if isinstance(jobs[0].row, Arm):
+        import study.training.fit  # noqa: F401  (imported once, before the processes part)
 
     torch.set_num_threads(1)
     on_gpu = torch.cuda.is_available()
@@ -120,9 +144,9 @@ def run_all(jobs: Sequence[Job]) -> None:
     slots = 1 if on_gpu else environment.cores()
     context: Any = multiprocessing.get_context(method)
     processes: list[Any] = []
-    with stop_on_sigterm(), Watch([job.folder for job in waiting], waiting[0].arm) as watch:
+    with stop_on_sigterm(), Watch([job.folder for job in jobs], jobs[0].arm) as watch:
         try:
-            for job in waiting:
+            for job in jobs:
                 while sum(p.is_alive() for p in processes) >= slots:
                     watch.update()
                 processes.append(context.Process(target=run_one, args=(job,)))
@@ -132,12 +156,21 @@ def run_all(jobs: Sequence[Job]) -> None:
         except KeyboardInterrupt:
             stop(processes)
             raise
-    broken = [job for job, p in zip(waiting, processes, strict=True) if p.exitcode]
-    if broken:
-        causes = "; ".join(
-            f"seed {job.seed}: {RunFolder(job.folder).status().get('cause')}" for job in broken
+    report_broken([(job, p.exitcode) for job, p in zip(jobs, processes, strict=True)])
+
+
+def report_broken(ended: Sequence[tuple[Job, int | None]]) -> None:
+    """Raise UserError that names every seed whose process did not end well."""
+    causes = []
+    for job, code in ended:
+        if code:
+            killed = f"its process was killed by signal {-code} (out of memory?)"
+            cause = RunFolder(job.folder).status().get("cause") or killed
+            causes.append(f"seed {job.seed}: {cause}")
+    if causes:
+        raise UserError(
+            f"arm {ended[0][0].arm!r} did not finish ({'; '.join(causes)}); run again to resume"
         )
-        raise UserError(f"arm {broken[0].arm!r} did not finish ({causes}); run again to resume")
 
 
 @contextlib.contextmanager
@@ -180,6 +213,9 @@ def run_one(job: Job) -> None:
                 compute(job, run)
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        # A result: the published failure rates count it.
+        run.finish("failed", cause=f"out of memory: {str(error).splitlines()[0]}")
     except UserError as error:
         run.finish("stopped", cause=str(error))
         raise SystemExit(2) from None
@@ -192,7 +228,7 @@ def compute(job: Job, run: RunFolder) -> None:
     import torch
 
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
-    write_json(run.path / "environment.json", environment.describe(job.root, device))
+    record_environment(run, environment.describe(job.root, device))
     run.start(job.arm, job.seed, getattr(job.row, "epochs", 0), job.origin)
     dataset = load_dataset(job.root / job.row.data)
     if isinstance(job.row, Reference):
@@ -205,15 +241,13 @@ def compute(job: Job, run: RunFolder) -> None:
         fit(job.row, dataset, job.seed, run, diagnose=job.diagnose)
 
 
-LIVE_ONLY = ("checkpoint.pt", "*.tmp")
-
-
-def collect(folders: Sequence[RunFolder], jobs: Sequence[Job], out: Path) -> None:
-    """Copy the settled runs to runs/<arm>, whole: built beside it, then renamed."""
-    building = out.with_name(f".{out.name}.tmp")
-    shutil.rmtree(building, ignore_errors=True)
-    for folder, job in zip(folders, jobs, strict=True):
-        target = building / f"s{job.seed}"
-        shutil.copytree(folder.path, target, ignore=shutil.ignore_patterns(*LIVE_ONLY))
-    shutil.rmtree(out, ignore_errors=True)
-    building.rename(out)
+def record_environment(run: RunFolder, now: dict[str, Any]) -> None:
+    """environment.json of the first start; a resumed run is as dirty as its dirtiest start."""
+    file = run.path / "environment.json"
+    first = read_json(file)
+    if first is None:
+        write_json(file, now)
+        return
+    run.event("resumed", commit=now["commit"], dirty=now["dirty"])
+    mixed = bool(first["dirty"] or now["dirty"] or first["commit"] != now["commit"])
+    write_json(file, {**first, "dirty": mixed if first["dirty"] is not None else None})

@@ -57,7 +57,10 @@ def rescored(root: Path, study: Study, name: str) -> Line:
     if not (root / "runs" / name).is_dir():
         return f"{name}: no runs here, nothing to check (`dvc pull` or `dvc repro`)", True
     with tempfile.TemporaryDirectory() as scratch:
-        score_arm(name, find_row(study, name), root / "runs", root, Path(scratch))
+        try:
+            score_arm(name, find_row(study, name), root / "runs", root, Path(scratch))
+        except UserError as error:
+            return f"{name}: cannot be scored again ({error})", False
         again = seeds_of(Path(scratch) / name)
     stored = seeds_of(root / "results" / name)
     moved = differences(stored, again)
@@ -85,7 +88,9 @@ def differences(left: Any, right: Any, path: str = "") -> list[str]:
 
 
 def retrained(root: Path, study: Study, which: str) -> Line:
-    """Train one seed from nothing and compare its loss and its object's scores."""
+    """Train one seed from nothing and compare its losses with the stored run's."""
+    import torch
+
     from study.formats.dataset import load_dataset
     from study.training.fit import fit
 
@@ -94,8 +99,9 @@ def retrained(root: Path, study: Study, which: str) -> Line:
     if not isinstance(row, Arm) or not text.isdigit() or int(text) not in row.seeds:
         raise UserError(f"--retrain takes ARM:SEED with a trained arm and its seed; got {which!r}")
     seed = int(text)
+    torch.set_num_threads(1)  # as `study train` does: another order of sums is another run
     stored = RunFolder(root / "runs" / name / f"s{seed}")
-    scratch = Path(tempfile.mkdtemp(dir=root))
+    scratch = Path(tempfile.mkdtemp())
     try:
         run = RunFolder(scratch)
         fit(row, load_dataset(root / row.data), seed, run)

@@ -6,11 +6,13 @@ One test, one story: the steps build on each other, and each names the stages it
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from pipeline.toy import Toy, make_toy
 from study.arms import new_arm
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pipeline")]
+ROOT = Path(__file__).parent.parent.parent
 ARMS = ("control", "cnn", "flat")
 
 
@@ -69,9 +71,55 @@ def test_only_what_must_run_runs(toy: Toy, tmp_path: Path) -> None:
     assert list((clone / "results").glob("*/seeds/*.json")), "results are in git before any pull"
     fresh.must("dvc", "pull", "-q", "--allow-missing")
     stages = fresh.repro()
-    assert trained(stages) == set(), "after pulling, nothing is trained"
+    assert stages == [], "after pulling, nothing that need not run runs"
 
 
-def test_the_other_pipeline_is_not_started_by_the_root() -> None:
-    toy_stages = (Path(__file__).parent.parent.parent / "dvc.yaml").read_text()
-    assert "full/" not in toy_stages
+def test_the_doors_work_on_a_reproduced_study(toy: Toy) -> None:
+    """Continues the story above: every command of the README, on real artifacts."""
+    said = toy.must("study", "verify")
+    assert "slower: 2 seeds scored again, every number as stored" in said
+    seeds = toy.path / "results" / "control" / "seeds" / "s1.json"
+    before = seeds.read_text()
+    seeds.write_text(before.replace('"last"', '"lost"', 1))
+    broken = toy.run("study", "verify")
+    assert broken.returncode == 1 and "control: " in broken.stdout
+    seeds.write_text(before)
+
+    again = toy.must("study", "verify", "--retrain", "control:1")
+    assert "control seed 1 trained again: equal" in again
+
+    assert "findings rest on the evidence" in toy.must("study", "findings", "--check")
+    assert "control" in toy.must("study", "results")
+    assert "sha256" in toy.must("study", "explain", "control/s1/last.val_loss")
+    assert "2 cores" in toy.must("study", "plan") or "cores" in toy.must("study", "plan")
+    out = toy.must(
+        "study", "reconstruct", "runs/control/s1", "data/toy", "--out", "o.npz", "--json"
+    )
+    assert '"r_factor_held_out": 0.' in out
+    assert "activations.jsonl" in toy.must("study", "diagnose", "runs/control/s1")
+    toy.must("study", "export", "data/toy", "test", "--out", "test.npz")
+    toy.must("study", "record", ".")
+    code = (
+        "import study; run = study.load('runs/control/s1'); "
+        "assert len(run.history) == 2 and run.metrics['arm'] == 'control'; "
+        "assert run.network('best').effective()['network'] and run.settings['seeds']; "
+        "assert run.reconstruction('last').object.ndim == 3"
+    )
+    toy.must("python", "-c", code)
+
+    toy.must("dvc", "remote", "remove", "store")
+    assert "no remote to pull from" in toy.must("study", "pull")
+    assert "removed work" in toy.must("study", "clean")
+    assert not list(toy.path.glob("work/*/status.json"))
+    said = toy.must("study", "train", "--arm", "control", "--seed", "1")
+    assert "control seed 1: finished (runs/control/s1)" in said, "a collected run is found again"
+    assert len(list(toy.path.glob("runs/control/s*"))) == 2, "the other seed stays"
+
+
+def test_the_root_pipeline_starts_no_stage_of_the_full_one() -> None:
+    """Even where the full pipeline's inputs lie on disk: its folder is no dependency of a stage."""
+    stages = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
+    for stage in stages.values():
+        body = stage.get("do", stage)
+        paths = [*body.get("deps", []), *map(str, body.get("outs", []))]
+        assert not [path for path in paths if "full" in str(path)]

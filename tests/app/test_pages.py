@@ -1,0 +1,63 @@
+"""Both pages on an empty checkout and on stored results: sentences and numbers, no traceback."""
+
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+ROOT = Path(__file__).parent.parent.parent
+PAGES = sorted((ROOT / "app" / "pages").glob("[a-z]*.py"))
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+def opened(page: Path) -> AppTest:
+    app = AppTest.from_file(str(page), default_timeout=30).run()
+    assert not app.exception
+    return app
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Every test in a folder of its own, with an empty cache."""
+    import streamlit as st
+
+    st.cache_data.clear()
+    monkeypatch.syspath_prepend(str(ROOT))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_an_empty_checkout_says_how_to_fill_it(page):
+    app = opened(page)
+    assert "make repro" in app.info[0].value
+
+
+def test_committed_results_are_shown(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    if not list((ROOT / "results").glob("*/seeds/*.json")):
+        pytest.skip("this checkout has no committed results yet: `make repro` makes them")
+    table = opened(ROOT / "app" / "pages" / "overview.py").dataframe[0].value
+    assert "control" in set(table["arm"])
+    control = table[table["arm"] == "control"].iloc[0]
+    assert control["seeds ok"] == "6 of 6" and "±" in control["amplitude SSIM"]
+
+
+def test_every_claim_is_shown_with_its_status(monkeypatch):
+    from study.evidence.claims import load_claims
+
+    monkeypatch.chdir(ROOT)
+    if not (ROOT / "findings.json").is_file():
+        pytest.skip("this checkout has no findings yet: `make repro` makes them")
+    shown = [heading.value for heading in opened(ROOT / "app" / "pages" / "findings.py").subheader]
+    for claim in load_claims(ROOT / "claims.yaml").claims:
+        assert any(heading.endswith(claim.id) for heading in shown)
+
+
+def test_torn_results_are_a_sentence(fresh):
+    seeds = fresh / "results" / "control" / "seeds"
+    seeds.mkdir(parents=True)
+    (seeds / "s1.json").write_text('{"arm": "con')
+    app = opened(ROOT / "app" / "pages" / "overview.py")
+    assert "s1.json" in app.error[0].value
