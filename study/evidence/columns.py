@@ -56,7 +56,8 @@ _CHECKPOINT_NUMBERS = (
         "validation loss",
         "",
         "lower",
-        "sum |A_pred - X| / sum X over the validation split, whatever the arm trains on",
+        "sum |A_pred - X| / sum X over the validation split, whatever the arm trains on; of the "
+        "weights as stored, which made the object",
     ),
     Column(
         "skill",
@@ -98,6 +99,14 @@ _TRAINING_NUMBERS = (
         "share of what the clip rule looks at that it shortened, mean over steps and epochs",
     ),
     Column("training.seconds", "seconds", "s", "lower", "wall clock of the training epochs"),
+    Column("training.patterns", "patterns", "", None, "patterns that the image is made from"),
+    Column(
+        "training.training_patterns",
+        "training patterns",
+        "",
+        None,
+        "patterns that the network was trained on",
+    ),
 )
 
 

@@ -21,7 +21,7 @@ from study.evidence import statistics
 from study.evidence.arms import ArmResults, load_all, sha256
 from study.evidence.claims import Claim, ClaimBook, check_arms
 from study.evidence.columns import CHECKPOINTS, SHOWN
-from study.evidence.flags import identical_arms
+from study.evidence.flags import identical_arms, scale_defects
 from study.evidence.report import render
 from study.evidence.repository import not_confirmatory
 from study.evidence.summary import against, changed_factors, fences, summarise
@@ -69,6 +69,7 @@ def build(
             "arms": {name: _arm(name, arms, study) for name in names},
             "fences": fences(arms),
             "flags": identical_arms(arms),
+            "scale_flags": scale_defects(arms),
             "claims": entries,
             "counts": {s: sum(e["status"] == s for e in entries.values()) for s in STATUSES},
             "superseded": {i: e for i, e in sorted(before.items()) if i not in entries},
@@ -142,7 +143,11 @@ def _entry(
 
 
 def _standing(trial: Trial, book: ClaimBook) -> tuple[str, str]:
-    """confirmatory or exploratory, and the words that say so with the seeds behind it."""
+    """confirmatory or exploratory, and the words that say so with the seeds behind it.
+
+    Confirmatory are exactly as many pairs as the claim fixed: whoever may add seeds after a look
+    finds something in the end.
+    """
     claim = trial.claim
     n = f"{len(trial.pairs)} of {claim.needed_seeds} seeds"
     runs = [
@@ -150,7 +155,9 @@ def _standing(trial: Trial, book: ClaimBook) -> tuple[str, str]:
         for _, content in trial.runs
     ]
     why = not_confirmatory(claim, book, runs)
-    if why is None and len(trial.pairs) >= claim.needed_seeds:
+    if why is None and len(trial.pairs) > claim.needed_seeds:
+        why = f"the claim fixes {claim.needed_seeds} seeds, more of them is optional stopping"
+    if why is None and len(trial.pairs) == claim.needed_seeds:
         return "confirmatory", f"confirmatory, {n}: the claim was committed before any of its runs"
     return "exploratory", f"exploratory, {n}" + (f": {why}" if why else "")
 

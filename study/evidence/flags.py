@@ -1,8 +1,12 @@
-"""Two arms with the same result: usually a setting that never reached the run.
+"""What the numbers show to be wrong, whatever anybody claims.
 
-The earlier work drew conclusions from flags that were lost on the way. So equal scores (to three
-digits) or identical histories of two arms with one seed raise a flag. It has a reason when the
-numbers show one; without a reason it is an error.
+Two arms with the same result: usually a setting that never reached the run. The earlier work drew
+conclusions from settings that were lost on the way. So equal scores (to three digits) or identical
+histories of two arms with one seed raise a flag. It has a reason when the numbers show one; without
+a reason it is an error, and `lost` keeps it from a verdict.
+
+A simulated object of the wrong brightness: loss and simulation know one probe, so the amplitude
+scale of a healthy network is 1 within a few percent, and more is a defect of the scales.
 """
 
 from __future__ import annotations
@@ -11,7 +15,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from study.evidence.arms import ArmResults, block, lookup, pairs_of
+from study.evidence.columns import CHECKPOINTS
 from study.evidence.summary import changed_factors
+from study.evidence.wording import fmt, listed, percent
+
+SCALE = "standard.extra.amplitude_scale"
+SCALE_LIMIT = 0.05
 
 # The published set prints numbers for degenerate objects too.
 SIGNATURE = tuple(
@@ -23,11 +32,12 @@ SIGNATURE = tuple(
 
 def identical_arms(arms: Mapping[str, ArmResults]) -> list[dict[str, Any]]:
     """A flag for every two arms, on one data set, that share a result in any seed."""
-    flags = (_flag(left, right) for left, right in pairs_of(arms))
+    flags = (identity(left, right) for left, right in pairs_of(arms))
     return [flag for flag in flags if flag]
 
 
-def _flag(left: ArmResults, right: ArmResults) -> dict[str, Any] | None:
+def identity(left: ArmResults, right: ArmResults) -> dict[str, Any] | None:
+    """The flag of two arms, or None where every shared seed tells them apart."""
     if left.data_sha256 is None or left.data_sha256 != right.data_sha256:
         return None
     shared = sorted(set(left.seeds) & set(right.seeds))
@@ -36,7 +46,7 @@ def _flag(left: ArmResults, right: ArmResults) -> dict[str, Any] | None:
     seeds = sorted({*scores, *histories})
     if not seeds:
         return None
-    reason = _reason(left, right, seeds, histories_only=not scores)
+    reason = _reason(left, right, seeds, scores)
     return {
         "arms": [left.name, right.name],
         "same_scores": scores,
@@ -44,6 +54,64 @@ def _flag(left: ArmResults, right: ArmResults) -> dict[str, Any] | None:
         "reason": reason,
         "is_error": reason is None,
     }
+
+
+def words(flag: Mapping[str, Any]) -> str:
+    """A flag as a sentence."""
+    what = [
+        f"same {name} for seeds {listed(flag[key])}"
+        for key, name in (("same_scores", "scores"), ("same_histories", "histories"))
+        if flag[key]
+    ]
+    verdict = flag["reason"] or "ERROR: nothing explains it; does the setting reach the run?"
+    return f"{' and '.join(flag['arms'])}: {'; '.join(what)}: {verdict}"
+
+
+def lost(left: ArmResults, right: ArmResults) -> str | None:
+    """Why the setting in which two arms differ seems not to have acted, or None.
+
+    That is an unexplained flag with an identical history in any seed or with equal scores in all
+    shared ones. Three equal digits in some seeds alone are chance: the others show that it acted.
+    """
+    flag = identity(left, right)
+    if flag is None or not flag["is_error"]:
+        return None
+    everywhere = set(flag["same_scores"]) == set(left.seeds) & set(right.seeds)
+    return words(flag) if flag["same_histories"] or everywhere else None
+
+
+def scale_defects(arms: Mapping[str, ArmResults]) -> list[dict[str, Any]]:
+    """A flag for every trained arm and checkpoint whose amplitude scale is off 1.
+
+    Simulated data and runs that are `ok` with an object that passes the gate: a constant has
+    whatever scale it has.
+    """
+    flags = []
+    for arm in (arm for arm in arms.values() if arm.label == "arm"):
+        for checkpoint in CHECKPOINTS:
+            scales = arm.values(f"{checkpoint}.{SCALE}")
+            off = {
+                f"s{seed}": scale
+                for seed, scale in scales.items()
+                if abs(scale - 1) > SCALE_LIMIT and _is_scaled(arm.seeds[seed], checkpoint)
+            }
+            if off:
+                facts = {"arm": arm.name, "checkpoint": checkpoint, "scales": off}
+                flags.append({**facts, "reason": _scale_words(arm.name, checkpoint, off)})
+    return flags
+
+
+def _is_scaled(run: Mapping[str, Any], checkpoint: str) -> bool:
+    """Whether an amplitude scale says anything about this run's object."""
+    gate = lookup(block(run, checkpoint) or {}, ("gate", "amplitude"))
+    simulated = lookup(run, ("data", "kind")) == "simulated"
+    return run["outcome"] == "ok" and simulated and bool(gate) and gate["evaluable"]
+
+
+def _scale_words(name: str, checkpoint: str, off: Mapping[str, float]) -> str:
+    seeds = listed(f"{seed} {fmt(scale)}" for seed, scale in off.items())
+    limit = f"more than {percent(SCALE_LIMIT)} off 1"
+    return f"{name}, {checkpoint}: amplitude scale {limit}, a defect: {seeds}"
 
 
 def _same_scores(left: Mapping[str, float], right: Mapping[str, float]) -> bool:
@@ -57,7 +125,7 @@ def _same_history(left: Mapping[str, Any], right: Mapping[str, Any]) -> bool:
 
 
 def _reason(
-    left: ArmResults, right: ArmResults, seeds: list[int], histories_only: bool
+    left: ArmResults, right: ArmResults, seeds: list[int], same_scores: list[int]
 ) -> str | None:
     """What explains it, from the numbers; None when nothing does."""
     changed = changed_factors(left, right)
@@ -70,9 +138,15 @@ def _reason(
     clipped = [arm.numbers[seed].get(path) for arm in (left, right) for seed in seeds]
     if changed and all(name.startswith("clip.") for name in changed) and set(clipped) == {0.0}:
         return "the clipped fraction is 0 in both: the clip in which they differ never acted"
-    if histories_only:
+    if not same_scores and all(_differ(left.numbers[s], right.numbers[s]) for s in seeds):
         return "the histories are one and the scores differ: the setting acts after training only"
     return None
+
+
+def _differ(left: Mapping[str, float], right: Mapping[str, float]) -> bool:
+    """Whether the last objects have any number that tells them apart."""
+    shared = [path for path in left if path.startswith("last.") and path in right]
+    return any(left[path] != right[path] for path in shared)
 
 
 def _is_constant(run: Mapping[str, Any]) -> bool:

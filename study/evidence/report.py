@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from study.evidence import flags
 from study.evidence.columns import LOSSES, PUBLISHED, RUN, STANDARD, find_column
 from study.evidence.wording import counted, fmt, listed, percent, plus_minus
 
@@ -138,18 +139,15 @@ def _title(path: str) -> str:
 
 
 def _flags(findings: Mapping[str, Any]) -> str:
-    if not findings["flags"]:
-        return ""
-    lines = ["## Identical results", ""]
-    for flag in findings["flags"]:
-        what = [
-            f"{words} for seeds {listed(flag[key])}"
-            for key, words in (("same_scores", "scores"), ("same_histories", "histories"))
-            if flag[key]
-        ]
-        verdict = flag["reason"] or "ERROR: nothing explains it; does the setting reach the run?"
-        lines.append(f"- {' and '.join(flag['arms'])}: same {'; same '.join(what)}: {verdict}")
-    return "\n".join(lines)
+    sections = {
+        "Identical results": [flags.words(flag) for flag in findings["flags"]],
+        "Amplitude scale": [flag["reason"] for flag in findings["scale_flags"]],
+    }
+    return "\n\n".join(
+        "\n".join([f"## {title}", "", *(f"- {line}" for line in lines)])
+        for title, lines in sections.items()
+        if lines
+    )
 
 
 # --- claims -----------------------------------------------------------------------------------

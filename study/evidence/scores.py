@@ -5,9 +5,14 @@
 Design choices
 - Best and last reconstruction are both scored, with both metric sets, on the stored region. A
   reference has one reconstruction: it stands under `best`, its checkpoint is called `only`.
-- A seed's `outcome` is `failed` (the run says so), `collapsed` (the last object is a constant, or
-  its validation loss is no better than the best constant object's), or `ok`. It is a row in any
-  case, with its cause.
+- A seed's `outcome` is `failed` (the run says so), `collapsed` (the run says so, the last object is
+  a constant, or its validation loss is no better than the best constant object's), or `ok`. It is
+  a row in any case, with its cause. A run that was cut short is none of these and is refused.
+- The loss beside an object is that of the weights as stored (float16), from which the object was
+  made; the history, of the weights in training, serves where the run did not record it.
+- The gate's question "same output for different inputs" was answered by the run, with one boolean
+  for the complex output as a whole; it stands for both channels. A phase alone that is the same for
+  all inputs is seen only as far as it makes the stitched phase constant.
 - Nothing here reads a clock or the machine: equal input gives equal bytes.
 """
 
@@ -24,13 +29,13 @@ import numpy as np
 import pandas
 
 from study.evidence.arms import lookup, sha256
-from study.formats.dataset import Dataset, Split, load_dataset
+from study.formats.dataset import Dataset, Manifest, Split, load_dataset
 from study.formats.reconstruction import Reconstruction, load_reconstruction
 from study.metrics import METRIC_SETS, score
 from study.metrics.pair import Undefined, checked_scene
 from study.metrics.skill import skill
 from study.params import Reference, Row, UserError, leaves
-from study.runs import RunFolder, read_json, write_json, write_text
+from study.runs import SETTLED, RunFolder, read_json, write_json, write_text
 
 Epoch = dict[str, float]
 CHANNELS = ("amplitude", "phase")
@@ -46,6 +51,8 @@ TRAINING = (
     "clipped_fraction",
     "seconds",
     "history_sha256",
+    "patterns",
+    "training_patterns",
 )
 EVIDENCE = ("params.yaml", "environment.json", "history.csv", "object_best.npz", "object_last.npz")
 
@@ -54,7 +61,8 @@ def score_arm(name: str, row: Row, runs: Path, data: Path, results: Path) -> Non
     """Score runs/<arm>/s<seed> of every declared seed that is there, and write results/<arm>.
 
     `data` is the folder in which the arm's data set lies at `row.data`. Raises UserError when there
-    is no run at all, when a run was made on other data, and when a finished run cannot be scored.
+    is no run at all, when one was not run to its end or was made on other data, and when a finished
+    run cannot be scored.
     """
     folders = {seed: RunFolder(runs / name / f"s{seed}") for seed in row.seeds}
     there = {seed: run for seed, run in folders.items() if run.path.is_dir()}
@@ -82,13 +90,9 @@ def score_run(name: str, row: Row, seed: int, run: RunFolder, dataset: Dataset) 
     history = run.history().to_dict("records")
     state = status.get("state", "no status")
     made_on = origin.get("data_sha256", dataset.manifest.content_sha256)
-    if made_on != dataset.manifest.content_sha256:
-        raise UserError(
-            f"{run.path} was made on data {made_on[:12]} but {row.data} now holds "
-            f"{dataset.manifest.content_sha256[:12]}: train the arm again"
-        )
+    _check_run(name, row, run, state, made_on, dataset)
     blocks = {
-        checkpoint: _checkpoint(checkpoint, row, run, dataset, history)
+        checkpoint: _checkpoint(checkpoint, row, run, status, dataset, history)
         for checkpoint in ("best", "last")
     }
     outcome, cause = _outcome(row, state, status.get("cause"), blocks["last"])
@@ -112,7 +116,9 @@ def score_run(name: str, row: Row, seed: int, run: RunFolder, dataset: Dataset) 
         },
         "device": environment.get("device"),
         "settings": origin.get("settings", leaves(row)),
-        "training": _training(history) if label(row) == "arm" else _reference_run(status),
+        "training": _training(history) | _patterns(dataset.manifest)
+        if label(row) == "arm"
+        else _reference_run(status),
         **blocks,
         "evidence": {
             f"{run.path.parents[1].name}/{name}/{run.path.name}/{file}": sha256(run.path / file)
@@ -120,6 +126,22 @@ def score_run(name: str, row: Row, seed: int, run: RunFolder, dataset: Dataset) 
             if (run.path / file).is_file()
         },
     }
+
+
+def _check_run(
+    name: str, row: Row, run: RunFolder, state: str, made_on: str, dataset: Dataset
+) -> None:
+    """Raise UserError for a run that was cut short or was made on other data."""
+    if state not in SETTLED:
+        raise UserError(
+            f"{run.path} is no result: its state is {state!r}, accepted are {', '.join(SETTLED)}; "
+            f"run it to its end (`study train --arm {name}`) or remove it"
+        )
+    if made_on != dataset.manifest.content_sha256:
+        raise UserError(
+            f"{run.path} was made on data {made_on[:12]} but {row.data} now holds "
+            f"{dataset.manifest.content_sha256[:12]}: train the arm again"
+        )
 
 
 def label(row: Row) -> str:
@@ -133,8 +155,8 @@ def _outcome(
     """ok, failed or collapsed, and why."""
     if state == "collapsed":
         return "collapsed", cause
-    if state != "finished":
-        return "failed", cause or f"the run ended as: {state}"
+    if state == "failed":
+        return "failed", cause or "no cause recorded"
     if isinstance(row, Reference) or last is None:
         return "ok", None
     gate = (last["gate"] or {}).get("amplitude", {"evaluable": True, "spread_ratio": None})
@@ -149,7 +171,12 @@ def _outcome(
 
 
 def _checkpoint(
-    name: str, row: Row, run: RunFolder, dataset: Dataset, history: Sequence[Epoch]
+    name: str,
+    row: Row,
+    run: RunFolder,
+    status: Mapping[str, Any],
+    dataset: Dataset,
+    history: Sequence[Epoch],
 ) -> dict[str, Any] | None:
     """Everything about one reconstruction, or None where there is none.
 
@@ -162,11 +189,11 @@ def _checkpoint(
         result = load_reconstruction(file)
         scores = _scores(result, dataset.splits["test"], label(row) == "floor")
     except UserError as error:
-        if run.status().get("state") != "finished":
+        if status["state"] != "finished":
             return None
         raise UserError(f"{file}: {error}") from None
-    loss = _loss_at(history, result.epoch)
-    skilled, why = _skill(loss, run.status().get("floors") or {})
+    loss = _loss_of(name, status, history, result.epoch)
+    skilled, why = _skill(loss, status.get("floors") or {})
     reasons = scores.pop("reasons") | ({"skill": why} if why and loss is not None else {})
     return {
         "checkpoint": "only" if isinstance(row, Reference) else name,
@@ -186,7 +213,8 @@ def _scores(result: Reconstruction, split: Split, is_floor: bool) -> dict[str, A
         return {**dict.fromkeys(METRIC_SETS), "gate": None, "reasons": reasons}
     y0, x0, y1, x1 = (int(edge) for edge in result.region)
     truth = split.obj[:, y0:y1, x0:x1]
-    # The run has compared the outputs; two equal ones tell the gate what it found.
+    # `distinct` compares complex outputs, not channels: two equal ones tell the gate, for both
+    # channels, that they did not differ, and none that they did.
     outputs = None if result.distinct else np.ones((2, 1, 1), dtype=np.complex64)
     images = [
         {name: score(image, true, name, patches=outputs) for name in METRIC_SETS}
@@ -286,7 +314,21 @@ def _training(history: Sequence[Epoch]) -> dict[str, Any]:
 
 def _reference_run(status: Mapping[str, Any]) -> dict[str, Any]:
     """A row that is no network has a duration and no loss."""
-    return {**dict.fromkeys(TRAINING), "seconds": status.get("seconds")}
+    known = {key: status.get(key) for key in ("seconds", "patterns")}
+    return {**dict.fromkeys(TRAINING), **known}
+
+
+def _patterns(manifest: Manifest) -> dict[str, int]:
+    """From how many patterns a network's image is made, and how many it was trained on.
+
+    A simulated image is made of the test patterns. In an imported set these are held out, and the
+    image is made of all others.
+    """
+    imaged = ("train", "validation") if manifest.kind == "imported" else ("test",)
+    return {
+        "patterns": sum(manifest.patterns[split] for split in imaged),
+        "training_patterns": manifest.patterns["train"],
+    }
 
 
 def _finite(value: float) -> float | None:
@@ -299,8 +341,13 @@ def _digest(history: Sequence[Epoch]) -> str:
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
-def _loss_at(history: Sequence[Epoch], epoch: int) -> float | None:
-    """Validation loss of the epoch whose weights were reconstructed."""
+def _loss_of(
+    name: str, status: Mapping[str, Any], history: Sequence[Epoch], epoch: int
+) -> float | None:
+    """Validation loss of the weights that made the object `name`; None when it is not finite."""
+    stored = lookup(status, ("stored", name))
+    if isinstance(stored, Mapping) and "val_loss" in stored:
+        return None if stored["val_loss"] is None else _finite(stored["val_loss"])
     return next((_finite(row["val_loss"]) for row in history if row["epoch"] == epoch), None)
 
 

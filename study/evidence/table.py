@@ -6,10 +6,18 @@
 
 Training amplifies rounding, so on another machine the same seed is a new draw. For a mean of m new
 draws after n committed ones with standard deviation s, the prediction interval is
-t_(n-1) s sqrt(1/n + 1/m) wide on each side: the committed 95 % interval of the mean alone would
-call one true repetition in six different. The level is 95 % for all headline numbers of an arm
-together (Bonferroni), s comes from the committed seeds alone, and failures are compared by Fisher's
-exact test. A row without spread (a reference) is held to 1e-3, what another CPU's rounding may do.
+t_(n-1) s sqrt(1/n + 1/m) wide on each side. The committed 95 % interval of the mean, t_(n-1) s /
+sqrt(n), is no such thing: a true repetition (n = m = 6, normal draws) falls outside it with
+probability 0.129 for every single number. s comes from the committed seeds alone.
+
+The level is 95 % for the whole study (Bonferroni): each of its K trained arms that are compared has
+0.05 / K, half of it for Fisher's exact test of the failures, half shared by the headline numbers.
+So at most 5 % of true repetitions have an arm that differs, as far as seeds are normal draws.
+
+Outside this level, for no draw explains them: a run that is `ok` and lacks a headline number that
+the same seed has in the committed results, or none of an arm's runs having a number that committed
+ones have. (In an arm of which nearly all runs collapse, the last of them may do so by chance.) A
+row without spread (a reference) is held to 1e-3, what another CPU's rounding may do.
 """
 
 from __future__ import annotations
@@ -28,7 +36,7 @@ from study.evidence import statistics
 from study.evidence.arms import OUTCOMES, SEED_FILE, ArmResults, load_arms
 from study.evidence.columns import SHOWN
 from study.evidence.summary import summarise
-from study.evidence.wording import fmt, listed
+from study.evidence.wording import counted, fmt, listed
 
 IDENTICAL = 1e-6
 WITHOUT_SPREAD = 1e-3
@@ -99,12 +107,26 @@ def committed_results(root: Path, commit: str = "HEAD") -> dict[str, ArmResults]
 def compare(results: Path, committed: Mapping[str, ArmResults]) -> dict[str, Comparison]:
     """Arm -> how its results on disk relate to the committed ones."""
     here = load_arms(results)
+    return compare_arms(here, committed)
+
+
+def compare_arms(
+    here: Mapping[str, ArmResults], committed: Mapping[str, ArmResults]
+) -> dict[str, Comparison]:
+    """`compare` of arms in memory, at one level for all of them together."""
     names = dict.fromkeys([*committed, *here])
-    return {name: compare_arm(here.get(name), committed.get(name)) for name in names}
+    trained = sum(name in here and committed[name].label == "arm" for name in committed)
+    level = statistics.ALPHA / max(1, trained)
+    return {name: compare_arm(here.get(name), committed.get(name), level) for name in names}
 
 
-def compare_arm(new: ArmResults | None, old: ArmResults | None) -> Comparison:
-    """One arm here against itself as committed; None where there is none."""
+def compare_arm(
+    new: ArmResults | None, old: ArmResults | None, alpha: float = statistics.ALPHA
+) -> Comparison:
+    """One arm here against itself as committed; None where there is none.
+
+    `alpha`: how often a true repetition of this arm may read `differs`.
+    """
     if old is None:
         return Comparison("new", "no committed results")
     if new is None:
@@ -113,10 +135,14 @@ def compare_arm(new: ArmResults | None, old: ArmResults | None) -> Comparison:
         return Comparison("differs", "the data set is another one (its content hash differs)")
     if _identical(new, old):
         return Comparison("identical", f"every score of {len(new.seeds)} seeds equal to 1e-6")
-    failures = _failures(new, old)
+    failures = _failures(new, old, alpha / 2)
     if failures:
         return Comparison("differs", failures)
-    away = [sentence for path in HEADLINE if (sentence := _away(new, old, path))]
+    away = [
+        sentence
+        for path in HEADLINE
+        if (sentence := _blanked(new, old, path) or _away(new, old, path, alpha / 2))
+    ]
     if away:
         return Comparison("differs", listed(away))
     return Comparison("reproduced", "all headline means lie where the committed seeds predict them")
@@ -150,17 +176,26 @@ def _equal(a: Any, b: Any) -> bool:
     return a == b
 
 
-def _failures(new: ArmResults, old: ArmResults) -> str | None:
+def _failures(new: ArmResults, old: ArmResults, alpha: float) -> str | None:
     rates = [(len(arm.seeds) - len(arm.with_outcome("ok")), len(arm.seeds)) for arm in (new, old)]
     p = statistics.fisher_p(rates[0], rates[1])
-    if p > statistics.ALPHA:
+    if p > alpha:
         return None
     (now, n), (then, m) = rates
     return f"{now} of {n} runs failed or collapsed, committed {then} of {m} (p = {fmt(p, 2)})"
 
 
-def _away(new: ArmResults, old: ArmResults, path: str) -> str | None:
-    """Where a mean lies outside its prediction, or None.
+def _blanked(new: ArmResults, old: ArmResults, path: str) -> str | None:
+    """Which runs lack a number that they should have, or None. Failures are counted elsewhere."""
+    now, then = new.values(path), old.values(path)
+    if then and not now:
+        return f"{path} has no value here, committed {counted(len(then), 'value')}"
+    gone = [s for s in new.with_outcome("ok") if s in then and s not in now]
+    return f"{path} has no value here for seeds {listed(gone)}" if gone else None
+
+
+def _away(new: ArmResults, old: ArmResults, path: str, alpha: float) -> str | None:
+    """Where a mean lies outside its prediction, or None; `alpha` for all headlines together.
 
     One committed value of a trained arm predicts nothing and is not compared.
     """
@@ -170,7 +205,7 @@ def _away(new: ArmResults, old: ArmResults, path: str) -> str | None:
     means = [sum(values) / len(values) for values in (now, then)]
     allowed = WITHOUT_SPREAD * abs(means[1])
     if len(then) > 1:
-        level = 1 - statistics.ALPHA / len(HEADLINE)
+        level = 1 - alpha / len(HEADLINE)
         allowed = max(allowed, statistics.prediction_half_width(then, len(now), level))
     if abs(means[0] - means[1]) <= allowed:
         return None

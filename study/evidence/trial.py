@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from study.evidence import statistics
+from study.evidence import flags, statistics
 from study.evidence.arms import ArmResults, block, factors, lookup
 from study.evidence.claims import Claim
 from study.evidence.wording import listed
@@ -159,6 +159,7 @@ class Trial:
             Gate("clean tree", self._tree()),
             Gate("settings as asked for", self._settings()),
             Gate("checkpoint", self._checkpoint()),
+            Gate("arms told apart", self._identity()),
             Gate("not degenerate", self._degenerate()),
         )
 
@@ -227,6 +228,11 @@ class Trial:
             if found not in (None, asked, "only"):
                 return f"{name}: the object of checkpoint {asked} is labelled {found}"
         return None
+
+    def _identity(self) -> str | None:
+        """A setting that never reached the run makes two arms equal, and proves nothing."""
+        left, right = self.treatment.results, self.control.results
+        return None if left is None or right is None else flags.lost(left, right)
 
     def _degenerate(self) -> str | None:
         """Numbers of the whole run (losses) describe no constant object either."""

@@ -1,15 +1,16 @@
 """The status of every claim, by rule and from stored numbers alone.
 
     void            the arms differ in more, or in other, factors than the claim names
-    not evaluable   a gate fails: data, code, tree, settings, checkpoint, degenerate object
+    not evaluable   a gate fails: data, code, tree, settings, checkpoint, arms equal for no reason,
+                    degenerate object
     inconclusive    a seed is missing, too few pairs, or the interval straddles zero
     equivalent      the whole interval lies within the margin (for `equal` claims: supported)
     supported / refuted   the interval leaves out zero on the claimed side / on the other
 
 In this order. What decides is the paired t interval at the Holm level of the claim's family; for
 failure rates Fisher's exact test at that level. A verdict is exploratory unless git shows that the
-claim came first and the seeds that it asks for are there. *Stale* is no stored status: it is
-computed on reading (`stale`), because running the stage again would hide it.
+claim came first and exactly the seeds that it asks for are there. *Stale* is no stored status: it
+is computed on reading (`stale`), because running the stage again would hide it.
 
 A failed seed makes a mean difference inconclusive: failures are not missing at random.
 """

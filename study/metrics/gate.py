@@ -5,7 +5,9 @@ A constant object has an amplitude SSIM of 0.277 on the study's test object, and
 before every score:
 - the truth's channel is flat: nothing could be got wrong;
 - the prediction's spread is below 0.05 of the truth's: a constant;
-- the generator gives the same output for different inputs, by the same limit.
+- the generator gives the same output for different inputs, by the same limit. This is asked only
+  when outputs are handed in, and channel by channel then. Outputs that are equal as complex numbers
+  are equal in both channels; the stored results carry no more than that (one boolean).
 Spread is std / mean for amplitude and std, about the mean direction, for phase.
 """
 
@@ -33,7 +35,8 @@ def gate(
     """{channel: {"evaluable": bool, "reason": str | None, "spread_ratio": float | None}}.
 
     `spread_ratio` is the prediction's spread over the truth's, None for a flat truth. `patches` are
-    the generator's outputs for b different inputs. Raises UserError when b < 2.
+    the generator's outputs for b different inputs; without them that question is not asked.
+    Raises UserError when b < 2.
     """
     if patches is not None and len(patches) < 2:
         raise UserError(

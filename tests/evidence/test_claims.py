@@ -88,3 +88,15 @@ def test_the_studys_own_claims_name_exactly_the_factors_that_differ() -> None:
     for entry in book.claims:
         pair = study.arms[entry.arms.control], study.arms[entry.arms.treatment]
         assert set(factors(*pair)) == set(entry.changes), entry.id
+
+
+def test_the_studys_own_rate_claims_say_what_a_rate_tests() -> None:
+    for entry in load_claims(ROOT / "claims.yaml").claims:
+        if entry.evidence == "failure_rate":
+            assert "fail or collapse more often" in entry.text, entry.id
+
+
+def test_the_studys_own_bundles_say_at_which_scale_they_ran() -> None:
+    for entry in load_claims(ROOT / "claims.yaml").claims:
+        if entry.kind == "bundle":
+            assert "at quick scale" in entry.text, entry.id

@@ -150,3 +150,17 @@ def test_a_confirmatory_verdict_needs_the_history_and_the_seeds(
     assert claims["A-1"]["standing"].startswith("confirmatory, 6 of 6 seeds")
     assert claims["B-1"]["kind"] == "exploratory"
     assert claims["B-1"]["standing"] == "exploratory, 6 of 8 seeds"
+
+
+def test_more_seeds_than_the_claim_fixed_are_optional_stopping(
+    repository: Repository, study: Study
+) -> None:
+    from study.evidence.findings import build
+
+    root = repository.root
+    facts = {"code__commit": repository.claims(A_1=claim(needed_seeds=5)), "code__dirty": False}
+    store(root, study, "control", CONTROL, **facts)
+    store(root, study, "agc", WORSE, **facts)
+    found = build(root / "results", root / "recorded", repository.book, study, None)["claims"]
+    assert found["A-1"]["kind"] == "exploratory"
+    assert found["A-1"]["standing"].startswith("exploratory, 6 of 5 seeds: the claim fixes 5 seeds")

@@ -216,6 +216,41 @@ def test_two_constants_have_equal_scores_for_a_reason(root: Path, study: Study) 
     assert "constant" in flags(root, study)[0]["reason"]
 
 
+SCALE = "standard__extra__amplitude_scale"
+
+
+def test_an_amplitude_scale_off_one_is_a_defect_and_stands_in_the_report(
+    root: Path, book: ClaimBook, study: Study
+) -> None:
+    store(root, study, "agc", WORSE, **{f"last__{SCALE}": 1.07, f"best__{SCALE}": 1.04})
+    findings = found(root, book, study)
+    (flag,) = findings["scale_flags"]
+    assert (flag["arm"], flag["checkpoint"]) == ("agc", "last")
+    assert flag["scales"] == {f"s{seed}": 1.07 for seed in range(1, 7)}
+    assert "agc, last: amplitude scale more than 5 % off 1, a defect: s1 1.07" in render(findings)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"outcome": "collapsed"},
+        {"outcome": "failed"},
+        {"data__kind": "imported"},
+        {"last__gate__amplitude": {"evaluable": False, "reason": "constant", "spread_ratio": 0}},
+    ],
+)
+def test_where_the_scale_says_nothing_it_is_no_defect(
+    root: Path, book: ClaimBook, study: Study, facts: dict[str, Any]
+) -> None:
+    store(root, study, "agc", WORSE, **{f"last__{SCALE}": 0.5}, **facts)
+    assert found(root, book, study)["scale_flags"] == []
+
+
+def test_a_reference_may_have_any_scale(root: Path, book: ClaimBook, study: Study) -> None:
+    store(root, study, "rpie", [0.01], **{f"best__{SCALE}": 0.5})
+    assert found(root, book, study)["scale_flags"] == []
+
+
 # --- arms
 
 

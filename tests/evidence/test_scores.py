@@ -14,7 +14,7 @@ import stored
 from numpy.typing import NDArray
 
 from study.evidence.arms import numbers_of
-from study.evidence.columns import KNOWN
+from study.evidence.columns import KNOWN, find_column
 from study.evidence.scores import score_arm
 from study.formats.dataset import Dataset, save_dataset
 from study.formats.reconstruction import Reconstruction, save_reconstruction
@@ -132,6 +132,25 @@ def test_losses_skill_and_epochs_belong_to_their_checkpoint(
     assert training["seconds"] == pytest.approx(7.5)
 
 
+def test_the_loss_beside_an_object_is_that_of_the_stored_weights(
+    root: Path, row: Arm, tiny: Dataset
+) -> None:
+    facts = {"best": {"val_loss": 0.0512}, "last": {"val_loss": 0.31}}
+    make_run(root, row, 1, tiny, stored=facts)
+    content = scored(root, row)
+    best, last = content["best"], content["last"]
+    assert (best["val_loss"], last["val_loss"]) == (0.0512, 0.31)
+    assert best["skill"] == pytest.approx(1 - (0.0512 - 0.01) / 0.2)
+    assert content["outcome"] == "collapsed" and last["skill"] < 0
+    assert content["training"]["final_val_loss"] == 0.07
+
+
+def test_a_stored_loss_that_is_not_finite_is_null(root: Path, row: Arm, tiny: Dataset) -> None:
+    make_run(root, row, 1, tiny, stored={"last": {"val_loss": float("nan")}})
+    content = scored(root, row)
+    assert content["last"]["val_loss"] is None and content["best"]["val_loss"] == 0.05
+
+
 def test_the_r_factor_weighs_patterns_by_their_measured_amplitude(
     root: Path, row: Arm, tiny: Dataset
 ) -> None:
@@ -167,6 +186,15 @@ def test_equal_outputs_for_different_inputs_trip_the_gate(
     save_reconstruction(run.object_file("last"), same)
     gate = scored(root, row)["last"]["gate"]["amplitude"]
     assert gate["reason"] == "equal amplitude for different inputs"
+
+
+def test_the_runs_one_boolean_stands_for_both_channels(root: Path, row: Arm, tiny: Dataset) -> None:
+    run = make_run(root, row, 1, tiny)
+    same = replace(reconstruction(tiny, brighter, 3, "last"), distinct=False)
+    save_reconstruction(run.object_file("last"), same)
+    content = scored(root, row)
+    assert [content["last"]["gate"][c]["evaluable"] for c in ("amplitude", "phase")] == [False] * 2
+    assert [content["best"]["gate"][c]["evaluable"] for c in ("amplitude", "phase")] == [True] * 2
 
 
 def test_no_better_than_the_best_constant_is_a_collapse(
@@ -255,6 +283,34 @@ def test_every_column_of_a_checkpoint_is_stored(root: Path, row: Arm, tiny: Data
     assert {path for path in KNOWN if path.startswith("last.")} - uncrossed <= set(found)
 
 
+# --- how many patterns
+
+
+def test_a_networks_image_is_made_of_the_test_patterns(root: Path, row: Arm, tiny: Dataset) -> None:
+    make_run(root, row, 1, tiny)
+    training = scored(root, row)["training"]
+    assert training["patterns"] == len(tiny.splits["test"].counts)
+    assert training["training_patterns"] == len(tiny.splits["train"].counts)
+    assert find_column("training.patterns").title == "patterns"
+
+
+def test_an_imported_image_is_made_of_all_but_the_test_patterns(
+    tmp_path: Path, row: Arm, tiny: Dataset
+) -> None:
+    manifest = tiny.manifest.model_copy(update={"kind": "imported"})
+    save_dataset(replace(tiny, manifest=manifest), tmp_path / "data" / "tiny")
+    make_run(tmp_path, row, 1, tiny)
+    expected = sum(len(tiny.splits[name].counts) for name in ("train", "validation"))
+    assert scored(tmp_path, row)["training"]["patterns"] == expected
+
+
+def test_a_reference_says_itself_how_many_patterns_it_used(root: Path, tiny: Dataset) -> None:
+    row = make_reference(root, tiny, {"name": "back_projection", "steps": 1}, brighter)
+    RunFolder(root / "runs" / "control" / "s0").update_status(patterns=37)
+    training = scored(root, row, 0)["training"]
+    assert training["patterns"] == 37 and training["training_patterns"] is None
+
+
 # --- rows that are no networks
 
 
@@ -327,6 +383,29 @@ def test_a_measurement_has_an_r_factor_and_no_score(
     assert last["standard"] is None and last["gate"] is None and last["skill"] is None
     assert "no truth" in last["reasons"]["standard"]
     assert last["r_factor"]["sum"] > 0
+
+
+@pytest.mark.parametrize("state", ["queued", "running", "cancelled", "stopped"])
+def test_a_run_that_was_cut_short_is_no_result(
+    root: Path, row: Arm, tiny: Dataset, state: str
+) -> None:
+    make_run(root, row, 1, tiny).update_status(state=state)
+    with pytest.raises(UserError, match=rf"its state is '{state}'.* run it to its end"):
+        scored(root, row)
+    assert not (root / "results").exists()
+
+
+def test_a_folder_without_a_status_is_no_result(root: Path, row: Arm, tiny: Dataset) -> None:
+    (make_run(root, row, 1, tiny).path / "status.json").unlink()
+    with pytest.raises(UserError, match="no status"):
+        scored(root, row)
+
+
+@pytest.mark.parametrize("state", ["finished", "failed", "collapsed"])
+def test_a_settled_run_is_a_result(root: Path, row: Arm, tiny: Dataset, state: str) -> None:
+    make_run(root, row, 1, tiny).update_status(state=state)
+    expected = {"finished": "ok"}.get(state, state)
+    assert scored(root, row)["outcome"] == expected
 
 
 def test_no_run_at_all_is_a_sentence(root: Path, row: Arm) -> None:

@@ -259,3 +259,45 @@ def test_the_exact_test_beside_says_how_small_its_p_can_be(root: Path, study: St
     verdict = found(root, book_of(root, **three), study)["claims"]["A-1"]
     assert verdict["test"]["sign_flip_p"] == verdict["test"]["smallest_sign_flip_p"] == 0.03125
     assert any("cannot fall below 0.031" in limit for limit in verdict["limits"])
+
+
+# --- a setting that was lost
+
+
+def test_bit_equal_arms_earn_no_verdict(root: Path, study: Study) -> None:
+    for name in ("control", "agc"):
+        store(root, study, name, CONTROL, training__history_sha256="same")
+    for direction in ("higher", "equal"):
+        verdict = entry(root, study, direction=direction)
+        assert verdict["status"] == "not evaluable"
+        assert "agc and control: same scores for seeds 1, 2" in verdict["reason"]
+        assert "does the setting reach the run?" in verdict["reason"]
+
+
+def test_equal_scores_in_all_seeds_earn_no_verdict_whatever_the_histories_say(
+    root: Path, study: Study
+) -> None:
+    store(root, study, "agc", CONTROL)
+    assert entry(root, study)["status"] == "not evaluable"
+
+
+def test_three_equal_digits_in_one_seed_are_chance(root: Path, study: Study) -> None:
+    store(root, study, "agc", [*WORSE[:5], CONTROL[5] * 1.0001])
+    assert entry(root, study, margin=0.001)["status"] != "not evaluable"
+
+
+def test_measurements_have_no_scores_that_could_hide_equal_histories(
+    tmp_path: Path, study: Study
+) -> None:
+    facts = {"last__standard": None, "last__published": None, "training__history_sha256": "same"}
+    for name in ("control", "agc"):
+        store(tmp_path, study, name, CONTROL, **facts)
+    verdict = entry(tmp_path, study, metric="last.val_loss")
+    assert verdict["status"] == "not evaluable" and "same histories" in verdict["reason"]
+
+
+def test_an_identity_with_a_reason_is_an_equivalence(root: Path, study: Study) -> None:
+    for name in ("control", "agc"):
+        facts = {"training__history_sha256": "same", "training__clipped_fraction": 0.0}
+        store(root, study, name, CONTROL, **facts)
+    assert entry(root, study)["status"] == "equivalent"
