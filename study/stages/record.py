@@ -19,7 +19,7 @@ def record_results(pipeline: Path, recorded: Path) -> list[str]:
         )
     lines = []
     for arm in arms:
-        target = recorded / pipeline.name / arm.name
+        target = recorded / pipeline.resolve().name / arm.name
         shutil.rmtree(target, ignore_errors=True)
         shutil.copytree(arm, target)
         for file in sorted((pipeline / "runs" / arm.name).glob("s*/environment.json")):

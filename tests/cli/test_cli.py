@@ -187,6 +187,25 @@ def test_score_prints_one_json_object_of_numbers(call, here):
     refused(call, here, "absent.npz", "score", "absent.npz", "truth.npz")
 
 
+def test_a_constant_amplitude_scores_as_published_and_is_not_evaluable(call, tmp_path, monkeypatch):
+    """Physics, section 6: what any constant scores on the test object of the full-scale set."""
+    from study.simulate.objects import grid_lines
+
+    monkeypatch.chdir(tmp_path)
+    obj = grid_lines(2, images=1, object_px=392, canvas_px=784, lines=400, phase=True)
+    truth = np.asarray(obj).reshape(392, 392)[27:357, 27:357]
+    np.savez("truth.npz", object=truth.astype(np.complex64))
+    np.savez("flat.npz", object=np.full(truth.shape, 1.5, np.complex64))
+    _, out, _ = call("score", "flat.npz", "truth.npz", "--metrics", "published", "--json")
+    published = json.loads(out)
+    assert published["amplitude"]["ssim"] == pytest.approx(0.2771, abs=1e-3)
+    assert published["amplitude"]["mae"] == pytest.approx(0.5131, abs=1e-3)
+    _, out, _ = call("score", "flat.npz", "truth.npz", "--metrics", "standard", "--json")
+    standard = json.loads(out)
+    assert standard["amplitude"]["ssim"] is None
+    assert "not evaluable" in standard["reasons"]["amplitude.ssim"]
+
+
 def test_rpie_gives_both_r_factors(call, here):
     code, out, err = call(
         "reconstruct", "rpie", "data/toy", "--out", "rpie.npz", "--json", "--passes", "3"

@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 from pipeline.toy import Toy, make_toy
 from study.arms import new_arm
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pipeline")]
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent.parent
 ARMS = ("control", "cnn", "flat")
 
@@ -32,7 +32,7 @@ def evaluated(stages: list[str]) -> set[str]:
 def test_only_what_must_run_runs(toy: Toy, tmp_path: Path) -> None:
     first = toy.repro()
     assert trained(first) == evaluated(first) == set(ARMS)
-    assert first[0] == "simulate" and first[-1] == "findings"
+    assert {"simulate", "fingerprint"} == {*first[:2]} and first[-1] == "findings"
     toy.commit("reproduced")
 
     assert toy.repro() == [], "a second repro is up to date"
@@ -75,9 +75,12 @@ def test_only_what_must_run_runs(toy: Toy, tmp_path: Path) -> None:
 
 
 def test_the_doors_work_on_a_reproduced_study(toy: Toy) -> None:
-    """Continues the story above: every command of the README, on real artifacts."""
+    """Every command of the README, on real artifacts."""
+    if not (toy.path / "results").is_dir():  # another worker has the story above
+        toy.repro()
+    toy.must("dvc", "remote", "add", "-f", "-d", "store", str(toy.path.parent / "store"))
     said = toy.must("study", "verify")
-    assert "slower: 2 seeds scored again, every number as stored" in said
+    assert "control: 2 seeds scored again, every number as stored" in said
     seeds = toy.path / "results" / "control" / "seeds" / "s1.json"
     before = seeds.read_text()
     seeds.write_text(before.replace('"last"', '"lost"', 1))
@@ -110,7 +113,7 @@ def test_the_doors_work_on_a_reproduced_study(toy: Toy) -> None:
     toy.must("dvc", "remote", "remove", "store")
     assert "no remote to pull from" in toy.must("study", "pull")
     assert "removed work" in toy.must("study", "clean")
-    assert "work" not in toy.must("study", "clean", "--dry"), "what is collected is gone"
+    assert "would remove work" not in toy.must("study", "clean", "--dry")
     said = toy.must("study", "train", "--arm", "control", "--seed", "1")
     assert "control seed 1: finished (runs/control/s1)" in said, "a collected run is found again"
     assert len(list(toy.path.glob("runs/control/s*"))) == 2, "the other seed stays"

@@ -62,18 +62,19 @@ def test_two_images_have_the_published_object_norms() -> None:
 
 
 MEASURE = """
-import resource, sys
+import sys
 from study.params import DataParams
 from study.simulate import simulate
 simulate("full", DataParams.model_validate_json(sys.argv[1]))
-used = resource.getrusage(resource.RUSAGE_SELF)
-print(used.ru_utime + used.ru_stime, used.ru_maxrss)
+# Not ru_maxrss: a child inherits the peak of the process that started it.
+print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """
 
 
 @pytest.mark.slow
-def test_full_size_set_takes_seconds_and_less_than_a_gigabyte() -> None:
-    """Measured alone, imports included; the time limit leaves room for a slow machine."""
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc")
+def test_the_full_size_set_needs_less_than_a_gigabyte() -> None:
+    """Measured in a process of its own, imports included."""
     done = subprocess.run(
         [sys.executable, "-c", MEASURE, full(0.5).model_dump_json()],
         capture_output=True,
@@ -82,9 +83,7 @@ def test_full_size_set_takes_seconds_and_less_than_a_gigabyte() -> None:
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         cwd=Path(__file__).parents[2],
     )
-    seconds, kilobytes = (float(number) for number in done.stdout.split())
-    assert seconds < 20
-    assert kilobytes < 1e6
+    assert float(done.stdout) < 1e6  # kB
 
 
 def test_two_simulations_are_bit_equal(tiny: Dataset, tiny_params: DataParams) -> None:
