@@ -76,8 +76,8 @@ def run(*command: str, check: bool = True) -> bool:
 
 def install(requirements: Path, torch: str) -> None:
     python = str(VENV / "bin" / "python")
-    if not Path(python).exists():
-        run(sys.executable, "-m", "venv", str(VENV))
+    if not whole_environment():
+        make_environment()
     quiet = ("-m", "pip", "--disable-pip-version-check", "install", "-q")
     has_uv = run(python, *quiet, UV, check=False)
     print(
@@ -101,7 +101,11 @@ def install(requirements: Path, torch: str) -> None:
         )
         done = run(*uv, *backend(torch, python), "-r", str(requirements), *hashes, check=False)
         if not done and backend(torch, python):
-            print(f"setup: no CPU wheel of torch; taking the default ones ({DEFAULT_WHEELS_GB} GB)")
+            print(
+                "setup: uv found no CPU wheel of torch (above); taking the default ones, "
+                f"{DEFAULT_WHEELS_GB} GB",
+                flush=True,
+            )
             done = run(*uv, "-r", str(requirements), check=False)
     if not done:
         print(
@@ -110,6 +114,29 @@ def install(requirements: Path, torch: str) -> None:
         )
         run(python, *quiet, *hashes, "-r", str(requirements))
     run(python, *quiet, "--no-deps", "--no-build-isolation", "-e", str(ROOT))
+
+
+def whole_environment() -> bool:
+    """Whether .venv was made by this version of Python, and to its end (pip comes last)."""
+    config = VENV / "pyvenv.cfg"
+    version = ".".join(map(str, sys.version_info[:2]))
+    return (
+        config.is_file()
+        and f"version = {version}." in config.read_text()
+        and (VENV / "bin" / "pip").exists()
+    )
+
+
+def make_environment() -> None:
+    shutil.rmtree(VENV, ignore_errors=True)
+    if not run(sys.executable, "-m", "venv", str(VENV), check=False):
+        shutil.rmtree(VENV, ignore_errors=True)
+        raise SystemExit(
+            refuse(
+                f"`{sys.executable} -m venv` failed; on Debian and Ubuntu install python3-venv, "
+                "then run again"
+            )
+        )
 
 
 def pip_sources(python: str) -> list[str]:

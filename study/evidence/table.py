@@ -59,6 +59,8 @@ def arms_table(results: Path) -> pandas.DataFrame:
     `<path>.high`, `<path>.n` for every path that any arm has. Raises UserError for torn results.
     """
     rows = [_table_row(name, arm) for name, arm in load_arms(results).items()]
+    # Trained arms first, the control before them all.
+    rows.sort(key=lambda row: (row["label"] != "arm", row["arm"] != "control", row["arm"]))
     return pandas.DataFrame(rows)
 
 
@@ -77,6 +79,19 @@ def _table_row(name: str, results: ArmResults) -> dict[str, Any]:
             row |= {path: facts["estimate"]}
             row |= {f"{path}.{key}": facts[key] for key in ("low", "high", "n")}
     return row
+
+
+def cell(record: Mapping[Any, Any], path: str) -> str:
+    """One number of a table row: estimate and half of its interval, and never a score of nothing.
+
+    A score that does not exist is "not evaluable" (the gate), any other absent number a dash.
+    """
+    estimate, low, high = (record.get(f"{path}{end}") for end in ("", ".low", ".high"))
+    if not isinstance(estimate, float) or math.isnan(estimate):
+        return "not evaluable" if ".standard." in path else "–"
+    if not isinstance(low, float) or not isinstance(high, float) or math.isnan(low):
+        return fmt(estimate, 3)
+    return f"{fmt(estimate, 3)} ± {fmt((high - low) / 2, 2)}"
 
 
 # --- against the committed results ------------------------------------------------------------

@@ -9,9 +9,8 @@ from rich.table import Table
 
 from study.evidence.claims import load_claims
 from study.evidence.findings import build, render
-from study.evidence.table import Comparison, arms_table, committed_results, compare
+from study.evidence.table import Comparison, arms_table, cell, committed_results, compare
 from study.evidence.verdicts import stale
-from study.evidence.wording import fmt
 from study.params import UserError, load_study
 from study.runs import read_json, write_json, write_text
 
@@ -77,13 +76,3 @@ def print_results(root: Path) -> None:
     for name, comparison in here.items():
         if comparison.result in ("differs", "missing"):
             console.print(f"{name} {comparison.result}: {comparison.reason}")
-
-
-def cell(record: dict[str, object], path: str) -> str:
-    """`estimate ± half width`, or the estimate alone where one run gives no interval."""
-    estimate, low, high = (record.get(f"{path}{end}") for end in ("", ".low", ".high"))
-    if not isinstance(estimate, float) or estimate != estimate:
-        return "not evaluable" if ".standard." in path else "-"
-    if not isinstance(low, float) or not isinstance(high, float) or low != low:
-        return fmt(estimate, 3)
-    return f"{fmt(estimate, 3)} ± {fmt((high - low) / 2, 2)}"

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from app import load
+from study.evidence.table import cell
 from study.params import UserError
 
 COLUMNS = {
@@ -13,16 +14,6 @@ COLUMNS = {
     "last.standard.amplitude.mae": "amplitude MAE",
     "last.r_factor.sum": "R-factor",
 }
-
-
-def cell(record: dict, path: str) -> str:
-    """Estimate, half of the 95 % t interval, and n; never a score of a dead image."""
-    estimate, low, high = (record.get(path + end) for end in ("", ".low", ".high"))
-    if estimate is None or estimate != estimate:
-        return "not evaluable"
-    if low is None or low != low or high is None:
-        return f"{estimate:.3g}"
-    return f"{estimate:.3g} ± {(high - low) / 2:.2g} (n = {record[path + '.n']:.0f})"
 
 
 st.title("Overview")
@@ -42,12 +33,10 @@ rows = [
     {
         "arm": record["arm"],
         "is": record["label"],
-        "seeds ok": f"{record['ok']} of {record['seeds']}",
-        "failed": record["failed"],
-        "collapsed": record["collapsed"],
+        "ok / failed / collapsed": f"{record['ok']} / {record['failed']} / {record['collapsed']}",
         **{title: cell(record, path) for path, title in COLUMNS.items() if path in table},
     }
     for record in table.to_dict("records")
 ]
-st.dataframe(rows, hide_index=True, width="stretch")
+st.dataframe(rows, hide_index=True, width="stretch", height=35 * (len(rows) + 1) + 3)
 st.caption("Mean over seeds ± half of the 95 % t interval; last weights; metric set standard.")
