@@ -144,7 +144,7 @@ def run_all(jobs: Sequence[Job]) -> None:
     slots = 1 if on_gpu else environment.cores()
     context: Any = multiprocessing.get_context(method)
     processes: list[Any] = []
-    with stop_on_sigterm(), Watch([job.folder for job in jobs], jobs[0].arm) as watch:
+    with stop_on_signals(), Watch([job.folder for job in jobs], jobs[0].arm) as watch:
         try:
             for job in jobs:
                 while sum(p.is_alive() for p in processes) >= slots:
@@ -174,17 +174,23 @@ def report_broken(ended: Sequence[tuple[Job, int | None]]) -> None:
 
 
 @contextlib.contextmanager
-def stop_on_sigterm() -> Iterator[None]:
-    """SIGTERM stops like Ctrl-C: checkpoints are written and the exit code says so."""
+def stop_on_signals() -> Iterator[None]:
+    """SIGTERM stops like Ctrl-C: checkpoints are written and the exit code says so.
+
+    SIGINT too is set here: a shell starts background jobs with it ignored, and then the seeds would
+    stop while this process waits for them.
+    """
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, interrupt) for number in numbers]
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 def stop(processes: Sequence[Any]) -> None:

@@ -33,6 +33,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def start(path: Path) -> subprocess.Popen[str]:
+    """As a shell's background job: with SIGINT ignored at the start."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        return _start(path)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _start(path: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "study", "train", "--arm", "control"],
         cwd=path,
