@@ -55,7 +55,7 @@ def geometry(root: Path, study: Study, data: str) -> tuple[int, int]:
 def measured_seconds(root: Path, name: str) -> float | None:
     """Seconds a run of this arm took, the mean over the committed seeds; None if never measured."""
     files = sorted((root / "results" / name / "seeds").glob("*.json"))
-    seconds = [(read_json(file) or {}).get("seconds") for file in files]
+    seconds = [(read_json(file) or {}).get("training", {}).get("seconds") for file in files]
     known = [value for value in seconds if isinstance(value, (int, float))]
     return sum(known) / len(known) if known else None
 

@@ -27,6 +27,14 @@ def test_the_amplitude_scale_of_the_trained_control_is_one_within_five_percent()
             assert last[metrics]["extra"]["amplitude_scale"] == pytest.approx(1, abs=0.05)
 
 
+def test_the_plan_estimates_every_arm_from_the_committed_runs():
+    from study.stages.estimate import measured_seconds, plan_lines
+
+    assert all((measured_seconds(ROOT, name) or 0) > 0 for name in ARMS)
+    said = " ".join(plan_lines(ROOT))
+    assert "about" in said and "min in all" in said and "never been measured" not in said
+
+
 def test_flat_is_the_floor_and_the_oracle_the_ceiling():
     scores = {
         name: read_json(file)["best"]["published"]["amplitude"]["ssim"]
