@@ -104,8 +104,10 @@ def check_row(root: Path, study: Study, row: Row) -> None:
         )
     if isinstance(row, Arm):
         from study.training import check
+        from study.training.precision import check_precision
 
         check(row, manifest.n, manifest.group_size)
+        check_precision(row.precision)
 
 
 def plan(root: Path, name: str, row: Row, diagnose: bool) -> list[Job]:

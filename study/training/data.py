@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
@@ -120,10 +121,29 @@ class Batches:
     def __iter__(self) -> Iterator[Batch]:
         return (self._data.select(chunk) for chunk in self._chunks)
 
+    def in_groups(self, size: int) -> Groups:
+        """The same batches, `size` at a time."""
+        return Groups(self, size)
+
     def after(self, done: int) -> Batches:
         rest = Batches.__new__(Batches)
         rest._data, rest._chunks = self._data, self._chunks[done:]
         return rest
+
+
+class Groups:
+    """Lists of up to `size` batches: what one call of a training loop works through."""
+
+    def __init__(self, batches: Batches, size: int) -> None:
+        self._batches, self._size = batches, size
+
+    def __len__(self) -> int:
+        return -(-len(self._batches) // self._size)
+
+    def __iter__(self) -> Iterator[list[Batch]]:
+        batches = iter(self._batches)
+        while group := list(islice(batches, self._size)):
+            yield group
 
 
 def epoch_order(count: int, order_seed: int, epoch: int) -> Int64[Tensor, " count"]:

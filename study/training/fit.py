@@ -28,7 +28,7 @@ from torch import nn
 from study.formats.dataset import Dataset
 from study.params import Arm, UserError
 from study.runs import RunFolder, write_yaml
-from study.training import check
+from study.training import check, process
 from study.training.checkpoints import State, load_checkpoint, remove_checkpoints, save_weights
 from study.training.floors import floors
 from study.training.keeper import Diverged, Keeper, Progress
@@ -51,12 +51,13 @@ def fit(
     *,
     diagnose: bool = False,
     progress: Progress | None = None,
+    device: torch.device | None = None,
 ) -> None:
     """Train `arm` with `seed`, or go on from its checkpoint, then reconstruct the test split.
 
     Writes into `folder`: params.yaml, status.json, history.csv, best.pt, last.pt, checkpoint.pt
     while unfinished, object_best.npz, object_last.npz. `progress(epoch, epochs, row)` is called
-    after every epoch. Runs on CUDA where there is a device, else on the CPU. A run that is settled
+    after every epoch. `device` None is CUDA where there is one, else the CPU. A run that is settled
     is left as it is.
 
     Raises UserError for settings that cannot work and for a folder that holds another run, and
@@ -67,7 +68,7 @@ def fit(
         return
     check(arm, dataset.manifest.n, dataset.manifest.group_size)
     with listening() as stop, folder.heartbeat(), _accounted(folder):
-        run = prepare(arm, dataset, seed, folder)
+        run = prepare(arm, dataset, seed, folder, device or best_device())
         keeper = Keeper(run, folder, stop, progress)
         cause = _train(run, [*callbacks(diagnose, folder, dataset), keeper], keeper)
         _conclude(run, dataset, folder, stop, cause)
@@ -96,9 +97,9 @@ def best_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def prepare(arm: Arm, dataset: Dataset, seed: int, folder: RunFolder) -> Run:
+def prepare(arm: Arm, dataset: Dataset, seed: int, folder: RunFolder, device: torch.device) -> Run:
     """The run as it starts or resumes, with its effective settings and floors on disk."""
-    device = best_device()
+    process.settle(device)
     run = build_run(arm, dataset, seed, device)
     state = load_checkpoint(folder)
     if state is not None:

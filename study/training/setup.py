@@ -14,6 +14,7 @@ import torch
 from study.formats.dataset import Dataset
 from study.generators import Generator
 from study.params import Arm, Scalar, leaves
+from study.training import precision
 from study.training.checkpoints import Network
 from study.training.data import TrainData
 from study.training.optimizers import effective
@@ -44,6 +45,7 @@ def build_run(arm: Arm, dataset: Dataset, seed: int, device: torch.device) -> Ru
     manifest = dataset.manifest
     network = Network(arm.generator, manifest.n, manifest.group_size)
     generator = network.build(seed).to(device)
+    precision.use(arm.precision, generator, device)
     probe = torch.tensor(dataset.probe, device=device)
     step = make_step(arm, generator, probe, manifest.photon_scale)
     needs = step.loss.needs
@@ -95,6 +97,8 @@ def describe(run: Run, dataset: Dataset) -> dict[str, Any]:
         "epochs": arm.epochs,
         "batch_size": arm.batch_size,
         "batches_per_epoch": len(batches),
+        "precision": precision.effective(run.generator, step.probe.device),
+        "cuda_graph": module.advance.why_eager or "recorded after the first steps",
         "device": str(step.probe.device),
         "threads": torch.get_num_threads(),
     }

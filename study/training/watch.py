@@ -288,7 +288,7 @@ class Diagnose(lightning.Callback):
         self,
         trainer: lightning.Trainer,
         pl_module: lightning.LightningModule,
-        batch: Batch,
+        batch: list[Batch],
         batch_idx: int,
     ) -> None:
         module = cast(Reconstructor, pl_module)
@@ -296,8 +296,8 @@ class Diagnose(lightning.Callback):
             return
         subject, epoch = subject_of(module, self.dataset), module.epoch + 1
         records = {
-            ACTIVATIONS: activations(subject.generator, batch.amplitude),
-            GRADIENTS: subject.gradients(batch),
+            ACTIVATIONS: activations(subject.generator, batch[0].amplitude),
+            GRADIENTS: subject.gradients(batch[0]),
         }
         for name, found in records.items():
             append_line(self.out / name, "\n".join(_lines(found, "training", epoch)))
