@@ -36,6 +36,7 @@ from study.params import Arm
 from study.training.data import Batch, Batches, TrainData
 from study.training.diagnostics import dead_units, norm_stats
 from study.training.optimizers import set_rate, used_rate
+from study.training.ranks import ALONE, Ranks
 from study.training.schedules import LearningRate
 from study.training.step import RECORD, TrainStep
 from study.training.validation import Totals
@@ -57,6 +58,7 @@ class Reconstructor(lightning.LightningModule):
         train_data: TrainData,
         validation_data: TrainData,
         order_seed: int,
+        ranks: Ranks = ALONE,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -66,11 +68,17 @@ class Reconstructor(lightning.LightningModule):
         self.train_data = train_data
         self.validation_data = validation_data
         self.order_seed = order_seed
+        self.ranks = ranks
         self.schedule = LearningRate(arm)
         self.epoch = 0
         self.history: list[Row] = []
         self.records: list[Tensor] = []
         self.seconds_before = 0.0
+        self.started = time.perf_counter()
+
+    def batches(self) -> Batches:
+        """Those of the current epoch, whole, whatever this rank's share is."""
+        return self.train_data.shuffled(self.arm.batch_size, self.order_seed, self.epoch)
 
     # -- what Lightning asks for
 
@@ -78,8 +86,7 @@ class Reconstructor(lightning.LightningModule):
         return self.step.optimizer
 
     def train_dataloader(self) -> Batches:
-        batches = self.train_data.shuffled(self.arm.batch_size, self.order_seed, self.epoch)
-        return batches.after(len(self.records))
+        return self.batches().after(len(self.records)).share(self.ranks.rank, self.ranks.size)
 
     def val_dataloader(self) -> Batches:
         return self.validation_data.in_order(self.arm.batch_size)
@@ -107,8 +114,9 @@ class Reconstructor(lightning.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Close the epoch: its row, then the schedule's look at the validation loss."""
-        validation = self.totals.facts()
+        validation = self.ranks.agree(self.totals.facts())
         self.epoch += 1
+        self.ranks.compare(self.generator, self.epoch)
         row = {"epoch": self.epoch, **self._training_facts(), **validation, **self._network_facts()}
         self.history.append({**row, "seconds": self.seconds, "peak_memory_mib": self._peak_mib()})
         self.records, self.seconds_before = [], 0.0
