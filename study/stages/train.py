@@ -58,6 +58,7 @@ class Job:
     folder: Path
     origin: dict[str, Any]
     diagnose: bool
+    devices: int
 
     def settled(self) -> RunFolder | None:
         collected = self.root / "runs" / self.arm / f"s{self.seed}"
@@ -65,12 +66,17 @@ class Job:
 
 
 def train_arm(
-    root: Path, name: str, seeds: Sequence[int] | None = None, diagnose: bool = False
+    root: Path,
+    name: str,
+    seeds: Sequence[int] | None = None,
+    diagnose: bool = False,
+    devices: int = 1,
 ) -> list[RunFolder]:
     """Train (or resume, or find) seeds of an arm and collect all that are settled in runs/<arm>.
 
-    `seeds` None means all. Raises UserError for settings that cannot work, before anything is
-    written, and KeyboardInterrupt after a stop, with every checkpoint kept.
+    `seeds` None means all. Every run uses `devices` GPUs, or cores where there is no GPU. Raises
+    UserError for settings that cannot work, before anything is written, and KeyboardInterrupt after
+    a stop, with every checkpoint kept.
     """
     study = load_study(root / "params.yaml")
     row = find_row(study, name)
@@ -78,20 +84,20 @@ def train_arm(
     unknown = sorted(set(chosen) - set(row.seeds))
     if unknown:
         raise UserError(f"arm {name!r} has no seed {unknown[0]}; its seeds: {list(row.seeds)}")
-    check_row(root, study, row)
+    check_row(root, study, row, devices)
     check_disk(root / "work", BYTES_PER_RUN * len(chosen))
     if "DVC_STAGE" not in os.environ:
         # By hand: no stage has just looked whether the code still behaves as it did.
         update(study, root / "fingerprints", [name])
-    jobs = plan(root, name, row, diagnose)
+    jobs = plan(root, name, row, diagnose, devices)
     run_all([job for job in jobs if job.seed in chosen and not job.settled()])
     found = {job.seed: run for job in jobs if (run := job.settled()) is not None}
     collect(found.items(), root / "runs" / name)
     return [run for seed, run in found.items() if seed in chosen]
 
 
-def check_row(root: Path, study: Study, row: Row) -> None:
-    """Refuse a row whose network, clip or data set cannot work, before anything is written."""
+def check_row(root: Path, study: Study, row: Row, devices: int) -> None:
+    """Refuse a row whose network, clip, data set or devices cannot work; nothing is written yet."""
     manifest = load_manifest(root / row.data)
     room, _, name = row.data.partition("/")
     if room == "data":
@@ -106,11 +112,16 @@ def check_row(root: Path, study: Study, row: Row) -> None:
         from study.training import check
         from study.training.precision import check_precision
 
-        check(row, manifest.n, manifest.group_size)
+        check(row, manifest.n, manifest.group_size, devices)
         check_precision(row.precision)
+    elif devices > 1:
+        raise UserError(
+            f"--devices is {devices}, but a row with the source {row.source.name!r} is no network "
+            "and takes one core; leave --devices out"
+        )
 
 
-def plan(root: Path, name: str, row: Row, diagnose: bool) -> list[Job]:
+def plan(root: Path, name: str, row: Row, diagnose: bool, devices: int) -> list[Job]:
     """One job a seed, with the hashes it starts from."""
     data_hash = load_manifest(root / row.data).content_sha256
     behaviour = (root / "fingerprints" / f"{name}.json").read_bytes()
@@ -125,13 +136,14 @@ def plan(root: Path, name: str, row: Row, diagnose: bool) -> list[Job]:
             folder=root / "work" / run_hash(row, seed, data_hash, fingerprint),
             origin=origin,
             diagnose=diagnose,
+            devices=devices,
         )
         for seed in row.seeds
     ]
 
 
 def run_all(jobs: Sequence[Job]) -> None:
-    """Run the jobs, as many at once as there are cores, and show the progress."""
+    """Run the jobs, as many at once as the cores (or GPUs) suffice for, and show the progress."""
     if not jobs:
         return
     import torch
@@ -143,7 +155,7 @@ def run_all(jobs: Sequence[Job]) -> None:
     on_gpu = torch.cuda.is_available()
     # fork keeps the imports; CUDA cannot be forked into, and macOS cannot fork safely.
     method = "fork" if sys.platform == "linux" and not on_gpu else "spawn"
-    slots = 1 if on_gpu else environment.cores()
+    slots = 1 if on_gpu else environment.cores() // jobs[0].devices
     context: Any = multiprocessing.get_context(method)
     processes: list[Any] = []
     with stop_on_signals(), Watch([job.folder for job in jobs], jobs[0].arm) as watch:
@@ -246,7 +258,7 @@ def compute(job: Job, run: RunFolder) -> None:
     else:
         from study.training.fit import fit
 
-        fit(job.row, dataset, job.seed, run, diagnose=job.diagnose)
+        fit(job.row, dataset, job.seed, run, diagnose=job.diagnose, devices=job.devices)
 
 
 def record_environment(run: RunFolder, now: dict[str, Any]) -> None:

@@ -113,7 +113,7 @@ class Batches:
 
     def __init__(self, data: TrainData, order: Int64[Tensor, " J"], batch_size: int) -> None:
         self._data = data
-        self._chunks = order.to(data.amplitude.device).split(batch_size)
+        self._chunks = [*order.to(data.amplitude.device).split(batch_size)]
 
     def __len__(self) -> int:
         return len(self._chunks)
@@ -129,6 +129,12 @@ class Batches:
         rest = Batches.__new__(Batches)
         rest._data, rest._chunks = self._data, self._chunks[done:]
         return rest
+
+    def share(self, rank: int, of: int) -> Batches:
+        """Piece `rank` of every batch. Pieces differ by one pattern at most and may be empty."""
+        share = self.after(0)
+        share._chunks = [chunk.tensor_split(of)[rank] for chunk in self._chunks]
+        return share
 
 
 class Groups:

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from study.training.data import Batch
+from study.training.ranks import ALONE, Ranks
 from study.training.step import TrainStep
 
 WARM_UP = 3
@@ -33,10 +34,10 @@ class GraphedStep:
     `why_eager`: None while a graph is used or will be, else the reason in words.
     """
 
-    def __init__(self, step: TrainStep, batch_size: int) -> None:
+    def __init__(self, step: TrainStep, batch_size: int, ranks: Ranks = ALONE) -> None:
         self.step = step
         self.batch_size = batch_size
-        self.why_eager = reason_against(step.probe.device)
+        self.why_eager = reason_against(step.probe.device, ranks)
         self._warm = 0
         self._graph: torch.cuda.CUDAGraph | None = None
 
@@ -85,8 +86,10 @@ class GraphedStep:
         return self._result.clone()
 
 
-def reason_against(device: torch.device) -> str | None:
+def reason_against(device: torch.device, ranks: Ranks) -> str | None:
     """Why a step on `device` cannot be a graph; None when it can."""
+    if ranks.several:
+        return f"{ranks.size} devices average their gradients within the step"
     if device.type != "cuda":
         return f"the device is {device.type}; graphs are CUDA's"
     return None

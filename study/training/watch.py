@@ -295,9 +295,10 @@ class Diagnose(lightning.Callback):
         if module.records:
             return
         subject, epoch = subject_of(module, self.dataset), module.epoch + 1
+        whole = next(iter(module.batches()))  # `batch` may be this rank's piece of it
         records = {
-            ACTIVATIONS: activations(subject.generator, batch[0].amplitude),
-            GRADIENTS: subject.gradients(batch[0]),
+            ACTIVATIONS: activations(subject.generator, whole.amplitude),
+            GRADIENTS: subject.gradients(whole),
         }
         for name, found in records.items():
             append_line(self.out / name, "\n".join(_lines(found, "training", epoch)))

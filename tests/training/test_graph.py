@@ -11,6 +11,7 @@ from study.formats.dataset import Dataset
 from study.params import Adam, Arm
 from study.training.graph import GraphedStep, reason_against
 from study.training.optimizers import build_optimizer, load_state, set_rate, used_rate
+from study.training.ranks import ALONE, Ranks
 from study.training.setup import build_run
 
 CPU = torch.device("cpu")
@@ -21,7 +22,8 @@ def test_without_cuda_the_step_is_taken_as_it_is_and_the_reason_said(
 ) -> None:
     a, b = (build_run(control, tiny, 0, CPU).module for _ in range(2))
     graphed = GraphedStep(a.step, control.batch_size)
-    assert graphed.why_eager == reason_against(CPU) == "the device is cpu; graphs are CUDA's"
+    assert graphed.why_eager == reason_against(CPU, ALONE) == "the device is cpu; graphs are CUDA's"
+    assert "2 devices average" in str(reason_against(CPU, Ranks(0, 2)))
     for group in a.train_dataloader():
         for batch in group:
             assert graphed(batch).equal(b.step(batch))
