@@ -3,7 +3,8 @@
 Design choices
 - A run lives in `work/<hash>`, where the hash says what is trained, on which data, by which
   behaviour: a finished seed is never trained again, an unfinished one resumes (`collect.py`).
-- One process a seed and one thread a process: deterministic, and imports are paid once (fork).
+- One process a seed and one thread a process: deterministic, and imports are paid once (fork). A
+  GPU takes several (`slots.py`).
 - One lock a run: a second start of the same seed waits for the first and finds it finished.
 - At the end the runs are copied to `runs/<arm>`, which DVC caches as one output.
 """
@@ -17,7 +18,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,8 +43,10 @@ from study.stages.collect import collect, settled_run
 from study.stages.fingerprint import update
 from study.stages.progress import Watch
 from study.stages.simulate import check_disk
+from study.stages.slots import see_only, slots
 
 NEED_TRUTH = ("supervised", "oracle")
+BYTES_PER_PIXEL = 8  # of a pattern on the device: amplitude, and counts for some losses
 BYTES_PER_RUN = 60_000_000  # weights, checkpoint and diagnostics of one unfinished quick run
 
 
@@ -71,12 +74,13 @@ def train_arm(
     seeds: Sequence[int] | None = None,
     diagnose: bool = False,
     devices: int = 1,
+    at_once: int | None = None,
 ) -> list[RunFolder]:
     """Train (or resume, or find) seeds of an arm and collect all that are settled in runs/<arm>.
 
-    `seeds` None means all. Every run uses `devices` GPUs, or cores where there is no GPU. Raises
-    UserError for settings that cannot work, before anything is written, and KeyboardInterrupt after
-    a stop, with every checkpoint kept.
+    `seeds` None means all. Every run uses `devices` GPUs, or cores where there is no GPU; `at_once`
+    None means as many runs as the machine holds. Raises UserError for settings that cannot work,
+    before anything is written, and KeyboardInterrupt after a stop, with every checkpoint kept.
     """
     study = load_study(root / "params.yaml")
     row = find_row(study, name)
@@ -86,11 +90,12 @@ def train_arm(
         raise UserError(f"arm {name!r} has no seed {unknown[0]}; its seeds: {list(row.seeds)}")
     check_row(root, study, row, devices)
     check_disk(root / "work", BYTES_PER_RUN * len(chosen))
+    places = slots(run_bytes(root, row), devices, at_once)
     if "DVC_STAGE" not in os.environ:
         # By hand: no stage has just looked whether the code still behaves as it did.
         update(study, root / "fingerprints", [name])
     jobs = plan(root, name, row, diagnose, devices)
-    run_all([job for job in jobs if job.seed in chosen and not job.settled()])
+    run_all([job for job in jobs if job.seed in chosen and not job.settled()], places)
     found = {job.seed: run for job in jobs if (run := job.settled()) is not None}
     collect(found.items(), root / "runs" / name)
     return [run for seed, run in found.items() if seed in chosen]
@@ -142,8 +147,21 @@ def plan(root: Path, name: str, row: Row, diagnose: bool, devices: int) -> list[
     ]
 
 
-def run_all(jobs: Sequence[Job]) -> None:
-    """Run the jobs, as many at once as the cores (or GPUs) suffice for, and show the progress."""
+def run_bytes(root: Path, row: Row) -> int:
+    """Memory that one run of a row trains in; a row without a network counts as nothing."""
+    if not isinstance(row, Arm):
+        return 0
+    from study.generators import size
+
+    manifest = load_manifest(root / row.data)
+    network = size(row.generator, manifest.n, manifest.group_size)
+    patterns = manifest.patterns["train"] + manifest.patterns["validation"]
+    data = patterns * manifest.group_size * manifest.n**2 * BYTES_PER_PIXEL
+    return network.training_bytes(row.batch_size) + data
+
+
+def run_all(jobs: Sequence[Job], places: Sequence[int | None]) -> None:
+    """Run the jobs, one in each place (`slots`) at a time, and show the progress."""
     if not jobs:
         return
     import torch
@@ -155,22 +173,29 @@ def run_all(jobs: Sequence[Job]) -> None:
     on_gpu = torch.cuda.is_available()
     # fork keeps the imports; CUDA cannot be forked into, and macOS cannot fork safely.
     method = "fork" if sys.platform == "linux" and not on_gpu else "spawn"
-    slots = 1 if on_gpu else environment.cores() // jobs[0].devices
     context: Any = multiprocessing.get_context(method)
     processes: list[Any] = []
+    taken: dict[int, Any] = {}
     with stop_on_signals(), Watch([job.folder for job in jobs], jobs[0].arm) as watch:
         try:
             for job in jobs:
-                while sum(p.is_alive() for p in processes) >= slots:
+                while (place := free_place(taken, len(places))) is None:
                     watch.update()
-                processes.append(context.Process(target=run_one, args=(job,)))
-                processes[-1].start()
+                taken[place] = context.Process(target=run_one, args=(job, places[place]))
+                processes.append(taken[place])
+                taken[place].start()
             while any(p.is_alive() for p in processes):
                 watch.update()
         except KeyboardInterrupt:
             stop(processes)
             raise
     report_broken([(job, p.exitcode) for job, p in zip(jobs, processes, strict=True)])
+
+
+def free_place(taken: Mapping[int, Any], places: int) -> int | None:
+    """A place without a living process."""
+    free = (i for i in range(places) if i not in taken or not taken[i].is_alive())
+    return next(free, None)
 
 
 def report_broken(ended: Sequence[tuple[Job, int | None]]) -> None:
@@ -220,8 +245,9 @@ def stop(processes: Sequence[Any]) -> None:
             process.join()
 
 
-def run_one(job: Job) -> None:
+def run_one(job: Job, gpu: int | None) -> None:
     """The body of one process: lock the run, train or compute it, exit 0 when it is settled."""
+    see_only(gpu)
     import torch
 
     torch.set_num_threads(1)
