@@ -1,6 +1,7 @@
 """The straightforward version of what we do: the text-book code that the goals compare with.
 
-rfft2 and einsum with complex weights, NCHW memory, the optimiser and the clip as torch gives them.
+rfft2 and einsum with complex weights for m x m modes at every level (as published, whatever the
+grid), NCHW memory, the optimiser and the clip as torch gives them.
 It computes the same numbers; the benchmarks assert that before they time anything.
 """
 
@@ -11,51 +12,57 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from study.generators import Generator
-from study.generators.spectral import SpectralConv2d
+from study.generators.hybrid import HybridUNOGenerator
+from study.generators.spectral import SpectralConv2d, mode_columns, mode_rows
 from study.optics import diffract
 from study.training.data import Batch
 
 
 class PlainSpectralConv2d(nn.Module):
-    """The same layer by rfft2, one complex einsum over the kept modes, irfft2."""
+    """The same layer by rfft2, one complex einsum over the kept modes, irfft2.
 
-    def __init__(self, ours: SpectralConv2d, height: int) -> None:
+    `tight`: hold only the modes that the grid has, as ours does. Without, weights for all modes of
+    the set are there and used as far as they go, as in the published code.
+    """
+
+    def __init__(self, ours: SpectralConv2d, height: int, tight: bool = True) -> None:
         super().__init__()
         self.rows = [k % height for k in ours.ky]
         self.columns = len(ours.kx)
-        weight = ours.complex_weight().detach().permute(2, 3, 0, 1)
-        self.weight = nn.Parameter(weight.contiguous())  # (i, o, ky, kx) complex
+        weight = ours.complex_weight().detach().permute(2, 3, 0, 1).contiguous()
+        self.held: list[int] | None = None
+        if not tight:
+            every = mode_rows(ours.mode_set, ours.modes)
+            self.held = [every.index(k) for k in ours.ky]
+            columns = len(mode_columns(ours.mode_set, ours.modes))
+            whole = torch.zeros(*weight.shape[:2], len(every), columns, dtype=weight.dtype)
+            whole[:, :, self.held, : self.columns] = weight
+            weight = whole
+        self.weight = nn.Parameter(weight)  # (i, o, ky, kx) complex
 
     def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight
+        if self.held is not None:
+            weight = weight[:, :, self.held, : self.columns]
         spectrum = torch.fft.rfft2(x)
         kept = spectrum[:, :, self.rows, : self.columns]
-        out = torch.zeros(
-            x.shape[0], self.weight.shape[1], *spectrum.shape[2:], dtype=spectrum.dtype
-        )
-        out[:, :, self.rows, : self.columns] = torch.einsum("biyx,ioyx->boyx", kept, self.weight)
+        out = torch.zeros(x.shape[0], weight.shape[1], *spectrum.shape[2:], dtype=spectrum.dtype)
+        out[:, :, self.rows, : self.columns] = torch.einsum("biyx,ioyx->boyx", kept, weight)
         return torch.fft.irfft2(out, s=x.shape[-2:])
 
 
-def plain_network(generator: Generator, n: int) -> Generator:
+def plain_network(generator: HybridUNOGenerator, n: int, tight: bool) -> HybridUNOGenerator:
     """`generator` itself, changed to plain spectral layers and NCHW memory."""
-    level = {id(block): i for i, block in enumerate(_levels(generator))}
-    for block in generator.modules():
-        spectral = getattr(block, "spectral", None)
-        if isinstance(spectral, SpectralConv2d):
-            size = n >> level.get(id(block), len(level) - 1)
-            block.spectral = PlainSpectralConv2d(spectral, size)
+    blocks = [*generator.encoder, generator.bottleneck]
+    for level, block in enumerate(blocks):
+        size = n >> min(level, len(blocks) - 2)
+        block.spectral = PlainSpectralConv2d(block.spectral, size, tight)  # pyright: ignore
     for parameter in generator.parameters():
         parameter.data = parameter.data.contiguous()
     return generator
 
 
-def _levels(generator: Generator) -> list[nn.Module]:
-    encoder = getattr(generator, "encoder", None)
-    return [] if encoder is None else list(encoder)
-
-
-def plain_step(generator: Generator, probe: Tensor, lr: float) -> Callable[[Batch], Tensor]:
+def plain_step(generator: nn.Module, probe: Tensor, lr: float) -> Callable[[Batch], Tensor]:
     """A training step as one would first write it: MAE loss, norm clip at 1, Adam."""
     parameters = list(generator.parameters())
     optimizer = torch.optim.Adam(parameters, lr=lr)
