@@ -25,7 +25,7 @@ from typing import Any
 from filelock import FileLock
 
 from study import environment
-from study.formats.dataset import check_request, load_dataset, load_manifest
+from study.formats.dataset import check_request, load_dataset, load_manifest, memory_share
 from study.params import (
     Arm,
     Reference,
@@ -138,10 +138,9 @@ def run_all(jobs: Sequence[Job]) -> None:
         import study.training.fit  # noqa: F401  (imported once, before the processes part)
 
     torch.set_num_threads(1)
-    on_gpu = torch.cuda.is_available()
     # fork keeps the imports; CUDA cannot be forked into, and macOS cannot fork safely.
-    method = "fork" if sys.platform == "linux" and not on_gpu else "spawn"
-    slots = 1 if on_gpu else environment.cores()
+    method = "fork" if sys.platform == "linux" and not torch.cuda.is_available() else "spawn"
+    slots = side_by_side()
     context: Any = multiprocessing.get_context(method)
     processes: list[Any] = []
     with stop_on_signals(), Watch([job.folder for job in jobs], jobs[0].arm) as watch:
@@ -157,6 +156,13 @@ def run_all(jobs: Sequence[Job]) -> None:
             stop(processes)
             raise
     report_broken([(job, p.exitcode) for job, p in zip(jobs, processes, strict=True)])
+
+
+def side_by_side() -> int:
+    """Runs that go at once: one on a GPU, else one a core."""
+    import torch
+
+    return 1 if torch.cuda.is_available() else environment.cores()
 
 
 def report_broken(ended: Sequence[tuple[Job, int | None]]) -> None:
@@ -236,7 +242,8 @@ def compute(job: Job, run: RunFolder) -> None:
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
     record_environment(run, environment.describe(job.root, device))
     run.start(job.arm, job.seed, getattr(job.row, "epochs", 0), job.origin)
-    dataset = load_dataset(job.root / job.row.data)
+    at_once = min(side_by_side(), len(job.row.seeds))
+    dataset = load_dataset(job.root / job.row.data, limit_bytes=memory_share(at_once))
     if isinstance(job.row, Reference):
         from study.iterative.references import run as run_reference
 

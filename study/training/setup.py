@@ -78,6 +78,7 @@ def describe(run: Run, dataset: Dataset) -> dict[str, Any]:
         "photon_scale": manifest.photon_scale,
         "n": manifest.n,
         "group_size": manifest.group_size,
+        "held": module.train_data.held,
         "train_patterns": len(module.train_data),
         "validation_patterns": len(module.validation_data),
     }
