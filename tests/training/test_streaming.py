@@ -96,8 +96,9 @@ def test_batches_are_equal_to_the_bit(
 
 def test_chosen_patterns_are_equal_to_the_bit(both: Twins) -> None:
     memory, disk = (TrainData(d, "train", CPU, EVERYTHING) for d in (both.memory, both.disk))
-    for index in ([0], [7, 3, 3], [*range(40, 9, -3)]):
-        assert_same_batch(memory.select(torch.tensor(index)), disk.select(torch.tensor(index)))
+    for places in ([], [0], [7, 3, 3], [*range(40, 9, -3)]):
+        index = torch.tensor(places, dtype=torch.int64)
+        assert_same_batch(memory.select(index), disk.select(index))
 
 
 def test_a_split_on_disk_is_not_held(single: Twins) -> None:
