@@ -243,6 +243,9 @@ class Plateau(Model):
 Schedule = Annotated[Constant | WarmupCosine | Exponential | Plateau, Field(discriminator="name")]
 
 
+Precision = Literal["fp32", "tf32", "bf16"]
+
+
 class Clip(Model):
     """Gradient clip rule by name (`study.training.clipping.CLIP_RULES`) and its limit."""
 
@@ -287,7 +290,10 @@ class _Row(Model):
 
 
 class Arm(_Row):
-    """One fully spelled training setting. `order_seed: null` means the run's own seed."""
+    """One fully spelled training setting. `order_seed: null` means the run's own seed.
+
+    `precision` is that of the network's products; physics, loss and weights are float32 always.
+    """
 
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
     order_seed: Seed | None
@@ -298,6 +304,7 @@ class Arm(_Row):
     clip: Clip
     epochs: Count
     batch_size: Count
+    precision: Precision
 
     @model_validator(mode="after")
     def _consistent(self) -> Arm:

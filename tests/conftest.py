@@ -105,5 +105,6 @@ def control() -> Arm:
             },
             "epochs": 2,
             "batch_size": 16,
+            "precision": "fp32",
         }
     )

@@ -22,12 +22,20 @@ def train(
     diagnose: Annotated[
         bool, typer.Option("--diagnose", help="Write loader, activation and gradient statistics")
     ] = False,
+    devices: Annotated[
+        int,
+        typer.Option(min=1, help="GPUs (without GPU: cores) for each run; they split every batch"),
+    ] = 1,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Runs at once (else as many as cores or GPU memory hold)"),
+    ] = None,
 ) -> None:
     """Train all seeds of an arm (finished ones are found, stopped ones resume)."""
     from study.stages.train import train_arm
 
     try:
-        runs = train_arm(ROOT, arm, seed, diagnose)
+        runs = train_arm(ROOT, arm, seed, diagnose, devices, jobs)
     except KeyboardInterrupt:
         typer.echo("stopped; checkpoints are kept: run the same command to resume", err=True)
         raise typer.Exit(130) from None

@@ -8,11 +8,13 @@ Design choices
 - Only measured amplitude goes in: no position, no probe.
 - Memory is channels_last from end to end, for the convolutions and the spectral layers alike.
 - `head` is the module of the output layers, so that a clip rule can leave it out.
+- `precision` bf16: the network computes under autocast, weights and result stay float32.
 - `effective()` is read from the live modules, never from the options that asked for them.
 """
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any, ClassVar
@@ -25,7 +27,7 @@ from torch import Tensor, nn
 from study.generators.blocks import PtychoBlock
 from study.generators.heads import INPUT_TRANSFORMS, InputTransform
 from study.generators.spectral import SpectralConv2d
-from study.params import Model, UserError
+from study.params import Model, Precision, UserError
 
 
 class Options(Model):
@@ -44,6 +46,7 @@ class Generator(nn.Module, ABC):
         super().__init__()
         self.channels, self.n = channels, n
         self.input_transform: InputTransform = input_transform
+        self.precision: Precision = "fp32"
 
     @classmethod
     def from_options(cls, options: Options, *, n: int, channels: int) -> Generator:
@@ -79,7 +82,13 @@ class Generator(nn.Module, ABC):
                 f"{tuple(amplitude.shape[1:])}; build it for this data"
             )
         x = INPUT_TRANSFORMS[self.input_transform](amplitude)
-        return self.head(self.features(x.contiguous(memory_format=torch.channels_last)))
+        with self._computing(amplitude.device):
+            return self.head(self.features(x.contiguous(memory_format=torch.channels_last)))
+
+    def _computing(self, device: torch.device) -> contextlib.AbstractContextManager[Any]:
+        if self.precision == "bf16":
+            return torch.autocast(device.type, torch.bfloat16)
+        return contextlib.nullcontext()
 
     def effective(self) -> dict[str, Any]:
         """What the live network is, as plain JSON-able values."""

@@ -45,10 +45,10 @@ class PtychoBlock(nn.Module):
 
     def update(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """GELU(Spectral(x) + Conv3x3(x)): what the block adds, before norm and scale."""
-        return F.gelu(self.spectral(x) + self.local_conv(x))
+        return F.gelu(self.local_conv(x).add_(self.spectral(x)))
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        return x + self.update(x)
+        return self.update(x).add_(x)
 
 
 class StablePtychoBlock(PtychoBlock):

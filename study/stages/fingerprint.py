@@ -137,11 +137,14 @@ def _tiny_probe(params: DataParams, n: int) -> Probe:
 
 
 def _trained(row: Arm, dataset: Dataset, run: RunFolder) -> dict[str, Any]:
+    import torch
+
     from study.training.fit import fit, learning_rates
     from study.training.probe import scaled_step
 
     small = tiny_arm(row)
-    fit(small, dataset, SEED, run)
+    # On the CPU wherever there is more: one behaviour, one fingerprint.
+    fit(small, dataset, SEED, run, device=torch.device("cpu"))
     history = run.history()
     skip = [column for column in history if "seconds" in column or "memory" in column]
     return {

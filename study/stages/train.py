@@ -3,7 +3,8 @@
 Design choices
 - A run lives in `work/<hash>`, where the hash says what is trained, on which data, by which
   behaviour: a finished seed is never trained again, an unfinished one resumes (`collect.py`).
-- One process a seed and one thread a process: deterministic, and imports are paid once (fork).
+- One process a seed and one thread a process: deterministic, and imports are paid once (fork). A
+  GPU takes several (`slots.py`).
 - One lock a run: a second start of the same seed waits for the first and finds it finished.
 - At the end the runs are copied to `runs/<arm>`, which DVC caches as one output.
 """
@@ -17,7 +18,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,8 +43,10 @@ from study.stages.collect import collect, settled_run
 from study.stages.fingerprint import update
 from study.stages.progress import Watch
 from study.stages.simulate import check_disk
+from study.stages.slots import see_only, slots
 
 NEED_TRUTH = ("supervised", "oracle")
+BYTES_PER_PIXEL = 8  # of a pattern on the device: amplitude, and counts for some losses
 BYTES_PER_RUN = 60_000_000  # weights, checkpoint and diagnostics of one unfinished quick run
 
 
@@ -58,6 +61,7 @@ class Job:
     folder: Path
     origin: dict[str, Any]
     diagnose: bool
+    devices: int
 
     def settled(self) -> RunFolder | None:
         collected = self.root / "runs" / self.arm / f"s{self.seed}"
@@ -65,12 +69,18 @@ class Job:
 
 
 def train_arm(
-    root: Path, name: str, seeds: Sequence[int] | None = None, diagnose: bool = False
+    root: Path,
+    name: str,
+    seeds: Sequence[int] | None = None,
+    diagnose: bool = False,
+    devices: int = 1,
+    at_once: int | None = None,
 ) -> list[RunFolder]:
     """Train (or resume, or find) seeds of an arm and collect all that are settled in runs/<arm>.
 
-    `seeds` None means all. Raises UserError for settings that cannot work, before anything is
-    written, and KeyboardInterrupt after a stop, with every checkpoint kept.
+    `seeds` None means all. Every run uses `devices` GPUs, or cores where there is no GPU; `at_once`
+    None means as many runs as the machine holds. Raises UserError for settings that cannot work,
+    before anything is written, and KeyboardInterrupt after a stop, with every checkpoint kept.
     """
     study = load_study(root / "params.yaml")
     row = find_row(study, name)
@@ -78,20 +88,21 @@ def train_arm(
     unknown = sorted(set(chosen) - set(row.seeds))
     if unknown:
         raise UserError(f"arm {name!r} has no seed {unknown[0]}; its seeds: {list(row.seeds)}")
-    check_row(root, study, row)
+    check_row(root, study, row, devices)
     check_disk(root / "work", BYTES_PER_RUN * len(chosen))
+    places = slots(run_bytes(root, row), devices, at_once)
     if "DVC_STAGE" not in os.environ:
         # By hand: no stage has just looked whether the code still behaves as it did.
         update(study, root / "fingerprints", [name])
-    jobs = plan(root, name, row, diagnose)
-    run_all([job for job in jobs if job.seed in chosen and not job.settled()])
+    jobs = plan(root, name, row, diagnose, devices)
+    run_all([job for job in jobs if job.seed in chosen and not job.settled()], places)
     found = {job.seed: run for job in jobs if (run := job.settled()) is not None}
     collect(found.items(), root / "runs" / name)
     return [run for seed, run in found.items() if seed in chosen]
 
 
-def check_row(root: Path, study: Study, row: Row) -> None:
-    """Refuse a row whose network, clip or data set cannot work, before anything is written."""
+def check_row(root: Path, study: Study, row: Row, devices: int) -> None:
+    """Refuse a row whose network, clip, data set or devices cannot work; nothing is written yet."""
     manifest = load_manifest(root / row.data)
     room, _, name = row.data.partition("/")
     if room == "data":
@@ -104,11 +115,18 @@ def check_row(root: Path, study: Study, row: Row) -> None:
         )
     if isinstance(row, Arm):
         from study.training import check
+        from study.training.precision import check_precision
 
-        check(row, manifest.n, manifest.group_size)
+        check(row, manifest.n, manifest.group_size, devices)
+        check_precision(row.precision)
+    elif devices > 1:
+        raise UserError(
+            f"--devices is {devices}, but a row with the source {row.source.name!r} is no network "
+            "and takes one core; leave --devices out"
+        )
 
 
-def plan(root: Path, name: str, row: Row, diagnose: bool) -> list[Job]:
+def plan(root: Path, name: str, row: Row, diagnose: bool, devices: int) -> list[Job]:
     """One job a seed, with the hashes it starts from."""
     data_hash = load_manifest(root / row.data).content_sha256
     behaviour = (root / "fingerprints" / f"{name}.json").read_bytes()
@@ -123,13 +141,27 @@ def plan(root: Path, name: str, row: Row, diagnose: bool) -> list[Job]:
             folder=root / "work" / run_hash(row, seed, data_hash, fingerprint),
             origin=origin,
             diagnose=diagnose,
+            devices=devices,
         )
         for seed in row.seeds
     ]
 
 
-def run_all(jobs: Sequence[Job]) -> None:
-    """Run the jobs, as many at once as there are cores, and show the progress."""
+def run_bytes(root: Path, row: Row) -> int:
+    """Memory that one run of a row trains in; a row without a network counts as nothing."""
+    if not isinstance(row, Arm):
+        return 0
+    from study.generators import size
+
+    manifest = load_manifest(root / row.data)
+    network = size(row.generator, manifest.n, manifest.group_size)
+    patterns = manifest.patterns["train"] + manifest.patterns["validation"]
+    data = patterns * manifest.group_size * manifest.n**2 * BYTES_PER_PIXEL
+    return network.training_bytes(row.batch_size) + data
+
+
+def run_all(jobs: Sequence[Job], places: Sequence[int | None]) -> None:
+    """Run the jobs, one in each place (`slots`) at a time, and show the progress."""
     if not jobs:
         return
     import torch
@@ -140,16 +172,18 @@ def run_all(jobs: Sequence[Job]) -> None:
     torch.set_num_threads(1)
     # fork keeps the imports; CUDA cannot be forked into, and macOS cannot fork safely.
     method = "fork" if sys.platform == "linux" and not torch.cuda.is_available() else "spawn"
-    slots = side_by_side()
+    limit = memory_share(min(len(places), len(jobs)) * jobs[0].devices)
     context: Any = multiprocessing.get_context(method)
     processes: list[Any] = []
+    taken: dict[int, Any] = {}
     with stop_on_signals(), Watch([job.folder for job in jobs], jobs[0].arm) as watch:
         try:
             for job in jobs:
-                while sum(p.is_alive() for p in processes) >= slots:
+                while (place := free_place(taken, len(places))) is None:
                     watch.update()
-                processes.append(context.Process(target=run_one, args=(job,)))
-                processes[-1].start()
+                taken[place] = context.Process(target=run_one, args=(job, places[place], limit))
+                processes.append(taken[place])
+                taken[place].start()
             while any(p.is_alive() for p in processes):
                 watch.update()
         except KeyboardInterrupt:
@@ -158,11 +192,10 @@ def run_all(jobs: Sequence[Job]) -> None:
     report_broken([(job, p.exitcode) for job, p in zip(jobs, processes, strict=True)])
 
 
-def side_by_side() -> int:
-    """Runs that go at once: one on a GPU, else one a core."""
-    import torch
-
-    return 1 if torch.cuda.is_available() else environment.cores()
+def free_place(taken: Mapping[int, Any], places: int) -> int | None:
+    """A place without a living process."""
+    free = (i for i in range(places) if i not in taken or not taken[i].is_alive())
+    return next(free, None)
 
 
 def report_broken(ended: Sequence[tuple[Job, int | None]]) -> None:
@@ -212,8 +245,12 @@ def stop(processes: Sequence[Any]) -> None:
             process.join()
 
 
-def run_one(job: Job) -> None:
-    """The body of one process: lock the run, train or compute it, exit 0 when it is settled."""
+def run_one(job: Job, gpu: int | None, limit_bytes: float) -> None:
+    """The body of one process: lock the run, train or compute it, exit 0 when it is settled.
+
+    `limit_bytes`: what a split may take in memory, see `load_dataset`.
+    """
+    see_only(gpu)
     import torch
 
     torch.set_num_threads(1)
@@ -222,7 +259,7 @@ def run_one(job: Job) -> None:
     try:
         with FileLock(f"{job.folder}.lock"):
             if not run.settled:
-                compute(job, run)
+                compute(job, run, limit_bytes)
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except (MemoryError, torch.OutOfMemoryError) as error:
@@ -236,14 +273,13 @@ def run_one(job: Job) -> None:
         raise
 
 
-def compute(job: Job, run: RunFolder) -> None:
+def compute(job: Job, run: RunFolder, limit_bytes: float) -> None:
     import torch
 
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
     record_environment(run, environment.describe(job.root, device))
     run.start(job.arm, job.seed, getattr(job.row, "epochs", 0), job.origin)
-    at_once = min(side_by_side(), len(job.row.seeds))
-    dataset = load_dataset(job.root / job.row.data, limit_bytes=memory_share(at_once))
+    dataset = load_dataset(job.root / job.row.data, limit_bytes=limit_bytes)
     if isinstance(job.row, Reference):
         from study.iterative.references import run as run_reference
 
@@ -251,7 +287,7 @@ def compute(job: Job, run: RunFolder) -> None:
     else:
         from study.training.fit import fit
 
-        fit(job.row, dataset, job.seed, run, diagnose=job.diagnose)
+        fit(job.row, dataset, job.seed, run, diagnose=job.diagnose, devices=job.devices)
 
 
 def record_environment(run: RunFolder, now: dict[str, Any]) -> None:

@@ -9,15 +9,18 @@ from __future__ import annotations
 from study.generators import size
 from study.params import Arm
 from study.training.clipping import check_rule
+from study.training.ranks import check_devices
 
 __all__ = ["check"]
 
 
-def check(arm: Arm, n: int, channels: int) -> None:
-    """Refuse an arm whose names, options or geometry cannot work on patterns (channels, n, n).
+def check(arm: Arm, n: int, channels: int, devices: int = 1) -> None:
+    """Refuse an arm whose names, options or geometry cannot work on patterns (channels, n, n), and
+    more devices than the machine or a batch has.
 
     Raises UserError with the nearest name, or with the numbers that do not fit. Whether a
     supervised loss has its true patches only the data set can tell: `fit` asks it.
     """
     size(arm.generator, n, channels)
     check_rule(arm.clip.gradient_clip_algorithm)
+    check_devices(devices, arm.batch_size)

@@ -75,35 +75,51 @@ def _share(clipped: Sequence[Tensor], of: int) -> Scalar:
     return torch.stack(list(clipped)).sum() / of if clipped else torch.zeros(())
 
 
+TORCH_EPS = 1e-6  # what torch's clip adds to the norm
+
+
+@dataclass(frozen=True)
+class Acted:
+    """What a rule did: the share it shortened, and the factor when it is one for all gradients."""
+
+    fraction: Scalar
+    factor: Scalar | None = None
+
+
 def _gradients(parameters: Iterable[Tensor]) -> list[Tensor]:
     return [parameter.grad for parameter in parameters if parameter.grad is not None]
 
 
-def _leave(parameters: Sequence[Tensor], limit: float) -> Scalar:
-    return torch.zeros((), device=parameters[0].device)
+def _leave(parameters: Sequence[Tensor], limit: float, norm: Scalar) -> Acted:
+    return Acted(torch.zeros_like(norm), torch.ones_like(norm))
 
 
-def _clip_norm(parameters: Sequence[Tensor], limit: float) -> Scalar:
+def _clip_norm(parameters: Sequence[Tensor], limit: float, norm: Scalar) -> Acted:
     """Pascanu, Mikolov, Bengio 2013: scale all gradients together; 1 when it acted, else 0."""
-    norm = get_total_norm(_gradients(parameters))
     clip_grads_with_norm_(parameters, limit, norm)
-    return (norm > limit).to(norm.dtype)
+    return Acted((norm > limit).to(norm.dtype), (limit / (norm + TORCH_EPS)).clamp(max=1.0))
 
 
-def _clip_value(parameters: Sequence[Tensor], limit: float) -> Scalar:
+def _clip_value(parameters: Sequence[Tensor], limit: float, norm: Scalar) -> Acted:
     gradients = _gradients(parameters)
     over = [(gradient.abs() > limit).sum() for gradient in gradients]
     clip_grad_value_(parameters, limit)
-    return _share(over, sum(gradient.numel() for gradient in gradients))
+    return Acted(_share(over, sum(gradient.numel() for gradient in gradients)))
 
 
-# name -> rule(parameters, limit): clips `.grad` in place, returns the clipped share (0..1).
-CLIP_RULES: dict[str, Callable[[Sequence[Tensor], float], Scalar]] = {
+def _adaptive(
+    parameters: Sequence[Tensor], limit: float, norm: Scalar, unit_wise: bool = True
+) -> Acted:
+    return Acted(adaptive_gradient_clip_(parameters, limit, unit_wise=unit_wise))
+
+
+# name -> rule(parameters, limit, norm): clips `.grad` in place; `norm` is that of these gradients.
+CLIP_RULES: dict[str, Callable[[Sequence[Tensor], float, Scalar], Acted]] = {
     "none": _leave,
     "norm": _clip_norm,
     "value": _clip_value,
-    "agc": adaptive_gradient_clip_,
-    "agc_tensor": partial(adaptive_gradient_clip_, unit_wise=False),
+    "agc": _adaptive,
+    "agc_tensor": partial(_adaptive, unit_wise=False),
 }
 
 
@@ -142,6 +158,12 @@ class Clipper:
     def __call__(self) -> Clipped:
         """Clip the gradients that lie in `.grad`. The norms are those of the whole network."""
         before = get_total_norm(_gradients(self.every))
-        fraction = CLIP_RULES[self.rule](self.clipped, self.limit or 0.0)
-        after = before if self.rule == "none" else get_total_norm(_gradients(self.every))
-        return Clipped(before, after, fraction.to(before.dtype))
+        norm = get_total_norm(_gradients(self.clipped)) if self.excluded else before
+        acted = CLIP_RULES[self.rule](self.clipped, self.limit or 0.0, norm)
+        return Clipped(before, self._after(before, acted), acted.fraction.to(before.dtype))
+
+    def _after(self, before: Scalar, acted: Acted) -> Scalar:
+        """The norm now: by the common factor where there was one, else measured once more."""
+        if acted.factor is None or self.excluded:
+            return get_total_norm(_gradients(self.every))
+        return before * acted.factor

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal
 
 import numpy as np
@@ -174,7 +175,7 @@ class Batches:
 
     def __init__(self, data: TrainData, order: Int64[Tensor, " J"], batch_size: int) -> None:
         self._data = data
-        self._chunks = data.place(order).split(batch_size)
+        self._chunks = [*data.place(order).split(batch_size)]
 
     def __len__(self) -> int:
         return len(self._chunks)
@@ -182,10 +183,35 @@ class Batches:
     def __iter__(self) -> Iterator[Batch]:
         return self._data.each(self._chunks)
 
+    def in_groups(self, size: int) -> Groups:
+        """The same batches, `size` at a time."""
+        return Groups(self, size)
+
     def after(self, done: int) -> Batches:
         rest = Batches.__new__(Batches)
         rest._data, rest._chunks = self._data, self._chunks[done:]
         return rest
+
+    def share(self, rank: int, of: int) -> Batches:
+        """Piece `rank` of every batch. Pieces differ by one pattern at most and may be empty."""
+        share = self.after(0)
+        share._chunks = [chunk.tensor_split(of)[rank] for chunk in self._chunks]
+        return share
+
+
+class Groups:
+    """Lists of up to `size` batches: what one call of a training loop works through."""
+
+    def __init__(self, batches: Batches, size: int) -> None:
+        self._batches, self._size = batches, size
+
+    def __len__(self) -> int:
+        return -(-len(self._batches) // self._size)
+
+    def __iter__(self) -> Iterator[list[Batch]]:
+        batches = iter(self._batches)
+        while group := list(islice(batches, self._size)):
+            yield group
 
 
 def epoch_order(count: int, order_seed: int, epoch: int) -> Int64[Tensor, " count"]:

@@ -18,11 +18,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import lightning
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 
 from study.formats.dataset import Dataset
@@ -31,7 +32,9 @@ from study.runs import RunFolder, write_yaml
 from study.training import check
 from study.training.checkpoints import State, load_checkpoint, remove_checkpoints, save_weights
 from study.training.floors import floors
+from study.training.helpers import TIMEOUT, together
 from study.training.keeper import Diverged, Keeper, Progress
+from study.training.ranks import Ranks
 from study.training.reconstruct import store_reconstruction, weights_file
 from study.training.reconstructor import Reconstructor, Row
 from study.training.schedules import learning_rates
@@ -51,13 +54,15 @@ def fit(
     *,
     diagnose: bool = False,
     progress: Progress | None = None,
+    device: torch.device | None = None,
+    devices: int = 1,
 ) -> None:
     """Train `arm` with `seed`, or go on from its checkpoint, then reconstruct the test split.
 
     Writes into `folder`: params.yaml, status.json, history.csv, best.pt, last.pt, checkpoint.pt
     while unfinished, object_best.npz, object_last.npz. `progress(epoch, epochs, row)` is called
-    after every epoch. Runs on CUDA where there is a device, else on the CPU. A run that is settled
-    is left as it is.
+    after every epoch. `device` None is CUDA where there is one, else the CPU. On several `devices`
+    the result is that of one, up to rounding (`ranks`). A run that is settled is left as it is.
 
     Raises UserError for settings that cannot work and for a folder that holds another run, and
     KeyboardInterrupt after SIGTERM or Ctrl-C. Any other error leaves the state `stopped` and its
@@ -65,11 +70,12 @@ def fit(
     """
     if folder.settled:
         return
-    check(arm, dataset.manifest.n, dataset.manifest.group_size)
+    check(arm, dataset.manifest.n, dataset.manifest.group_size, devices)
     with listening() as stop, folder.heartbeat(), _accounted(folder):
-        run = prepare(arm, dataset, seed, folder)
+        ranks = Ranks(0, devices)
+        run = prepare(arm, dataset, seed, folder, device or ranks.device, ranks)
         keeper = Keeper(run, folder, stop, progress)
-        cause = _train(run, [*callbacks(diagnose, folder, dataset), keeper], keeper)
+        cause = _train(run, dataset, [*callbacks(diagnose, folder, dataset), keeper], keeper)
         _conclude(run, dataset, folder, stop, cause)
 
 
@@ -92,14 +98,11 @@ def _accounted(folder: RunFolder) -> Iterator[None]:
 # --- before training --------------------------------------------------------------------------
 
 
-def best_device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def prepare(arm: Arm, dataset: Dataset, seed: int, folder: RunFolder) -> Run:
+def prepare(
+    arm: Arm, dataset: Dataset, seed: int, folder: RunFolder, device: torch.device, ranks: Ranks
+) -> Run:
     """The run as it starts or resumes, with its effective settings and floors on disk."""
-    device = best_device()
-    run = build_run(arm, dataset, seed, device)
+    run = build_run(arm, dataset, seed, device, ranks)
     state = load_checkpoint(folder)
     if state is not None:
         _resume(run, state, folder)
@@ -134,27 +137,48 @@ def _resume(run: Run, state: State, folder: RunFolder) -> None:
 # --- training ---------------------------------------------------------------------------------
 
 
-def _train(run: Run, watchers: list[lightning.Callback], keeper: Keeper) -> str | None:
+def _train(
+    run: Run, dataset: Dataset, watchers: list[lightning.Callback], keeper: Keeper
+) -> str | None:
     """All epochs that are left; returns why the run diverged, or None."""
     if run.module.epoch == run.arm.epochs:
         return None
     if not keeper.folder.checkpoint.is_file():
         keeper.save()
-    with _quiet_lightning():
-        trainer = _trainer(run, watchers)
-        try:
-            trainer.fit(run.module)
-        except Diverged as error:
-            return str(error)
+    try:
+        with together(run.module.ranks, _help, (run.arm, dataset, run.seed)):
+            _run_epochs(run, watchers)
+    except Diverged as error:
+        return str(error)
     return None
 
 
-def _trainer(run: Run, watchers: list[lightning.Callback]) -> lightning.Trainer:
+def _help(ranks: Ranks, arm: Arm, dataset: Dataset, seed: int) -> None:
+    """What every rank but the first does: the same epochs, with nothing that writes."""
+    _run_epochs(build_run(arm, dataset, seed, ranks.device, ranks), [])
+
+
+def _run_epochs(run: Run, watchers: Sequence[lightning.Callback]) -> None:
+    """The epochs that are left, on this rank. All take the state of rank 0, itself included: a
+    state that was loaded may differ from one that was made in where its tensors lie."""
+    module, ranks = run.module, run.module.ranks
+    if ranks.several:
+        module.load_state_dict_of_run(ranks.agree_on_state(module.state_dict_of_run()))
+    with _quiet_lightning():
+        _trainer(run, watchers).fit(module)
+
+
+def _trainer(run: Run, watchers: Sequence[lightning.Callback]) -> lightning.Trainer:
+    ranks = run.module.ranks
+    # The processes are there already (`helpers`): Lightning joins them.
+    shared = DDPStrategy(process_group_backend=ranks.backend, timeout=TIMEOUT)
     return lightning.Trainer(
         accelerator="gpu" if run.module.step.probe.device.type == "cuda" else "cpu",
-        devices=1,
+        devices=ranks.size,
+        strategy=shared if ranks.several else "auto",
         max_epochs=run.arm.epochs - run.module.epoch,
-        callbacks=watchers,
+        callbacks=[*watchers],
+        use_distributed_sampler=False,  # every rank's batches are its pieces already
         # Slurm jobs are requeued by our own launcher, not by Lightning's guess at the environment.
         plugins=[LightningEnvironment()],
         logger=False,

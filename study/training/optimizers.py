@@ -37,6 +37,9 @@ def build_optimizer(
     return OPTIMIZERS[settings.name](list(parameters), settings, **common)
 
 
+HOW = ("lr", "fused", "capturable")  # of a parameter group: kernels, and where the rate lives
+
+
 def set_rate(optimizer: Optimizer, rate: float) -> None:
     for group in optimizer.param_groups:
         if isinstance(group["lr"], torch.Tensor):
@@ -48,6 +51,24 @@ def set_rate(optimizer: Optimizer, rate: float) -> None:
 def used_rate(optimizer: Optimizer) -> float:
     """The learning rate that the next step will use."""
     return float(optimizer.param_groups[0]["lr"])
+
+
+def load_state(optimizer: Optimizer, state: dict[str, Any]) -> None:
+    """Go on from a stored state. How the steps are computed stays this optimiser's own business.
+
+    A stored state names the kernels and holds the rate of the machine that stored it; a captured
+    graph reads the rate from the very tensor that it was captured with.
+    """
+    own = [{key: group[key] for key in HOW if key in group} for group in optimizer.param_groups]
+    optimizer.load_state_dict(state)
+    for group, before in zip(optimizer.param_groups, own, strict=True):
+        rate = float(group["lr"])
+        group.update(before)
+        set_rate(optimizer, rate)
+        for parameter in group["params"]:
+            known = optimizer.state[parameter]
+            if "step" in known:
+                known["step"] = known["step"].to(parameter.device)
 
 
 def effective(optimizer: Optimizer) -> dict[str, Any]:

@@ -23,7 +23,7 @@ def scaled_step(arm: Arm, dataset: Dataset, seed: int, factor: float) -> dict[st
     step = module.step
     parameters = list(module.generator.parameters())
     before = [value.detach().clone() for value in parameters]
-    step.backward(next(iter(module.train_dataloader())))
+    step.backward(next(iter(module.train_dataloader()))[0])
     for value in parameters:
         if value.grad is not None:
             value.grad.mul_(factor)

@@ -33,14 +33,19 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from study.params import Arm
-from study.training.data import Batch, Batches, TrainData
+from study.training.data import Batch, Batches, Groups, TrainData
 from study.training.diagnostics import dead_units, norm_stats
-from study.training.optimizers import set_rate, used_rate
+from study.training.graph import GraphedStep
+from study.training.optimizers import load_state, set_rate, used_rate
+from study.training.ranks import ALONE, Ranks
 from study.training.schedules import LearningRate
 from study.training.step import RECORD, TrainStep
 from study.training.validation import Totals
 
 MIB = 2**20
+# Steps that one call of Lightning's loop takes. A step on a GPU is shorter than the loop around it;
+# a CPU's is long, and a stop should not wait for many. Several devices meet in every call.
+STEPS_PER_CALL = {"cuda": 64, "cpu": 1}
 Row = dict[str, Any]
 
 
@@ -57,36 +62,45 @@ class Reconstructor(lightning.LightningModule):
         train_data: TrainData,
         validation_data: TrainData,
         order_seed: int,
+        ranks: Ranks = ALONE,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.arm = arm
         self.generator = step.generator
         self.step = step
+        self.advance = GraphedStep(step, arm.batch_size, ranks)
         self.train_data = train_data
         self.validation_data = validation_data
         self.order_seed = order_seed
+        self.ranks = ranks
         self.schedule = LearningRate(arm)
         self.epoch = 0
         self.history: list[Row] = []
         self.records: list[Tensor] = []
         self.seconds_before = 0.0
+        self.started = time.perf_counter()
+
+    def batches(self) -> Batches:
+        """Those of the current epoch, whole, whatever this rank's share is."""
+        return self.train_data.shuffled(self.arm.batch_size, self.order_seed, self.epoch)
 
     # -- what Lightning asks for
 
     def configure_optimizers(self) -> Optimizer:
         return self.step.optimizer
 
-    def train_dataloader(self) -> Batches:
-        batches = self.train_data.shuffled(self.arm.batch_size, self.order_seed, self.epoch)
-        return batches.after(len(self.records))
+    def train_dataloader(self) -> Groups:
+        mine = self.batches().after(len(self.records)).share(self.ranks.rank, self.ranks.size)
+        at_once = 1 if self.ranks.several else STEPS_PER_CALL[self.step.probe.device.type]
+        return mine.in_groups(at_once)
 
     def val_dataloader(self) -> Batches:
         return self.validation_data.in_order(self.arm.batch_size)
 
     def transfer_batch_to_device(
-        self, batch: Batch, device: torch.device, dataloader_idx: int
-    ) -> Batch:
+        self, batch: Any, device: torch.device, dataloader_idx: int
+    ) -> Any:
         """The split lies on the device already."""
         return batch
 
@@ -94,8 +108,8 @@ class Reconstructor(lightning.LightningModule):
         self.started = time.perf_counter()
         set_rate(self.step.optimizer, self.schedule.rate(self.epoch))
 
-    def training_step(self, batch: Batch, batch_index: int) -> None:
-        self.records.append(self.step(batch))
+    def training_step(self, batch: list[Batch], batch_index: int) -> None:
+        self.records += [self.advance(each) for each in batch]
 
     def on_validation_epoch_start(self) -> None:
         self.totals = Totals(self.step.loss, self.step.photon_scale, self.step.probe.device)
@@ -107,8 +121,9 @@ class Reconstructor(lightning.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Close the epoch: its row, then the schedule's look at the validation loss."""
-        validation = self.totals.facts()
+        validation = self.ranks.agree(self.totals.facts())
         self.epoch += 1
+        self.ranks.compare(self.generator, self.epoch)
         row = {"epoch": self.epoch, **self._training_facts(), **validation, **self._network_facts()}
         self.history.append({**row, "seconds": self.seconds, "peak_memory_mib": self._peak_mib()})
         self.records, self.seconds_before = [], 0.0
@@ -165,7 +180,7 @@ class Reconstructor(lightning.LightningModule):
         device = self.step.probe.device
         self.epoch = state["epoch"]
         self.generator.load_state_dict(state["generator"])
-        self.step.optimizer.load_state_dict(state["optimizer"])
+        load_state(self.step.optimizer, state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.history = list(state["history"])
         self.records = [record.to(device) for record in state["records"]]

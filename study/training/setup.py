@@ -7,6 +7,7 @@ schedule), not from the request: a knob that was lost on the way shows in params
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,12 +15,14 @@ import torch
 from study.formats.dataset import Dataset
 from study.generators import Generator
 from study.params import Arm, Scalar, leaves
+from study.training import precision, process
 from study.training.checkpoints import Network
 from study.training.data import TrainData
 from study.training.optimizers import effective
+from study.training.ranks import ALONE, Ranks, SharedStep
 from study.training.reconstructor import Reconstructor
 from study.training.schedules import learning_rates
-from study.training.step import make_step
+from study.training.step import TrainStep, make_step
 
 
 @dataclass(frozen=True)
@@ -39,13 +42,21 @@ class Run:
         return {**leaves(self.arm), "seed": self.seed, "data_sha256": self.data_sha256}
 
 
-def build_run(arm: Arm, dataset: Dataset, seed: int, device: torch.device) -> Run:
-    """Data, network and step of one run on `device`; nothing is written."""
+def build_run(
+    arm: Arm, dataset: Dataset, seed: int, device: torch.device, ranks: Ranks = ALONE
+) -> Run:
+    """Data, network and step of one run on `device`, and the settings of this process for it.
+
+    Nothing is written.
+    """
+    process.settle(device)
     manifest = dataset.manifest
     network = Network(arm.generator, manifest.n, manifest.group_size)
     generator = network.build(seed).to(device)
+    precision.use(arm.precision, generator, device)
     probe = torch.tensor(dataset.probe, device=device)
-    step = make_step(arm, generator, probe, manifest.photon_scale)
+    kind = partial(SharedStep, ranks) if ranks.several else TrainStep
+    step = make_step(arm, generator, probe, manifest.photon_scale, kind)
     needs = step.loss.needs
     module = Reconstructor(
         arm,
@@ -53,7 +64,10 @@ def build_run(arm: Arm, dataset: Dataset, seed: int, device: torch.device) -> Ru
         TrainData(dataset, "train", device, needs),
         TrainData(dataset, "validation", device, needs),
         order_seed=seed if arm.order_seed is None else arm.order_seed,
+        ranks=ranks,
     )
+    if isinstance(step, SharedStep):
+        step.backpropagate = module.manual_backward
     return Run(arm, seed, manifest.content_sha256, network, generator, module)
 
 
@@ -96,6 +110,9 @@ def describe(run: Run, dataset: Dataset) -> dict[str, Any]:
         "epochs": arm.epochs,
         "batch_size": arm.batch_size,
         "batches_per_epoch": len(batches),
+        "precision": precision.effective(run.generator, step.probe.device),
+        "cuda_graph": module.advance.why_eager or "recorded after the first steps",
         "device": str(step.probe.device),
+        "devices": module.ranks.size,
         "threads": torch.get_num_threads(),
     }

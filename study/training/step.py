@@ -6,6 +6,8 @@ the device, and what it measures stays there as five numbers a step.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Complex64, Float32
 from torch import Tensor, nn
@@ -72,11 +74,15 @@ class TrainStep:
 
 
 def make_step(
-    arm: Arm, generator: nn.Module, probe: Complex64[Tensor, "n n"], photon_scale: float
+    arm: Arm,
+    generator: nn.Module,
+    probe: Complex64[Tensor, "n n"],
+    photon_scale: float,
+    kind: Callable[..., TrainStep] = TrainStep,
 ) -> TrainStep:
-    """The step of `arm` for a network and a probe on one device."""
+    """The step of `arm` for a network and a probe on one device, built by `kind`."""
     limit, rule = arm.clip.gradient_clip_val, arm.clip.gradient_clip_algorithm
-    return TrainStep(
+    return kind(
         generator=generator,
         probe=probe,
         photon_scale=photon_scale,

@@ -288,16 +288,17 @@ class Diagnose(lightning.Callback):
         self,
         trainer: lightning.Trainer,
         pl_module: lightning.LightningModule,
-        batch: Batch,
+        batch: list[Batch],
         batch_idx: int,
     ) -> None:
         module = cast(Reconstructor, pl_module)
         if module.records:
             return
         subject, epoch = subject_of(module, self.dataset), module.epoch + 1
+        whole = next(iter(module.batches()))  # `batch` may be this rank's piece of it
         records = {
-            ACTIVATIONS: activations(subject.generator, batch.amplitude),
-            GRADIENTS: subject.gradients(batch),
+            ACTIVATIONS: activations(subject.generator, whole.amplitude),
+            GRADIENTS: subject.gradients(whole),
         }
         for name, found in records.items():
             append_line(self.out / name, "\n".join(_lines(found, "training", epoch)))

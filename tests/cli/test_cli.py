@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from pipeline.toy import PARAMS
-from study import cli
+from study import cli, environment
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -98,6 +98,29 @@ def test_an_unknown_arm_gets_the_nearest_name(call, here):
     refused(call, here, "did you mean 'control'", "train", "--arm", "contrl")
     refused(call, here, "no arm '../control'", "train", "--arm", "../control")
     refused(call, here, "no seed 9", "train", "--arm", "control", "--seed", "9")
+
+
+def test_devices_that_are_not_there_or_not_needed_are_refused(call, here, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("study.environment.cores", lambda: 32)
+    train = ("train", "--arm", "control", "--devices")
+    refused(call, here, "has 32 cores and no GPU; accepted: 1 to 32", *train, "33")
+    refused(call, here, "a batch of this arm has 16 patterns", *train, "17")
+    refused(call, here, "'--devices'", *train, "0")
+    refused(call, here, "is no network", "train", "--arm", "flat", "--devices", "2")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(environment.cores() < 2, reason="two processes need two cores")
+def test_a_run_on_two_devices_is_an_ordinary_run(call, here, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    code, out, err = call("train", "--arm", "control", "--seed", "1", "--devices", "2")
+    assert code == 0, err
+    assert "control seed 1: finished" in out
+    assert "devices: 2" in (here / "runs/control/s1/params.yaml").read_text()
+    code, out, err = call("train", "--arm", "control", "--seed", "1")
+    assert code == 0 and "control seed 1: finished" in out, "found: devices are no setting"
 
 
 def test_a_data_set_made_from_other_parameters_is_named(call, here):

@@ -7,31 +7,33 @@ from pathlib import Path
 import pytest
 
 from study.params import Arm, UserError
-from study.runs import RunFolder
 from study.stages import train
 
 
-@pytest.mark.parametrize(("cores", "seeds", "runs"), [(1, 4, 1), (4, 1, 1), (4, 3, 3), (2, 6, 2)])
+@pytest.mark.parametrize(
+    ("places", "seeds", "devices", "share"),
+    [(1, 4, 1, 1), (4, 1, 1, 1), (4, 3, 1, 3), (2, 6, 2, 4)],
+)
 def test_runs_side_by_side_share_the_memory(
-    cores: int,
+    places: int,
     seeds: int,
-    runs: int,
+    devices: int,
+    share: int,
     control: Arm,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    asked: list[float] = []
-
     def load(folder: Path, limit_bytes: float) -> None:
-        asked.append(limit_bytes)
+        (tmp_path / "asked").open("a").write(f"{limit_bytes}\n")
         raise UserError("far enough")
 
     monkeypatch.setattr(train, "load_dataset", load)
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    monkeypatch.setattr("study.environment.cores", lambda: cores)
     monkeypatch.setattr("study.environment.memory", lambda: 1200)
-    row = control.model_copy(update={"seeds": tuple(range(seeds))})
-    job = train.Job(tmp_path, "control", row, 0, tmp_path / "run", {}, diagnose=False)
+    jobs = [
+        train.Job(tmp_path, "control", control, seed, tmp_path / f"{seed}", {}, False, devices)
+        for seed in range(seeds)
+    ]
     with pytest.raises(UserError, match="far enough"):
-        train.compute(job, RunFolder(job.folder))
-    assert asked == [1200 / 4 / runs]
+        train.run_all(jobs, [None] * places)
+    asked = [float(line) for line in (tmp_path / "asked").read_text().split()]
+    assert asked == [1200 / 4 / share] * seeds

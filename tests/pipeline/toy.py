@@ -38,6 +38,7 @@ arms:
     clip: {gradient_clip_algorithm: norm, gradient_clip_val: 1.0, exclude_head: false}
     epochs: 2
     batch_size: 16
+    precision: fp32
 
   cnn:
     <<: *arm

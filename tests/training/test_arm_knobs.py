@@ -52,11 +52,20 @@ def first_weight(run: Run) -> float:
 
 
 def first_batch(run: Run) -> list[int]:
-    return next(iter(run.module.train_dataloader())).index.tolist()
+    return next(iter(run.module.train_dataloader()))[0].index.tolist()
 
 
 def first_block(run: Run) -> dict[str, Any]:
     return run.generator.effective()["blocks"]["encoder.0"]
+
+
+def dtype_within(run: Run) -> torch.dtype:
+    """What the first convolution gives when the step calls the network."""
+    seen: list[torch.dtype] = []
+    convolution = run.generator.get_submodule("encoder.0.local_conv")
+    convolution.register_forward_hook(lambda module, given, result: seen.append(result.dtype))
+    run.module.step.forward(next(iter(run.module.train_dataloader()))[0])
+    return seen[0]
 
 
 def width_of_first_batch(run: Run) -> int:
@@ -140,6 +149,7 @@ KNOBS: list[tuple[str, dict[str, Any], Question, Any]] = [
         lambda run: run.module.step.clip.excluded,
         ["head.weight", "head.bias"],
     ),
+    ("precision", {"precision": "bf16"}, dtype_within, torch.bfloat16),
     ("order_seed", {"order_seed": 5}, lambda run: run.module.order_seed, 5),
 ]
 
@@ -241,6 +251,7 @@ def test_every_leaf_of_the_control_is_turned_above(control: Arm) -> None:
         "mode_set": "generator.mode_set", "input": "generator.input_transform",
         "output": "generator.output_mode", "batch_size": "batch_size", "epochs": "epochs",
         "exclude_head": "clip.exclude_head", "order_seed": "order_seed",
+        "precision": "precision",
     }  # fmt: skip
     turned |= {names[knob[0]] for knob in KNOBS if knob[0] in names}
     assert set(leaves(control)) <= turned

@@ -250,7 +250,7 @@ def test_the_first_gradients_are_those_of_the_first_step(
     diagnosed: RunFolder, control: Arm, tiny: Dataset
 ) -> None:
     module = build_run(control, tiny, 0, CPU).module
-    module.step.backward(next(iter(module.train_dataloader())))
+    module.step.backward(next(iter(module.train_dataloader()))[0])
     records = lines(diagnosed, "gradients.jsonl")
     found = {r["layer"]: r for r in records if r["epoch"] == 1}
     for name, parameter in module.generator.named_parameters():

@@ -1,0 +1,101 @@
+"""A training step as one CUDA graph: recorded once, then started by a single call.
+
+A step of these networks is some 340 short kernels, and starting them one by one takes several times
+as long as running them. A graph holds forward, loss, backward, clip and optimiser with their
+addresses; the host copies a batch to where the graph reads it and starts the whole.
+
+Design choices
+- What is recorded is `TrainStep` itself, the object that a CPU calls: there is one step.
+- The steps before the recording are training steps too: they run on a stream of their own, as CUDA
+  asks for (libraries choose their algorithms, the optimiser makes its state), and count.
+- Shapes are fixed, so the partial last batch of an epoch takes the same step without the graph.
+- The learning rate is a tensor that the graph reads, so schedules act.
+- Where there is no graph, `why_eager` says why; a run notes it in its status.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from study.training.data import Batch
+from study.training.ranks import ALONE, Ranks
+from study.training.step import TrainStep
+
+WARM_UP = 3
+FIELDS = ("amplitude", "counts", "patch_truth", "index")
+
+
+class GraphedStep:
+    """Calls `step`, by a CUDA graph wherever that is possible.
+
+    `why_eager`: None while a graph is used or will be, else the reason in words.
+    """
+
+    def __init__(self, step: TrainStep, batch_size: int, ranks: Ranks = ALONE) -> None:
+        self.step = step
+        self.batch_size = batch_size
+        self.why_eager = reason_against(step.probe.device, ranks)
+        self._warm = 0
+        self._graph: torch.cuda.CUDAGraph | None = None
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """One training step; returns what `TrainStep` returns."""
+        if self.why_eager is not None or len(batch.amplitude) != self.batch_size:
+            return self.step(batch)
+        if self._warm < WARM_UP:
+            self._warm += 1
+            return self._aside(batch)
+        if self._graph is None and not self._record(batch):
+            return self.step(batch)
+        return self._replay(batch)
+
+    def _aside(self, batch: Batch) -> Tensor:
+        """A step on another stream than the default one, which cannot be recorded."""
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            record = self.step(batch)
+        torch.cuda.current_stream().wait_stream(stream)
+        return record
+
+    def _record(self, batch: Batch) -> bool:
+        """Record the step on a copy of `batch`; False, and the reason kept, where that fails."""
+        graph = torch.cuda.CUDAGraph()
+        self._batch = _copy(batch)
+        try:
+            # Other threads (the heartbeat) may go on with what they do meanwhile.
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+                self._result = self.step(self._batch)
+        except RuntimeError as error:
+            torch.cuda.synchronize()
+            self.why_eager = f"recording the graph failed: {str(error).splitlines()[0]}"
+            return False
+        self._graph = graph
+        return True
+
+    def _replay(self, batch: Batch) -> Tensor:
+        assert self._graph is not None
+        for name in FIELDS:
+            target, source = getattr(self._batch, name), getattr(batch, name)
+            if target is not None:
+                target.copy_(source)
+        self._graph.replay()
+        return self._result.clone()
+
+
+def reason_against(device: torch.device, ranks: Ranks) -> str | None:
+    """Why a step on `device` cannot be a graph; None when it can."""
+    if ranks.several:
+        return f"{ranks.size} devices average their gradients within the step"
+    if device.type != "cuda":
+        return f"the device is {device.type}; graphs are CUDA's"
+    return None
+
+
+def _copy(batch: Batch) -> Batch:
+    given = {name: getattr(batch, name) for name in FIELDS}
+    copies: Any = {name: None if x is None else x.clone() for name, x in given.items()}
+    return Batch(**copies)
