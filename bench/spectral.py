@@ -89,8 +89,7 @@ def _gradient_of(layer: nn.Module, x: Tensor, gradient: Tensor) -> Tensor:
 
 
 def measure() -> list[Figure]:
-    torch.set_num_threads(1)
-    process.settle(torch.device("cpu"))  # one allocator for all: layers are compared, not pages
+    process.settle()  # one allocator for all: layers are compared, not pages
     levels, wide = {}, {}
     for channels, size, modes in LEVELS:
         times = interleaved(candidates(channels, size, modes, peer=False), rounds=25)

@@ -87,8 +87,7 @@ def straightforward(
 
 
 def ours(width: int, precision: str) -> Callable[[], object]:
-    torch.set_num_threads(1)
-    process.settle(CPU)
+    process.settle()
     step, order = our_step(width, precision), batches()
     return lambda: step(next(order))
 
@@ -138,7 +137,7 @@ def compare(width: int) -> Figure:
 
 def floor() -> Figure:
     """Counted operations of one step, at the speed of a large product in the same process."""
-    process.settle(CPU)
+    process.settle()
     step, order = our_step(32), batches()
     with FlopCounterMode(display=False) as counter:
         step(next(order))

@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 PACKAGES = ("torch", "lightning", "numpy", "scipy", "scikit-image", "h5py", "dvc", "pandas")
 # dvc.lock, data.dvc and outputs move during a run; these do not, or the run is not clean.
 CLEAN_PATHS = (
@@ -21,6 +23,8 @@ CLEAN_PATHS = (
     "requirements.lock",
     "requirements-cpu.txt",
 )
+# Memory limit of a control group: version 2 names no controller, version 1 does.
+LIMIT_FILES = {"": "memory.max", "memory": "memory.limit_in_bytes"}
 
 
 def git(*arguments: str, root: Path = Path()) -> str | None:
@@ -73,6 +77,29 @@ def version(package: str) -> str | None:
 def cores() -> int:
     """Cores that this process may use (a container or a cluster job may have fewer)."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def memory(root: Path = Path("/")) -> int:
+    """Bytes that this process may take: what is free, or less where its control group allows less.
+
+    `root`: where proc and sys lie.
+    """
+    return min(psutil.virtual_memory().available, *_group_limits(root), sys.maxsize)
+
+
+def _group_limits(root: Path) -> list[int]:
+    """Memory limits of the control groups (versions 1 and 2) that hold this process."""
+    member = root / "proc/self/cgroup"
+    limits = []
+    for line in member.read_text().splitlines() if member.is_file() else ():
+        _, controller, name = line.split(":", 2)
+        if controller in LIMIT_FILES:
+            # All groups above count too; in a container the mount itself is the group.
+            group = Path(name.lstrip("/"))
+            mount = root / "sys/fs/cgroup" / controller
+            files = (mount / place / LIMIT_FILES[controller] for place in (group, *group.parents))
+            limits += [file.read_text().strip() for file in files if file.is_file()]
+    return [int(limit) for limit in limits if limit != "max"]
 
 
 def processor() -> str:

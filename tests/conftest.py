@@ -52,7 +52,19 @@ def tiny(tiny_params: DataParams) -> Dataset:
     """The simulated data set of `tiny_params`; shared, so no test may change its arrays."""
     from study.simulate import simulate
 
-    dataset = simulate("tiny", tiny_params)
+    return frozen(simulate("tiny", tiny_params))
+
+
+@pytest.fixture(scope="session")
+def grouped(tiny_params: DataParams) -> Dataset:
+    """A small set of four neighbouring patterns each, two images a split; shared."""
+    from study.simulate import simulate
+
+    changes = {"group_size": 4, "images_per_split": 2}
+    return frozen(simulate("grouped", tiny_params.model_copy(update=changes)))
+
+
+def frozen(dataset: Dataset) -> Dataset:
     arrays = [dataset.probe]
     for split in dataset.splits.values():
         arrays += [split.counts, split.positions_px, split.image_index, split.obj]

@@ -30,6 +30,7 @@ import pandas
 
 from study.evidence.arms import lookup, sha256
 from study.formats.dataset import Dataset, Manifest, Split, load_dataset
+from study.formats.frames import blocks
 from study.formats.reconstruction import Reconstruction, load_reconstruction
 from study.metrics import METRIC_SETS, score
 from study.metrics.pair import Undefined, checked_scene
@@ -279,7 +280,10 @@ def _r_factor(result: Reconstruction, split: Split) -> dict[str, Any]:
     sqrt(counts), not the mean of the ratios.
     """
     ratio = result.r_factor.astype(np.float64)  # (J,)
-    measured = np.sqrt(split.counts.astype(np.float64)).sum(axis=(1, 2, 3))  # (J,)
+    light = (
+        np.sqrt(block.astype(np.float64)).sum(axis=(1, 2, 3)) for block in blocks(split.counts)
+    )
+    measured = np.concatenate([*light])  # (J,)
     inside = np.isfinite(ratio) & (measured > 0)
     if not inside.any():
         return {"sum": None, "median": None, "patterns": 0}

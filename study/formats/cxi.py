@@ -23,8 +23,9 @@ from typing import Any, cast
 
 import h5py
 import numpy as np
-from jaxtyping import Complex64, Float32, Shaped
+from jaxtyping import Complex64, Float32
 
+from study.formats.frames import Frames, FramesOnDisk, blocks
 from study.formats.geometry import Geometry
 from study.params import UserError
 
@@ -51,10 +52,11 @@ CLASSES = {
 class CxiScan:
     """Content of one file: N frames in scan order, their corners in object px, probe, truth.
 
-    `extra`: small arrays and numbers kept in entry_1/armature_1.
+    `frames`: (N, n, n), in memory or left in the file. `extra`: small arrays and numbers kept in
+    entry_1/armature_1.
     """
 
-    frames: Shaped[np.ndarray, "N n n"]
+    frames: Frames
     positions_px: Float32[np.ndarray, "N 2"]
     probe: Complex64[np.ndarray, "n n"]
     truth: Complex64[np.ndarray, "I h w"] | None
@@ -86,9 +88,19 @@ def _store(file: h5py.File, path: str, value: Any, **attributes: Any) -> None:
         stored.attrs[name] = attribute
 
 
+def _store_frames(file: h5py.File, path: str, frames: Frames, **attributes: Any) -> None:
+    """Block by block: more frames may be written than memory holds."""
+    stored = file.create_dataset(path, frames.shape, frames.dtype)
+    start = 0
+    for block in blocks(frames):
+        stored[start : start + len(block)] = block
+        start += len(block)
+    stored.attrs.update(attributes)
+
+
 def _write_detector(file: h5py.File, scan: CxiScan) -> None:
     geometry, nominal = scan.geometry, scan.nominal
-    _store(file, f"{DETECTOR}/data", scan.frames, axes="translation:y:x", units="photons")
+    _store_frames(file, f"{DETECTOR}/data", scan.frames, axes="translation:y:x", units="photons")
     _store(file, f"{DETECTOR}/distance", geometry.distance_m, units="m", nominal=nominal)
     _store(file, f"{DETECTOR}/x_pixel_size", geometry.pixel_m, units="m", nominal=nominal)
     _store(file, f"{DETECTOR}/y_pixel_size", geometry.pixel_m, units="m", nominal=nominal)
@@ -105,19 +117,27 @@ def _write_positions(file: h5py.File, scan: CxiScan) -> None:
     file["entry_1/data_1"].attrs["signal"] = "data"
 
 
-def array_at(file: h5py.File, path: str) -> np.ndarray:
-    """The data at `path`. Raises KeyError where there is no array or number."""
+def dataset_at(file: h5py.File, path: str) -> h5py.Dataset:
+    """The stored data at `path`. Raises KeyError where there is no array or number."""
     node = file[path]
     if not isinstance(node, h5py.Dataset):
         raise KeyError(f"{path} is no data")
-    return np.asarray(node[()])
+    return node
+
+
+def array_at(file: h5py.File, path: str) -> np.ndarray:
+    """The data at `path`, read. Raises KeyError where there is no array or number."""
+    return np.asarray(dataset_at(file, path)[()])
 
 
 def read_cxi(path: Path) -> CxiScan:
-    """A file that `write_cxi` wrote. Raises UserError: absent, torn, or of another kind."""
+    """A file that `write_cxi` wrote, its frames left there: `scan.frames[:]` has them in memory.
+
+    Raises UserError: absent, torn, or of another kind.
+    """
     try:
         with h5py.File(path, "r") as file:
-            return _read(file)
+            return _read(path, file)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; simulate or import the data set again") from None
     except (OSError, KeyError, ValueError, RuntimeError) as error:
@@ -126,13 +146,13 @@ def read_cxi(path: Path) -> CxiScan:
         ) from None
 
 
-def _read(file: h5py.File) -> CxiScan:
+def _read(path: Path, file: h5py.File) -> CxiScan:
     geometry = Geometry(
         energy_j=float(array_at(file, f"{SOURCE}/energy")),
         distance_m=float(array_at(file, f"{DETECTOR}/distance")),
         pixel_m=float(array_at(file, f"{DETECTOR}/x_pixel_size")),
     )
-    frames = array_at(file, f"{DETECTOR}/data")
+    frames = FramesOnDisk.of(path, dataset_at(file, f"{DETECTOR}/data"))
     metres = array_at(file, TRANSLATION)[:, 1::-1]
     names = list(cast(h5py.Group, file[OURS]))
     return CxiScan(

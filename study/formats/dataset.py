@@ -7,6 +7,7 @@
         test.cxi
 
 Counts, probe and `photon_scale` are stored; every other unit follows from them (`optics.counts`).
+The counts of a split that would take more than a share of the memory stay in their file (`frames`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,7 +25,9 @@ import numpy as np
 from jaxtyping import Complex64
 from pydantic import ValidationError
 
+from study import environment
 from study.formats.cxi import CxiScan, read_cxi, write_cxi
+from study.formats.frames import Frames, blocks
 from study.formats.geometry import Geometry
 from study.params import (
     SPLITS,
@@ -36,6 +40,10 @@ from study.params import (
     explain,
 )
 from study.runs import read_json, write_json
+
+# Of the memory that is free, for one split: all three together leave a quarter.
+MEMORY_SHARE = 0.25
+HELD_BYTES = 8  # a pixel in training: counts as stored, amplitude as float32
 
 
 class Manifest(Model):
@@ -73,22 +81,27 @@ class Manifest(Model):
 class Split:
     """One scan: counts (J, c, n, n) photons, positions_px (J, c, 2), image_index (J,).
 
-    `obj`: (I, H, W) complex64 truth in object units, or None for a measurement. `image_index` says
-    which of the I objects a pattern belongs to. `stride_px`: scan step of a regular raster (rows x
+    `counts`: an array, or left on disk; `counts[index]` gives an array in both cases. `obj`:
+    (I, H, W) complex64 truth in object units, or None for a measurement. `image_index` says which
+    of the I objects a pattern belongs to. `stride_px`: scan step of a regular raster (rows x
     columns in row-major order, per image), else None.
     """
 
-    counts: np.ndarray
+    counts: Frames
     positions_px: np.ndarray
     image_index: np.ndarray
     obj: np.ndarray | None
     object_shape: tuple[int, int]
     stride_px: int | None
 
+    def all_counts(self) -> np.ndarray:
+        """The counts of the whole split in memory, for who needs them at once (stitching)."""
+        return self.counts[:]
+
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set in memory. `probe`: P_sim, (n, n) complex64, dimensionless."""
+    """A data set; large counts may be left on disk. `probe`: P_sim, (n, n) complex64."""
 
     manifest: Manifest
     probe: np.ndarray
@@ -98,7 +111,7 @@ class Dataset:
 # --- hash and checks --------------------------------------------------------------------------
 
 
-def _arrays(probe: np.ndarray, splits: Mapping[str, Split]) -> Iterator[tuple[str, np.ndarray]]:
+def _arrays(probe: np.ndarray, splits: Mapping[str, Split]) -> Iterator[tuple[str, Frames]]:
     yield "probe", probe
     for name in SPLITS:
         split = splits[name]
@@ -114,7 +127,8 @@ def content_hash(probe: Complex64[np.ndarray, "n n"], splits: Mapping[str, Split
     digest = hashlib.sha256()
     for name, array in _arrays(probe, splits):
         digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
+        for block in blocks(array):
+            digest.update(np.ascontiguousarray(block).data)
     return digest.hexdigest()
 
 
@@ -240,8 +254,13 @@ def load_manifest(folder: Path) -> Manifest:
         raise UserError(f"{path} is no manifest of a data set: {explain(error, given)}") from None
 
 
-def load_dataset(folder: Path, splits: Sequence[str] = SPLITS) -> Dataset:
+def load_dataset(
+    folder: Path, splits: Sequence[str] = SPLITS, limit_bytes: float | None = None
+) -> Dataset:
     """The data set in `folder`, or some of its splits.
+
+    The counts of a split that would take more than `limit_bytes` in training are left on disk;
+    `MEMORY_SHARE` of the free memory when None, 0 leaves all there, `math.inf` none.
 
     Raises UserError for an absent, torn or foreign file, and when shapes differ from the manifest.
     """
@@ -251,8 +270,23 @@ def load_dataset(folder: Path, splits: Sequence[str] = SPLITS) -> Dataset:
     for name, scan in scans.items():
         _check_shapes(manifest, name, scan, folder)
     probe = next(iter(scans.values())).probe
-    loaded = {name: _to_split(scan, manifest.group_size) for name, scan in scans.items()}
+    limit = memory_share() if limit_bytes is None else limit_bytes
+    loaded = {
+        name: _to_split(_held(scan, limit), manifest.group_size) for name, scan in scans.items()
+    }
     return Dataset(manifest=manifest, probe=probe, splits=loaded)
+
+
+def memory_share(runs: int = 1) -> float:
+    """Bytes that one split may take in memory when as many runs go side by side."""
+    return MEMORY_SHARE * environment.memory() / runs
+
+
+def _held(scan: CxiScan, limit_bytes: float) -> CxiScan:
+    """The scan with its frames in memory, where they may take so much."""
+    if HELD_BYTES * prod(scan.frames.shape) > limit_bytes:
+        return scan
+    return replace(scan, frames=scan.frames[:])
 
 
 def _check_shapes(manifest: Manifest, name: str, scan: CxiScan, folder: Path) -> None:
@@ -273,7 +307,7 @@ def _check_shapes(manifest: Manifest, name: str, scan: CxiScan, folder: Path) ->
 
 def verify_dataset(folder: Path) -> Manifest:
     """Read everything and compare with the content hash. Raises UserError when they differ."""
-    dataset = load_dataset(folder)
+    dataset = load_dataset(folder, limit_bytes=0)
     found = content_hash(dataset.probe, dataset.splits)
     if found != dataset.manifest.content_sha256:
         raise UserError(

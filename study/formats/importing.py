@@ -213,7 +213,7 @@ def _dataset(scan: MeasuredScan, name: str, request: dict[str, Any]) -> Dataset:
     stored = single(normalised)
     members = held_out(len(scan.counts))
     splits = {split: _split(scan, members[split]) for split in SPLITS}
-    photons = float(splits["train"].counts.sum(axis=(1, 2, 3), dtype=np.float64).mean())
+    photons = float(splits["train"].all_counts().sum(axis=(1, 2, 3), dtype=np.float64).mean())
     manifest = Manifest(
         format_version=1,
         name=name,

@@ -113,7 +113,7 @@ def export_npz(dataset: Dataset, split: str, path: Path) -> None:
     centres = chosen.positions_px.reshape(-1, 2).astype(np.float64) + n // 2
     write_npz(
         path,
-        diffraction=np.sqrt(chosen.counts.reshape(-1, n, n)).astype(np.float32),
+        diffraction=np.sqrt(chosen.all_counts().reshape(-1, n, n)).astype(np.float32),
         probeGuess=dataset.probe,
         objectGuess=obj,
         xcoords=centres[:, 1],

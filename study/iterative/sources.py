@@ -74,7 +74,7 @@ def measured(dataset: Dataset, split: str) -> Measurement:
     """One split as amplitudes and positions."""
     scan = dataset.splits[split]
     return Measurement.of(
-        scan.counts,
+        scan.all_counts(),
         scan.positions_px,
         scan.image_index,
         object_shape=scan.object_shape,

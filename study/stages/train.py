@@ -26,7 +26,7 @@ from typing import Any
 from filelock import FileLock
 
 from study import environment
-from study.formats.dataset import check_request, load_dataset, load_manifest
+from study.formats.dataset import check_request, load_dataset, load_manifest, memory_share
 from study.params import (
     Arm,
     Reference,
@@ -170,9 +170,9 @@ def run_all(jobs: Sequence[Job], places: Sequence[int | None]) -> None:
         import study.training.fit  # noqa: F401  (imported once, before the processes part)
 
     torch.set_num_threads(1)
-    on_gpu = torch.cuda.is_available()
     # fork keeps the imports; CUDA cannot be forked into, and macOS cannot fork safely.
-    method = "fork" if sys.platform == "linux" and not on_gpu else "spawn"
+    method = "fork" if sys.platform == "linux" and not torch.cuda.is_available() else "spawn"
+    limit = memory_share(min(len(places), len(jobs)) * jobs[0].devices)
     context: Any = multiprocessing.get_context(method)
     processes: list[Any] = []
     taken: dict[int, Any] = {}
@@ -181,7 +181,7 @@ def run_all(jobs: Sequence[Job], places: Sequence[int | None]) -> None:
             for job in jobs:
                 while (place := free_place(taken, len(places))) is None:
                     watch.update()
-                taken[place] = context.Process(target=run_one, args=(job, places[place]))
+                taken[place] = context.Process(target=run_one, args=(job, places[place], limit))
                 processes.append(taken[place])
                 taken[place].start()
             while any(p.is_alive() for p in processes):
@@ -245,18 +245,23 @@ def stop(processes: Sequence[Any]) -> None:
             process.join()
 
 
-def run_one(job: Job, gpu: int | None) -> None:
-    """The body of one process: lock the run, train or compute it, exit 0 when it is settled."""
+def run_one(job: Job, gpu: int | None, limit_bytes: float) -> None:
+    """The body of one process: lock the run, train or compute it, exit 0 when it is settled.
+
+    `limit_bytes`: what a split may take in memory, see `load_dataset`.
+    """
     see_only(gpu)
     import torch
 
-    torch.set_num_threads(1)
+    from study.training import process
+
+    process.settle()
     run = RunFolder(job.folder)
     job.folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(f"{job.folder}.lock"):
             if not run.settled:
-                compute(job, run)
+                compute(job, run, limit_bytes)
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except (MemoryError, torch.OutOfMemoryError) as error:
@@ -270,13 +275,13 @@ def run_one(job: Job, gpu: int | None) -> None:
         raise
 
 
-def compute(job: Job, run: RunFolder) -> None:
+def compute(job: Job, run: RunFolder, limit_bytes: float) -> None:
     import torch
 
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
     record_environment(run, environment.describe(job.root, device))
     run.start(job.arm, job.seed, getattr(job.row, "epochs", 0), job.origin)
-    dataset = load_dataset(job.root / job.row.data)
+    dataset = load_dataset(job.root / job.row.data, limit_bytes=limit_bytes)
     if isinstance(job.row, Reference):
         from study.iterative.references import run as run_reference
 

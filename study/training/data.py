@@ -1,7 +1,10 @@
-"""A split of a data set as tensors on the device, and the batches of one epoch.
+"""A split of a data set as batches on the device, in the order of each epoch.
 
 Design choices
-- The whole split lies on the device: a batch is one `index_select`, there are no loader workers.
+- A split in memory lies on the device as one large batch: a batch is one `index_select`, there are
+  no loader workers.
+- A split left on disk is read batch by batch, a few batches ahead in the background. The same lines
+  make a batch of it and the large one, on the CPU, so the two are equal to the bit.
 - The order of an epoch depends on (order seed, epoch) alone, so a resumed run needs no generator
   state to see the same batches.
 - The last batch of an epoch may be a partial one; it is kept.
@@ -10,9 +13,10 @@ Design choices
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Literal
 
 import numpy as np
 import torch
@@ -23,8 +27,12 @@ from study.formats.dataset import Dataset, Split
 from study.optics import extract
 from study.optics.counts import amplitude_from_counts, to_network_units
 from study.params import UserError
+from study.training.ahead import ahead
 
 COUNTS, PATCH_TRUTH = "counts", "patch_truth"
+AHEAD = 4  # batches read before they are used
+
+Places = slice | Int64[np.ndarray, " b"]
 
 
 @dataclass(frozen=True)
@@ -39,31 +47,52 @@ class Batch:
     patch_truth: Complex64[Tensor, "b c n n"] | None
     index: Int64[Tensor, " b"]
 
+    def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """The same change to every tensor that is there."""
+        return Batch(
+            amplitude=change(self.amplitude),
+            counts=None if self.counts is None else change(self.counts),
+            patch_truth=None if self.patch_truth is None else change(self.patch_truth),
+            index=change(self.index),
+        )
 
-def true_patches(split: Split, n: int, object_norm: float) -> Complex64[Tensor, "J c n n"]:
-    """Y exp(i phi) of every pattern, in network units, on the CPU.
+
+class TruePatches:
+    """Y exp(i phi) of the patterns of a split, in network units, on the CPU, cut out when asked.
 
     Raises UserError for a measurement, whose object nobody knows.
     """
-    if split.obj is None:
-        raise UserError(
-            "the data set is a measurement without a true object; a supervised loss needs the true "
-            "patches: choose the loss mae or poisson, or a simulated data set"
-        )
-    positions_px = torch.tensor(split.positions_px)  # (J, c, 2)
-    patches = torch.empty(*positions_px.shape[:2], n, n, dtype=torch.complex64)
-    for image, obj in enumerate(split.obj):
-        chosen = torch.tensor(split.image_index == image)
-        windows = extract(torch.tensor(obj), positions_px[chosen].flatten(0, 1), n)
-        patches[chosen] = to_network_units(windows, object_norm).unflatten(
-            0, (-1, positions_px.shape[1])
-        )
-    return patches
+
+    def __init__(self, split: Split, n: int, object_norm: float) -> None:
+        if split.obj is None:
+            raise UserError(
+                "the data set is a measurement without a true object; a supervised loss needs the "
+                "true patches: choose the loss mae or poisson, or a simulated data set"
+            )
+        self._objects = torch.tensor(split.obj)  # (I, H, W)
+        self._split, self._n, self._norm = split, n, object_norm
+
+    def __getitem__(self, places: Places) -> Complex64[Tensor, "b c n n"]:
+        positions_px = torch.tensor(self._split.positions_px[places])  # (b, c, 2)
+        images = torch.tensor(self._split.image_index[places])
+        patches = torch.empty(*positions_px.shape[:2], self._n, self._n, dtype=torch.complex64)
+        for image in images.unique():
+            chosen = images == image
+            corners = positions_px[chosen].flatten(0, 1)
+            windows = to_network_units(extract(self._objects[image], corners, self._n), self._norm)
+            patches[chosen] = windows.unflatten(0, (-1, positions_px.shape[1]))
+        return patches
+
+
+def true_patches(split: Split, n: int, object_norm: float) -> Complex64[Tensor, "J c n n"]:
+    """`TruePatches` of the whole split."""
+    return TruePatches(split, n, object_norm)[:]
 
 
 class TrainData:
-    """One split on the device. `needs`: which of `COUNTS`, `PATCH_TRUTH` the loss reads.
+    """One split, ready for a device. `needs`: which of `COUNTS`, `PATCH_TRUTH` the loss reads.
 
+    `whole`: all patterns as one batch on the device; None for a split that was left on disk.
     Raises UserError when the true patches are needed and there are none.
     """
 
@@ -74,30 +103,39 @@ class TrainData:
         device: torch.device,
         needs: frozenset[str] = frozenset(),
     ) -> None:
-        scan, manifest = dataset.splits[split], dataset.manifest
-        counts = torch.from_numpy(scan.counts.astype(np.float32))
-        self.amplitude = amplitude_from_counts(counts, manifest.photon_scale).to(device)
-        self.counts = counts.to(device) if COUNTS in needs else None
-        self.patch_truth = None
+        self._split, manifest = dataset.splits[split], dataset.manifest
+        self._photon_scale = manifest.photon_scale
+        self._keeps_counts = COUNTS in needs
+        self._truth = None
         if PATCH_TRUTH in needs:
-            norm = manifest.object_norm[split]
-            self.patch_truth = true_patches(scan, manifest.n, norm).to(device)
+            self._truth = TruePatches(self._split, manifest.n, manifest.object_norm[split])
+        self._device = device
+        in_memory = isinstance(self._split.counts, np.ndarray)
+        self.whole = self._on_device(self._cut(slice(None))) if in_memory else None
 
     def __len__(self) -> int:
-        return len(self.amplitude)
+        return len(self._split.counts)
+
+    @property
+    def held(self) -> Literal["memory", "disk"]:
+        """Where the batches come from."""
+        return "disk" if self.whole is None else "memory"
 
     def select(self, index: Int64[Tensor, " b"]) -> Batch:
-        """The patterns at `index` (on the device), as a batch."""
+        """The patterns at `index`, as a batch on the device.
 
-        def pick(values: Tensor | None) -> Tensor | None:
-            return None if values is None else values.index_select(0, index)
+        Raises UserError when the file of a split on disk cannot be read.
+        """
+        if self.whole is None:
+            return self._on_device(self._cut(index.cpu().numpy()))
+        place = index.to(self._device)
+        return self.whole.map(lambda values: values.index_select(0, place))
 
-        return Batch(
-            amplitude=self.amplitude.index_select(0, index),
-            counts=pick(self.counts),
-            patch_truth=pick(self.patch_truth),
-            index=index,
-        )
+    def each(self, chunks: Sequence[Tensor]) -> Iterator[Batch]:
+        """`select` of every chunk in order; from disk a few chunks ahead, by other threads."""
+        if self.whole is not None:
+            return (self.select(chunk) for chunk in chunks)
+        return (self._on_device(batch) for batch in ahead(self._prepared, chunks, AHEAD))
 
     def in_order(self, batch_size: int) -> Batches:
         """Every pattern once, as stored."""
@@ -107,19 +145,43 @@ class TrainData:
         """Every pattern once, in the order that belongs to (order_seed, epoch)."""
         return Batches(self, epoch_order(len(self), order_seed, epoch), batch_size)
 
+    def place(self, order: Int64[Tensor, " J"]) -> Int64[Tensor, " J"]:
+        """Indices where `select` takes them without a copy."""
+        return order if self.whole is None else order.to(self._device)
+
+    def _cut(self, places: Places) -> Batch:
+        """A batch on the CPU."""
+        counts = torch.from_numpy(self._split.counts[places].astype(np.float32))
+        if isinstance(places, slice):
+            places = np.arange(*places.indices(len(self)))
+        return Batch(
+            amplitude=amplitude_from_counts(counts, self._photon_scale),
+            counts=counts if self._keeps_counts else None,
+            patch_truth=None if self._truth is None else self._truth[places],
+            index=torch.from_numpy(places),
+        )
+
+    def _prepared(self, chunk: Int64[Tensor, " b"]) -> Batch:
+        """A batch on the CPU, for CUDA in pinned memory, which is copied while a step runs."""
+        batch = self._cut(chunk.numpy())
+        return batch.map(Tensor.pin_memory) if self._device.type == "cuda" else batch
+
+    def _on_device(self, batch: Batch) -> Batch:
+        return batch.map(lambda values: values.to(self._device, non_blocking=True))
+
 
 class Batches:
     """The batches of one epoch; `after(k)` leaves out the first k, for a run that resumes."""
 
     def __init__(self, data: TrainData, order: Int64[Tensor, " J"], batch_size: int) -> None:
         self._data = data
-        self._chunks = [*order.to(data.amplitude.device).split(batch_size)]
+        self._chunks = [*data.place(order).split(batch_size)]
 
     def __len__(self) -> int:
         return len(self._chunks)
 
     def __iter__(self) -> Iterator[Batch]:
-        return (self._data.select(chunk) for chunk in self._chunks)
+        return self._data.each(self._chunks)
 
     def in_groups(self, size: int) -> Groups:
         """The same batches, `size` at a time."""

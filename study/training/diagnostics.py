@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,10 +21,10 @@ import torch
 from jaxtyping import Complex, Float, Integer, Real
 from torch import Tensor, nn
 
-from study.formats.dataset import Dataset, Split
+from study.formats.dataset import Dataset
 from study.optics import exit_wave
 from study.optics.counts import amplitude_from_counts
-from study.training.data import true_patches
+from study.training.data import PATCH_TRUTH, TrainData
 
 Record = dict[str, Any]
 Note = Callable[[str, nn.Module, Any, Tensor], None]
@@ -315,41 +316,49 @@ def patch_metrics(generator: nn.Module, dataset: Dataset, split: str) -> Record:
     that gives it the truth's mean, as the published scores do; left out for a zero prediction). A
     measurement has no truth: `available` is false and `reason` says so.
     """
-    scan = dataset.splits[split]
     facts = {"split": split, "quantity": "abs(object) * abs(probe), network units"}
-    if scan.obj is None:
+    if dataset.splits[split].obj is None:
         reason = f"data set {dataset.manifest.name} is a measurement: no true object is known"
         return {**facts, "available": False, "reason": reason, "scalings": []}
-    probe = torch.tensor(dataset.probe)
-    predicted = _predicted_waves(generator, scan, dataset.manifest.photon_scale, probe)
-    patch = true_patches(scan, len(probe), dataset.manifest.object_norm[split])
-    truth = exit_wave(probe, patch).abs()
-    scalings = [_errors("none", 1.0, predicted, truth)]
-    if (total := float(predicted.sum())) > 0:
-        scalings.append(_errors("mean", float(truth.sum()) / total, predicted, truth))
-    return {**facts, "available": True, "patterns": len(truth), "scalings": scalings}
-
-
-def _predicted_waves(
-    generator: nn.Module, scan: Split, photon_scale: float, probe: Complex[Tensor, "n n"]
-) -> Float[Tensor, "J c n n"]:
-    """|O P| of every pattern, on the host."""
-    counts = torch.from_numpy(scan.counts.astype(np.float32))
-    amplitude = amplitude_from_counts(counts, photon_scale)
     device = next(generator.parameters()).device
-    with observing(generator):
-        chunks = amplitude.split(PATTERNS_AT_ONCE)
-        waves = [exit_wave(probe, generator(chunk.to(device)).cpu()).abs() for chunk in chunks]
-    return torch.cat(waves)
+    data = TrainData(dataset, split, device, frozenset({PATCH_TRUTH}))
+    probe = torch.tensor(dataset.probe, device=device)
+    plain = _errors("none", 1.0, generator, probe, data)
+    scalings = [plain.facts]
+    if plain.predicted > 0:
+        scale = plain.truth / plain.predicted
+        scalings.append(_errors("mean", scale, generator, probe, data).facts)
+    return {**facts, "available": True, "patterns": len(data), "scalings": scalings}
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Errors of a split under one scaling, and the sums that the next scaling is made of."""
+
+    facts: Record
+    predicted: float
+    truth: float
 
 
 def _errors(
-    scaling: str, scale: float, predicted: Float[Tensor, "*s"], truth: Float[Tensor, "*s"]
-) -> Record:
-    difference = scale * predicted - truth
-    return {
-        "scaling": scaling,
-        "scale": scale,
-        "mae": float(difference.abs().mean()),
-        "mse": float(difference.square().mean()),
-    }
+    scaling: str,
+    scale: float,
+    generator: nn.Module,
+    probe: Complex[Tensor, "n n"],
+    data: TrainData,
+) -> Errors:
+    """One pass over the split, batch by batch: it may lie on disk."""
+    sums = torch.zeros(4, dtype=torch.float64, device=probe.device)
+    pixels = 0
+    for batch in data.in_order(PATTERNS_AT_ONCE):
+        assert batch.patch_truth is not None, "the data hold the true patches"
+        with observing(generator):
+            predicted = exit_wave(probe, generator(batch.amplitude)).abs()
+        truth = exit_wave(probe, batch.patch_truth).abs()
+        difference = scale * predicted - truth
+        parts = (difference.abs(), difference.square(), predicted, truth)
+        sums += torch.stack([part.sum(dtype=torch.float64) for part in parts])
+        pixels += truth.numel()
+    error, squared, *levels = sums.tolist()
+    facts = {"scaling": scaling, "scale": scale, "mae": error / pixels, "mse": squared / pixels}
+    return Errors(facts, *levels)

@@ -1,13 +1,16 @@
 """What a loss can be at best and at worst on one data set, so that skill has its two ends.
 
 All three are relative mean absolute errors (the `val_loss` of every arm) on the validation split:
-the true patches (what noise alone leaves), the best constant object, and the zero object (1).
+the true patches (what noise alone leaves), the best constant object, and the zero object (1). The
+split is gone through batch by batch, so that it may lie on disk.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import torch
-from jaxtyping import Complex64, Float32
+from jaxtyping import Complex64, Float32, Float64, Int32
 from torch import Tensor
 
 from study.formats.dataset import Dataset
@@ -20,17 +23,16 @@ ZERO_LOSS = 1.0
 
 def noise_floor(data: TrainData, probe: Complex64[Tensor, "n n"]) -> float:
     """Loss of the true patches: sum |A_true - X| / sum X; `data` holds the true patches."""
-    error = torch.zeros((), dtype=torch.float64, device=probe.device)
+    error, scale = torch.zeros(2, dtype=torch.float64, device=probe.device)
     for batch in data.in_order(CHUNK):
         assert batch.patch_truth is not None, "the noise floor needs data with the true patches"
         amplitude = diffract(probe, batch.patch_truth)
         error += (amplitude - batch.amplitude).abs().sum(dtype=torch.float64)
-    return float(error / data.amplitude.sum(dtype=torch.float64))
+        scale += batch.amplitude.sum(dtype=torch.float64)
+    return float(error / scale)
 
 
-def best_constant_loss(
-    amplitude: Float32[Tensor, "J c n n"], probe: Complex64[Tensor, "n n"]
-) -> float:
+def best_constant_loss(data: TrainData, probe: Complex64[Tensor, "n n"]) -> float:
     """min over a >= 0 of sum |a B - X| / sum X, B = |far_field(probe)| a constant object's pattern.
 
     The minimum of a weighted sum of |a - X / B| lies at the weighted median of X / B.
@@ -38,13 +40,45 @@ def best_constant_loss(
     shape = diffract(probe, torch.ones_like(probe))  # (n, n)
     lit = shape > 0
     weight = shape[lit]  # (pixels,)
-    ratio = amplitude.flatten(0, 1)[:, lit] / weight  # (patterns, pixels)
-    reached = weight.expand_as(ratio).flatten()
-    ratio, order = ratio.flatten().sort()
-    reached = reached[order].cumsum(0, dtype=torch.float64)
-    best = ratio[torch.searchsorted(reached, reached[-1:] / 2)]
-    error = (best * shape - amplitude).abs().sum(dtype=torch.float64)
-    return float(error / amplitude.sum(dtype=torch.float64))
+
+    def ratios() -> Iterator[Float32[Tensor, "b pixels"]]:
+        for batch in data.in_order(CHUNK):
+            yield batch.amplitude.flatten(0, 1)[:, lit] / weight
+
+    best = weighted_median(ratios, weight)
+    error, scale = torch.zeros(2, dtype=torch.float64, device=probe.device)
+    for batch in data.in_order(CHUNK):
+        error += (best * shape - batch.amplitude).abs().sum(dtype=torch.float64)
+        scale += batch.amplitude.sum(dtype=torch.float64)
+    return float(error / scale)
+
+
+def weighted_median(
+    rows: Callable[[], Iterator[Float32[Tensor, "b pixels"]]], weight: Float32[Tensor, " pixels"]
+) -> Float32[Tensor, ""]:
+    """Smallest of all values, none negative, up to which half of their weight lies.
+
+    `rows()` goes through the values, of any number, in blocks; `weight` belongs to the columns. The
+    bits of floats that are not negative are ordered as they are, so two passes find it: the first
+    the upper half of its bits, the second the lower (a radix selection).
+    """
+
+    def weigh(bins: Callable[[Int32[Tensor, "b pixels"]], Tensor]) -> Float64[Tensor, " 65536"]:
+        weights = torch.zeros(2**16 + 1, dtype=torch.float64, device=weight.device)
+        for block in rows():
+            bits = bins(block.abs().view(torch.int32))  # abs: a zero may carry a sign
+            share = weight.double().expand_as(block).flatten()
+            weights += torch.bincount(bits.flatten(), share, len(weights))
+        return weights[:-1].cumsum(0)
+
+    reached = weigh(lambda bits: bits >> 16)
+    half = reached[-1:] / 2
+    upper = torch.searchsorted(reached, half)
+    below = torch.where(upper > 0, reached[upper - 1], 0.0)
+    other = 2**16  # the bin of what lies elsewhere
+    within = weigh(lambda bits: torch.where(bits >> 16 == upper, bits & 0xFFFF, other))
+    lower = torch.searchsorted(below + within, half)
+    return ((upper << 16) + lower).to(torch.int32).view(torch.float32)[0]
 
 
 def floors(dataset: Dataset, device: torch.device) -> dict[str, float | None]:
@@ -54,6 +88,6 @@ def floors(dataset: Dataset, device: torch.device) -> dict[str, float | None]:
     probe = torch.tensor(dataset.probe, device=device)
     return {
         "noise": noise_floor(data, probe) if known else None,
-        "best_constant": best_constant_loss(data.amplitude, probe),
+        "best_constant": best_constant_loss(data, probe),
         "zero": ZERO_LOSS,
     }

@@ -29,6 +29,7 @@ import torch.distributed as dist
 from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
 from study.params import UserError
+from study.training.process import flushes_denormals
 from study.training.ranks import Ranks
 from study.training.stopping import SIGNALS
 
@@ -87,7 +88,8 @@ class Helpers:
         context = multiprocessing.get_context("spawn")
         resource_tracker.ensure_running()  # its start would lift the mask
         for rank in range(1, self.size):
-            settings = (Ranks(rank, self.size), store.port, torch.get_num_threads())
+            arithmetic = (torch.get_num_threads(), flushes_denormals())
+            settings = (Ranks(rank, self.size), store.port, arithmetic)
             process = context.Process(target=_live, args=(*settings, part, arguments))
             with _signals_blocked():
                 process.start()
@@ -141,8 +143,16 @@ class Helpers:
 # --- in the helper ----------------------------------------------------------------------------
 
 
-def _live(ranks: Ranks, port: int, threads: int, part: Part, arguments: tuple[Any, ...]) -> None:
-    """The whole life of a helper."""
+def _live(
+    ranks: Ranks,
+    port: int,
+    arithmetic: tuple[int, bool],
+    part: Part,
+    arguments: tuple[Any, ...],
+) -> None:
+    """The whole life of a helper; `arithmetic`: threads, and whether denormals count as zero."""
+    threads, flush = arithmetic
+    torch.set_flush_denormal(flush)
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     torch.set_num_threads(threads)
     store = TCPStore(HOST, port, is_master=False, timeout=TIMEOUT)

@@ -65,7 +65,7 @@ def measured(dataset: Dataset, split: str, device: torch.device) -> Measurement:
     """One split of a data set as amplitudes and positions on `device`."""
     scan = dataset.splits[split]
     return Measurement.of(
-        scan.counts,
+        scan.all_counts(),
         scan.positions_px,
         scan.image_index,
         object_shape=scan.object_shape,

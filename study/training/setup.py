@@ -45,11 +45,7 @@ class Run:
 def build_run(
     arm: Arm, dataset: Dataset, seed: int, device: torch.device, ranks: Ranks = ALONE
 ) -> Run:
-    """Data, network and step of one run on `device`, and the settings of this process for it.
-
-    Nothing is written.
-    """
-    process.settle(device)
+    """Data, network and step of one run on `device`; nothing is written."""
     manifest = dataset.manifest
     network = Network(arm.generator, manifest.n, manifest.group_size)
     generator = network.build(seed).to(device)
@@ -92,6 +88,7 @@ def describe(run: Run, dataset: Dataset) -> dict[str, Any]:
         "photon_scale": manifest.photon_scale,
         "n": manifest.n,
         "group_size": manifest.group_size,
+        "held": module.train_data.held,
         "train_patterns": len(module.train_data),
         "validation_patterns": len(module.validation_data),
     }
@@ -114,4 +111,5 @@ def describe(run: Run, dataset: Dataset) -> dict[str, Any]:
         "device": str(step.probe.device),
         "devices": module.ranks.size,
         "threads": torch.get_num_threads(),
+        "flushes_denormals": process.flushes_denormals(),
     }

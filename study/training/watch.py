@@ -205,7 +205,7 @@ def judge(module: Reconstructor) -> Judgement:
     """
     data = module.validation_data
     chosen = torch.linspace(0, len(data) - 1, min(len(data), WATCHED_PATTERNS)).long()
-    measured = data.amplitude[chosen.to(data.amplitude.device)]
+    measured = data.select(chosen).amplitude
     with observing(module.generator):
         predicted = predict(module.generator, module.step.probe, measured).amplitude
     spreads = pattern_spread(predicted), pattern_spread(measured)

@@ -1,10 +1,12 @@
 """Data sets on disk: round trip, whole-or-nothing, checks."""
 
 import json
+import math
 import time
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -19,9 +21,11 @@ from study.formats.dataset import (
     content_hash,
     load_dataset,
     load_manifest,
+    memory_share,
     save_dataset,
     verify_dataset,
 )
+from study.formats.frames import FramesOnDisk
 from study.formats.geometry import Geometry
 from study.params import SPLITS, DataParams, UserError
 from study.simulate import simulate
@@ -242,10 +246,81 @@ def test_splits_of_two_sets_do_not_mix(tiny: Dataset, tmp_path: Path) -> None:
 
 
 def test_verify_finds_a_changed_pixel(tiny: Dataset, tmp_path: Path) -> None:
-    import h5py
-
     folder = saved(tiny, tmp_path)
     with h5py.File(folder / "test.cxi", "r+") as file:
         file["entry_1/instrument_1/detector_1/data"][3, 2, 1] += 1
     with pytest.raises(UserError, match="was changed after it was written"):
         verify_dataset(folder)
+
+
+# --- counts left on disk ----------------------------------------------------------------------
+
+
+def on_disk(dataset: Dataset) -> dict[str, bool]:
+    return {name: isinstance(s.counts, FramesOnDisk) for name, s in dataset.splits.items()}
+
+
+def test_a_split_stays_on_disk_beyond_the_limit_alone(tiny: Dataset, tmp_path: Path) -> None:
+    folder = saved(tiny, tmp_path)
+    held = 8 * 49 * 16 * 16  # counts and amplitude of the validation and of the test split
+    assert on_disk(load_dataset(folder, limit_bytes=held)) == {
+        "train": True,
+        "validation": False,
+        "test": False,
+    }
+    assert all(on_disk(load_dataset(folder, limit_bytes=held - 1)).values())
+    assert not any(on_disk(load_dataset(folder, limit_bytes=math.inf)).values())
+
+
+def test_the_limit_is_a_share_of_the_memory_by_run(
+    tiny: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = saved(tiny, tmp_path)
+    assert not any(on_disk(load_dataset(folder)).values())
+    train = 8 * 169 * 16 * 16
+    monkeypatch.setattr("study.environment.memory", lambda: 4 * train)
+    assert (memory_share(), memory_share(runs=2)) == (train, train / 2)
+    assert not any(on_disk(load_dataset(folder)).values())
+    monkeypatch.setattr("study.environment.memory", lambda: 4 * train - 1)
+    assert on_disk(load_dataset(folder))["train"]
+
+
+@pytest.mark.parametrize("name", ["tiny", "grouped"])
+def test_counts_on_disk_hash_verify_and_save_as_in_memory(
+    name: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    dataset = request.getfixturevalue(name)
+    save_dataset(dataset, tmp_path / "set")
+    left = load_dataset(tmp_path / "set", limit_bytes=0)
+    assert all(on_disk(left).values())
+    assert content_hash(left.probe, left.splits) == dataset.manifest.content_sha256
+    assert verify_dataset(tmp_path / "set") == dataset.manifest
+    for split in SPLITS:
+        read = replace(left.splits[split], counts=left.splits[split].all_counts())
+        assert equal(read, dataset.splits[split])
+    save_dataset(left, tmp_path / "again")
+    for path in (tmp_path / "set").iterdir():
+        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
+
+
+def test_blocks_do_not_show_in_hash_or_file(
+    tiny: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_dataset(tiny, tmp_path / "whole")
+    monkeypatch.setattr("study.formats.frames.blocks.__defaults__", (5000,))
+    assert content_hash(tiny.probe, tiny.splits) == tiny.manifest.content_sha256
+    save_dataset(tiny, tmp_path / "parts")
+    for path in (tmp_path / "whole").iterdir():
+        assert path.read_bytes() == (tmp_path / "parts" / path.name).read_bytes()
+
+
+def test_a_set_that_another_tool_compressed_is_read_as_well(tiny: Dataset, tmp_path: Path) -> None:
+    folder = saved(tiny, tmp_path)
+    data = "entry_1/instrument_1/detector_1/data"
+    with h5py.File(folder / "train.cxi", "r+") as file:
+        counts = file[data][()]
+        del file[data]
+        file.create_dataset(data, data=counts, chunks=(8, 16, 16), compression="gzip")
+    for limit in (0, math.inf):
+        back = load_dataset(folder, limit_bytes=limit)
+        assert np.array_equal(back.splits["train"].all_counts(), tiny.splits["train"].counts)

@@ -313,7 +313,7 @@ def test_a_missing_validation_loader_is_said(tiny: Dataset) -> None:
 
 
 class Replay(nn.Module):
-    """Hands out given patches in the order of the calls, whatever the amplitude."""
+    """Hands out given patches in the order of the calls, in circles, whatever the amplitude."""
 
     def __init__(self, patches: Tensor) -> None:
         super().__init__()
@@ -321,8 +321,8 @@ class Replay(nn.Module):
         self.patches, self.done = patches, 0
 
     def forward(self, amplitude: Tensor) -> Tensor:
-        self.done += len(amplitude)
-        return self.patches[self.done - len(amplitude) : self.done]
+        start, self.done = self.done, (self.done + len(amplitude)) % len(self.patches)
+        return self.patches[start : start + len(amplitude)]
 
 
 def replay(dataset: Dataset, split: str, factor: float) -> tuple[nn.Module, Tensor]:

@@ -20,7 +20,7 @@ for _ in range(10):
     torch.ones(10_000_000)
 print(faults() - before, float(torch.tensor(1e-39) * 1.0))
 """
-SETTING = 'settle(torch.device("cpu"))'
+SETTING = "settle()"
 
 
 def page_faults(setting: str) -> tuple[int, float]:

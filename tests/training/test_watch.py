@@ -138,7 +138,8 @@ def test_a_dead_layer_is_told_but_is_no_collapse(
 
 def test_a_flat_measurement_raises_no_alarm(frozen: Arm, tiny: Dataset, folder: RunFolder) -> None:
     module = build_run(frozen, tiny, 0, CPU).module
-    module.validation_data.amplitude[:] = module.validation_data.amplitude[0].clone()
+    amplitude = module.validation_data.whole.amplitude
+    amplitude[:] = amplitude[0].clone()
     module.dead = {}
     judgement = watch.judge(module)
     assert judgement.relative_spread is None
