@@ -20,6 +20,7 @@ import argparse
 import math
 import multiprocessing
 import os
+import shutil
 import statistics
 import tempfile
 import time
@@ -34,6 +35,7 @@ import h5py
 import numpy as np
 import torch
 
+from bench.figure import Figure, Goal
 from study.formats.cxi import DETECTOR
 from study.formats.dataset import (
     HELD_BYTES,
@@ -276,6 +278,34 @@ def fresh(function: Callable[..., Numbers], *arguments: Any) -> Numbers:
         return process.submit(function, *arguments).result()
 
 
+PATTERNS, READ, TWIN, STEPS, BLOCK = 1_000_000, 200_000, 20_000, 200, 10
+NEEDED_BYTES = PATTERNS * N**2 * 4 * 1.2
+SPEED = Goal("R1", "shuffled 64 x 64 patterns from disk, set of 10^6, cold", 20_000, "/s", True)
+MEMORY = Goal("R2", "peak memory of that reader", 2.0, "GB", False)
+TRAINING = Goal("R3", "training from disk, share of the speed in memory, w = 8", 0.8, "", True)
+
+
+def measure() -> list[Figure]:
+    with tempfile.TemporaryDirectory() as scratch:
+        room = shutil.disk_usage(scratch).free
+        if room < NEEDED_BYTES:
+            why = f"needs {NEEDED_BYTES / 1e9:.0f} GB of disk, {room / 1e9:.0f} GB are free"
+            return [Figure(goal, None, why=why) for goal in (SPEED, MEMORY, TRAINING)]
+        large, twin = Path(scratch) / "large", Path(scratch) / "twin"
+        make_set(large, PATTERNS)
+        cold = fresh(read_speed, large, READ, drop_cache)
+        warm = fresh(read_speed, large, READ, fill_cache)
+        make_set(twin, TWIN)
+        training = fresh(training_ratio, twin, STEPS, BLOCK)
+    details = {"from the disk": cold, "from the page cache": warm}
+    peak = max(cold["peak_bytes"], warm["peak_bytes"]) / 1e9
+    return [
+        Figure(SPEED, cold["bare_per_second"], details),
+        Figure(MEMORY, peak, details),
+        Figure(TRAINING, training["speed_ratio"], training),
+    ]
+
+
 def show(title: str, facts: Numbers) -> None:
     print(title)
     for name, value in facts.items():
@@ -284,11 +314,11 @@ def show(title: str, facts: Numbers) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--patterns", type=int, default=1_000_000, help="of the large set")
-    parser.add_argument("--read", type=int, default=200_000, help="patterns read in a measurement")
-    parser.add_argument("--twin", type=int, default=20_000, help="patterns of the set in memory")
-    parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--block", type=int, default=10, help="steps in a turn")
+    parser.add_argument("--patterns", type=int, default=PATTERNS, help="of the large set")
+    parser.add_argument("--read", type=int, default=READ, help="patterns read in a measurement")
+    parser.add_argument("--twin", type=int, default=TWIN, help="patterns of the set in memory")
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--block", type=int, default=BLOCK, help="steps in a turn")
     parser.add_argument("--folder", type=Path, default=None, help="where the sets are made")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=given.folder) as scratch:
