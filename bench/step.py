@@ -86,8 +86,10 @@ def straightforward(
     return plain_step(plain_network(generator, 64, tight), probe, lr)
 
 
-def ours(width: int, precision: str) -> Callable[[], object]:
-    process.settle()
+def ours(width: int, precision: str, settled: bool = True) -> Callable[[], object]:
+    torch.set_num_threads(1)
+    if settled:
+        process.settle()
     step, order = our_step(width, precision), batches()
     return lambda: step(next(order))
 
@@ -125,6 +127,7 @@ def compare(width: int) -> Figure:
         "ours": functools.partial(ours, width, "fp32"),
         "straightforward": functools.partial(theirs, width),
         tight: functools.partial(theirs, width, tight=True),
+        "ours in a process as it comes": functools.partial(ours, width, "fp32", settled=False),
     }
     times = in_turns(steps, ROUNDS)
     details = {
