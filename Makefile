@@ -5,7 +5,7 @@ BIN := .venv/bin
 IN_ENV := PATH="$(CURDIR)/$(BIN):$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro repro-full pull app test check test-system lint lock bench
+.PHONY: help setup repro repro-full pull app test check test-system lint lock bench bench-scaling
 
 help:            ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ test-system: setup  ## install .ci/apt.txt and run the tests that need it; a ski
 
 bench: setup     ## measure every goal of speed on this machine, into bench/latest.json
 	@$(IN_ENV) python -m bench
+
+bench-scaling: setup  ## what more patterns and more runs cost, into bench/scaling.json and .png
+	@$(IN_ENV) python -m bench.scaling
 
 lock: setup      ## resolve the dependencies anew
 	@$(BIN)/python tools/lock.py

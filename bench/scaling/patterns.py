@@ -1,0 +1,54 @@
+"""Against the number of patterns: simulating them, and one epoch of training on them."""
+
+from __future__ import annotations
+
+import time
+from statistics import median
+
+import torch
+
+from bench import simulate, step
+from bench.scaling.curve import Curve
+from study.training import process
+from study.training.data import TrainData
+
+# (object size in px, images a split): 31 to 174 scan positions a side.
+OBJECTS = ((184, 1), (280, 1), (392, 1), (756, 1), (756, 3))
+EPOCH_SIZES = (1_000, 3_000, 10_000, 30_000, 100_000)
+STEPS, WIDTH = 60, 8
+
+
+def simulate_curve() -> Curve:
+    sizes, seconds = [], []
+    for object_px, images in OBJECTS:
+        params = simulate.full(images).model_copy(update={"object_px": object_px})
+        span, strides = object_px - params.n, params.scan.stride_px.model_dump()
+        patterns = {split: images * (span // step + 1) ** 2 for split, step in strides.items()}
+        sizes.append(sum(patterns.values()))
+        seconds.append(simulate.simulated(params, patterns).cpu_s)
+    return Curve("simulate", "patterns", tuple(sizes), tuple(seconds))
+
+
+def epoch_curve() -> Curve:
+    torch.set_num_threads(1)
+    process.settle(torch.device("cpu"))
+    subject, few = step.our_step(WIDTH), step.batches()
+    for _ in range(5):
+        subject(next(few))
+    seconds = tuple(_epoch(subject, size) for size in EPOCH_SIZES)
+    return Curve("epoch", "patterns", EPOCH_SIZES, seconds)
+
+
+def _epoch(subject: step.TrainStep, size: int) -> float:
+    """CPU seconds of an epoch of `size` patterns, from some of its steps."""
+    data = TrainData(step.dataset(), "train", torch.device("cpu"))
+    # The same few patterns again and again, each in memory of its own.
+    data.amplitude = data.amplitude.repeat(-(-size // len(data)), 1, 1, 1)[:size]
+    start = time.thread_time()
+    epoch = data.shuffled(step.arm(WIDTH).batch_size, 0, 0)
+    order, batches, found = time.thread_time() - start, iter(epoch), []
+    for _ in range(STEPS):
+        start = time.thread_time()
+        subject(next(batches))
+        found.append(time.thread_time() - start)
+    return order + median(found) * len(epoch)

@@ -1,0 +1,71 @@
+"""C7: simulate the full data set, imports and writing included, in a process of its own.
+
+The goal speaks of one image a split: 6,889 training and 1,089 test patterns of 64 x 64, as the
+earlier work simulated. Ours simulates 1,089 of validation too. full/params.yaml has two images a
+split; its cost stands in the details.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.figure import Figure, Goal
+from bench.program import Cost, run, study
+from study.formats.dataset import load_dataset
+from study.params import DataParams, load_study
+from study.runs import write_yaml
+
+ROOT = Path(__file__).parent.parent
+PUBLISHED = {"train": 6889, "validation": 1089, "test": 1089}  # patterns per image
+
+SECONDS = Goal("C7-seconds", "simulate the full data set, one image a split", 9.0, "CPU s", False)
+MEMORY = Goal("C7-memory", "the same, peak resident memory", 1.0, "GB", False)
+
+
+def full(images: int) -> DataParams:
+    """The data set of the full study with `images` a split."""
+    params = load_study(ROOT / "full" / "params.yaml").data["full"]
+    return params.model_copy(update={"images_per_split": images})
+
+
+def simulated(params: DataParams, patterns: dict[str, int]) -> Cost:
+    """Cost of `study simulate`; fails when `patterns` or the dose are not what was asked for."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        write_yaml(root / "params.yaml", {"data": {"full": params.model_dump()}, "arms": {}})
+        cost = run(study("simulate", "--out", "data"), root)
+        check(root / "data" / "full", params, patterns)
+    return cost
+
+
+def check(folder: Path, params: DataParams, patterns: dict[str, int]) -> None:
+    """The patterns are there in number and, to six Poisson sigma of their mean, in dose."""
+    train = load_dataset(folder, ("train",))
+    assert dict(train.manifest.patterns) == patterns
+    counts = train.splits["train"].counts
+    assert counts.shape == (patterns["train"], params.group_size, params.n, params.n)
+    dose, mean = params.photons_per_pattern, counts.sum(axis=(2, 3), dtype=np.float64).mean()
+    allowed = 6 / (dose * counts.shape[0] * counts.shape[1]) ** 0.5
+    assert abs(mean / dose - 1) < allowed, f"{mean:.8g} photons a pattern, not {dose:.8g}"
+
+
+def record(cost: Cost) -> dict[str, Any]:
+    return {
+        "CPU s": round(cost.cpu_s, 2),
+        "wall s": round(cost.wall_s, 2),
+        "GB": round(cost.peak_bytes / 1e9, 3),
+    }
+
+
+def measure() -> list[Figure]:
+    one = simulated(full(1), PUBLISHED)
+    two = simulated(full(2), {split: 2 * count for split, count in PUBLISHED.items()})
+    details = {"one image": record(one), "two images, as in full/params.yaml": record(two)}
+    return [
+        Figure(SECONDS, one.cpu_s, details),
+        Figure(MEMORY, one.peak_bytes / 1e9, details),
+    ]
