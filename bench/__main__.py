@@ -28,11 +28,11 @@ PACKAGES = ("torch", "numpy", "lightning", "neuraloperator", "streamlit", "h5py"
 # module -> the goals that its `measure()` returns, in this order.
 MODULES = {
     "spectral": ("C1", "C2", "C2-64"),
-    "reader": ("R1", "R2", "R3"),
     "step": ("C3-w32", "C3-w64", "C4", "C5", "C5-loss"),
     "size": ("C6-4blocks", "C6-6blocks"),
     "simulate": ("C7-seconds", "C7-memory"),
     "startup": ("C8-help", "C8-app"),
+    "reader": ("R1", "R2", "R3"),
 }
 
 
