@@ -29,6 +29,7 @@ PACKAGES = ("torch", "numpy", "lightning", "neuraloperator", "streamlit", "h5py"
 MODULES = {
     "spectral": ("C1", "C2", "C2-64"),
     "step": ("C3-w32", "C3-w64", "C4", "C5", "C5-loss"),
+    "gpu": ("G1", "G2", "G3", "G4"),
 }
 
 
