@@ -33,6 +33,7 @@ MODULES = {
     "simulate": ("C7-seconds", "C7-memory"),
     "startup": ("C8-help", "C8-app"),
     "reader": ("R1", "R2", "R3"),
+    "gpu": ("G1", "G2", "G3", "G4"),
 }
 
 

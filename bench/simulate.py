@@ -46,7 +46,7 @@ def check(folder: Path, params: DataParams, patterns: dict[str, int]) -> None:
     """The patterns are there in number and, to six Poisson sigma of their mean, in dose."""
     train = load_dataset(folder, ("train",))
     assert dict(train.manifest.patterns) == patterns
-    counts = train.splits["train"].counts
+    counts = train.splits["train"].all_counts()
     assert counts.shape == (patterns["train"], params.group_size, params.n, params.n)
     dose, mean = params.photons_per_pattern, counts.sum(axis=(2, 3), dtype=np.float64).mean()
     allowed = 6 / (dose * counts.shape[0] * counts.shape[1]) ** 0.5

@@ -9,6 +9,7 @@ import torch
 
 from bench import simulate, step
 from bench.scaling.curve import Curve
+from study.formats.dataset import Dataset
 from study.training import process
 from study.training.data import TrainData
 
@@ -29,9 +30,22 @@ def simulate_curve() -> Curve:
     return Curve("simulate", "patterns", tuple(sizes), tuple(seconds))
 
 
+class Repeated(TrainData):
+    """`size` patterns: the same few again and again, each in memory of its own."""
+
+    def __init__(self, dataset: Dataset, size: int) -> None:
+        super().__init__(dataset, "train", torch.device("cpu"))
+        assert self.whole is not None, "the few patterns are held in memory"
+        turns = -(-size // len(self.whole.index))
+        self.whole = self.whole.map(lambda x: x.repeat(turns, *(1,) * (x.ndim - 1))[:size])
+
+    def __len__(self) -> int:
+        whole = getattr(self, "whole", None)  # asked for once before it is there
+        return super().__len__() if whole is None else len(whole.index)
+
+
 def epoch_curve() -> Curve:
-    torch.set_num_threads(1)
-    process.settle(torch.device("cpu"))
+    process.settle()
     subject, few = step.our_step(WIDTH), step.batches()
     for _ in range(5):
         subject(next(few))
@@ -41,9 +55,7 @@ def epoch_curve() -> Curve:
 
 def _epoch(subject: step.TrainStep, size: int) -> float:
     """CPU seconds of an epoch of `size` patterns, from some of its steps."""
-    data = TrainData(step.dataset(), "train", torch.device("cpu"))
-    # The same few patterns again and again, each in memory of its own.
-    data.amplitude = data.amplitude.repeat(-(-size // len(data)), 1, 1, 1)[:size]
+    data = Repeated(step.dataset(), size)
     start = time.thread_time()
     epoch = data.shuffled(step.arm(WIDTH).batch_size, 0, 0)
     order, batches, found = time.thread_time() - start, iter(epoch), []

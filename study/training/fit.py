@@ -194,7 +194,8 @@ def _trainer(run: Run, watchers: Sequence[lightning.Callback]) -> lightning.Trai
 def _quiet_lightning() -> Iterator[None]:
     """Lightning's banners (devices, tips, `max_epochs reached`) are no news; its warnings are.
 
-    The one warning that is left out comes from its use of a torch name that torch renamed.
+    Two warnings are left out: its use of a torch name that torch renamed, and that a GPU is not
+    used where the CPU was asked for, as by a fingerprint.
     """
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level
@@ -202,6 +203,7 @@ def _quiet_lightning() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", r".*LeafSpec.*is deprecated", FutureWarning)
+            warnings.filterwarnings("ignore", "GPU available but not used", UserWarning)
             yield
     finally:
         logger.setLevel(level)

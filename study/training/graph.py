@@ -10,15 +10,21 @@ Design choices
   asks for (libraries choose their algorithms, the optimiser makes its state), and count.
 - Shapes are fixed, so the partial last batch of an epoch takes the same step without the graph.
 - The learning rate is a tensor that the graph reads, so schedules act.
+- Every graph is recorded on a stream of its own. Torch keeps the workspace of matrix products by
+  stream: graphs of one stream would share it, which is wrong when they run side by side, and the
+  end of one takes it from the others (pytorch/pytorch issue 193402).
 - Where there is no graph, `why_eager` says why; a run notes it in its status.
 """
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from study.training.data import Batch
 from study.training.ranks import ALONE, Ranks
@@ -38,7 +44,12 @@ class GraphedStep:
         self.step = step
         self.batch_size = batch_size
         self.why_eager = reason_against(step.probe.device, ranks)
+        self.forget()
+
+    def forget(self) -> None:
+        """Start anew: what a graph reads and writes (the optimiser's state) has been replaced."""
         self._warm = 0
+        self._side: torch.cuda.Stream | None = None
         self._graph: torch.cuda.CUDAGraph | None = None
 
     def __call__(self, batch: Batch) -> Tensor:
@@ -54,24 +65,32 @@ class GraphedStep:
 
     def _aside(self, batch: Batch) -> Tensor:
         """A step on another stream than the default one, which cannot be recorded."""
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
+        self._side = self._side or torch.cuda.Stream()
+        self._side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._side):
             record = self.step(batch)
-        torch.cuda.current_stream().wait_stream(stream)
+        torch.cuda.current_stream().wait_stream(self._side)
         return record
 
     def _record(self, batch: Batch) -> bool:
         """Record the step on a copy of `batch`; False, and the reason kept, where that fails."""
-        graph = torch.cuda.CUDAGraph()
+        graph, before = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
         self._batch = _copy(batch)
+        # Other threads (the heartbeat) may go on with what they do meanwhile.
+        recording = torch.cuda.graph(
+            graph, stream=torch.cuda.Stream(), capture_error_mode="thread_local"
+        )
         try:
-            # Other threads (the heartbeat) may go on with what they do meanwhile.
-            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            with capturable(self.step.optimizer), recording:
                 self._result = self.step(self._batch)
         except RuntimeError as error:
+            # A recording that breaks off leaves its stream as the current one.
+            torch.cuda.set_stream(before)
             torch.cuda.synchronize()
-            self.why_eager = f"recording the graph failed: {str(error).splitlines()[0]}"
+            cause = _first(error)
+            if not isinstance(cause, RuntimeError):
+                raise cause from None  # no failure of the recording: a stop, or a mistake of ours
+            self.why_eager = f"recording the graph failed: {str(cause).splitlines()[0]}"
             return False
         self._graph = graph
         return True
@@ -93,6 +112,29 @@ def reason_against(device: torch.device, ranks: Ranks) -> str | None:
     if device.type != "cuda":
         return f"the device is {device.type}; graphs are CUDA's"
     return None
+
+
+def _first(error: BaseException) -> BaseException:
+    """What went wrong first: after an error within it, the end of a recording raises another."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return error
+
+
+@contextlib.contextmanager
+def capturable(optimizer: Optimizer) -> Iterator[None]:
+    """Torch lets Adam be recorded under this flag alone, and warns of it outside a recording.
+
+    The fused kernels, whose state lies on the device, are the same with and without it.
+    """
+    groups = [group for group in optimizer.param_groups if "capturable" in group]
+    for group in groups:
+        group["capturable"] = True
+    try:
+        yield
+    finally:
+        for group in groups:
+            group["capturable"] = False
 
 
 def _copy(batch: Batch) -> Batch:

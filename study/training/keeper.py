@@ -79,6 +79,7 @@ class Keeper(lightning.Callback):
             val_loss=row["val_loss"],
             best_epoch=best["epoch"],
             best_val_loss=best["val_loss"],
+            why_eager=self.run.module.advance.why_eager,
         )
         epochs = self.run.arm.epochs
         self.folder.log(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
@@ -32,12 +33,11 @@ def build_optimizer(
     common: dict[str, Any] = {"lr": settings.lr, "fused": True}
     if device.type == "cuda":
         common["lr"] = torch.tensor(settings.lr, device=device)
-        if settings.name != "sgd":
-            common["capturable"] = True
     return OPTIMIZERS[settings.name](list(parameters), settings, **common)
 
 
-HOW = ("lr", "fused", "capturable")  # of a parameter group: kernels, and where the rate lives
+# Of a parameter group: kernels, where the rate lives, and whether a recording is going on.
+HOW = ("lr", "fused", "capturable")
 
 
 def set_rate(optimizer: Optimizer, rate: float) -> None:
@@ -50,7 +50,12 @@ def set_rate(optimizer: Optimizer, rate: float) -> None:
 
 def used_rate(optimizer: Optimizer) -> float:
     """The learning rate that the next step will use."""
-    return float(optimizer.param_groups[0]["lr"])
+    return _plain(optimizer.param_groups[0]["lr"])
+
+
+def _plain(value: Any) -> Any:
+    """A tensor of one float32 as the shortest decimal number that rounds to it: 0.001 stays so."""
+    return float(str(np.float32(value.item()))) if isinstance(value, torch.Tensor) else value
 
 
 def load_state(optimizer: Optimizer, state: dict[str, Any]) -> None:
@@ -62,7 +67,7 @@ def load_state(optimizer: Optimizer, state: dict[str, Any]) -> None:
     own = [{key: group[key] for key in HOW if key in group} for group in optimizer.param_groups]
     optimizer.load_state_dict(state)
     for group, before in zip(optimizer.param_groups, own, strict=True):
-        rate = float(group["lr"])
+        rate = _plain(group["lr"])
         group.update(before)
         set_rate(optimizer, rate)
         for parameter in group["params"]:
@@ -74,5 +79,5 @@ def load_state(optimizer: Optimizer, state: dict[str, Any]) -> None:
 def effective(optimizer: Optimizer) -> dict[str, Any]:
     """Class and hyper-parameters of the live optimiser, as plain values."""
     group = {key: value for key, value in optimizer.param_groups[0].items() if key != "params"}
-    plain = {k: v.item() if isinstance(v, torch.Tensor) else v for k, v in group.items()}
+    plain = {key: _plain(value) for key, value in group.items()}
     return {"class": f"{type(optimizer).__module__}.{type(optimizer).__qualname__}", **plain}

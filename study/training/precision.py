@@ -9,7 +9,8 @@ matrix product, and autocast ends at the network's head. What is scored is compu
 the stored weights.
 
 fp32 is set as firmly as the others: torch lets cuDNN round convolutions to tf32 unless it is told
-not to.
+not to. Products are set by torch's older switch, which sets the newer one as well: the other way
+round the two differ, and whoever reads the older one, as Lightning does, gets a RuntimeError.
 """
 
 from __future__ import annotations
@@ -42,19 +43,20 @@ def use(precision: Precision, generator: Generator, device: torch.device) -> Non
     """Let `generator` compute so. On CUDA the choice between fp32 and tf32 is the process's."""
     generator.precision = precision
     if device.type == "cuda":
-        products = TF32 if precision == "tf32" else IEEE
-        for backend in _backends():
-            backend.fp32_precision = products
+        tf32 = precision == "tf32"
+        torch.set_float32_matmul_precision("high" if tf32 else "highest")
+        _convolutions().fp32_precision = TF32 if tf32 else IEEE
 
 
 def effective(generator: Generator, device: torch.device) -> Precision:
     """What acts: read from the network and the process, not from the arm."""
     if generator.precision == "bf16":
         return "bf16"
-    tf32 = {backend.fp32_precision == TF32 for backend in _backends()}
-    return "tf32" if device.type == "cuda" and tf32 == {True} else "fp32"
+    products: Any = torch.backends.cuda.matmul
+    tf32 = products.fp32_precision == _convolutions().fp32_precision == TF32
+    return "tf32" if device.type == "cuda" and tf32 else "fp32"
 
 
-def _backends() -> tuple[Any, Any]:
-    """The switches of cuBLAS and of cuDNN's convolutions."""
-    return torch.backends.cuda.matmul, getattr(torch.backends.cudnn, "conv")  # noqa: B009 - unlisted
+def _convolutions() -> Any:
+    """The switch of cuDNN's convolutions."""
+    return getattr(torch.backends.cudnn, "conv")  # noqa: B009 - unlisted

@@ -181,6 +181,7 @@ class Reconstructor(lightning.LightningModule):
         self.epoch = state["epoch"]
         self.generator.load_state_dict(state["generator"])
         load_state(self.step.optimizer, state["optimizer"])
+        self.advance.forget()
         self.schedule.load_state_dict(state["schedule"])
         self.history = list(state["history"])
         self.records = [record.to(device) for record in state["records"]]

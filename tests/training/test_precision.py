@@ -13,7 +13,7 @@ from study.params import Arm, UserError, read_yaml
 from study.runs import RunFolder
 from study.training.data import Batch
 from study.training.fit import fit
-from study.training.precision import check_precision, effective, has_tf32
+from study.training.precision import check_precision, effective, has_tf32, use
 from study.training.reconstruct import load_generator
 from study.training.setup import Run, build_run
 
@@ -87,6 +87,18 @@ def test_tf32_is_refused_where_there_is_none() -> None:
         check_precision("tf32")
     check_precision("fp32")
     check_precision("bf16")
+
+
+def test_both_of_torchs_switches_agree(vary: Callable[..., Arm], tiny: Dataset) -> None:
+    """Lightning reads the older one before it trains on a GPU; where they differ torch raises."""
+    cuda, generator = torch.device("cuda"), build_run(vary(), tiny, 0, CPU).generator
+    try:
+        for name, older in (("fp32", "highest"), ("tf32", "high"), ("bf16", "highest")):
+            use(name, generator, cuda)
+            assert effective(generator, cuda) == name
+            assert torch.get_float32_matmul_precision() == older
+    finally:
+        use("fp32", generator, cuda)
 
 
 @pytest.mark.gpu
