@@ -324,7 +324,7 @@ def test_minutes_come_from_the_history_and_weights_stay_where_they_are(
     folder.start("control", 1, 3, {})
     folder.write_history([{"epoch": k, "seconds": 30.0} for k in (1, 2)])
     folder.best.write_bytes(b"weights")
-    job = Job(tmp_path, "control", control, 1, folder.path, {}, False)
+    job = Job(tmp_path, "control", control, 1, folder.path, {}, False, devices=1)
     facts = gpu_full.facts_of(job)
     assert facts["gpu_minutes"] == pytest.approx(1.0) and facts["epochs"] == 2
     assert facts["state"] == "running"
