@@ -19,6 +19,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
+from bench import table
 from bench.figure import Figure, figures_of
 from study import environment
 from study.runs import write_json
@@ -80,24 +81,26 @@ def versions() -> dict[str, str | None]:
 
 
 def show(figures: list[Figure]) -> None:
-    table = Table("goal", "what", "measured", "at least / most", "met")
+    shown = Table("goal", "what", "measured", "at least / most", "met")
     words = {True: "[green]yes", False: "[red]no", None: "[yellow]not measured"}
     for figure in figures:
         goal = figure.goal
         value = figure.why if figure.value is None else f"{figure.value:.3g} {goal.unit}"
         limit = f"{'≥' if goal.at_least else '≤'} {goal.limit:g} {goal.unit}"
-        table.add_row(goal.id, goal.what, value, limit, words[figure.met])
-    Console(width=max(100, Console().width)).print(table)
+        shown.add_row(goal.id, goal.what, value, limit, words[figure.met])
+    Console(width=max(100, Console().width)).print(shown)
 
 
 def save(figures: list[Figure]) -> None:
-    """Replace the entries of these goals in latest.json, in the order of the goals."""
+    """Replace the entries of these goals, in the order of the goals, here and in the README."""
     before = json.loads(LATEST.read_text()) if LATEST.is_file() else []
     entries = {entry["id"]: entry for entry in before}
     here, packages = machine(), versions()
     entries |= {figure.goal.id: figure.record(here, packages) for figure in figures}
     order = [goal for goals in MODULES.values() for goal in goals]
-    write_json(LATEST, [entries[goal] for goal in order if goal in entries])
+    kept = [entries[goal] for goal in order if goal in entries]
+    write_json(LATEST, kept)
+    table.update(kept)
 
 
 def main() -> None:

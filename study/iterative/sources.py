@@ -72,16 +72,7 @@ class Made:
 
 def measured(dataset: Dataset, split: str) -> Measurement:
     """One split as amplitudes and positions."""
-    scan = dataset.splits[split]
-    return Measurement.of(
-        scan.all_counts(),
-        scan.positions_px,
-        scan.image_index,
-        object_shape=scan.object_shape,
-        stride_px=scan.stride_px,
-        photon_scale=dataset.manifest.photon_scale,
-        device=torch.device("cpu"),
-    )
+    return Measurement.of(dataset.splits[split], dataset.manifest.photon_scale, torch.device("cpu"))
 
 
 def fitted_and_judged(dataset: Dataset) -> tuple[Measurement, Measurement]:

@@ -16,6 +16,7 @@ hold the whole window, a weighted one the pixels on which 99 % of the probe's li
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -81,6 +82,25 @@ class Scan:
         )
 
 
+@runtime_checkable
+class Recorded(Protocol):
+    """What a data set holds of one split; counts in photons."""
+
+    @property
+    def positions_px(self) -> Float[np.ndarray, "J c 2"]: ...
+
+    @property
+    def image_index(self) -> Integer[np.ndarray, " J"]: ...
+
+    @property
+    def object_shape(self) -> tuple[int, int]: ...
+
+    @property
+    def stride_px(self) -> int | None: ...
+
+    def all_counts(self) -> Num[np.ndarray, "J c n n"]: ...
+
+
 @dataclass(frozen=True)
 class Measurement:
     """Measured amplitudes (dimensionless, X) and where they were measured."""
@@ -89,26 +109,16 @@ class Measurement:
     scan: Scan
 
     @classmethod
-    def of(
-        cls,
-        counts: Num[np.ndarray, "J c n n"],
-        positions_px: Float[np.ndarray, "J c 2"],
-        image_index: Integer[np.ndarray, " J"],
-        *,
-        object_shape: tuple[int, int],
-        stride_px: int | None,
-        photon_scale: float,
-        device: torch.device,
-    ) -> Measurement:
-        """From the arrays of a data set's split, counts in photons, to tensors on `device`."""
-        photons = torch.tensor(counts.astype(np.float32), device=device)
+    def of(cls, split: Recorded, photon_scale: float, device: torch.device) -> Measurement:
+        """A split of a data set, whole, on `device`."""
+        photons = torch.tensor(split.all_counts().astype(np.float32), device=device)
         scan = Scan(
-            positions_px=torch.tensor(positions_px, device=device),
-            image_index=torch.tensor(image_index, device=device).long(),
-            images=int(image_index.max()) + 1,
-            object_shape=object_shape,
-            stride_px=stride_px,
-            n=counts.shape[-1],
+            positions_px=torch.tensor(split.positions_px, device=device),
+            image_index=torch.tensor(split.image_index, device=device).long(),
+            images=int(split.image_index.max()) + 1,
+            object_shape=split.object_shape,
+            stride_px=split.stride_px,
+            n=photons.shape[-1],
         )
         return cls(amplitude_from_counts(photons, photon_scale), scan)
 

@@ -63,16 +63,7 @@ def weights_file(folder: RunFolder, which: str) -> Path:
 
 def measured(dataset: Dataset, split: str, device: torch.device) -> Measurement:
     """One split of a data set as amplitudes and positions on `device`."""
-    scan = dataset.splits[split]
-    return Measurement.of(
-        scan.all_counts(),
-        scan.positions_px,
-        scan.image_index,
-        object_shape=scan.object_shape,
-        stride_px=scan.stride_px,
-        photon_scale=dataset.manifest.photon_scale,
-        device=device,
-    )
+    return Measurement.of(dataset.splits[split], dataset.manifest.photon_scale, device)
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bench import __main__ as frame  # noqa: E402
-from bench import browser, startup  # noqa: E402
+from bench import browser, startup, table  # noqa: E402
 from bench.figure import Figure, Goal  # noqa: E402
 from bench.many import make_checkout  # noqa: E402
 from bench.scaling.curve import Curve  # noqa: E402
@@ -144,3 +144,9 @@ def test_a_curve_finds_the_law_it_was_made_of():
     ends, seconds = curve.beyond()
     assert (ends[0], ends[-1]) == pytest.approx((1000, 10_000))
     assert seconds[-1] == pytest.approx(2 + 5 * 10**1.5, rel=1e-3)
+
+
+def test_the_table_of_the_readme_is_that_of_the_latest_figures() -> None:
+    entries = json.loads(frame.LATEST.read_text())
+    text = table.README.read_text()
+    assert table.written(text, entries) == text

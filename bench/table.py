@@ -1,0 +1,62 @@
+"""The table of bench/README.md, written from latest.json between two marks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from study.runs import write_text
+
+README = Path(__file__).with_name("README.md")
+BEGIN, END = "<!-- latest.json: begin -->", "<!-- latest.json: end -->"
+WORDS = {True: "yes", False: "**no**", None: "not measured"}
+
+
+def markdown(entries: Sequence[dict[str, Any]]) -> str:
+    """One row a goal; what was not measured has its reason in place of the value."""
+    rows = [
+        f"| {e['id']} | {e['what']} | {_value(e)} | {_limit(e)} | {WORDS[e['met']]} |"
+        for e in entries
+    ]
+    head = ["| goal | what | measured | asked | met |", "|---|---|---|---|---|"]
+    return "\n".join([*head, *rows, "", _where(entries)])
+
+
+def _value(entry: dict[str, Any]) -> str:
+    if entry["value"] is None:
+        return str(entry["why"])
+    return (
+        f"{entry['value']:,.3g} {entry['unit']}".strip()
+        if entry["value"] < 1e3
+        else (f"{entry['value']:,.0f} {entry['unit']}")
+    )
+
+
+def _limit(entry: dict[str, Any]) -> str:
+    sign = "≥" if entry["better"] == "higher" else "≤"
+    return f"{sign} {entry['goal']:,g} {entry['unit']}".strip()
+
+
+def _where(entries: Sequence[dict[str, Any]]) -> str:
+    """The machines and the versions that the entries were measured with."""
+    told = []
+    for entry in entries:
+        machine, versions = entry["machine"], entry["versions"]
+        line = (
+            f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gb']:g} GB, "
+            f"GPU: {machine['gpu'] or 'none'}; "
+            + ", ".join(f"{name} {version}" for name, version in versions.items())
+        )
+        told.append(line)
+    return "Measured on: " + "; and on: ".join(dict.fromkeys(told)) + "."
+
+
+def written(text: str, entries: Sequence[dict[str, Any]]) -> str:
+    """`text` with the table anew."""
+    before, rest = text.split(BEGIN)
+    return f"{before}{BEGIN}\n{markdown(entries)}\n{END}{rest.split(END)[1]}"
+
+
+def update(entries: Sequence[dict[str, Any]]) -> None:
+    write_text(README, written(README.read_text(), entries))
