@@ -100,7 +100,7 @@ def save(figures: list[Figure]) -> None:
     order = [goal for goals in MODULES.values() for goal in goals]
     kept = [entries[goal] for goal in order if goal in entries]
     write_json(LATEST, kept)
-    table.update(kept)
+    table.update(LATEST.parent, kept)
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from study.runs import write_text
 
-README = Path(__file__).with_name("README.md")
+README = "README.md"
 BEGIN, END = "<!-- latest.json: begin -->", "<!-- latest.json: end -->"
 WORDS = {True: "yes", False: "**no**", None: "not measured"}
 
@@ -58,5 +58,7 @@ def written(text: str, entries: Sequence[dict[str, Any]]) -> str:
     return f"{before}{BEGIN}\n{markdown(entries)}\n{END}{rest.split(END)[1]}"
 
 
-def update(entries: Sequence[dict[str, Any]]) -> None:
-    write_text(README, written(README.read_text(), entries))
+def update(folder: Path, entries: Sequence[dict[str, Any]]) -> None:
+    """The table of the README in the folder of the figures."""
+    readme = folder / README
+    write_text(readme, written(readme.read_text(), entries))

@@ -87,6 +87,8 @@ def test_an_unknown_goal_is_refused_with_the_known_ones():
 
 def test_saving_replaces_only_what_was_measured(tmp_path, monkeypatch):
     monkeypatch.setattr(frame, "LATEST", tmp_path / "latest.json")
+    readme = tmp_path / table.README
+    readme.write_text(f"before {table.BEGIN} old {table.END} after")
     first, last = (Goal(known, "", 1.0, "x", True) for known in (KNOWN[0], KNOWN[-1]))
     frame.save([Figure(last, 3.0)])
     frame.save([Figure(first, 1.0)])
@@ -96,6 +98,9 @@ def test_saving_replaces_only_what_was_measured(tmp_path, monkeypatch):
         (KNOWN[0], 2.0),
         (KNOWN[-1], 3.0),
     ]
+    text = readme.read_text()
+    assert text.startswith("before ") and text.endswith(" after") and "old" not in text
+    assert f"| {KNOWN[0]} |  | 2 x | ≥ 1 x | yes |" in text
 
 
 def test_the_stored_figures_are_known_and_judged_by_their_own_numbers():
@@ -148,5 +153,5 @@ def test_a_curve_finds_the_law_it_was_made_of():
 
 def test_the_table_of_the_readme_is_that_of_the_latest_figures() -> None:
     entries = json.loads(frame.LATEST.read_text())
-    text = table.README.read_text()
+    text = (frame.LATEST.parent / table.README).read_text()
     assert table.written(text, entries) == text
