@@ -46,7 +46,7 @@ def _where(entries: Sequence[dict[str, Any]]) -> str:
         line = (
             f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gb']:g} GB, "
             f"GPU: {machine['gpu'] or 'none'}; "
-            + ", ".join(f"{name} {version}" for name, version in versions.items())
+            + ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
         )
         told.append(line)
     return "Measured on: " + "; and on: ".join(dict.fromkeys(told)) + "."
