@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,12 @@ CPU = torch.device("cpu")
 no_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> None:
+@pytest.fixture(autouse=True)
+def settings_of_this_test_alone() -> Iterator[None]:
+    """The benchmarks settle their process; here it is that of all other tests too."""
     torch.set_num_threads(1)
+    yield
+    torch.set_flush_denormal(False)
 
 
 @pytest.fixture(scope="module")
