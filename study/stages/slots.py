@@ -22,8 +22,8 @@ def slots(run_bytes: int, devices: int, asked: int | None) -> list[int | None]:
     """One entry for every run that may train at once: its GPU, or None.
 
     `run_bytes`: training memory of one run; `devices`: GPUs (or cores) that each run takes;
-    `asked`: the user's own number. Raises UserError when that is below 1 or above what the machine
-    has cores for.
+    `asked`: the user's own number. Raises UserError when that is below 1, above the cores of the
+    machine, or more than one where every run takes several GPUs.
     """
     if asked is not None and not 1 <= asked <= environment.cores():
         raise UserError(
@@ -32,8 +32,13 @@ def slots(run_bytes: int, devices: int, asked: int | None) -> list[int | None]:
     free = free_gpu_bytes()
     if not free:
         return [None] * (asked or max(1, environment.cores() // devices))
-    if devices > 1:
-        return [None]  # such a run takes its GPUs by their ranks
+    if devices > 1:  # such a run takes its GPUs by their ranks, the first ones each time
+        if asked not in (None, 1):
+            raise UserError(
+                f"--jobs is {asked} with --devices {devices}: runs that spread over several GPUs "
+                "go one after another; leave --jobs out"
+            )
+        return [None]
     held = per_gpu(free, run_bytes, environment.cores())
     rounds = range(max(held) if asked is None else asked)
     turns = [gpu for turn in rounds for gpu in range(len(free)) if asked or turn < held[gpu]]

@@ -49,7 +49,9 @@ def test_runs_go_to_the_gpus_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     with_gpus(monkeypatch, [20 * GB, 5 * GB], 16)
     assert slots(GB, 1, None) == [0, 1, 0, 1, 0, 0, 0, 0, 0, 0]
     assert slots(GB, 1, 3) == [0, 1, 0]
-    assert slots(GB, 2, None) == [None]
+    assert slots(GB, 2, None) == slots(GB, 2, 1) == [None]
+    with pytest.raises(UserError, match=r"--jobs is 3 with --devices 2: .* one after another"):
+        slots(GB, 2, 3)
 
 
 @pytest.mark.parametrize("asked", [0, 9])
