@@ -37,7 +37,8 @@ CLIPS = ("norm", "none")
 class SeedsStep(TrainStep):
     """One step of every seed. A batch holds the seeds' patterns in turn, (seeds * b, c, n, n).
 
-    Raises ValueError for what it cannot do: clip rules by unit or value, and bf16.
+    Raises ValueError for what it cannot do: clip rules by unit or value, bf16, and what looks at
+    the place or the number of the patterns of a batch.
     """
 
     def __init__(self, runs: Sequence[Run]) -> None:
@@ -46,6 +47,8 @@ class SeedsStep(TrainStep):
             raise ValueError(f"clip rule {first.clip.rule!r}: several seeds clip by norm or not")
         if arm.precision == "bf16":
             raise ValueError("bf16: under vmap autocast leaves products of two types in a layer")
+        if first.loss.overlap_weight > 0 or first.coupled_to is not None:
+            raise ValueError("loss.overlap_weight and legacy need every seed's batch on its own")
         stacked, buffers = stack_module_state([run.generator for run in runs])
         weights = {name: nn.Parameter(value.detach()) for name, value in stacked.items()}
         super().__init__(

@@ -75,6 +75,7 @@ DATA = {
         "defocus_rad": 8.0,
         "smooth_sigma_px": 0.0,
     },
+    "assumed_probe": None,
     "scan": {"kind": "raster", "stride_px": {"train": 4, "validation": 24, "test": 24}},
 }
 

@@ -2,6 +2,7 @@
 
 Design choices
 - No field has a default: an arm in params.yaml is a full list, so nothing hides between layers.
+  Only whole sections may be absent: `studies`, which groups arms and changes none, and `regimes`.
 - Unknown keys are refused by name, with the nearest known one.
 - A section with a name (`optimizer: {name: adam, lr: ...}`) has the fields of that name alone: no
   knob can be set that nothing reads.
@@ -16,7 +17,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -115,7 +116,10 @@ Scan = Annotated[Raster | Jittered, Field(discriminator="kind")]
 
 
 class DataParams(Model):
-    """One simulated data set. Lengths in object pixels, dose in photons per pattern."""
+    """One simulated data set. Lengths in object pixels, dose in photons per pattern.
+
+    `assumed_probe`: what every method is told instead of the true `probe`; null: the true one.
+    """
 
     n: Annotated[int, Field(ge=4)]
     object_px: Count
@@ -128,6 +132,7 @@ class DataParams(Model):
     object_seeds: SplitSeeds
     noise_seed: Seed
     probe: Probe
+    assumed_probe: Probe | None
     scan: Scan
 
     @model_validator(mode="after")
@@ -148,6 +153,75 @@ class DataParams(Model):
             raise ValueError(
                 f"object_seeds are {seeds.train}, {seeds.validation}, {seeds.test}: train, "
                 "validation and test must be three different scans; choose three different seeds"
+            )
+        return self
+
+
+# --- the regimes: when is a network worth it ----------------------------------------------------
+
+
+class AmplitudeBound(Model):
+    """Largest mean absolute amplitude error of a reconstruction that is good enough."""
+
+    value: Positive
+    unit: Literal["object units"]
+
+
+class PhaseBound(Model):
+    """Largest mean absolute phase error of a reconstruction that is good enough."""
+
+    value: Positive
+    unit: Literal["rad"]
+
+
+class Good(Model):
+    """Good enough: both errors within their bounds."""
+
+    amplitude_mae: AmplitudeBound
+    phase_mae: PhaseBound
+
+
+class RegimeRpie(Model):
+    """rPIE of the regime map; the order of its patterns is drawn from the map's own seed."""
+
+    passes: Count
+    alpha: Annotated[float, Field(gt=0, le=1)]
+    update_probe: bool
+
+
+class RegimeCell(Model):
+    """One dose (photons per pattern) and one knowledge of the probe: its data set and networks."""
+
+    dose: Positive
+    probe: Literal["known", "perturbed"]
+    data: str
+    control: str
+    better: str
+
+
+class Regimes(Model):
+    """Scan steps at test time x cells; `seed`: the run of each arm, and rPIE's order.
+
+    `rpie_damped`: a second setting of rPIE, for noisy patterns, or null.
+    """
+
+    seed: Seed
+    steps_px: Annotated[tuple[Count, ...], Field(min_length=1)]
+    rpie: RegimeRpie
+    rpie_damped: RegimeRpie | None
+    network_rpie_passes: Count
+    good: Good
+    cells: Annotated[tuple[RegimeCell, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _once_each(self) -> Regimes:
+        if len(set(self.steps_px)) < len(self.steps_px):
+            raise ValueError(f"steps_px {list(self.steps_px)} repeat; every step stands once")
+        pairs = [(cell.dose, cell.probe) for cell in self.cells]
+        twice = next((pair for i, pair in enumerate(pairs) if pair in pairs[:i]), None)
+        if twice is not None:
+            raise ValueError(
+                f"two cells have dose {twice[0]:g} and probe {twice[1]}; keep one of them"
             )
         return self
 
@@ -177,11 +251,15 @@ class GeneratorParams(Model):
 
 
 class MaeLoss(Model):
+    """`overlap_weight`: of the same error for the object that the batch stitches."""
+
     name: Literal["mae"]
+    overlap_weight: Annotated[float, Field(ge=0)]
 
 
 class PoissonLoss(Model):
     name: Literal["poisson"]
+    overlap_weight: Annotated[float, Field(ge=0)]
 
 
 class SupervisedLoss(Model):
@@ -190,7 +268,8 @@ class SupervisedLoss(Model):
     name: Literal["supervised"]
 
 
-Loss = Annotated[MaeLoss | PoissonLoss | SupervisedLoss, Field(discriminator="name")]
+LossParams = MaeLoss | PoissonLoss | SupervisedLoss
+Loss = Annotated[LossParams, Field(discriminator="name")]
 
 
 class Adam(Model):
@@ -244,6 +323,7 @@ Schedule = Annotated[Constant | WarmupCosine | Exponential | Plateau, Field(disc
 
 
 Precision = Literal["fp32", "tf32", "bf16"]
+BatchOrder = Literal["shuffled", "neighbours"]
 
 
 class Clip(Model):
@@ -269,6 +349,17 @@ class Clip(Model):
         return self
 
 
+class Legacy(Model):
+    """Defects of the earlier study's code, as switches: what did each of them do?
+
+    `batch_coupled_probe`: the probe was summed over the batch, so that A_pred grew with the number
+    of patterns in it: in training, A_pred is multiplied by (patterns in the batch) / batch_size.
+    Its other defects are ordinary settings: mode_set corner, clip agc_tensor, data without phase.
+    """
+
+    batch_coupled_probe: StrictBool
+
+
 class _Row(Model):
     """What a trained arm and a reference row share."""
 
@@ -292,6 +383,8 @@ class _Row(Model):
 class Arm(_Row):
     """One fully spelled training setting. `order_seed: null` means the run's own seed.
 
+    `batch_order`: patterns of a batch anywhere on the scan, or next to one another, so that their
+    windows overlap.
     `precision` is that of the network's products; physics, loss and weights are float32 always.
     """
 
@@ -304,7 +397,9 @@ class Arm(_Row):
     clip: Clip
     epochs: Count
     batch_size: Count
+    batch_order: BatchOrder
     precision: Precision
+    legacy: Legacy
 
     @model_validator(mode="after")
     def _consistent(self) -> Arm:
@@ -364,11 +459,20 @@ class Reference(_Row):
 Row = Arm | Reference
 
 
+class Question(Model):
+    """A study within a pipeline: what it asks, and the arms that answer it."""
+
+    asks: Annotated[str, Field(min_length=1)]
+    arms: Annotated[tuple[str, ...], Field(min_length=1)]
+
+
 class Study(Model):
     """The whole of params.yaml."""
 
     data: Mapping[str, DataParams]
     arms: Mapping[str, Row]
+    studies: Mapping[str, Question] = {}
+    regimes: Regimes | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -381,8 +485,15 @@ class Study(Model):
 
     @model_validator(mode="after")
     def _names_and_references(self) -> Study:
-        for name in (*self.arms, *self.data):
+        for name in (*self.arms, *self.data, *self.studies):
             check_name(name)
+        for name, question in self.studies.items():
+            unknown = [arm for arm in question.arms if arm not in self.arms]
+            if unknown:
+                raise ValueError(
+                    f"studies.{name}.arms names {unknown[0]!r}, which is no arm"
+                    f"{nearest(unknown[0], self.arms)}"
+                )
         for name, row in self.arms.items():
             if row.versus is not None and row.versus not in self.arms:
                 raise ValueError(
@@ -396,6 +507,46 @@ class Study(Model):
                     f"{nearest(stem, self.data)}"
                 )
         return self
+
+    @model_validator(mode="after")
+    def _regimes_fit(self) -> Study:
+        for i, cell in enumerate(self.regimes.cells if self.regimes else ()):
+            _check_cell(self, f"regimes.cells.{i}", cell)
+        return self
+
+
+def _check_cell(study: Study, where: str, cell: RegimeCell) -> None:
+    """Raise ValueError unless the cell's data set and its networks belong together."""
+    room, _, stem = cell.data.partition("/")
+    if room != "data" or stem not in study.data:
+        known = (f"data/{name}" for name in study.data)
+        raise ValueError(f"{where}.data is {cell.data!r}, no data set{nearest(cell.data, known)}")
+    data = study.data[stem]
+    if data.photons_per_pattern != cell.dose:
+        raise ValueError(
+            f"{where}.dose is {cell.dose:g} but {cell.data} has {data.photons_per_pattern:g} "
+            "photons_per_pattern; they must be equal"
+        )
+    for role in ("control", "better"):
+        name = getattr(cell, role)
+        row = study.arms.get(name)
+        if not isinstance(row, Arm):
+            trained = [arm for arm, other in study.arms.items() if isinstance(other, Arm)]
+            raise ValueError(
+                f"{where}.{role} is {name!r}, which is no trained arm{nearest(name, trained)}"
+            )
+        if row.data != cell.data:
+            raise ValueError(
+                f"{where}.{role} is {name!r}, an arm on {row.data}, but the cell has {cell.data}; "
+                "a network is judged on the light that it was trained for"
+            )
+    assert study.regimes is not None, "a cell belongs to the regimes"
+    widest, free = max(study.regimes.steps_px), data.object_px - data.n
+    if widest > free:
+        raise ValueError(
+            f"regimes.steps_px has {widest} but {cell.data} leaves {free} px for steps; choose "
+            "smaller ones"
+        )
 
 
 def _row(name: str, given: Any) -> Any:
@@ -472,17 +623,28 @@ def _follow(root: type[Model], given: Any, location: Any) -> tuple[list[str], ty
         if not isinstance(given, Mapping) and not isinstance(part, int):
             break
         keys.append(str(part))
-        given = given.get(part) if isinstance(given, Mapping) else None
         holder = model
         annotation = _annotation(model, annotation, part)
+        given = _entry(given, part)
     return keys, holder
+
+
+def _entry(given: Any, part: Any) -> Any:
+    if isinstance(given, Mapping):
+        return given.get(part)
+    return given[part] if isinstance(given, (list, tuple)) and isinstance(part, int) else None
 
 
 def _annotation(model: type[Model], annotation: Any, part: Any) -> Any:
     origin_of_values = getattr(annotation, "__args__", ())
     if len(origin_of_values) == 2 and origin_of_values[0] is str:
         return origin_of_values[1]  # Mapping[str, X]: a name was followed
+    if isinstance(part, int):
+        return origin_of_values[0] if origin_of_values else Any  # tuple[X, ...]
     field = model.model_fields.get(str(part))
+    options = _models_in(field.annotation) if field else []
+    if field and len(options) == 1 and None.__class__ in get_args(field.annotation):
+        return options[0]  # X | None: something was given
     return field.annotation if field else Any
 
 

@@ -39,6 +39,7 @@ def tiny_params() -> DataParams:
                 "defocus_rad": 3.0,
                 "smooth_sigma_px": 0,
             },
+            "assumed_probe": None,
             "scan": {
                 "kind": "raster",
                 "stride_px": {"train": 4, "validation": 8, "test": 8},
@@ -93,9 +94,12 @@ def control() -> Arm:
                 "spectral_init": "variance",
                 "max_hidden_channels": None,
                 "input_transform": "none",
+                "inputs": "amplitude",
+                "decoder_norm": "none",
                 "output_mode": "real_imag",
+                "start": "zero",
             },
-            "loss": {"name": "mae"},
+            "loss": {"name": "mae", "overlap_weight": 0.0},
             "optimizer": {"name": "adam", "lr": 1e-3},
             "schedule": {"name": "constant"},
             "clip": {
@@ -106,5 +110,6 @@ def control() -> Arm:
             "epochs": 2,
             "batch_size": 16,
             "precision": "fp32",
+            "legacy": {"batch_coupled_probe": False},
         }
     )

@@ -67,6 +67,29 @@ def put(given: dict, path: str, value: object) -> None:
         ("data.quick.object_seeds.test", 1, "three different scans"),
         ("data.quick.probe.kind", "laser", "unknown probe 'laser'; known: file, focus"),
         ("data.quick.scan.stride_px.tran", 3, "did you mean 'train'"),
+        (
+            "data.quick.assumed_probe",
+            {"kind": "laser"},
+            "unknown assumed_probe 'laser'; known: file",
+        ),
+        (
+            "data.quick.assumed_probe",
+            {"kind": "ideal_disk"},
+            "assumed_probe.smooth_sigma_px is mis",
+        ),
+        ("arms.control.loss", {"name": "mae"}, "arms.control.loss.overlap_weight is missing"),
+        ("arms.control.loss.overlap_weight", -1.0, "greater than or equal to 0"),
+        (
+            "arms.control.loss",
+            {"name": "supervised", "overlap_weight": 1.0},
+            "unknown key arms.control.loss.overlap_weight",
+        ),
+        ("arms.control.legacy", {}, "arms.control.legacy.batch_coupled_probe is missing"),
+        ("arms.control.legacy.batch_coupled_probe", "yes", "valid boolean; got 'yes'"),
+        ("studies", {"a": {"asks": "?", "arms": ["contrl"]}}, "no arm; did you mean 'control'"),
+        ("studies", {"a": {"asks": "?", "arms": []}}, "studies.a.arms"),
+        ("studies", {"a": {"ask": "?", "arms": ["control"]}}, "studies.a.ask; did you mean 'asks'"),
+        ("studies", {"../a": {"asks": "?", "arms": ["control"]}}, "is not a name"),
         ("data.quick.photons_per_pattern", 0, "data.quick.photons_per_pattern"),
     ],
 )
@@ -85,8 +108,18 @@ def fields_of(model: type[Model]) -> list[str]:
 
 
 def test_no_setting_has_a_default():
+    """But whole sections that a pipeline may lack."""
     models = [model for model in Model.__subclasses__() if model.__module__ == "study.params"]
-    assert {model.__name__: fields_of(model) for model in models if fields_of(model)} == {}
+    assert {model.__name__: fields_of(model) for model in models if fields_of(model)} == {
+        "Study": ["studies", "regimes"]
+    }
+
+
+def test_studies_group_arms_and_change_no_run(given):
+    arms = parse_study(given, "x").arms
+    given["studies"] = {"clips": {"asks": "Which clip?", "arms": ["control", "agc"]}}
+    grouped = parse_study(given, "x")
+    assert grouped.studies["clips"].arms == ("control", "agc") and grouped.arms == arms
 
 
 @pytest.mark.parametrize("field", [f for f in Arm.model_fields if f != "asks"] + ["asks"])
@@ -141,7 +174,7 @@ def test_a_run_changes_its_hash_with_every_setting(given):
         if not isinstance(value, (int, float)) or isinstance(value, bool):
             continue
         edited = copy.deepcopy(given)
-        put(edited, f"arms.control.{key}", value * 2)
+        put(edited, f"arms.control.{key}", value * 2 or 1.0)
         others.add(run_hash(parse_study(edited, "x").arms["control"], 1, "d", "f"))
     assert base not in others
     numbers = [v for v in leaves(row).values() if type(v) in (int, float)]
@@ -170,3 +203,78 @@ def test_a_file_that_is_no_settings_file_is_a_sentence(tmp_path, text):
 def test_a_missing_file_is_a_sentence(tmp_path):
     with pytest.raises(UserError, match="does not exist"):
         load_study(tmp_path / "params.yaml")
+
+
+# --- the regimes ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def with_regimes(given: dict) -> dict:
+    cell = {
+        "dose": 1e9,
+        "probe": "known",
+        "data": "data/quick",
+        "control": "control",
+        "better": "stable",
+    }
+    section = {
+        "seed": 1,
+        "steps_px": [5, 32],
+        "rpie": {"passes": 3, "alpha": 0.1, "update_probe": False},
+        "rpie_damped": None,
+        "network_rpie_passes": 2,
+        "good": {
+            "amplitude_mae": {"value": 0.05, "unit": "object units"},
+            "phase_mae": {"value": 0.1, "unit": "rad"},
+        },
+        "cells": [cell, {**cell, "probe": "perturbed"}],
+    }
+    return {**given, "regimes": section}
+
+
+def test_regimes_are_optional_and_read(given: dict, with_regimes: dict) -> None:
+    assert parse_study(given, "params").regimes is None
+    regimes = parse_study(with_regimes, "params").regimes
+    assert regimes is not None
+    assert [cell.probe for cell in regimes.cells] == ["known", "perturbed"]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "says"),
+    [
+        ("stepz_px", [5], "unknown key regimes.stepz_px; did you mean 'steps_px'"),
+        ("steps_px", [5, 5], "every step stands once"),
+        ("steps_px", [125], "leaves 124 px for steps"),
+        ("steps_px", [0], "regimes.steps_px.0"),
+        ("rpie.pases", 3, "unknown key regimes.rpie.pases; did you mean 'passes'"),
+        ("rpie_damped", {"passes": 3, "alpha": 2.0}, "regimes.rpie_damped.alpha"),
+        ("good.phase_mae.unit", "degrees", "regimes.good.phase_mae.unit"),
+        ("good.amplitude_mae", {"value": 0.1}, "regimes.good.amplitude_mae.unit is missing"),
+        ("cells.0.dos", 1e9, "unknown key regimes.cells.0.dos; did you mean 'dose'"),
+        ("cells.0.dose", 1e3, "regimes.cells.0.dose is 1000 but data/quick has 1e+09"),
+        ("cells.0.data", "data/quik", "regimes.cells.0.data is 'data/quik', no data set"),
+        ("cells.0.control", "contrl", "no trained arm; did you mean 'control'"),
+        ("cells.1.better", "rpie", "regimes.cells.1.better is 'rpie', which is no trained arm"),
+        ("cells.1.probe", "known", "two cells have dose 1e+09 and probe known"),
+        ("cells.1.probe", "guessed", "regimes.cells.1.probe"),
+    ],
+)
+def test_every_mistake_in_the_regimes_is_named(
+    with_regimes: dict, path: str, value: object, says: str
+) -> None:
+    node, *rest = with_regimes["regimes"], *path.split(".")
+    for key in rest[:-1]:
+        node = node[int(key) if isinstance(node, list) else key]
+    node[rest[-1]] = value
+    with pytest.raises(UserError) as error:
+        parse_study(with_regimes, "params")
+    assert says in str(error.value)
+
+
+def test_a_network_of_other_data_is_refused(with_regimes: dict) -> None:
+    with_regimes["data"]["dim"] = with_regimes["data"]["quick"]
+    with_regimes["arms"]["stable"]["data"] = "data/dim"
+    with pytest.raises(
+        UserError, match="'stable', an arm on data/dim, but the cell has data/quick"
+    ):
+        parse_study(with_regimes, "params")

@@ -138,16 +138,21 @@ def request_of(params: DataParams) -> dict[str, Any]:
     Raises UserError when the probe file cannot be read.
     """
     request = params.model_dump(mode="json")
-    if isinstance(params.probe, ProbeFile):
-        try:
-            content = Path(params.probe.path).read_bytes()
-        except OSError as error:
-            raise UserError(
-                f"probe file {params.probe.path} cannot be read ({error.strerror}); paths count "
-                "from the working directory"
-            ) from None
-        request["probe"]["sha256"] = hashlib.sha256(content).hexdigest()
+    for key in ("probe", "assumed_probe"):
+        probe = getattr(params, key)
+        if isinstance(probe, ProbeFile):
+            request[key]["sha256"] = _hash_of(probe)
     return request
+
+
+def _hash_of(probe: ProbeFile) -> str:
+    try:
+        return hashlib.sha256(Path(probe.path).read_bytes()).hexdigest()
+    except OSError as error:
+        raise UserError(
+            f"probe file {probe.path} cannot be read ({error.strerror}); paths count from the "
+            "working directory"
+        ) from None
 
 
 def check_request(manifest: Manifest, params: DataParams) -> None:

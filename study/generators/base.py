@@ -5,7 +5,9 @@
 Design choices
 - c, the group size, and n, the window in px, are the data's; everything else is an option, spelled
   in full in YAML and checked by the network's own frozen model (`options`).
-- Only measured amplitude goes in: no position, no probe.
+- Only measured amplitude goes in: no position, no probe. A network may ask for the patch that its
+  pattern gives by one step through the known probe (`wants_back_projection`), as two more input
+  channels or as what its output is added to; `back_project` is given to it (`training.inputs`).
 - Memory is channels_last from end to end, for the convolutions and the spectral layers alike.
 - `head` is the module of the output layers, so that a clip rule can leave it out.
 - `precision` bf16: the network computes under autocast, weights and result stay float32.
@@ -16,7 +18,7 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 import torch
@@ -25,7 +27,7 @@ from pydantic import ConfigDict
 from torch import Tensor, nn
 
 from study.generators.blocks import PtychoBlock
-from study.generators.heads import INPUT_TRANSFORMS, InputTransform
+from study.generators.heads import INPUT_TRANSFORMS, Inputs, InputTransform, Start
 from study.generators.spectral import SpectralConv2d
 from study.params import Model, Precision, UserError
 
@@ -42,10 +44,22 @@ class Generator(nn.Module, ABC):
     options: ClassVar[type[Options]]
     head: nn.Module
 
-    def __init__(self, channels: int, n: int, input_transform: InputTransform) -> None:
+    back_project: Callable[[Tensor], Tensor] | None
+
+    def __init__(
+        self,
+        channels: int,
+        n: int,
+        input_transform: InputTransform,
+        inputs: Inputs = "amplitude",
+        start: Start = "zero",
+    ) -> None:
         super().__init__()
         self.channels, self.n = channels, n
         self.input_transform: InputTransform = input_transform
+        self.inputs: Inputs = inputs
+        self.start: Start = start
+        self.back_project = None
         self.precision: Precision = "fp32"
 
     @classmethod
@@ -82,8 +96,27 @@ class Generator(nn.Module, ABC):
                 f"{tuple(amplitude.shape[1:])}; build it for this data"
             )
         x = INPUT_TRANSFORMS[self.input_transform](amplitude)
+        back = self._back_projected(amplitude)
+        if self.inputs == "with_back_projection":
+            x = torch.cat([x, back.real, back.imag], dim=1)
         with self._computing(amplitude.device):
-            return self.head(self.features(x.contiguous(memory_format=torch.channels_last)))
+            patch = self.head(self.features(x.contiguous(memory_format=torch.channels_last)))
+        return patch if self.start == "zero" else patch + (1 if self.start == "one" else back)
+
+    @property
+    def wants_back_projection(self) -> bool:
+        return self.inputs == "with_back_projection" or self.start == "back_projection"
+
+    def _back_projected(self, amplitude: Float[Tensor, "b c n n"]) -> Tensor:
+        if not self.wants_back_projection:
+            return amplitude
+        if self.back_project is None:
+            raise UserError(
+                "this network reads every pattern through the known probe and was not told the "
+                "probe; call study.training.inputs.tell_probe(network, probe) first"
+            )
+        with torch.no_grad():
+            return self.back_project(amplitude)
 
     def _computing(self, device: torch.device) -> contextlib.AbstractContextManager[Any]:
         if self.precision == "bf16":
@@ -97,6 +130,9 @@ class Generator(nn.Module, ABC):
             "n": self.n,
             "channels": self.channels,
             "input_transform": self.input_transform,
+            "inputs": self.inputs,
+            "start": self.start,
+            "knows_probe": self.back_project is not None,
             "head": type(self.head).__name__,
             "parameters": count(self.parameters()),
             "spectral_parameters": sum(count(m.parameters()) for m in _layers(self)),

@@ -9,6 +9,8 @@ Output modes, from features (b, w, n, n) to O (b, c, n, n); a and p are c channe
 - `amp_phase_logits`: O = sigmoid(a) exp(i pi tanh(p)), a and p from one 1x1 convolution.
 - `amp_phase`: the same bounds, but a and p come from two heads of their own, Conv3x3 - GELU -
   Conv1x1 each.
+Started from (`start`), added to what the head gives: `zero`; `one`, an object without structure;
+`back_projection`, the patch that the pattern gives by one step through the known probe.
 The bounded modes reach |O| < 1, and O = 1 is the mean of the brightest pixel over the training
 patches (`object_norm`): they clip the brighter half of these maxima. Phases stay within +-pi rad.
 
@@ -27,6 +29,8 @@ from jaxtyping import Complex, Float
 from torch import Tensor, nn
 
 InputTransform = Literal["none", "sqrt", "log1p", "instance_norm"]
+Inputs = Literal["amplitude", "with_back_projection"]
+Start = Literal["zero", "one", "back_projection"]
 OutputMode = Literal["real_imag", "amp_phase", "amp_phase_logits"]
 
 INPUT_TRANSFORMS: dict[InputTransform, Callable[[Tensor], Tensor]] = {

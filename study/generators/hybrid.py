@@ -13,6 +13,9 @@
     refine      concatenate with the block's output of that level, Conv3x3 - GELU - Conv3x3
     head        1x1 convolution to real and imaginary part
 
+`decoder_norm: group` puts GroupNorm over all channels (Wu & He 2018, arXiv:1803.08494, one group)
+between the decoder's first convolution and its GELU, which a growing decoder then cannot saturate.
+
 U-shaped neural operators: Rahman, Ross, Azizzadenesheli 2022, arXiv:2204.11127. What it is not: an
 operator on a continuum: the strided convolutions and the zero padding are tied to the pixel, so
 weights trained at one n mean nothing at another.
@@ -27,7 +30,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -37,10 +40,12 @@ from torch import Tensor, nn
 
 from study.generators.base import Generator, Options
 from study.generators.blocks import Lifter, PtychoBlock
-from study.generators.heads import OUTPUT_MODES, InputTransform, OutputMode
+from study.generators.heads import OUTPUT_MODES, Inputs, InputTransform, OutputMode, Start
 from study.generators.spectral import ModeSet, SpectralInit
 from study.generators.units import mark_units
 from study.params import Count, UserError
+
+DecoderNorm = Literal["none", "group"]
 
 
 class HybridOptions(Options):
@@ -53,7 +58,10 @@ class HybridOptions(Options):
     spectral_init: SpectralInit
     max_hidden_channels: Count | None
     input_transform: InputTransform
+    inputs: Inputs
+    decoder_norm: DecoderNorm
     output_mode: OutputMode
+    start: Start
 
     @model_validator(mode="after")
     def _cap_leaves_the_width(self) -> HybridOptions:
@@ -78,10 +86,13 @@ class HybridUNOGenerator(Generator):
         spectral_init: SpectralInit = "variance",
         max_hidden_channels: int | None = None,
         input_transform: InputTransform = "none",
+        inputs: Inputs = "amplitude",
+        decoder_norm: DecoderNorm = "none",
         output_mode: OutputMode = "real_imag",
+        start: Start = "zero",
         block_cls: Callable[..., PtychoBlock] = PtychoBlock,
     ) -> None:
-        super().__init__(channels, n, input_transform)
+        super().__init__(channels, n, input_transform, inputs, start)
         check_levels(n, fno_blocks, self.smallest_grid)
         widths = level_channels(width, fno_blocks, max_hidden_channels)
 
@@ -92,11 +103,14 @@ class HybridUNOGenerator(Generator):
             )
 
         steps = list(pairwise(widths))  # (finer, coarser)
-        self.lifter = Lifter(channels, width)
+        seen = 3 * channels if inputs == "with_back_projection" else channels
+        self.lifter = Lifter(seen, width)
         self.encoder = nn.ModuleList(block(level, modes) for level in range(fno_blocks))
         self.down = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in steps)
         self.bottleneck = block(fno_blocks - 1, modes // 2)
-        self.decoder = nn.ModuleList(DecoderLevel(coarse, fine) for fine, coarse in steps[::-1])
+        self.decoder = nn.ModuleList(
+            DecoderLevel(coarse, fine, decoder_norm) for fine, coarse in steps[::-1]
+        )
         self.head = OUTPUT_MODES[output_mode](width, channels)
         self.channels_last()
 
@@ -119,21 +133,31 @@ class HybridUNOGenerator(Generator):
     def channels_per_level(self) -> list[int]:
         return [b.local_conv.out_channels for b in self.encoder if isinstance(b, PtychoBlock)]
 
+    def effective(self) -> dict[str, Any]:
+        norms = {_name_of(level.norm) for level in self.decoder if isinstance(level, DecoderLevel)}
+        return {**super().effective(), "decoder_norms": sorted(norms)}
+
+
+def _name_of(norm: nn.Module | None) -> str:
+    return "none" if norm is None else type(norm).__name__
+
 
 class DecoderLevel(nn.Module):
-    """Up by two, concatenate with the encoder's features, Conv3x3 - GELU - Conv3x3."""
+    """Up by two, concatenate with the encoder's features, Conv3x3 - (norm) - GELU - Conv3x3."""
 
-    def __init__(self, coarse: int, fine: int) -> None:
+    def __init__(self, coarse: int, fine: int, norm: DecoderNorm = "none") -> None:
         super().__init__()
         self.up = nn.ConvTranspose2d(coarse, fine, 2, stride=2)
         mark_units(self.up.weight, (1,))
         self.merge = nn.Conv2d(2 * fine, fine, 3, padding=1)
+        self.norm = nn.GroupNorm(1, fine) if norm == "group" else None
         self.refine = nn.Conv2d(fine, fine, 3, padding=1)
 
     def forward(
         self, x: Float[Tensor, "b coarse h w"], skip: Float[Tensor, "b fine 2*h 2*w"]
     ) -> Float[Tensor, "b fine 2*h 2*w"]:
-        return self.refine(F.gelu(self.merge(torch.cat([self.up(x), skip], dim=1))))
+        merged = self.merge(torch.cat([self.up(x), skip], dim=1))
+        return self.refine(F.gelu(merged if self.norm is None else self.norm(merged)))
 
 
 def level_channels(width: int, levels: int, cap: int | None) -> list[int]:

@@ -50,6 +50,8 @@ def measure(cls: type[Generator], options: Options, n: int, channels: int) -> Si
     with torch.device("meta"):
         network = cls.from_options(options, n=n, channels=channels)
         amplitude = torch.empty(1, channels, n, n)
+    # Stands for the known probe, which no shape depends on.
+    network.back_project = lambda given: given.to(torch.complex64)
     kept = kept_for_backward(network, amplitude)
     return Size(
         parameters=count(network.parameters()),

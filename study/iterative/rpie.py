@@ -39,10 +39,9 @@ from study.optics import (
     diffract,
     exit_wave,
     extract,
-    far_field,
     illumination,
-    inverse_far_field,
 )
+from study.optics.back_projection import regularised, replace_modulus
 from study.params import UserError
 
 BATCH = 16
@@ -141,25 +140,6 @@ class Step:
     obj: Complex64[Tensor, "h w"]
     probe: Complex64[Tensor, "n n"]
     error: float
-
-
-def replace_modulus(
-    wave: Complex64[Tensor, "b n n"], amplitude: Float32[Tensor, "b n n"]
-) -> tuple[Complex64[Tensor, "b n n"], Float32[Tensor, "b n n"]]:
-    """exit' - exit, where exit' has the measured modulus in the far field, and the modulus now.
-
-    Where the far field is 0 it has no phase to keep, and stays 0.
-    """
-    field = far_field(wave)
-    modulus = field.abs()
-    tiny = torch.finfo(modulus.dtype).tiny
-    change = torch.where(modulus > tiny, amplitude / modulus.clamp(min=tiny) - 1, 0.0)
-    return inverse_far_field(field * change), modulus
-
-
-def regularised(weight: Float32[Tensor, "h w"], alpha: float) -> Float32[Tensor, "h w"]:
-    """(1 - alpha) weight + alpha max weight: what an update is divided by."""
-    return (1 - alpha) * weight + alpha * weight.max()
 
 
 def _step(

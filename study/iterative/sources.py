@@ -14,7 +14,7 @@ from jaxtyping import Complex64, Float32
 from torch import Tensor
 
 from study.formats.dataset import Dataset
-from study.iterative.back_projection import ALPHA, back_project
+from study.iterative.back_projection import back_project
 from study.iterative.rpie import BATCH, PROBE_ALPHA, Progress, best_constant, rpie
 from study.optics import extract
 from study.optics.assembly import (
@@ -26,6 +26,7 @@ from study.optics.assembly import (
     stitch,
     whole,
 )
+from study.optics.back_projection import ALPHA
 from study.optics.counts import counts_from_amplitude, to_network_units
 from study.params import (
     BackProjection,

@@ -1,5 +1,6 @@
 """The one forward model, as stateless torch functions: simulation and loss call the same ones."""
 
+from study.optics.back_projection import back_project, own_constant
 from study.optics.patches import (
     adjoint,
     covered,
@@ -18,6 +19,7 @@ from study.optics.wave import (
 
 __all__ = [
     "adjoint",
+    "back_project",
     "covered",
     "diffract",
     "diffraction",
@@ -26,6 +28,7 @@ __all__ = [
     "far_field",
     "illumination",
     "inverse_far_field",
+    "own_constant",
     "stitch_tiles",
     "stitch_weighted",
 ]

@@ -106,9 +106,13 @@ def expose(
 
 @dataclass(frozen=True)
 class Light:
-    """What scales the light: P_sim, its divisor, S, and the object norm of every split."""
+    """What scales the light: P_sim, its divisor, S, and the object norm of every split.
+
+    `told`: the probe that every method is given, which is `probe` unless another is assumed.
+    """
 
     probe: Complex128[torch.Tensor, "n n"]
+    told: Complex128[torch.Tensor, "n n"]
     probe_norm: float
     photon_scale: float
     object_norm: dict[str, float]
@@ -132,7 +136,27 @@ def set_light(params: DataParams, scenes: dict[str, Scene]) -> Light:
             f"the object of split {dark[0]} is empty with lines = {params.lines}; draw more lines"
         )
     scale = photon_scale(params.photons_per_pattern, sums["train"][1] / norms["train"] ** 2)
-    return Light(probe, probe_norm, scale, norms, said)
+    told, told_said = told_probe(params, probe)
+    return Light(probe, told, probe_norm, scale, norms, (*said, *told_said))
+
+
+def told_probe(
+    params: DataParams, probe: Complex128[torch.Tensor, "n n"]
+) -> tuple[Complex128[torch.Tensor, "n n"], tuple[str, ...]]:
+    """`params.assumed_probe` with the power of the true `probe`, or that itself; and statements.
+
+    The power of a beam is measured without its shape, so a wrong probe has the right power. Raises
+    UserError for an unusable probe.
+    """
+    if params.assumed_probe is None:
+        return probe, ()
+    raw, said = make_probe(params.assumed_probe, params.n)
+    assumed = torch.from_numpy(normalise(raw)[0])
+    power = probe.abs().square().sum() / assumed.abs().square().sum()
+    return assumed * power.sqrt(), (
+        *said,
+        "the stored probe is an assumed one, the counts come from another",
+    )
 
 
 def simulate(name: str, params: DataParams) -> Dataset:
@@ -147,7 +171,7 @@ def simulate(name: str, params: DataParams) -> Dataset:
         split: _split(scenes[split], params, light, np.random.default_rng(seed))
         for split, seed in zip(SPLITS, seeds, strict=True)
     }
-    probe = single(light.probe.numpy())
+    probe = single(light.told.numpy())
     manifest = _manifest(name, params, light, content_hash(probe, splits), splits)
     return Dataset(manifest=manifest, probe=probe, splits=splits)
 

@@ -123,12 +123,13 @@ def tiny_data(params: DataParams, n: int) -> DataParams:
     scan = params.scan.model_copy(update={"stride_px": stride})
     object_px = n + 4 * 8 + (4 if params.group_size == 4 else 0)
     changes = {"n": n, "object_px": object_px, "images_per_split": 1, "scan": scan}
-    return params.model_copy(update={**changes, "probe": _tiny_probe(params, n)})
+    probes = {key: _tiny_probe(params, key, n) for key in ("probe", "assumed_probe")}
+    return params.model_copy(update={**changes, **probes})
 
 
-def _tiny_probe(params: DataParams, n: int) -> Probe:
+def _tiny_probe(params: DataParams, key: str, n: int) -> Probe | None:
     """A pupil that was drawn on n detector pixels, drawn on fewer; other probes as they are."""
-    probe = params.probe
+    probe = getattr(params, key)
     if not isinstance(probe, Focus):
         return probe
     share = n / params.n

@@ -7,7 +7,7 @@ allocated. Lightning is imported by `fit` alone.
 from __future__ import annotations
 
 from study.generators import size
-from study.params import Arm
+from study.params import Arm, UserError
 from study.training.clipping import check_rule
 from study.training.ranks import check_devices
 
@@ -24,3 +24,15 @@ def check(arm: Arm, n: int, channels: int, devices: int = 1) -> None:
     size(arm.generator, n, channels)
     check_rule(arm.clip.gradient_clip_algorithm)
     check_devices(devices, arm.batch_size)
+    if devices > 1 and (joint := _joint(arm)):
+        raise UserError(
+            f"--devices is {devices}, but {joint} looks at a whole batch, which several devices "
+            "split; leave --devices out"
+        )
+
+
+def _joint(arm: Arm) -> str | None:
+    """The setting that needs all patterns of a batch in one place."""
+    if getattr(arm.loss, "overlap_weight", 0) > 0:
+        return "loss.overlap_weight"
+    return "legacy.batch_coupled_probe" if arm.legacy.batch_coupled_probe else None

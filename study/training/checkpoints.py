@@ -27,7 +27,7 @@ from study.runs import RunFolder, write_whole
 
 State = dict[str, Any]
 # What torch.load raises for a file that is cut short, overwritten, or something else.
-BROKEN_FILE = (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError)
+BROKEN_FILE = (OSError, EOFError, RuntimeError, ValueError, LookupError, pickle.UnpicklingError)
 
 
 @dataclass(frozen=True)

@@ -20,16 +20,16 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Complex64, Float32, Int64
+from jaxtyping import Complex64, Float, Float32, Int64
 from torch import Tensor
 
 from study.formats.dataset import Dataset, Split
 from study.optics import extract
 from study.optics.counts import amplitude_from_counts, to_network_units
-from study.params import UserError
+from study.params import BatchOrder, UserError
 from study.training.ahead import ahead
 
-COUNTS, PATCH_TRUTH = "counts", "patch_truth"
+COUNTS, PATCH_TRUTH, CORNERS = "counts", "patch_truth", "corners"
 AHEAD = 4  # batches read before they are used
 
 Places = slice | Int64[np.ndarray, " b"]
@@ -40,12 +40,16 @@ class Batch:
     """What a step sees: the amplitude X (dimensionless), and what only some losses need.
 
     `counts` in photons, `patch_truth` in network units, `index` the patterns' place in the split.
+    `corners`: top-left corners in px on the `canvas` (h, w), all objects of the split one below the
+    other.
     """
 
     amplitude: Float32[Tensor, "b c n n"]
     counts: Float32[Tensor, "b c n n"] | None
     patch_truth: Complex64[Tensor, "b c n n"] | None
     index: Int64[Tensor, " b"]
+    corners: Float32[Tensor, "b c 2"] | None = None
+    canvas: tuple[int, int] | None = None
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """The same change to every tensor that is there."""
@@ -54,6 +58,8 @@ class Batch:
             counts=None if self.counts is None else change(self.counts),
             patch_truth=None if self.patch_truth is None else change(self.patch_truth),
             index=change(self.index),
+            corners=None if self.corners is None else change(self.corners),
+            canvas=self.canvas,
         )
 
 
@@ -89,8 +95,20 @@ def true_patches(split: Split, n: int, object_norm: float) -> Complex64[Tensor, 
     return TruePatches(split, n, object_norm)[:]
 
 
+def corners_of(split: Split) -> Float32[Tensor, "J c 2"]:
+    """positions_px on one canvas that holds all objects of the split, one below the other."""
+    below = torch.tensor(split.image_index).float() * split.object_shape[0]
+    return torch.tensor(split.positions_px) + torch.stack([below, 0 * below], dim=1)[:, None]
+
+
+def canvas_of(split: Split) -> tuple[int, int]:
+    height, width = split.object_shape
+    return (int(split.image_index.max()) + 1) * height, width
+
+
 class TrainData:
-    """One split, ready for a device. `needs`: which of `COUNTS`, `PATCH_TRUTH` the loss reads.
+    """One split, ready for a device. `needs`: which of `COUNTS`, `PATCH_TRUTH`, `CORNERS` the loss
+    reads.
 
     `whole`: all patterns as one batch on the device; None for a split that was left on disk.
     Raises UserError when the true patches are needed and there are none.
@@ -106,6 +124,7 @@ class TrainData:
         self._split, manifest = dataset.splits[split], dataset.manifest
         self._photon_scale = manifest.photon_scale
         self._keeps_counts = COUNTS in needs
+        self._corners = corners_of(self._split) if CORNERS in needs else None
         self._truth = None
         if PATCH_TRUTH in needs:
             self._truth = TruePatches(self._split, manifest.n, manifest.object_norm[split])
@@ -141,9 +160,15 @@ class TrainData:
         """Every pattern once, as stored."""
         return Batches(self, torch.arange(len(self)), batch_size)
 
-    def shuffled(self, batch_size: int, order_seed: int, epoch: int) -> Batches:
+    def shuffled(
+        self, batch_size: int, order_seed: int, epoch: int, kind: BatchOrder = "shuffled"
+    ) -> Batches:
         """Every pattern once, in the order that belongs to (order_seed, epoch)."""
-        return Batches(self, epoch_order(len(self), order_seed, epoch), batch_size)
+        if kind == "shuffled":
+            return Batches(self, epoch_order(len(self), order_seed, epoch), batch_size)
+        corners = corners_of(self._split).numpy()[:, 0]
+        order = neighbour_order(corners, batch_size, order_seed, epoch)
+        return Batches(self, order, batch_size)
 
     def place(self, order: Int64[Tensor, " J"]) -> Int64[Tensor, " J"]:
         """Indices where `select` takes them without a copy."""
@@ -159,6 +184,8 @@ class TrainData:
             counts=counts if self._keeps_counts else None,
             patch_truth=None if self._truth is None else self._truth[places],
             index=torch.from_numpy(places),
+            corners=None if self._corners is None else self._corners[places],
+            canvas=None if self._corners is None else canvas_of(self._split),
         )
 
     def _prepared(self, chunk: Int64[Tensor, " b"]) -> Batch:
@@ -217,3 +244,30 @@ class Groups:
 def epoch_order(count: int, order_seed: int, epoch: int) -> Int64[Tensor, " count"]:
     """One permutation of 0..count-1 per (seed, epoch), the same on every machine."""
     return torch.from_numpy(np.random.default_rng([order_seed, epoch]).permutation(count))
+
+
+def neighbour_order(
+    corners: Float32[np.ndarray, "J 2"], batch_size: int, order_seed: int, epoch: int
+) -> Int64[Tensor, " J"]:
+    """One permutation per (seed, epoch) in which about `batch_size` neighbours follow one another.
+
+    The scan, closed to a torus and shifted at random, is cut into cells of `batch_size` patterns in
+    the mean; cells and the patterns within them come in random order. On a raster whose sides are
+    multiples of sqrt(batch_size) every batch is one cell.
+    """
+    rng = np.random.default_rng([order_seed, epoch])
+    span = corners.max(axis=0) - corners.min(axis=0)
+    step = np.sqrt(np.prod(np.maximum(span, 1.0)) / len(corners))
+    extent = span + np.maximum(step, _spacing(corners))
+    cells = np.maximum(1, np.round(extent / (step * np.sqrt(batch_size)))).astype(int)
+    shift = rng.random(2)
+    place = ((corners - corners.min(axis=0)) / extent + shift) % 1.0
+    row, column = (np.minimum(place * cells, cells - 1)).astype(int).T
+    cell = rng.permutation(int(cells.prod()))[row * cells[1] + column]
+    return torch.from_numpy(np.lexsort((rng.random(len(corners)), cell)))
+
+
+def _spacing(corners: Float32[np.ndarray, "J 2"]) -> Float[np.ndarray, " 2"]:
+    """Step between neighbouring rows and columns of a raster; of any scan, the mean over them."""
+    sides = (np.unique(corners[:, axis]) for axis in (0, 1))
+    return np.array([np.ptp(side) / max(1, len(side) - 1) for side in sides])

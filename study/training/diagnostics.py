@@ -245,6 +245,37 @@ def gradients(
     return records + [_branch_record(name, norms) for name in blocks(generator)]
 
 
+def gradient_ratio(generator: nn.Module) -> float | None:
+    """`local_over_spectral` of `.grad`, the median over the blocks; None where no block has it.
+
+    A block whose ratio is not finite counts as one without.
+    """
+    pairs = [_branch_gradients(block) for block in blocks(generator).values()]
+    known = [pair for pair in pairs if pair is not None]
+    if not known:
+        return None
+    spectral, local = torch.stack(known).unbind(dim=1)
+    ratios = (local / spectral).cpu().numpy()  # one copy to the host for all blocks
+    finite = ratios[np.isfinite(ratios)]
+    return float(np.median(finite)) if len(finite) else None
+
+
+def _branch_gradients(block: nn.Module) -> Float[Tensor, 2] | None:
+    """Norms of the gradients of the spectral and of the local branch; None where one has none."""
+    norms = []
+    for branch in BRANCHES:
+        values = [p.grad for p in getattr(block, branch).parameters() if p.grad is not None]
+        if not values:
+            return None
+        norms.append(torch.linalg.vector_norm(torch.stack([_norm(value) for value in values])))
+    return torch.stack(norms)
+
+
+def _norm(value: Tensor) -> Tensor:
+    parts = torch.view_as_real(value) if value.is_complex() else value
+    return torch.linalg.vector_norm(parts.detach(), dtype=torch.float64)
+
+
 def _gradient(value: Tensor | None) -> Record:
     if value is None:
         return {**summary(torch.empty(0)), "norm": None}

@@ -43,7 +43,7 @@ class GraphedStep:
     def __init__(self, step: TrainStep, batch_size: int, ranks: Ranks = ALONE) -> None:
         self.step = step
         self.batch_size = batch_size
-        self.why_eager = reason_against(step.probe.device, ranks)
+        self.why_eager = reason_against(step, ranks)
         self.forget()
 
     def forget(self) -> None:
@@ -105,12 +105,15 @@ class GraphedStep:
         return self._result.clone()
 
 
-def reason_against(device: torch.device, ranks: Ranks) -> str | None:
-    """Why a step on `device` cannot be a graph; None when it can."""
+def reason_against(step: TrainStep, ranks: Ranks) -> str | None:
+    """Why a step cannot be a graph; None when it can."""
+    device = step.probe.device
     if ranks.several:
         return f"{ranks.size} devices average their gradients within the step"
     if device.type != "cuda":
         return f"the device is {device.type}; graphs are CUDA's"
+    if step.loss.overlap_weight > 0:
+        return "the overlap of a batch is looked up on the host"
     return None
 
 

@@ -6,29 +6,37 @@ itself has the same loss, and the loss of a split is the ratio of its summed par
     mae         sum |A_pred - X| / sum X                          zero output: exactly 1
     poisson     sum deviance / (2 sum counts), in photons         zero output: large
     supervised  sum |O - Y exp(i phi)| / sum |Y exp(i phi)|       zero output: exactly 1
+
+`overlap_weight` adds weight * sum |A(O_bar) - X| / sum X (`overlap_terms`): what the patches of one
+batch stitch shall explain the patterns too, as ptychography demands of the object.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Complex64, Float, Float32
 from torch import Tensor
 
+from study.optics import adjoint, diffract, extract
 from study.optics.counts import counts_from_amplitude
-from study.training.data import COUNTS, PATCH_TRUTH, Batch
+from study.params import LossParams, SupervisedLoss
+from study.training.data import CORNERS, COUNTS, PATCH_TRUTH, Batch
 
 RATE_FLOOR = 1e-6  # photons per pixel: keeps the logarithm of a dark prediction finite
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """`patch` O in network units; `amplitude` A_pred = |far_field(P_sim O)|, dimensionless."""
+    """`patch` O in network units; `amplitude` A_pred = |far_field(P_sim O)|, dimensionless;
+    `probe`: P_sim, as it was told."""
 
     patch: Complex64[Tensor, "b c n n"]
     amplitude: Float32[Tensor, "b c n n"]
+    probe: Complex64[Tensor, "n n"]
 
 
 Scalar = Float[Tensor, ""]
@@ -70,6 +78,37 @@ def supervised_terms(prediction: Prediction, batch: Batch, photon_scale: float) 
     return (prediction.patch - batch.patch_truth).abs().sum(), batch.patch_truth.abs().sum()
 
 
+def overlap_terms(prediction: Prediction, batch: Batch) -> Terms:
+    """Sums of |A(O_bar) - X| and of X, O_bar the object that the patches of the batch stitch.
+
+    O_bar at a pattern's place is the illumination-weighted mean of all patches of the batch that
+    overlap there. One pattern leaves the phase of its own patch open; patches that meet in one
+    object have to agree in it. A patch without neighbours is its own mean.
+    """
+    assert batch.corners is not None and batch.canvas is not None, "the overlap needs the corners"
+    corners, probe = batch.corners.flatten(0, 1), prediction.probe
+    light = probe.abs().square()
+    patch = prediction.patch.flatten(0, 1)
+    seen = adjoint(light.expand(len(patch), -1, -1), corners, batch.canvas)
+    summed = adjoint(light * patch, corners, batch.canvas)
+    mean = extract(summed / seen.clamp(min=1e-6 * light.max()), corners, len(probe))
+    amplitude = diffract(probe, mean).view_as(batch.amplitude)
+    return (amplitude - batch.amplitude).abs().sum(), batch.amplitude.sum()
+
+
+def with_overlap(
+    terms: Callable[[Prediction, Batch, float], Terms],
+    weight: float,
+    prediction: Prediction,
+    batch: Batch,
+    photon_scale: float,
+) -> Terms:
+    """The two sums of a loss, with the overlap's ratio times `weight` added to theirs."""
+    error, scale = terms(prediction, batch, photon_scale)
+    joint_error, joint_scale = overlap_terms(prediction, batch)
+    return error + weight * scale.detach() * joint_error / joint_scale, scale
+
+
 @dataclass(frozen=True)
 class Loss:
     """A loss by its two sums; `needs` names the fields of a batch that it reads besides X."""
@@ -77,6 +116,7 @@ class Loss:
     name: str
     terms: Callable[[Prediction, Batch, float], Terms]
     needs: frozenset[str] = frozenset()
+    overlap_weight: float = 0.0
 
     def __call__(self, prediction: Prediction, batch: Batch, photon_scale: float) -> Scalar:
         """The loss of one batch. The scale is measured, so it carries no gradient."""
@@ -92,3 +132,17 @@ LOSSES = {
         Loss("supervised", supervised_terms, frozenset({PATCH_TRUTH})),
     )
 }
+
+
+def build_loss(params: LossParams) -> Loss:
+    """The loss of an arm."""
+    weight = 0.0 if isinstance(params, SupervisedLoss) else params.overlap_weight
+    return weighted(LOSSES[params.name], weight)
+
+
+def weighted(loss: Loss, weight: float) -> Loss:
+    """A loss with `weight` times the overlap's disagreement added; itself for 0."""
+    if weight == 0:
+        return loss
+    terms = partial(with_overlap, loss.terms, weight)
+    return Loss(loss.name, terms, loss.needs | {CORNERS}, weight)

@@ -17,7 +17,11 @@ from jaxtyping import Complex, Float
 from torch import Tensor, nn
 
 from study.formats.dataset import Dataset
-from study.formats.reconstruction import Reconstruction, save_reconstruction
+from study.formats.reconstruction import (
+    Reconstruction,
+    load_reconstruction,
+    save_reconstruction,
+)
 from study.optics.assembly import (
     Assembled,
     Measurement,
@@ -30,6 +34,7 @@ from study.optics.assembly import (
 from study.params import UserError
 from study.runs import RunFolder
 from study.training.checkpoints import halve_weights, load_weights
+from study.training.inputs import tell_probe
 
 BATCH = 64
 
@@ -49,9 +54,14 @@ class Applied:
 def load_generator(folder: RunFolder, which: str) -> nn.Module:
     """The network with the `best` or `last` weights of a run, evaluation mode, on the CPU.
 
-    Raises UserError when the weights are absent or torn, or `which` is another word.
+    It is told the probe that its reconstruction was made with, where it asks for one. Raises
+    UserError when the weights are absent or torn, or `which` is another word.
     """
-    return load_weights(weights_file(folder, which))[0]
+    generator = load_weights(weights_file(folder, which))[0]
+    if folder.object_file(which).is_file():
+        told = load_reconstruction(folder.object_file(which)).probe
+        tell_probe(generator, torch.tensor(told))
+    return generator
 
 
 def weights_file(folder: RunFolder, which: str) -> Path:
@@ -112,6 +122,7 @@ def reconstruct_split(
     """
     device = _device_of(generator)
     probe = torch.tensor(dataset.probe, device=device)
+    tell_probe(generator, probe)
     patterns = measured(dataset, split, device)
     patch = patches_of(generator, patterns.amplitude)
     stitched = stitch(patch, probe, patterns.scan)
@@ -129,6 +140,7 @@ def reconstruct_held_out(
     """
     device = _device_of(generator)
     probe = torch.tensor(dataset.probe, device=device)
+    tell_probe(generator, probe)
     test = measured(dataset, "test", device)
     if dataset.manifest.kind == "imported":
         fitted = measured(dataset, "train", device).and_then(

@@ -17,6 +17,8 @@ history.csv, one row an epoch (`history`)
     patch_std               std of |O| within a patch, mean over the validation split
     norm_weight.BLOCK.*, layerscale.BLOCK.*   mean, std, largest magnitude
     dead.LAYER              share of dead units on the first validation batch
+    gradient_ratio          norm of the local over the spectral weights' gradient, the median over
+                            the blocks, in the last step of the epoch, after the clip
     seconds, peak_memory_mib
 """
 
@@ -34,7 +36,7 @@ from torch.optim import Optimizer
 
 from study.params import Arm
 from study.training.data import Batch, Batches, Groups, TrainData
-from study.training.diagnostics import dead_units, norm_stats
+from study.training.diagnostics import dead_units, gradient_ratio, norm_stats
 from study.training.graph import GraphedStep
 from study.training.optimizers import load_state, set_rate, used_rate
 from study.training.ranks import ALONE, Ranks
@@ -83,7 +85,10 @@ class Reconstructor(lightning.LightningModule):
 
     def batches(self) -> Batches:
         """Those of the current epoch, whole, whatever this rank's share is."""
-        return self.train_data.shuffled(self.arm.batch_size, self.order_seed, self.epoch)
+        arm = self.arm
+        return self.train_data.shuffled(
+            arm.batch_size, self.order_seed, self.epoch, arm.batch_order
+        )
 
     # -- what Lightning asks for
 
@@ -110,6 +115,10 @@ class Reconstructor(lightning.LightningModule):
 
     def training_step(self, batch: list[Batch], batch_index: int) -> None:
         self.records += [self.advance(each) for each in batch]
+
+    def on_validation_model_zero_grad(self) -> None:
+        """Lightning would drop the gradients here; the row of the epoch reads them, and the next
+        step drops them itself."""
 
     def on_validation_epoch_start(self) -> None:
         self.totals = Totals(self.step.loss, self.step.photon_scale, self.step.probe.device)
@@ -153,6 +162,8 @@ class Reconstructor(lightning.LightningModule):
         for block, kinds in norm_stats(self.generator).items():
             for kind, facts in kinds.items():
                 row |= {f"{kind}.{block}.{name}": value for name, value in facts.items()}
+        ratio = gradient_ratio(self.generator)
+        row |= {} if ratio is None else {"gradient_ratio": ratio}
         return row | {f"dead.{layer}": share for layer, share in self.dead.items()}
 
     def _peak_mib(self) -> float:

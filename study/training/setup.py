@@ -18,6 +18,7 @@ from study.params import Arm, Scalar, leaves
 from study.training import precision, process
 from study.training.checkpoints import Network
 from study.training.data import TrainData
+from study.training.inputs import tell_probe
 from study.training.optimizers import effective
 from study.training.ranks import ALONE, Ranks, SharedStep
 from study.training.reconstructor import Reconstructor
@@ -51,6 +52,7 @@ def build_run(
     generator = network.build(seed).to(device)
     precision.use(arm.precision, generator, device)
     probe = torch.tensor(dataset.probe, device=device)
+    tell_probe(generator, probe)
     kind = partial(SharedStep, ranks) if ranks.several else TrainStep
     step = make_step(arm, generator, probe, manifest.photon_scale, kind)
     needs = step.loss.needs
@@ -71,7 +73,7 @@ def describe(run: Run, dataset: Dataset) -> dict[str, Any]:
     """The effective settings, read from the objects that will act, not from the request."""
     module, step = run.module, run.module.step
     manifest, arm = dataset.manifest, run.arm
-    batches = module.train_data.shuffled(arm.batch_size, module.order_seed, 0)
+    batches = module.batches()
     schedule = {
         "name": module.schedule.settings.name,
         "stepped": "every epoch",
@@ -97,7 +99,7 @@ def describe(run: Run, dataset: Dataset) -> dict[str, Any]:
             "name": arm.generator.name,
             **run.generator.effective(),
         },
-        "loss": step.loss.name,
+        "loss": {"name": step.loss.name, "overlap_weight": step.loss.overlap_weight},
         "optimizer": effective(step.optimizer),
         "schedule": schedule,
         "clip": clip,
@@ -105,7 +107,9 @@ def describe(run: Run, dataset: Dataset) -> dict[str, Any]:
         "seeds": {"weights": run.seed, "order": module.order_seed},
         "epochs": arm.epochs,
         "batch_size": arm.batch_size,
+        "legacy": {"batch_coupled_probe": step.coupled_to is not None},
         "batches_per_epoch": len(batches),
+        "batch_order": arm.batch_order,
         "precision": precision.effective(run.generator, step.probe.device),
         "cuda_graph": module.advance.why_eager or "recorded after the first steps",
         "device": str(step.probe.device),

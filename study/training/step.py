@@ -17,7 +17,8 @@ from study.optics import diffract
 from study.params import Arm
 from study.training.clipping import Clipper
 from study.training.data import Batch
-from study.training.losses import LOSSES, Loss, Prediction
+from study.training.legacy import couple
+from study.training.losses import Loss, Prediction, build_loss
 from study.training.optimizers import build_optimizer
 
 # What one step records, in this order.
@@ -31,11 +32,14 @@ def predict(
 ) -> Prediction:
     """Patch of every measured pattern, and the amplitude that the forward model gives for it."""
     patch = generator(amplitude)  # (b, c, n, n) complex, network units
-    return Prediction(patch, diffract(probe, patch))
+    return Prediction(patch, diffract(probe, patch), probe)
 
 
 class TrainStep:
-    """Everything that one step needs, on one device. `photon_scale`: S of the data set."""
+    """Everything that one step needs, on one device. `photon_scale`: S of the data set.
+
+    `coupled_to`: None, or the size of a full batch under the defect of `training.legacy`.
+    """
 
     def __init__(
         self,
@@ -45,6 +49,7 @@ class TrainStep:
         loss: Loss,
         optimizer: Optimizer,
         clip: Clipper,
+        coupled_to: int | None = None,
     ) -> None:
         self.generator = generator
         self.probe = probe
@@ -52,6 +57,7 @@ class TrainStep:
         self.loss = loss
         self.optimizer = optimizer
         self.clip = clip
+        self.coupled_to = coupled_to
 
     def forward(self, batch: Batch) -> Prediction:
         return predict(self.generator, self.probe, batch.amplitude)
@@ -60,6 +66,8 @@ class TrainStep:
         """Leave d loss / d parameters in `.grad`; returns the loss and the std of A_pred."""
         self.optimizer.zero_grad(set_to_none=True)
         prediction = self.forward(batch)
+        if self.coupled_to is not None:
+            prediction = couple(prediction, self.coupled_to)
         loss = self.loss(prediction, batch, self.photon_scale)
         loss.backward()
         return loss.detach(), prediction.amplitude.detach().std()
@@ -86,7 +94,8 @@ def make_step(
         generator=generator,
         probe=probe,
         photon_scale=photon_scale,
-        loss=LOSSES[arm.loss.name],
+        loss=build_loss(arm.loss),
         optimizer=build_optimizer(arm.optimizer, generator.parameters(), probe.device),
         clip=Clipper(generator, rule, limit, arm.clip.exclude_head),
+        coupled_to=arm.batch_size if arm.legacy.batch_coupled_probe else None,
     )

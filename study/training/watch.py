@@ -50,7 +50,8 @@ from study.training.diagnostics import (
     patch_metrics,
     pattern_spread,
 )
-from study.training.losses import LOSSES, Loss
+from study.training.inputs import tell_probe
+from study.training.losses import LOSSES, Loss, weighted
 from study.training.reconstructor import Reconstructor
 from study.training.step import predict
 
@@ -332,9 +333,10 @@ def diagnose_run(
         raise UserError(f"{folder.path} is still training; wait for its end or cancel it")
     file = folder.best if which == "best" else folder.last
     generator, network, epoch = load_weights(file)
+    tell_probe(generator, torch.tensor(dataset.probe))
     settings = read_yaml(folder.path / "params.yaml")
     _check_size(dataset, network.n, network.channels)
-    loss = LOSSES[settings["loss"]]
+    loss = weighted(LOSSES[settings["loss"]["name"]], settings["loss"]["overlap_weight"])
     subject = Subject(
         generator=generator,
         probe=torch.tensor(dataset.probe),

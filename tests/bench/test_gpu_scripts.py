@@ -20,7 +20,7 @@ from bench.__main__ import MODULES  # noqa: E402
 from bench.batched import SeedsStep, joined  # noqa: E402
 from bench.subject import Subject, endless, full, relative, whole_batches  # noqa: E402
 from study.formats.dataset import Dataset  # noqa: E402
-from study.params import Arm, Clip, DataParams, UserError, load_study  # noqa: E402
+from study.params import Arm, Clip, DataParams, Legacy, MaeLoss, UserError, load_study  # noqa: E402
 from study.runs import RunFolder  # noqa: E402
 from study.stages.train import Job  # noqa: E402
 from study.training import reconstructor  # noqa: E402
@@ -77,7 +77,8 @@ def test_without_cuda_every_script_writes_why(
 @pytest.mark.parametrize("loss", ["mae", "poisson", "supervised"])
 def test_the_batched_step_is_every_seeds_own_step(loss: str, subject: Subject) -> None:
     """Records and weights after three steps; each seed has its own weights and order."""
-    asked = {**subject.calm().arm.model_dump(), "loss": {"name": loss}}
+    overlap = {} if loss == "supervised" else {"overlap_weight": 0.0}
+    asked = {**subject.calm().arm.model_dump(), "loss": {"name": loss, **overlap}}
     subject = Subject(subject.data, Arm.model_validate(asked))
     single = [subject.run(seed, CPU) for seed in (3, 4)]
     together = SeedsStep([subject.run(seed, CPU) for seed in (3, 4)])
@@ -116,6 +117,10 @@ def test_what_a_batched_network_cannot_do_is_refused(subject: Subject) -> None:
         SeedsStep([subject.but(clip=clip).run(0, CPU)])
     with pytest.raises(ValueError, match="bf16"):
         SeedsStep([subject.but(precision="bf16").run(0, CPU)])
+    overlap = MaeLoss(name="mae", overlap_weight=0.5)
+    for whole in ({"loss": overlap}, {"legacy": Legacy(batch_coupled_probe=True)}):
+        with pytest.raises(ValueError, match="need every seed's batch on its own"):
+            SeedsStep([subject.but(**whole).run(0, CPU)])
 
 
 def test_seeds_side_by_side_are_held_against_single_steps(

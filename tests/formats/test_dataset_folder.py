@@ -174,17 +174,20 @@ def test_another_request_is_refused_with_every_differing_field(
     assert "noise_seed" not in sentence
 
 
-def test_a_changed_probe_file_is_another_request(tiny_params: DataParams, tmp_path: Path) -> None:
+@pytest.mark.parametrize("key", ["probe", "assumed_probe"])
+def test_a_changed_probe_file_is_another_request(
+    key: str, tiny_params: DataParams, tmp_path: Path
+) -> None:
     path = tmp_path / "probe.npz"
     probe = {"kind": "file", "path": str(path), "fit": "pad", "smooth_sigma_px": 0}
-    params = DataParams.model_validate({**tiny_params.model_dump(), "probe": probe})
+    params = DataParams.model_validate({**tiny_params.model_dump(), key: probe})
     with pytest.raises(UserError, match=r"probe.npz does not exist"):
         simulate("filed", params)
     np.savez(path, probe=focus(16, 7.0, 0.0, 3.0))
     dataset = simulate("filed", params)
     check_request(dataset.manifest, params)
     np.savez(path, probe=focus(16, 7.0, 0.0, 2.0))
-    with pytest.raises(UserError, match=r"probe.sha256 is \w+ there and \w+ in the request"):
+    with pytest.raises(UserError, match=rf" {key}.sha256 is \w+ there and \w+ in the request"):
         check_request(dataset.manifest, params)
 
 

@@ -19,7 +19,10 @@ SMALL: dict[str, Any] = {
     "spectral_init": "variance",
     "max_hidden_channels": 8,
     "input_transform": "none",
+    "inputs": "amplitude",
+    "decoder_norm": "none",
     "output_mode": "real_imag",
+    "start": "zero",
     "layerscale_init": 1e-3,
 }
 NAMES = sorted(GENERATORS)

@@ -5,8 +5,9 @@ import pytest
 import torch
 from scenes import N, make_scene
 
-from study.iterative.back_projection import ALPHA, CHUNK, back_project
+from study.iterative.back_projection import CHUNK, back_project
 from study.iterative.rpie import best_constant, rpie
+from study.optics.back_projection import ALPHA
 
 
 def test_one_step_is_the_closed_formula() -> None:

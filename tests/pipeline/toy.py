@@ -18,6 +18,7 @@ data:
      group_size: 1, photons_per_pattern: 1.0e+6, noise_seed: 4,
      object_seeds: {train: 1, validation: 3, test: 2},
      probe: {kind: ideal_disk, smooth_sigma_px: 0.5},
+     assumed_probe: null,
      scan: {kind: raster, stride_px: {train: 4, validation: 6, test: 4}}}
 
 arms:
@@ -31,14 +32,15 @@ arms:
     generator:
       {name: hybrid, width: 4, fno_blocks: 2, modes: 4, mode_set: classic,
        spectral_init: variance, max_hidden_channels: null, input_transform: none,
-       output_mode: real_imag}
-    loss: {name: mae}
+       inputs: amplitude, decoder_norm: none, output_mode: real_imag, start: zero}
+    loss: {name: mae, overlap_weight: 0.0}
     optimizer: {name: adam, lr: 0.001}
     schedule: {name: constant}
     clip: {gradient_clip_algorithm: norm, gradient_clip_val: 1.0, exclude_head: false}
     epochs: 2
     batch_size: 16
     precision: fp32
+    legacy: {batch_coupled_probe: false}
 
   cnn:
     <<: *arm

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from study.formats.dataset import Dataset, content_hash
+from study.formats.probe import normalise, single
 from study.params import SPLITS, DataParams, UserError
 from study.simulate import simulate
 from study.simulate.dataset import Scene, set_light
+from study.simulate.probes import make_probe
 
 
 def change(params: DataParams, **changes: object) -> DataParams:
@@ -32,6 +34,7 @@ def full(smooth_sigma_px: float, images: int = 1) -> DataParams:
             "object_seeds": {"train": 1, "validation": 3, "test": 2},
             "noise_seed": 7,
             "probe": {"kind": "ideal_disk", "smooth_sigma_px": smooth_sigma_px},
+            "assumed_probe": None,
             "scan": {
                 "kind": "raster",
                 "stride_px": {"train": 4, "validation": 10, "test": 10},
@@ -84,6 +87,59 @@ def test_the_full_size_set_needs_less_than_a_gigabyte() -> None:
         cwd=Path(__file__).parents[2],
     )
     assert float(done.stdout) < 1e6  # kB
+
+
+# --- an assumed probe -------------------------------------------------------------------------
+
+DISK = {"kind": "ideal_disk", "smooth_sigma_px": 0.5}
+
+
+def test_without_an_assumed_probe_the_stored_one_is_the_true_one(
+    tiny: Dataset, tiny_params: DataParams
+) -> None:
+    true = normalise(make_probe(tiny_params.probe, 16)[0])[0]
+    assert tiny.probe.tobytes() == single(true).tobytes()
+    assert tiny.manifest.statements == () and tiny.manifest.request["assumed_probe"] is None
+
+
+def test_an_assumed_probe_changes_nothing_but_the_stored_probe(
+    tiny: Dataset, tiny_params: DataParams
+) -> None:
+    told = simulate("tiny", change(tiny_params, assumed_probe=DISK))
+    for split in SPLITS:
+        for name in ("counts", "positions_px", "image_index", "obj"):
+            a, b = (getattr(each.splits[split], name) for each in (told, tiny))
+            assert a.tobytes() == b.tobytes()
+    same = ("photon_scale", "probe_norm", "object_norm", "photons_per_pattern", "patterns")
+    assert all(getattr(told.manifest, key) == getattr(tiny.manifest, key) for key in same)
+    assert told.manifest.content_sha256 == content_hash(told.probe, told.splits)
+    assert told.manifest.content_sha256 != tiny.manifest.content_sha256
+    (said,) = told.manifest.statements
+    assert "assumed" in said and "the counts come from another" in said
+
+
+def test_the_assumed_probe_has_its_own_shape_and_the_power_of_the_true_one(
+    tiny: Dataset, tiny_params: DataParams
+) -> None:
+    assumed = change(tiny_params, assumed_probe=DISK)
+    told = simulate("tiny", assumed).probe
+    raw = make_probe(assumed.assumed_probe, 16)[0]
+    np.testing.assert_allclose(told / np.linalg.norm(told), raw / np.linalg.norm(raw), atol=1e-6)
+    assert np.linalg.norm(told) == pytest.approx(np.linalg.norm(tiny.probe), rel=1e-6)
+
+
+def test_assuming_the_true_probe_tells_the_truth(tiny: Dataset, tiny_params: DataParams) -> None:
+    again = simulate("tiny", change(tiny_params, assumed_probe=tiny_params.probe.model_dump()))
+    np.testing.assert_allclose(again.probe, tiny.probe, rtol=1e-6)
+
+
+def test_an_assumed_probe_that_is_dark_is_refused(tiny_params: DataParams, tmp_path: Path) -> None:
+    corner = np.zeros((16, 16), dtype=np.complex128)
+    corner[0, 0] = 1.0
+    np.savez(tmp_path / "probe.npz", probe=corner)
+    file = {"kind": "file", "path": str(tmp_path / "probe.npz"), "fit": "pad"}
+    with pytest.raises(UserError, match="zero or not finite within 4 px of its centre"):
+        simulate("tiny", change(tiny_params, assumed_probe={**file, "smooth_sigma_px": 0}))
 
 
 def test_two_simulations_are_bit_equal(tiny: Dataset, tiny_params: DataParams) -> None:

@@ -22,13 +22,17 @@ def one_thread() -> None:
 
 @pytest.fixture(scope="session")
 def vary(control: Arm) -> Callable[..., Arm]:
-    """vary(loss={"name": "poisson"}, epochs=3): the control arm with other sections.
+    """vary(loss="poisson", epochs=3): the control arm with other sections.
 
-    `generator` updates the network's options; every other section is replaced.
+    `generator` updates the network's options and `loss` may be a name, which adds no overlap; every
+    other section is replaced.
     """
 
     def make(**sections: Any) -> Arm:
         given = control.model_dump()
+        if isinstance(name := sections.get("loss"), str):
+            overlap = {} if name == "supervised" else {"overlap_weight": 0.0}
+            sections["loss"] = {"name": name, **overlap}
         given["generator"] = {**control.generator.flat(), **sections.pop("generator", {})}
         return Arm.model_validate({**given, **sections})
 

@@ -7,21 +7,25 @@ control arm gives, the answer that the change asks for.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from study import environment
 from study.formats.dataset import Dataset
 from study.generators import build
 from study.params import Arm, UserError, leaves
+from study.runs import RunFolder
 from study.training import check
 from study.training.clipping import CLIP_RULES
+from study.training.fit import fit
 from study.training.losses import LOSSES
 from study.training.optimizers import OPTIMIZERS
 from study.training.probe import scaled_step
 from study.training.schedules import SCHEDULES
-from study.training.setup import Run, build_run
+from study.training.setup import Run, build_run, describe
 
 CPU = torch.device("cpu")
 CLIP = {"gradient_clip_algorithm": "norm", "gradient_clip_val": 1.0, "exclude_head": False}
@@ -70,6 +74,29 @@ def dtype_within(run: Run) -> torch.dtype:
 
 def width_of_first_batch(run: Run) -> int:
     return len(first_batch(run))
+
+
+def told_the_probe(run: Run) -> bool:
+    return run.generator.effective()["knows_probe"]
+
+
+def input_channels(run: Run) -> int:
+    return run.generator.get_submodule("lifter.0").in_channels
+
+
+def of_a_zeroed_head(run: Run) -> complex:
+    """What the network gives for a pattern when its head gives nothing."""
+    with torch.no_grad():
+        for value in run.generator.head.parameters():
+            value.zero_()
+        patch = run.generator(next(iter(run.module.train_dataloader()))[0].amplitude)
+    return complex(patch.mean())
+
+
+def loss_of_overlap(run: Run) -> tuple[float, bool]:
+    """The weight, and whether the batches bring what it needs."""
+    batch = next(iter(run.module.train_dataloader()))[0]
+    return run.module.step.loss.overlap_weight, batch.corners is not None
 
 
 def effective(key: str) -> Callable[[Run], Any]:
@@ -135,10 +162,43 @@ KNOBS: list[tuple[str, dict[str, Any], Question, Any]] = [
         lambda run: (first_block(run)["norm"], first_block(run)["layerscale"]),
         ("InstanceNorm2d", False),
     ),
-    ("poisson", {"loss": {"name": "poisson"}}, lambda run: run.module.step.loss.name, "poisson"),
+    ("inputs", {"generator": {"inputs": "with_back_projection"}}, input_channels, 3),
+    (
+        "inputs_know_the_probe",
+        {"generator": {"inputs": "with_back_projection"}},
+        told_the_probe,
+        True,
+    ),
+    (
+        "decoder_norm",
+        {"generator": {"decoder_norm": "group"}},
+        effective("decoder_norms"),
+        ["GroupNorm"],
+    ),
+    ("start", {"generator": {"start": "one"}}, of_a_zeroed_head, 1),
+    ("start_knows_the_probe", {"generator": {"start": "back_projection"}}, told_the_probe, True),
+    (
+        "overlap",
+        {"loss": {"name": "mae", "overlap_weight": 0.5}},
+        loss_of_overlap,
+        (0.5, True),
+    ),
+    (
+        "overlap_of_poisson",
+        {"loss": {"name": "poisson", "overlap_weight": 0.25}},
+        loss_of_overlap,
+        (0.25, True),
+    ),
+    (
+        "legacy",
+        {"legacy": {"batch_coupled_probe": True}},
+        lambda run: run.module.step.coupled_to,
+        16,
+    ),
+    ("poisson", {"loss": "poisson"}, lambda run: run.module.step.loss.name, "poisson"),
     (
         "supervised",
-        {"loss": {"name": "supervised"}},
+        {"loss": "supervised"},
         lambda run: run.module.step.loss.name,
         "supervised",
     ),
@@ -227,10 +287,34 @@ def test_without_a_clip_gradients_pass(vary: Callable[..., Arm], tiny: Dataset) 
 
 def test_the_loss_decides_the_gradient(vary: Callable[..., Arm], tiny: Dataset) -> None:
     found = [
-        scaled_step(vary(loss={"name": name}, clip=clip("none", None)), tiny, 0, 1.0)["gradients"]
+        scaled_step(vary(loss=name, clip=clip("none", None)), tiny, 0, 1.0)["gradients"]
         for name in LOSSES
     ]
     assert found[0] != found[1] != found[2] != found[0]
+
+
+def test_the_overlap_moves_the_gradient(vary: Callable[..., Arm], tiny: Dataset) -> None:
+    found = [
+        scaled_step(
+            vary(loss={"name": "mae", "overlap_weight": weight}, clip=clip("none", None)),
+            tiny,
+            0,
+            1.0,
+        )["gradients"]
+        for weight in (0.0, 0.5)
+    ]
+    assert found[0] != found[1]
+
+
+def test_the_new_knobs_are_told_as_they_act(vary: Callable[..., Arm], tiny: Dataset) -> None:
+    options = {"inputs": "with_back_projection", "start": "one", "decoder_norm": "group"}
+    overlap = {"name": "poisson", "overlap_weight": 0.25}
+    arm = vary(generator=options, loss=overlap, legacy={"batch_coupled_probe": True})
+    said = describe(build_run(arm, tiny, 0, CPU), tiny)
+    network = {**options, "decoder_norms": ["GroupNorm"], "knows_probe": True}
+    del network["decoder_norm"]
+    assert network == {key: said["generator"][key] for key in network}
+    assert said["loss"] == overlap and said["legacy"] == {"batch_coupled_probe": True}
 
 
 def test_tables_hold_every_name_that_params_accept() -> None:
@@ -251,7 +335,9 @@ def test_every_leaf_of_the_control_is_turned_above(control: Arm) -> None:
         "mode_set": "generator.mode_set", "input": "generator.input_transform",
         "output": "generator.output_mode", "batch_size": "batch_size", "epochs": "epochs",
         "exclude_head": "clip.exclude_head", "order_seed": "order_seed",
-        "precision": "precision",
+        "precision": "precision", "inputs": "generator.inputs", "start": "generator.start",
+        "decoder_norm": "generator.decoder_norm", "overlap": "loss.overlap_weight",
+        "legacy": "legacy.batch_coupled_probe",
     }  # fmt: skip
     turned |= {names[knob[0]] for knob in KNOBS if knob[0] in names}
     assert set(leaves(control)) <= turned
@@ -270,3 +356,31 @@ def test_check_names_what_cannot_work(vary: Callable[..., Arm]) -> None:
         with pytest.raises(UserError, match=sentence):
             check(vary(**sections), 16, 1)
     assert set(CLIP_RULES) == {"none", "norm", "value", "agc", "agc_tensor"}
+
+
+@pytest.mark.parametrize(
+    ("sections", "what"),
+    [
+        ({"loss": {"name": "mae", "overlap_weight": 0.5}}, "loss.overlap_weight"),
+        ({"loss": {"name": "poisson", "overlap_weight": 0.5}}, "loss.overlap_weight"),
+        ({"legacy": {"batch_coupled_probe": True}}, "legacy.batch_coupled_probe"),
+    ],
+)
+def test_what_looks_at_a_whole_batch_is_refused_on_two_devices(
+    sections: dict,
+    what: str,
+    vary: Callable[..., Arm],
+    tiny: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(environment, "cores", lambda: 4)
+    arm, folder = vary(**sections), RunFolder(tmp_path / "run")
+    check(arm, 16, 1, devices=1)
+    check(vary(), 16, 1, devices=2)
+    with pytest.raises(UserError, match=f"--devices is 2, but {what} looks at a whole batch"):
+        check(arm, 16, 1, devices=2)
+    with pytest.raises(UserError, match="leave --devices out"):
+        fit(arm, tiny, 0, folder, devices=2)
+    assert not folder.best.exists()

@@ -275,6 +275,29 @@ def test_no_ratio_without_a_spectral_gradient(generator: Generator, amplitude: T
     assert records["bottleneck"]["local_over_spectral"] > 0
 
 
+def test_the_gradient_ratio_is_the_median_over_the_blocks(
+    generator: Generator, amplitude: Tensor
+) -> None:
+    assert diagnostics.gradient_ratio(generator) is None
+    (generator(amplitude).abs() - amplitude).abs().mean().backward()
+    records = diagnostics.gradients(generator)
+    ratios = [r["local_over_spectral"] for r in records if r["kind"] == "block"]
+    assert len(ratios) == 3
+    assert diagnostics.gradient_ratio(generator) == pytest.approx(np.median(ratios), rel=1e-6)
+    generator.encoder[0].spectral.weight.grad.zero_()
+    generator.encoder[1].spectral.weight.grad = None
+    assert diagnostics.gradient_ratio(generator) == pytest.approx(ratios[2], rel=1e-6)
+    generator.bottleneck.local_conv.weight.grad[0] = float("nan")
+    assert diagnostics.gradient_ratio(generator) is None
+
+
+def test_a_network_without_blocks_has_no_gradient_ratio(amplitude: Tensor) -> None:
+    params = GeneratorParams(name="cnn", options={"width": WIDTH, "input_transform": "none"})
+    network = build(params, n=16, channels=1, seed=0)
+    network(amplitude).abs().mean().backward()
+    assert diagnostics.gradient_ratio(network) is None
+
+
 def test_loss_gradients_are_those_of_backward_and_leave_grad_alone(
     generator: Generator, amplitude: Tensor
 ) -> None:

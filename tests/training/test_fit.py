@@ -99,6 +99,28 @@ def test_history_holds_every_promised_column(whole: RunFolder) -> None:
     assert dead and history[dead].map(lambda share: 0 <= share <= 1).all().all()
 
 
+def test_every_epoch_has_the_gradient_ratio_of_its_last_step(
+    whole: RunFolder, three: Arm, tiny: Dataset
+) -> None:
+    module = build_run(three, tiny, 0, torch.device("cpu")).module
+    expected = []
+    for epoch in range(3):
+        module.epoch = epoch
+        for batch in module.batches():
+            module.step(batch)
+        blocks = [*module.generator.encoder, module.generator.bottleneck]
+        expected.append(np.median([local_over_spectral(block) for block in blocks]))
+    assert whole.history()["gradient_ratio"].tolist() == pytest.approx(expected, rel=1e-5)
+
+
+def local_over_spectral(block: Any) -> float:
+    local, spectral = (
+        np.concatenate([value.grad.numpy().ravel() for value in branch.parameters()])
+        for branch in (block.local_conv, block.spectral)
+    )
+    return float(np.linalg.norm(local) / np.linalg.norm(spectral))
+
+
 def test_norms_and_layerscales_are_logged_by_block(
     vary: Callable[..., Arm], trained: Callable[..., RunFolder]
 ) -> None:
@@ -132,7 +154,7 @@ def test_scores_belong_to_the_stored_weights(whole: RunFolder, tiny: Dataset, th
 def test_every_loss_falls_in_a_run_of_its_own(
     name: str, vary: Callable[..., Arm], trained: Callable[..., RunFolder]
 ) -> None:
-    history = trained(vary(loss={"name": name}, optimizer={"name": "adam", "lr": 3e-3})).history()
+    history = trained(vary(loss=name, optimizer={"name": "adam", "lr": 3e-3})).history()
     assert history["train_loss"].is_monotonic_decreasing
     assert history["val_own_loss"].is_monotonic_decreasing
     assert ("val_deviance" in history) == (name == "poisson")
@@ -343,7 +365,7 @@ def test_a_supervised_arm_refuses_a_measurement(
     splits = {name: replace(split, obj=None) for name, split in tiny.splits.items()}
     measurement = replace(tiny, splits=splits)
     with pytest.raises(UserError, match="measurement without a true object"):
-        fit(vary(loss={"name": "supervised"}), measurement, 0, RunFolder(tmp_path))
+        fit(vary(loss="supervised"), measurement, 0, RunFolder(tmp_path))
 
 
 def test_a_run_whose_alarm_still_rings_ends_as_collapsed(

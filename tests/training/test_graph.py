@@ -18,6 +18,7 @@ from study.training.checkpoints import read_state, write_state
 from study.training.data import Batch
 from study.training.fit import fit
 from study.training.graph import WARM_UP, GraphedStep, capturable, reason_against
+from study.training.losses import LOSSES
 from study.training.optimizers import build_optimizer, effective, load_state, set_rate, used_rate
 from study.training.ranks import ALONE, Ranks
 from study.training.setup import build_run
@@ -31,11 +32,20 @@ def test_without_cuda_the_step_is_taken_as_it_is_and_the_reason_said(
 ) -> None:
     a, b = (build_run(control, tiny, 0, CPU).module for _ in range(2))
     graphed = GraphedStep(a.step, control.batch_size)
-    assert graphed.why_eager == reason_against(CPU, ALONE) == "the device is cpu; graphs are CUDA's"
-    assert "2 devices average" in str(reason_against(CPU, Ranks(0, 2)))
+    said = "the device is cpu; graphs are CUDA's"
+    assert graphed.why_eager == reason_against(a.step, ALONE) == said
+    assert "2 devices average" in str(reason_against(a.step, Ranks(0, 2)))
     for group in a.train_dataloader():
         for batch in group:
             assert graphed(batch).equal(b.step(batch))
+
+
+def test_an_overlap_is_a_reason_on_cuda_too(vary: Callable[..., Arm], tiny: Dataset) -> None:
+    for weight, reason in ((0.0, None), (0.5, "the overlap of a batch is looked up on the host")):
+        arm = vary(loss={"name": "mae", "overlap_weight": weight})
+        step = build_run(arm, tiny, 0, CPU).module.step
+        step.probe = SimpleNamespace(device=torch.device("cuda"))
+        assert reason_against(step, ALONE) == reason
 
 
 def test_groups_hold_every_batch_once_in_order(control: Arm, tiny: Dataset) -> None:
@@ -141,6 +151,7 @@ class Counted(TrainStep):
 
     def __init__(self) -> None:
         self.probe = SimpleNamespace(device=torch.device("cuda"))
+        self.loss = LOSSES["mae"]
         weight = torch.nn.Parameter(torch.ones(3))
         self.optimizer = build_optimizer(Adam(name="adam", lr=1e-3), [weight], CPU)
         self.calls = 0
@@ -248,7 +259,7 @@ def test_the_graph_equals_the_step_for_twenty_steps(
     """Two epochs, the last batch of each a partial one, with a new rate for the second."""
     limit = None if rule == "none" else 0.01
     clip = {"gradient_clip_algorithm": rule, "gradient_clip_val": limit, "exclude_head": False}
-    arm = vary(batch_size=17, clip=clip, loss={"name": name})
+    arm = vary(batch_size=17, clip=clip, loss=name)
     device = torch.device("cuda")
     plain, graphed = (build_run(arm, tiny, 0, device).module for _ in range(2))
     records: tuple[list, list] = ([], [])

@@ -39,7 +39,7 @@ def test_bf16_computes_the_same_function_to_its_own_rounding(
 def test_physics_loss_gradients_and_weights_stay_float32(
     name: str, vary: Callable[..., Arm], tiny: Dataset
 ) -> None:
-    run = build_run(vary(precision="bf16", loss={"name": name}), tiny, 0, CPU)
+    run = build_run(vary(precision="bf16", loss=name), tiny, 0, CPU)
     step, batch = run.module.step, first_batch(run)
     prediction = step.forward(batch)
     assert prediction.patch.dtype == torch.complex64

@@ -73,7 +73,7 @@ class Known(Ranks):
 def test_the_mean_of_the_ranks_gradients_is_that_of_the_joint_batch(
     name: str, count: int, tiny: Dataset, vary: Callable[..., Arm]
 ) -> None:
-    arm, size = vary(loss={"name": name}, batch_size=16), 3
+    arm, size = vary(loss=name, batch_size=16), 3
     alone = build_run(arm, tiny, 0, CPU).module
     batch = alone.train_data.select(torch.arange(count))
     loss, std = alone.step.backward(batch)
@@ -196,7 +196,7 @@ def signal_the_helpers(epoch: int, of: int, row: dict) -> None:
 CASES = {
     "mae, norm, a last batch of 5 + 4": {},
     "poisson, agc, a last batch of 1 + 0": {
-        "loss": {"name": "poisson"},
+        "loss": "poisson",
         "clip": AGC,
         "batch_size": 24,
     },

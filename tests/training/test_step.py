@@ -157,7 +157,7 @@ def test_validation_is_one_ratio_over_the_split_whatever_the_batches(
 def test_validation_reports_mae_and_the_own_loss(
     name: str, tiny: Dataset, vary: Callable[..., Arm]
 ) -> None:
-    run = build_run(vary(loss={"name": name}), tiny, 0, CPU)
+    run = build_run(vary(loss=name), tiny, 0, CPU)
     step, data = run.module.step, run.module.validation_data
     facts = evaluate(step.generator, step.probe, step.photon_scale, data, step.loss)
     batch = data.select(torch.arange(len(data)))

@@ -1,0 +1,50 @@
+"""The test object of a data set measured again, at another scan step.
+
+Object, light and noise are those of the stored set: its photon scale S, its probe (the true one of
+its parameters, whatever the methods are told) and the noise seed of its test split. At the set's
+own step these are its counts again, bit by bit.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from study.formats.dataset import Dataset, Split
+from study.formats.probe import normalise
+from study.params import SPLITS, DataParams, Raster, UserError
+from study.simulate.dataset import Scene, expose
+from study.simulate.probes import make_probe
+
+
+def rescan(dataset: Dataset, params: DataParams, stride_px: int) -> Split:
+    """The test split of `dataset`, which `params` describe, at scan step `stride_px`.
+
+    Raises UserError when the test object of the set is another one than that of `params`.
+    """
+    scene = Scene("test", with_test_stride(params, stride_px))
+    stored = dataset.splits["test"]
+    if stored.obj is None or not np.array_equal(stored.obj, scene.obj.astype(np.complex64)):
+        raise UserError(
+            f"the test object of data set {dataset.manifest.name} is not that of its parameters; "
+            "simulate it again"
+        )
+    probe, _ = normalise(make_probe(params.probe, params.n)[0])
+    in_photons = dataset.manifest.photon_scale * torch.from_numpy(probe)
+    seed = np.random.SeedSequence(params.noise_seed).spawn(len(SPLITS))[SPLITS.index("test")]
+    norm = dataset.manifest.object_norm["test"]
+    regular = isinstance(params.scan, Raster) and params.group_size == 1
+    return replace(
+        stored,
+        counts=expose(scene, in_photons, norm, np.random.default_rng(seed)),
+        positions_px=scene.positions_px,
+        image_index=scene.image_index,
+        stride_px=stride_px if regular else None,
+    )
+
+
+def with_test_stride(params: DataParams, stride_px: int) -> DataParams:
+    """The same parameters with another scan step of the test split."""
+    strides = params.scan.stride_px.model_copy(update={"test": stride_px})
+    scan = params.scan.model_copy(update={"stride_px": strides})
+    return params.model_copy(update={"scan": scan})
