@@ -7,9 +7,8 @@ import pandas
 import streamlit as st
 
 from study import environment
+from study.evidence.ledger import read_findings, stale
 from study.evidence.table import arms_table
-from study.evidence.verdicts import stale
-from study.runs import read_json
 
 ROOT = Path()
 
@@ -26,8 +25,8 @@ def _arms(stamp: float) -> pandas.DataFrame:
 
 
 def findings() -> dict[str, Any] | None:
-    """findings.json, or None when it is absent or torn."""
-    return read_json(ROOT / "findings.json")
+    """findings.json, or None when it is absent or torn. Raises UserError for another version."""
+    return read_findings(ROOT)
 
 
 def stale_claims(found: dict[str, Any]) -> dict[str, list[str]]:

@@ -15,7 +15,11 @@ MARK = {
 }
 
 st.title("Findings")
-found = load.findings()
+try:
+    found = load.findings()
+except UserError as error:
+    st.error(str(error))
+    st.stop()
 if found is None:
     st.info("No findings in this checkout. `make repro` computes them from the stored results.")
     st.stop()

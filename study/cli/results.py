@@ -41,12 +41,19 @@ def evaluate(arm: Annotated[str, typer.Option(help="Name of an arm in params.yam
 
 def findings(
     check: Annotated[bool, typer.Option("--check", help="Name findings that are stale")] = False,
+    readme: Annotated[
+        bool, typer.Option("--readme", help="Write the README's verdict table from findings.json")
+    ] = False,
 ) -> None:
     """Write findings.json and findings.md from the stored results and claims.yaml."""
     from study.stages.findings import check_findings, write_findings
+    from study.stages.readme import write_readme
 
     if check:
         print(check_findings(ROOT))
+    if readme:
+        print(write_readme(ROOT))
+    if check or readme:
         return
     print(write_findings(ROOT))
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from study.params import Arm, Reference, Row, Scalar, UserError, diff
 from study.runs import read_json
@@ -23,11 +25,20 @@ OUTCOMES = ("ok", "failed", "collapsed")
 
 @dataclass(frozen=True)
 class ArmResults:
-    """Every stored seed of one arm: its JSON and the file it stands in."""
+    """Every stored seed of one arm: its JSON and the file it stands in.
+
+    `announced`: seeds of which a recorded arm has an environment, and so had a run.
+    """
 
     name: str
     seeds: Mapping[int, Mapping[str, Any]]
     files: Mapping[int, Path]
+    announced: tuple[int, ...] = ()
+
+    @cached_property
+    def known_seeds(self) -> tuple[int, ...]:
+        """Seeds with a result or with the trace of one."""
+        return tuple(sorted({*self.seeds, *self.announced}))
 
     @cached_property
     def numbers(self) -> Mapping[int, Mapping[str, float]]:
@@ -58,9 +69,21 @@ class ArmResults:
 
     @cached_property
     def row(self) -> Row | None:
-        """The settings that ran, when all seeds agree in them."""
+        """The settings that ran, when all seeds agree in them.
+
+        Raises UserError for settings that this version of the code does not know.
+        """
         settings = self.facts("settings")
-        return row_of(settings[0]) if len(settings) == 1 else None
+        if len(settings) != 1:
+            return None
+        try:
+            return row_of(settings[0])
+        except ValidationError as error:
+            told = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            raise UserError(
+                f"the stored settings of {self.name} do not fit this version of the code ({told}); "
+                "compute the arm again, or read its results with the code that made them"
+            ) from None
 
 
 def lookup(content: Mapping[str, Any], keys: Sequence[str]) -> Any:
@@ -115,9 +138,16 @@ def load_arms(results: Path, prefix: str = "") -> dict[str, ArmResults]:
 
 
 def load_arm(folder: Path, name: str) -> ArmResults:
-    matches = ((SEED_FILE.fullmatch(file.name), file) for file in folder.iterdir())
-    files = dict(sorted((int(match[1]), file) for match, file in matches if match))
-    return ArmResults(name, {seed: read_seed(file) for seed, file in files.items()}, files)
+    files = _by_seed(folder)
+    announced = _by_seed(folder.parent / "environment")
+    seeds = {seed: read_seed(file) for seed, file in files.items()}
+    return ArmResults(name, seeds, files, tuple(announced))
+
+
+def _by_seed(folder: Path) -> dict[int, Path]:
+    """The files s<seed>.json of a folder; none where there is no folder."""
+    matches = ((SEED_FILE.fullmatch(file.name), file) for file in folder.glob("s*.json"))
+    return dict(sorted((int(match[1]), file) for match, file in matches if match))
 
 
 def read_seed(file: Path) -> Mapping[str, Any]:
@@ -174,11 +204,3 @@ def factors(control: Row, treatment: Row) -> dict[str, tuple[Scalar, Scalar]]:
 
 def _method(row: Row) -> str:
     return row.source.name if isinstance(row, Reference) else row.generator.name
-
-
-def pairs_of(arms: Mapping[str, ArmResults]) -> Iterator[tuple[ArmResults, ArmResults]]:
-    """Every two arms once, in order of name."""
-    names = sorted(arms)
-    for i, left in enumerate(names):
-        for right in names[i + 1 :]:
-            yield arms[left], arms[right]

@@ -8,17 +8,18 @@ claims:
     arms: {treatment: agc, control: control}
     metric: last.standard.amplitude.mae   # its first part is the checkpoint
     direction: higher           # treatment against control
-    margin: 0.02                # the least effect that matters, in the metric's unit
+    margin: {value: 0.02, unit: object units}   # the least effect that matters; no unit: `1`
     needed_seeds: 8
     changes: [clip.gradient_clip_algorithm]
     evidence: mean_difference   # or failure_rate, metric: outcome
+    second_object: {treatment: ARM, control: ARM}   # may be left out: the contrast on other data
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,8 +27,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from study.evidence.columns import OUTCOME, Column, find_column
-from study.params import Count, Model, Study, UserError, nearest, read_yaml
+from study.evidence.columns import KNOWN, OUTCOME, Column, find_column
+from study.params import NAME, Count, Model, Positive, Study, UserError, nearest, read_yaml
 
 FAMILY_LIMIT = 4
 RATE = Column(
@@ -42,6 +43,13 @@ class Contrast(Model):
     control: str
 
 
+class Margin(Model):
+    """The least effect that matters. `unit` is the metric's, `1` for numbers without one."""
+
+    value: Positive
+    unit: str
+
+
 class Claim(Model):
     """One metric, one contrast. `changes` empty means: exactly one factor, whichever it is."""
 
@@ -52,10 +60,18 @@ class Claim(Model):
     arms: Contrast
     metric: str
     direction: Literal["lower", "higher", "equal"]
-    margin: Annotated[float, Field(gt=0)]
+    margin: Margin
     needed_seeds: Annotated[Count, Field(ge=2)]
     changes: tuple[str, ...] = ()
     evidence: Literal["mean_difference", "failure_rate"]
+    second_object: Contrast | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _margin_in_the_metrics_unit(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping) or "margin" not in given:
+            return given
+        return {**given, "margin": _margin(given["margin"], str(given.get("metric")))}
 
     @model_validator(mode="after")
     def _consistent(self) -> Claim:
@@ -73,6 +89,14 @@ class Claim(Model):
             )
         if self.arms.treatment == self.arms.control:
             raise ValueError(f"{self.id}: treatment and control are both {self.arms.control!r}")
+        second = self.second_object
+        if second is not None and second.treatment == second.control:
+            raise ValueError(f"{self.id}: both arms of second_object are {second.control!r}")
+        if second == self.arms:
+            raise ValueError(
+                f"{self.id}: second_object names the arms of the claim itself; it takes the same "
+                "contrast on another data set"
+            )
         bundle = self.kind == "bundle"
         if bundle and len(self.changes) < 2:
             raise ValueError(
@@ -96,6 +120,21 @@ class Claim(Model):
         """Hash of everything that the claim says."""
         content = json.dumps(self.model_dump(mode="json"), sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _margin(given: Any, metric: str) -> Any:
+    """The margin as it was given. Raises ValueError unless it names the unit of `metric`."""
+    column = RATE if metric == OUTCOME else KNOWN.get(metric)
+    unit = column.margin_unit if column else None
+    accepted = f"accepted: margin: {{value: NUMBER, unit: {unit or 'that of the metric'}}}"
+    if not isinstance(given, Mapping):
+        raise ValueError(f"margin is {given!r}, without a unit; {accepted}")
+    if set(given) != {"value", "unit"}:
+        raise ValueError(f"margin has the keys {sorted(map(str, given))}; {accepted}")
+    if unit is not None and str(given["unit"]) != unit:
+        raise ValueError(f"margin is in {given['unit']!r}, {metric} in {unit!r}; {accepted}")
+    # An unquoted 1 is a number in YAML.
+    return {**given, "unit": str(given["unit"])}
 
 
 @dataclass(frozen=True)
@@ -159,13 +198,27 @@ def _sentence(item: Any) -> str:
     return f"{key}: {item['msg']}; got {item['input']!r}"
 
 
-def check_arms(book: ClaimBook, study: Study, recorded: Any = ()) -> None:
-    """Raise UserError when a claim names an arm that is neither in params.yaml nor recorded."""
-    known = {*study.arms, *recorded}
+def check_arms(book: ClaimBook, study: Study, others: Collection[str] = ()) -> None:
+    """Raise UserError when a claim names an arm that is in no params.yaml and not recorded.
+
+    `others`: the arms `<study>/<arm>` that are recorded or that the study's params.yaml declares.
+    Arms of a study whose folder is here, with neither of these, have not been fetched yet: their
+    claims lack evidence, which is no mistake.
+    """
+    known = {*study.arms, *others}
     for claim in book.claims:
-        for name in (claim.arms.treatment, claim.arms.control):
-            # A recorded study may not have been fetched yet: its claims then lack evidence.
-            if name not in known and "/" not in name:
-                raise UserError(
-                    f"{book.path}: claims.{claim.id}.arms: no arm {name!r}{nearest(name, known)}"
-                )
+        contrasts = {"arms": claim.arms, "second_object": claim.second_object}
+        for key, contrast in contrasts.items():
+            for name in () if contrast is None else (contrast.treatment, contrast.control):
+                if name not in known and not _may_be_fetched(name, known, book.path.parent):
+                    raise UserError(
+                        f"{book.path}: claims.{claim.id}.{key}: no arm {name!r}"
+                        f"{nearest(name, known)}"
+                    )
+
+
+def _may_be_fetched(name: str, known: Collection[str], root: Path) -> bool:
+    pipeline, slash, _ = name.partition("/")
+    if not slash or any(other.startswith(f"{pipeline}/") for other in known):
+        return False
+    return bool(NAME.fullmatch(pipeline)) and (root / pipeline).is_dir()

@@ -36,6 +36,11 @@ class Column:
     definition: str
     channel: str | None = None
 
+    @property
+    def margin_unit(self) -> str:
+        """The unit that a claim's margin must name: `1` for a number without one."""
+        return self.unit or "1"
+
 
 # name: (title, unit for amplitude, unit for phase, better, definition)
 METRICS: Mapping[str, tuple[str, str, str, Better, str]] = {
@@ -107,6 +112,36 @@ _TRAINING_NUMBERS = (
         None,
         "patterns that the network was trained on",
     ),
+    Column(
+        "training.dead_share",
+        "dead units",
+        "",
+        "lower",
+        "largest share of dead units in any layer at the last epoch, first validation batch",
+    ),
+    Column(
+        "training.gradient_max",
+        "largest gradient norm",
+        "",
+        None,
+        "largest gradient norm of any step of the run, before the clip",
+    ),
+    Column(
+        "training.first_bad_epoch",
+        "first bad epoch",
+        "",
+        None,
+        "first epoch whose validation loss exceeds twice the best so far, or is not finite; absent "
+        "where none does",
+    ),
+    Column(
+        "training.gradient_ratio",
+        "local / spectral gradient",
+        "",
+        None,
+        "gradient norm of all local branches over that of all spectral ones at the first batch of "
+        "the run; only of runs with --diagnose",
+    ),
 )
 
 
@@ -160,11 +195,23 @@ STANDARD = (
     "standard.extra.amplitude_scale",
 )
 PUBLISHED = ("published.amplitude.ssim", "published.amplitude.mae", "published.phase.ssim")
-RUN = tuple(column.path for column in _TRAINING_NUMBERS)
+RUN = tuple(column.path for column in _TRAINING_NUMBERS[:6])
+# Recorded arms are many: one table a study, these columns; the findings keep no more of them but
+# what claims use.
+RECORDED = (
+    "last.standard.amplitude.mae",
+    "last.standard.phase.mae",
+    "last.standard.amplitude.ssim",
+    "last.standard.phase.ssim",
+    "best.val_loss",
+    "last.val_loss",
+    "training.clipped_fraction",
+    "training.seconds",
+)
 SHOWN: tuple[str, ...] = (
     *(f"{c}.{name}" for c in (*CHECKPOINTS, "gap") for name in (*LOSSES, *STANDARD, *PUBLISHED)),
     "best.epoch",
-    *RUN,
+    *(column.path for column in _TRAINING_NUMBERS),
 )
 
 

@@ -16,12 +16,18 @@ from typing import Any
 
 from study.evidence.arms import ArmResults, block, load_all, lookup, sha256
 from study.evidence.columns import Column, find_column
+from study.evidence.ledger import read_findings
+from study.evidence.pipelines import declared, pipelines_of
 from study.evidence.statistics import mean_interval, median
 from study.evidence.summary import against
 from study.evidence.wording import counted, fmt, percent, reproduce
 from study.params import UserError, load_study, nearest
-from study.runs import read_json
 
+PAIRED = {
+    "seed": "paired by seed",
+    "none": "not paired",
+    "one fixed value": "against one fixed value, not paired",
+}
 KINDS = ("mean", "median", "difference")
 FORM = "ARM/s1/PATH, ARM/mean/PATH, ARM/median/PATH, ARM/difference/PATH or CLAIM/effect"
 
@@ -130,7 +136,8 @@ def _difference(
     arm: ArmResults, column: Column, arms: Mapping[str, ArmResults], root: Path
 ) -> tuple[list[ArmResults], dict[str, Any]]:
     """The two arms and the paired difference, treatment minus control."""
-    row = load_study(root / "params.yaml").arms.get(arm.name)
+    study = load_study(root / "params.yaml")
+    row = declared(root, study, pipelines_of([arm.name])).rows.get(arm.name)
     if row is None or row.versus is None:
         raise UserError(f"{arm.name} is compared with no arm (`versus` in params.yaml)")
     control = _find(row.versus, arms)
@@ -138,7 +145,7 @@ def _difference(
 
 
 def _claim_effect(number_id: str, claim_id: str, root: Path) -> Explanation:
-    findings = read_json(root / "findings.json")
+    findings = read_findings(root)
     if findings is None:
         raise UserError(
             f"{root / 'findings.json'} does not exist; write it with `dvc repro findings`"
@@ -153,7 +160,7 @@ def _claim_effect(number_id: str, claim_id: str, root: Path) -> Explanation:
         unit=entry["unit"],
         interval=None if effect.get("low") is None else (effect["low"], effect["high"]),
         definition=f"{entry['contrast']['treatment']} minus {entry['contrast']['control']}, "
-        f"paired by {entry['pairing']}: {entry['title']} ({entry['metric']})",
+        f"{PAIRED[entry['pairing']]}: {entry['title']} ({entry['metric']})",
         note=f"{entry['status']} ({entry['standing']}): {entry['reason']}",
         inputs=tuple((item["file"], item["sha256"]) for item in entry["evidence"]),
         command=f"{entry['reproduce']} && study explain {number_id}",

@@ -12,9 +12,10 @@ scale of a healthy network is 1 within a few percent, and more is a defect of th
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import combinations
 from typing import Any
 
-from study.evidence.arms import ArmResults, block, lookup, pairs_of
+from study.evidence.arms import ArmResults, block, lookup
 from study.evidence.columns import CHECKPOINTS
 from study.evidence.summary import changed_factors
 from study.evidence.wording import fmt, listed, percent
@@ -31,9 +32,30 @@ SIGNATURE = tuple(
 
 
 def identical_arms(arms: Mapping[str, ArmResults]) -> list[dict[str, Any]]:
-    """A flag for every two arms, on one data set, that share a result in any seed."""
-    flags = (identity(left, right) for left, right in pairs_of(arms))
+    """A flag for every two arms, on one data set, that share a result in any seed.
+
+    Only arms with a run of one signature are compared: those that differ in all share nothing.
+    """
+    flags = (identity(arms[left], arms[right]) for left, right in _alike(arms))
     return [flag for flag in flags if flag]
+
+
+def _alike(arms: Mapping[str, ArmResults]) -> list[tuple[str, str]]:
+    """Names of every two arms that share a signature of a seed, in order of name."""
+    buckets: dict[tuple[Any, ...], list[str]] = {}
+    for name in sorted(arms):
+        for key in _signatures(arms[name]):
+            buckets.setdefault(key, []).append(name)
+    return sorted({pair for names in buckets.values() for pair in combinations(names, 2)})
+
+
+def _signatures(arm: ArmResults) -> set[tuple[Any, ...]]:
+    """What two runs of one seed must share to be flagged: the scores, or the history's hash."""
+    found: set[tuple[Any, ...]] = set()
+    for seed, content in arm.seeds.items():
+        found.add((seed, "scores", _digits(arm.numbers[seed])))
+        found.add((seed, "history", _history(content)))
+    return {(arm.data_sha256, *key) for key in found if key[-1]}
 
 
 def identity(left: ArmResults, right: ArmResults) -> dict[str, Any] | None:
@@ -41,8 +63,10 @@ def identity(left: ArmResults, right: ArmResults) -> dict[str, Any] | None:
     if left.data_sha256 is None or left.data_sha256 != right.data_sha256:
         return None
     shared = sorted(set(left.seeds) & set(right.seeds))
-    scores = [s for s in shared if _same_scores(left.numbers[s], right.numbers[s])]
-    histories = [s for s in shared if _same_history(left.seeds[s], right.seeds[s])]
+    digits = {s: (_digits(left.numbers[s]), _digits(right.numbers[s])) for s in shared}
+    hashes = {s: (_history(left.seeds[s]), _history(right.seeds[s])) for s in shared}
+    scores = [s for s, (ours, theirs) in digits.items() if ours and ours == theirs]
+    histories = [s for s, (ours, theirs) in hashes.items() if ours and ours == theirs]
     seeds = sorted({*scores, *histories})
     if not seeds:
         return None
@@ -114,14 +138,13 @@ def _scale_words(name: str, checkpoint: str, off: Mapping[str, float]) -> str:
     return f"{name}, {checkpoint}: amplitude scale {limit}, a defect: {seeds}"
 
 
-def _same_scores(left: Mapping[str, float], right: Mapping[str, float]) -> bool:
-    known = [path for path in SIGNATURE if path in left and path in right]
-    return bool(known) and all(f"{left[path]:.3g}" == f"{right[path]:.3g}" for path in known)
+def _digits(numbers: Mapping[str, float]) -> tuple[tuple[str, str], ...]:
+    """The scores that tell two runs apart, to three digits; empty for a run without any."""
+    return tuple((path, f"{numbers[path]:.3g}") for path in SIGNATURE if path in numbers)
 
 
-def _same_history(left: Mapping[str, Any], right: Mapping[str, Any]) -> bool:
-    hashes = [lookup(content, ("training", "history_sha256")) for content in (left, right)]
-    return hashes[0] is not None and hashes[0] == hashes[1]
+def _history(content: Mapping[str, Any]) -> str | None:
+    return lookup(content, ("training", "history_sha256"))
 
 
 def _reason(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from study.evidence import flags
-from study.evidence.columns import LOSSES, PUBLISHED, RUN, STANDARD, find_column
+from study.evidence import decision, flags, published_table
+from study.evidence.columns import LOSSES, PUBLISHED, RECORDED, RUN, STANDARD, find_column
 from study.evidence.wording import counted, fmt, listed, percent, plus_minus
 
 ARROWS = {"lower": " ↓", "higher": " ↑", None: ""}
+FLAGS_SHOWN = 8
 REFERENCE_ORDER = ("floor", "reference", "ceiling")
 
 
@@ -17,6 +19,10 @@ def render(findings: Mapping[str, Any]) -> str:
     """The findings as Markdown."""
     parts = [_head(findings), *_tables(findings), _flags(findings)]
     parts += [_claim(entry) for entry in findings["claims"].values()]
+    parts += [
+        published_table.section(findings["published"]),
+        decision.section(findings["decision"]),
+    ]
     parts.append(_superseded(findings["superseded"]))
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -42,10 +48,14 @@ def _head(findings: Mapping[str, Any]) -> str:
 
 
 def _tables(findings: Mapping[str, Any]) -> list[str]:
-    """One set of tables a data set: across that fence nothing is compared."""
+    """One set of tables a data set, across whose fence nothing is compared; then one narrow table a
+    group of recorded arms."""
     parts = []
     for fence in findings["fences"]:
-        arms = {name: findings["arms"][name] for name in _ordered(fence["arms"], findings["arms"])}
+        own = [name for name in fence["arms"] if "/" not in name]
+        if not own:
+            continue
+        arms = {name: findings["arms"][name] for name in _ordered(own, findings["arms"])}
         sha = fence["sha256"][:12] if fence["sha256"] else "different data sets in one arm"
         parts.append(f"## Data {listed(fence['paths'])} ({sha})")
         parts.append(_seed_table(arms))
@@ -57,7 +67,49 @@ def _tables(findings: Mapping[str, Any]) -> list[str]:
     waiting = [name for name, arm in findings["arms"].items() if not arm["data"]]
     if waiting:
         parts.append(f"No results yet: {listed(waiting)}.")
-    return parts
+    return [*parts, *(_group(group, findings["arms"]) for group in findings["groups"])]
+
+
+def _group(group: Mapping[str, Any], arms: Mapping[str, Any]) -> str:
+    """Recorded arms of one question; a data column stands for the fences."""
+    name = group["study"] if group["name"] is None else f"{group['study']}: {group['name']}"
+    chosen = {n: arms[n] for n in group["arms"]}
+    heads = ["arm", "data", "ok / failed / collapsed", *(_place(path) for path in RECORDED)]
+    rows = [
+        [
+            n.partition("/")[2] + ("" if arm["label"] == "arm" else f" ({arm['label']})"),
+            listed(f"{d['path'].partition('/')[2]} {d['sha256'][:6]}" for d in arm["data"]),
+            _counts(arm["seeds"]),
+            *(_short(arm, path) for path in RECORDED),
+        ]
+        for n, arm in chosen.items()
+    ]
+    fenced = len({d["sha256"] for arm in chosen.values() for d in arm["data"]}) > 1
+    lines = [f"## {name}", "", *([group["asks"], ""] if group["asks"] else []), _table(heads, rows)]
+    told = "The arms ran on different data sets: shown, not compared."
+    return "\n".join([*lines, *(["", told] if fenced else [])])
+
+
+def _place(path: str) -> str:
+    checkpoint = path.partition(".")[0]
+    return f"{checkpoint} {_title(path)}" if checkpoint in ("best", "last") else _title(path)
+
+
+def _counts(seeds: Mapping[str, Any]) -> str:
+    missing = f", missing {listed(f's{seed}' for seed in seeds['missing'])}"
+    told = " / ".join(str(len(seeds[key])) for key in ("ok", "failed", "collapsed"))
+    return told + (missing if seeds["missing"] else "")
+
+
+def _short(arm: Mapping[str, Any], path: str) -> str:
+    """Estimate and half of its interval; n where it is not that of all runs."""
+    facts = arm["numbers"].get(path)
+    if facts is None:
+        return _cell(arm, path)
+    half = "" if facts["low"] is None else f" ± {fmt((facts['high'] - facts['low']) / 2, 2)}"
+    runs = sum(len(arm["seeds"][key]) for key in ("ok", "failed", "collapsed"))
+    n = "" if facts["n"] == runs else f", n = {facts['n']}"
+    return f"{fmt(facts['estimate'])}{half}{n}"
 
 
 def _ordered(names: Sequence[str], arms: Mapping[str, Any]) -> list[str]:
@@ -140,7 +192,7 @@ def _title(path: str) -> str:
 
 def _flags(findings: Mapping[str, Any]) -> str:
     sections = {
-        "Identical results": [flags.words(flag) for flag in findings["flags"]],
+        "Identical results": _identical(findings["flags"]),
         "Amplitude scale": [flag["reason"] for flag in findings["scale_flags"]],
     }
     return "\n\n".join(
@@ -148,6 +200,14 @@ def _flags(findings: Mapping[str, Any]) -> str:
         for title, lines in sections.items()
         if lines
     )
+
+
+def _identical(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Every flag that nothing explains; of those that share a reason, above a few, their number."""
+    reasons = Counter(flag["reason"] for flag in found)
+    many = {why: n for why, n in reasons.items() if why is not None and n > FLAGS_SHOWN}
+    lines = [flags.words(flag) for flag in found if flag["reason"] not in many]
+    return lines + [f"{n} pairs of arms (see findings.json): {why}" for why, n in many.items()]
 
 
 # --- claims -----------------------------------------------------------------------------------
@@ -164,6 +224,8 @@ def _claim(entry: Mapping[str, Any]) -> str:
             f"{'to' if entry['direction'] == 'equal' else 'than'} {contrast['control']}; "
             f"`{entry['metric']}`, margin {fmt(entry['margin'])}{unit}",
         ),
+        ("To decide it", entry["needs"] and entry["needs"]["sentence"]),
+        ("Second object", _second(entry["second_object"])),
         ("Effect", _effect(entry["effect"])),
         ("Test", _test(entry["test"], family)),
         ("Changed factors", _changed(entry["changed"])),
@@ -183,6 +245,13 @@ def _effect(effect: Mapping[str, Any] | None) -> str | None:
         return None
     level = "" if effect["low"] is None else f", {percent(effect['level'])} interval"
     return f"{plus_minus(effect)}{level}"
+
+
+def _second(second: Mapping[str, Any] | None) -> str | None:
+    if second is None:
+        return None
+    names = f"{second['treatment']} against {second['control']}"
+    return f"**{second['status']}** ({names}): {second['reason']}"
 
 
 def _test(test: Mapping[str, Any] | None, family: Mapping[str, Any]) -> str:
@@ -227,7 +296,13 @@ def _side(side: Mapping[str, Any]) -> str:
 
 
 def _evidence(evidence: Sequence[Mapping[str, Any]]) -> str:
-    return listed(f"{item['file']} {item['sha256'][:12]}" for item in evidence if item["in_git"])
+    """Result files by folder; each with its hash stands in findings.json."""
+    folders = Counter(item["file"].rpartition("/")[0] for item in evidence if item["in_git"])
+    artifacts = sum(not item["in_git"] for item in evidence)
+    told = [f"{folder} ({counted(n, 'file')})" for folder, n in folders.items()]
+    return listed(
+        [*told, *([f"{counted(artifacts, 'artifact')} of the runs"] if artifacts else [])]
+    )
 
 
 def _history(history: Sequence[Mapping[str, Any]]) -> str:

@@ -36,7 +36,7 @@ from study.metrics import METRIC_SETS, score
 from study.metrics.pair import Undefined, checked_scene
 from study.metrics.skill import skill
 from study.params import Reference, Row, UserError, leaves
-from study.runs import SETTLED, RunFolder, read_json, write_json, write_text
+from study.runs import SETTLED, RunFolder, read_json, read_lines, write_json, write_text
 
 Epoch = dict[str, float]
 CHANNELS = ("amplitude", "phase")
@@ -54,8 +54,22 @@ TRAINING = (
     "history_sha256",
     "patterns",
     "training_patterns",
+    "dead_share",
+    "gradient_max",
+    "first_bad_epoch",
+    "gradient_ratio",
 )
-EVIDENCE = ("params.yaml", "environment.json", "history.csv", "object_best.npz", "object_last.npz")
+GRADIENTS = "diagnostics/gradients.jsonl"
+EVIDENCE = (
+    "params.yaml",
+    "environment.json",
+    "history.csv",
+    "object_best.npz",
+    "object_last.npz",
+    GRADIENTS,
+)
+# An epoch is bad when its validation loss is more than this many times the best so far.
+BAD = 2.0
 
 
 def score_arm(name: str, row: Row, runs: Path, data: Path, results: Path) -> None:
@@ -116,8 +130,11 @@ def score_run(name: str, row: Row, seed: int, run: RunFolder, dataset: Dataset) 
             "fingerprint": origin.get("fingerprint"),
         },
         "device": environment.get("device"),
+        "cores": environment.get("cores"),
         "settings": origin.get("settings", leaves(row)),
-        "training": _training(history) | _patterns(dataset.manifest)
+        "training": _training(history)
+        | _patterns(dataset.manifest)
+        | {"gradient_ratio": _gradient_ratio(run.path / GRADIENTS)}
         if label(row) == "arm"
         else _reference_run(status),
         **blocks,
@@ -300,6 +317,7 @@ def _r_factor(result: Reconstruction, split: Split) -> dict[str, Any]:
 def _training(history: Sequence[Epoch]) -> dict[str, Any]:
     """Losses of the whole run; the best epoch is the earliest of the lowest."""
     facts: dict[str, Any] = dict.fromkeys(TRAINING) | {"epochs": len(history)}
+    facts |= _health(history)
     finite = [row for row in history if math.isfinite(row["val_loss"])]
     if not finite:
         return facts
@@ -314,6 +332,45 @@ def _training(history: Sequence[Epoch]) -> dict[str, Any]:
         "history_sha256": _digest(history),
     }
     return facts
+
+
+def _health(history: Sequence[Epoch]) -> dict[str, Any]:
+    """Dead units at the end, the largest gradient, the first bad epoch; null where not logged."""
+    if not history:
+        return {}
+    dead = [share for key, share in history[-1].items() if key.startswith("dead.")]
+    largest = [row["gradient_norm_max"] for row in history if "gradient_norm_max" in row]
+    # A step whose gradient is not finite has the largest there is, and JSON has no number for it.
+    finite = all(map(math.isfinite, largest))
+    return {
+        "dead_share": max(filter(math.isfinite, dead), default=None),
+        "gradient_max": max(largest, default=None) if finite else None,
+        "first_bad_epoch": _first_bad(history),
+    }
+
+
+def _first_bad(history: Sequence[Epoch]) -> int | None:
+    best = math.inf
+    for row in history:
+        loss = row["val_loss"]
+        if not math.isfinite(loss) or loss > BAD * best:
+            return int(row["epoch"])
+        best = min(best, loss)
+    return None
+
+
+def _gradient_ratio(file: Path) -> float | None:
+    """Local over spectral gradient norm, all blocks together, at the first batch of the run.
+
+    None for a run without `--diagnose`, and where a branch has no finite gradient.
+    """
+    records = [json.loads(line) for line in read_lines(file)]
+    first = [r for r in records if (r["source"], r["epoch"], r["kind"]) == ("training", 1, "block")]
+    norms = [(r["local_norm"], r["spectral_norm"]) for r in first]
+    if not norms or any(norm is None for pair in norms for norm in pair):
+        return None
+    local, spectral = (math.hypot(*side) for side in zip(*norms, strict=True))
+    return local / spectral if spectral else None
 
 
 def _reference_run(status: Mapping[str, Any]) -> dict[str, Any]:

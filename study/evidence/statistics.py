@@ -11,7 +11,7 @@ Design choices
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -160,6 +160,68 @@ def fisher_p(treatment: tuple[int, int], control: tuple[int, int]) -> float:
     table = [[failures, n - failures] for failures, n in (treatment, control)]
     result: Any = stats.fisher_exact(table)
     return float(result.pvalue)
+
+
+# --- how many pairs a question needs ---------------------------------------------------------
+
+
+def power_to_differ(effect: float, spread: float, n: int, alpha: float) -> float:
+    """Chance that the paired t interval at 1 - alpha leaves out zero on the side of `effect`.
+
+    `effect`, `spread`: mean and standard deviation of the differences, in one unit (noncentral t).
+    """
+    shift = abs(effect) * math.sqrt(n) / spread
+    quantile = t_quantile(1 - alpha, n - 1)
+    # scipy loses the noncentral t at large shifts, where the chance is 1 to 14 digits anyway.
+    return 1.0 if shift > quantile + 8 else float(stats.nct.sf(quantile, n - 1, shift))
+
+
+def power_to_agree(margin: float, effect: float, spread: float, n: int, alpha: float) -> float:
+    """Chance, at least, that the whole interval at 1 - alpha lies within -margin .. margin.
+
+    Both one-sided tests must reject: one minus the chances that either does not (Bonferroni).
+    """
+    sides = (margin - effect, margin + effect)
+    if min(sides) <= 0:
+        return 0.0
+    return max(0.0, sum(power_to_differ(side, spread, n, alpha) for side in sides) - 1)
+
+
+def fisher_power(rates: tuple[float, float], n: int, alpha: float) -> float:
+    """Chance that Fisher's exact test tells two failure rates apart with n runs an arm."""
+    runs = np.arange(n + 1)
+    left, right = (stats.binom.pmf(runs, n, rate) for rate in rates)
+    return float(left @ _fisher_rejects(n, alpha) @ right)
+
+
+@lru_cache(maxsize=64)
+def _fisher_rejects(n: int, alpha: float) -> np.ndarray:
+    """1 where (failures, failures) of n runs an arm has p <= alpha, else 0; (n + 1, n + 1)."""
+    table = np.zeros((n + 1, n + 1))
+    for total in range(2 * n + 1):
+        left = np.arange(max(0, total - n), min(n, total) + 1)
+        chances = stats.hypergeom.pmf(left, 2 * n, total, n)
+        order = np.sort(chances)
+        # Equal tables differ by rounding, as in scipy's own test.
+        place = np.searchsorted(order, chances * (1 + 1e-7), side="right")
+        table[left, total - left] = np.cumsum(order)[place - 1] <= alpha
+    return table
+
+
+def least_n(reaches: Callable[[int], bool], start: int, limit: int) -> int | None:
+    """The smallest n from `start` to `limit` that `reaches` accepts, which rises with n; or None.
+
+    By doubling and halving the step.
+    """
+    low, high = start - 1, start
+    while not reaches(high):
+        if high >= limit:
+            return None
+        low, high = high, min(2 * high, limit)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if reaches(middle) else (middle, high)
+    return high
 
 
 def equivalent(interval: Interval, margin: float) -> bool:

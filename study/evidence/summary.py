@@ -11,11 +11,19 @@ from study.evidence.arms import OUTCOMES, ArmResults, block, factors
 from study.evidence.columns import CHECKPOINTS, SHOWN
 from study.params import Row
 
+DIGITS = 6
 
-def summarise(name: str, row: Row | None, results: ArmResults | None) -> dict[str, Any]:
-    """An arm as the tables show it. `row` is None for recorded arms, `results` before any run."""
+
+def summarise(
+    name: str, row: Row | None, results: ArmResults | None, paths: Sequence[str] = SHOWN
+) -> dict[str, Any]:
+    """An arm as the tables show it, with its numbers at `paths`.
+
+    `row` is None for arms that no params.yaml declares, `results` before any run.
+    """
     seeds = {} if results is None else results.seeds
-    declared = list(seeds) if row is None else list(row.seeds)
+    known = () if results is None else results.known_seeds
+    declared = list(known if row is None else row.seeds)
     counts = {o: [] if results is None else results.with_outcome(o) for o in OUTCOMES}
     return {
         "label": None if results is None else results.label,
@@ -30,13 +38,13 @@ def summarise(name: str, row: Row | None, results: ArmResults | None) -> dict[st
         "degenerate": degenerate(seeds),
         "data": [] if results is None else results.facts("data"),
         "commits": [] if results is None else results.facts("code", "commit"),
-        "numbers": {} if results is None else numbers(name, results),
+        "numbers": {} if results is None else numbers(name, results, paths),
     }
 
 
-def numbers(name: str, results: ArmResults) -> dict[str, Any]:
+def numbers(name: str, results: ArmResults, paths: Sequence[str]) -> dict[str, Any]:
     """path -> mean, median, t interval, n and the value of every seed; only paths with values."""
-    found = {path: results.values(path) for path in SHOWN}
+    found = {path: results.values(path) for path in paths}
     return {
         path: {
             "id": f"{name}/mean/{path}",
@@ -47,6 +55,20 @@ def numbers(name: str, results: ArmResults) -> dict[str, Any]:
         for path, values in found.items()
         if values
     }
+
+
+def tolerance(name: str) -> float:
+    """Relative error of the numbers stored of an arm against what `study explain` computes."""
+    return 0.5 * 10.0 ** (1 - DIGITS) if "/" in name else 0.0
+
+
+def stored_digits(name: str, value: Any) -> Any:
+    """Numbers as they are stored: whole of the root's arms, 6 significant digits of recorded."""
+    if not tolerance(name):
+        return value
+    if isinstance(value, Mapping):
+        return {key: stored_digits(name, item) for key, item in value.items()}
+    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
 
 
 def degenerate(seeds: Mapping[int, Mapping[str, Any]]) -> dict[str, dict[str, str]]:

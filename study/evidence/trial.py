@@ -4,6 +4,8 @@ Design choices
 - What is judged are the settings that ran (they stand in every seed's JSON), not those that
   params.yaml has now; where the two differ a gate fails.
 - A failed run is evidence with a missing number, never a gap: every declared seed is accounted for.
+- A row that is no network has one value. A network's seeds stand against it one by one, which is a
+  one-sample comparison and is called so; a rate of one run, and a pair of two such rows, are none.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from study.evidence import flags, statistics
 from study.evidence.arms import ArmResults, block, factors, lookup
 from study.evidence.claims import Claim
 from study.evidence.wording import listed
-from study.params import Arm, Row, Scalar, Study, leaves
+from study.params import Arm, Row, Scalar, leaves
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,14 @@ class Side:
 
     @cached_property
     def declared(self) -> tuple[int, ...]:
-        stored = () if self.results is None else tuple(self.results.seeds)
-        return stored if self.asked is None else tuple(self.asked.seeds)
+        known = () if self.results is None else self.results.known_seeds
+        return known if self.asked is None else tuple(self.asked.seeds)
+
+    @cached_property
+    def seconds(self) -> float | None:
+        """Mean duration of a run; None where none was measured."""
+        measured = {} if self.results is None else self.results.values("training.seconds")
+        return sum(measured.values()) / len(measured) if measured else None
 
     def stored(self, seed: int) -> Mapping[str, Any] | None:
         """The seed's JSON. A reference has one run, which stands against every seed."""
@@ -65,20 +73,30 @@ class Side:
 
 @dataclass(frozen=True)
 class Trial:
-    """A claim with the evidence for it."""
+    """A claim with the evidence for it; `second` is the same contrast on a second object."""
 
     claim: Claim
     treatment: Side
     control: Side
+    second: Trial | None = None
 
     @property
     def sides(self) -> tuple[Side, Side]:
         return self.treatment, self.control
 
     @cached_property
+    def trained(self) -> tuple[Side, ...]:
+        return tuple(side for side in self.sides if not side.is_reference)
+
+    @cached_property
+    def fixed(self) -> Side | None:
+        """The side that is no network and has one value, where there is one."""
+        return next((side for side in self.sides if side.is_reference), None)
+
+    @cached_property
     def seeds(self) -> tuple[int, ...]:
         """Seeds that both arms declare; a reference goes with all of them."""
-        trained = [set(side.declared) for side in self.sides if not side.is_reference]
+        trained = [set(side.declared) for side in self.trained]
         shared = set.intersection(*trained) if trained else set(self.control.declared)
         return tuple(sorted(shared))
 
@@ -123,7 +141,7 @@ class Trial:
         if len(self.pairs) < statistics.least_pairs():
             return None
         if self.claim.direction == "equal":
-            return statistics.equivalence_p(self.differences, self.claim.margin)
+            return statistics.equivalence_p(self.differences, self.claim.margin.value)
         return statistics.paired_p(self.differences)
 
     # -- what is there and what is not
@@ -134,6 +152,8 @@ class Trial:
         absent = tuple(f"no results of {side.name}" for side in self.sides if side.results is None)
         if absent:
             return absent
+        if not self.trained:
+            return (f"{self.treatment.name} and {self.control.name} have one value each, no seeds",)
         if not self.seeds:
             return (f"{self.treatment.name} and {self.control.name} share no seed",)
         sentences = (self._absence(side, seed) for seed in self.seeds for side in self.sides)
@@ -142,7 +162,8 @@ class Trial:
     def _absence(self, side: Side, seed: int) -> str | None:
         if self.value(side, seed) is not None:
             return None
-        content, run = side.stored(seed), f"{side.name} s{seed}"
+        content = side.stored(seed)
+        run = side.name if side.is_reference else f"{side.name} s{seed}"
         if content is None:
             return f"{run} is missing"
         if content["outcome"] == "failed":
@@ -161,6 +182,7 @@ class Trial:
             Gate("checkpoint", self._checkpoint()),
             Gate("arms told apart", self._identity()),
             Gate("not degenerate", self._degenerate()),
+            Gate("rates of runs", self._rates()),
         )
 
     @cached_property
@@ -213,10 +235,14 @@ class Trial:
 
     def _settings(self) -> str | None:
         for side in self.sides:
+            if side.results is not None and len(side.results.facts("settings")) > 1:
+                return f"the seeds of {side.name} ran with different settings"
             if side.results is None or side.asked is None:
                 continue
             if any(settings != leaves(side.asked) for settings in side.results.facts("settings")):
-                return f"the results of {side.name} have other settings than params.yaml"
+                pipeline, slash, _ = side.name.partition("/")
+                file = f"{pipeline}/params.yaml" if slash else "params.yaml"
+                return f"the results of {side.name} have other settings than {file}"
         return None
 
     def _checkpoint(self) -> str | None:
@@ -244,14 +270,25 @@ class Trial:
         found = []
         for name, content in self.runs:
             gate = lookup(block(content, checkpoint) or {}, ("gate", channel))
-            if gate and not gate["evaluable"]:
+            # The floor of the table is a constant on purpose, and labelled so.
+            if gate and not gate["evaluable"] and content["label"] != "floor":
                 found.append(f"{name}: {gate['reason']}")
         return "; ".join(found) or None
 
+    def _rates(self) -> str | None:
+        if self.claim.evidence != "failure_rate" or self.fixed is None:
+            return None
+        return f"{self.fixed.name} is no network: one run that always ends has no failure rate"
 
-def make_trial(claim: Claim, arms: Mapping[str, ArmResults], study: Study) -> Trial:
+
+def make_trial(claim: Claim, arms: Mapping[str, ArmResults], rows: Mapping[str, Row]) -> Trial:
+    """The claim with what is stored of its arms and, by `rows`, what was asked of them."""
     treatment, control = (
-        Side(name, study.arms.get(name), arms.get(name))
+        Side(name, rows.get(name), arms.get(name))
         for name in (claim.arms.treatment, claim.arms.control)
     )
-    return Trial(claim, treatment, control)
+    second = None
+    if claim.second_object is not None:
+        changes = {"arms": claim.second_object, "second_object": None}
+        second = make_trial(claim.model_copy(update=changes), arms, rows)
+    return Trial(claim, treatment, control, second)

@@ -3,28 +3,27 @@
     void            the arms differ in more, or in other, factors than the claim names
     not evaluable   a gate fails: data, code, tree, settings, checkpoint, arms equal for no reason,
                     degenerate object
-    inconclusive    a seed is missing, too few pairs, or the interval straddles zero
+    inconclusive    a seed is missing, too few pairs, or the interval straddles zero; or what would
+                    be supported or refuted is not repeated on the claim's second object
     equivalent      the whole interval lies within the margin (for `equal` claims: supported)
     supported / refuted   the interval leaves out zero on the claimed side / on the other
 
 In this order. What decides is the paired t interval at the Holm level of the claim's family; for
 failure rates Fisher's exact test at that level. A verdict is exploratory unless git shows that the
 claim came first and exactly the seeds that it asks for are there. *Stale* is no stored status: it
-is computed on reading (`stale`), because running the stage again would hide it.
+is computed on reading (`ledger.stale`), because running the stage again would hide it.
 
 A failed seed makes a mean difference inconclusive: failures are not missing at random.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from study.evidence import statistics
-from study.evidence.arms import sha256
-from study.evidence.claims import Claim, load_claims
+from study.evidence.claims import Claim
+from study.evidence.second import Second, effect_of, repeat
 from study.evidence.statistics import Interval
 from study.evidence.trial import Trial
 from study.evidence.wording import counted, fmt, listed, percent
@@ -34,11 +33,16 @@ STATUSES = ("supported", "refuted", "equivalent", "inconclusive", "not evaluable
 
 @dataclass(frozen=True)
 class Decision:
-    """A status, the sentence that gives its reason, and the effect where there is one."""
+    """A status, the sentence that gives its reason, and the effect where there is one.
+
+    `first`: the status on the first object, where the second one took it back.
+    """
 
     status: str
     reason: str
     effect: Interval | None = None
+    second: Second | None = None
+    first: str | None = None
 
 
 def decide(trial: Trial, alpha: float) -> Decision:
@@ -72,7 +76,7 @@ def confounded(trial: Trial) -> str | None:
 
 
 def _decide_mean(trial: Trial, alpha: float) -> Decision:
-    effect = statistics.mean_interval(trial.differences, 1 - alpha)
+    effect = effect_of(trial, 1 - alpha)
     least = statistics.least_pairs()
     if effect.n < least:
         return Decision(
@@ -89,22 +93,21 @@ def _decide_mean(trial: Trial, alpha: float) -> Decision:
 def _decide_rate(trial: Trial, alpha: float) -> Decision:
     """By the exact test alone: two rates of a few runs have no interval that agrees with it."""
     treatment, control = (trial.rate(side) for side in trial.sides)
-    estimate = treatment[0] / treatment[1] - control[0] / control[1]
-    n = min(treatment[1], control[1])
     p = statistics.fisher_p(treatment, control)
     words = (
         f"{treatment[0]} of {treatment[1]} runs of {trial.treatment.name} failed or collapsed, "
         f"{control[0]} of {control[1]} of {trial.control.name}; exact p = {fmt(p, 2)}, held to "
         f"{fmt(alpha)}"
     )
-    return _by_rule(trial.claim, Interval(estimate, None, None, n, 1 - alpha), p <= alpha, words)
+    return _by_rule(trial.claim, effect_of(trial, 1 - alpha), p <= alpha, words)
 
 
 def _by_rule(claim: Claim, effect: Interval, differs: bool, words: str) -> Decision:
-    inside = statistics.equivalent(effect, claim.margin)
+    margin = claim.margin.value
+    inside = statistics.equivalent(effect, margin)
     if claim.direction == "equal":
         assert effect.low is not None and effect.high is not None
-        outside = effect.low > claim.margin or effect.high < -claim.margin
+        outside = effect.low > margin or effect.high < -margin
         status = "supported" if inside else "refuted" if outside else "inconclusive"
     elif inside:
         status = "equivalent"
@@ -118,11 +121,28 @@ def _by_rule(claim: Claim, effect: Interval, differs: bool, words: str) -> Decis
 
 def _interval_words(trial: Trial, effect: Interval) -> str:
     unit = f" {trial.claim.column.unit}" if trial.claim.column.unit else ""
+    fixed = trial.fixed
+    n = counted(effect.n, "pair" if fixed is None else "seed")
+    against = "" if fixed is None else f" against one fixed value ({fixed.name}), not paired"
     return (
         f"{trial.treatment.name} minus {trial.control.name}: {fmt(effect.estimate)}{unit}, "
         f"{percent(effect.level)} interval {fmt(effect.low)} to {fmt(effect.high)}, "
-        f"{counted(effect.n, 'pair')}; margin {fmt(trial.claim.margin)}"
+        f"{n}{against}; margin {fmt(trial.claim.margin.value)}{unit}"
     )
+
+
+def with_second(trial: Trial, decision: Decision) -> Decision:
+    """The decision as the second object leaves it: what does not repeat there is not decided."""
+    second = repeat(trial, decision.status, decision.effect)
+    if second is None:
+        return decision
+    if decision.status not in ("supported", "refuted") or second.status != "not repeated":
+        return replace(decision, second=second)
+    reason = (
+        f"{decision.status} on the first object ({decision.reason}), not repeated on the second: "
+        f"{second.reason}"
+    )
+    return Decision("inconclusive", reason, decision.effect, second, first=decision.status)
 
 
 def judge(trials: Sequence[Trial]) -> list[tuple[Decision, float]]:
@@ -132,28 +152,7 @@ def judge(trials: Sequence[Trial]) -> list[tuple[Decision, float]]:
     """
     ps = [None if confounded(trial) else trial.p for trial in trials]
     levels = statistics.holm_levels(ps)
-    return [(decide(trial, level), level) for trial, level in zip(trials, levels, strict=True)]
-
-
-def stale(findings: Mapping[str, Any], root: Path) -> dict[str, list[str]]:
-    """What changed since the findings were written: claim id -> sentences, empty when fresh.
-
-    `root` is the pipeline folder. A run artifact that is not here was not pulled, which is no
-    change; results lie in git, so a missing one is. Raises UserError for a broken claims.yaml.
-    """
-    claims = {claim.id: claim.sha256 for claim in load_claims(root / "claims.yaml").claims}
-    changed: dict[str, list[str]] = {}
-    for claim_id, entry in findings["claims"].items():
-        sentences = [s for item in entry["evidence"] if (s := _moved(item, root))]
-        if claims.get(claim_id) != entry["claim_sha256"]:
-            sentences.append("the claim itself changed in claims.yaml")
-        if sentences:
-            changed[claim_id] = sentences
-    return changed
-
-
-def _moved(item: Mapping[str, Any], root: Path) -> str | None:
-    file = root / item["file"]
-    if not file.is_file():
-        return f"{item['file']} is gone" if item["in_git"] else None
-    return None if sha256(file) == item["sha256"] else f"{item['file']} changed"
+    return [
+        (with_second(trial, decide(trial, level)), level)
+        for trial, level in zip(trials, levels, strict=True)
+    ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 
@@ -25,6 +25,11 @@ def plus_minus(facts: Mapping[str, Any]) -> str:
 
 def listed(items: Iterable[Any]) -> str:
     return ", ".join(str(item) for item in items) or "none"
+
+
+def enumerated(items: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return " and ".join([*([", ".join(items[:-1])] if items[1:] else []), *items[-1:]])
 
 
 def counted(count: int, noun: str) -> str:

@@ -9,10 +9,10 @@ from rich.table import Table
 
 from study.evidence.claims import load_claims
 from study.evidence.findings import build, render
+from study.evidence.ledger import read_findings, stale
 from study.evidence.table import Comparison, arms_table, cell, committed_results, compare
-from study.evidence.verdicts import stale
 from study.params import UserError, load_study
-from study.runs import read_json, write_json, write_text
+from study.runs import write_json, write_text
 
 COLUMNS = {
     "last.val_loss": "val loss",
@@ -32,7 +32,7 @@ def write_findings(root: Path) -> str:
         root / "recorded",
         load_claims(root / "claims.yaml"),
         load_study(root / "params.yaml"),
-        read_json(file),
+        read_findings(root),
     )
     write_json(file, findings)
     write_text(root / "findings.md", render(findings))
@@ -42,7 +42,7 @@ def write_findings(root: Path) -> str:
 
 def check_findings(root: Path) -> str:
     """Which findings rest on evidence that has changed since. Raises UserError when any does."""
-    findings = read_json(root / "findings.json")
+    findings = read_findings(root)
     if findings is None:
         raise UserError(f"{root / 'findings.json'} is absent or torn; run `dvc repro findings`")
     changed = stale(findings, root)

@@ -30,13 +30,14 @@ def arm(versus: str | None = None, seeds: Sequence[int] = SEEDS, **changes: Any)
         "seeds": list(seeds),
         "order_seed": None,
         "generator": {"name": "hybrid", "width": 4, "fno_blocks": 2, "modes": 4},
-        "loss": {"name": "mae"},
+        "loss": {"name": "mae", "overlap_weight": 0.0},
         "optimizer": ADAM,
         "schedule": {"name": "constant"},
         "clip": NORM,
         "epochs": 2,
         "batch_size": 16,
         "precision": "fp32",
+        "legacy": {"batch_coupled_probe": False},
         **changes,
     }
 
@@ -50,6 +51,10 @@ def study_of(data: Any, **arms: Mapping[str, Any]) -> Study:
     return Study.model_validate({"data": {"tiny": data}, "arms": arms})
 
 
+def margin(value: float, unit: str = "object units") -> dict[str, Any]:
+    return {"value": value, "unit": unit}
+
+
 def claim(**changes: Any) -> dict[str, Any]:
     return {
         "text": "AGC over-damps.",
@@ -58,7 +63,7 @@ def claim(**changes: Any) -> dict[str, Any]:
         "arms": {"treatment": "agc", "control": "control"},
         "metric": METRIC,
         "direction": "higher",
-        "margin": 0.01,
+        "margin": margin(0.01),
         "needed_seeds": 8,
         "changes": ["clip.gradient_clip_algorithm"],
         "evidence": "mean_difference",

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stored import book_of, claim
+from stored import book_of, claim, margin
 
 from study.evidence.claims import check_arms, load_claims, parse_claims
 from study.params import Study, UserError, load_study
@@ -19,19 +19,35 @@ ROOT = Path(__file__).parents[2]
     [
         ({"direktion": "lower"}, "did you mean 'direction'"),
         ({"direction": "up"}, "direction: .* got 'up'"),
-        ({"margin": 0}, "margin: .*got 0"),
+        ({"margin": margin(0)}, "margin.value: .*got 0"),
         ({"needed_seeds": 1}, "needed_seeds"),
         ({"metric": "last.standard.amplitude.maee"}, "did you mean 'last.standard.amplitude.mae'"),
-        ({"metric": "outcome"}, "failure_rate goes with metric outcome"),
+        ({"metric": "outcome", "margin": margin(0.1, "1")}, "goes with metric outcome"),
         ({"evidence": "failure_rate"}, "failure_rate goes with metric outcome"),
         (
-            {"evidence": "failure_rate", "metric": "outcome", "direction": "equal"},
+            {
+                "evidence": "failure_rate",
+                "metric": "outcome",
+                "direction": "equal",
+                "margin": margin(0.1, "1"),
+            },
             "cannot show equality",
         ),
         ({"kind": "bundle"}, "at least two"),
         ({"changes": ["epochs", "batch_size"]}, "kind bundle"),
         ({"arms": {"treatment": "agc", "control": "agc"}}, "both 'agc'"),
         ({"text": ""}, "text"),
+        ({"margin": 0.02}, "margin is 0.02, without a unit; accepted: .*unit: object units"),
+        ({"margin": margin(0.02, "rad")}, "margin is in 'rad', .*mae in 'object units'; accepted"),
+        ({"margin": margin(0.02), "metric": "last.val_loss"}, "'object units', .*in '1'; accepted"),
+        ({"margin": {"value": 0.02}}, r"margin has the keys \['value'\]; accepted"),
+        ({"margin": margin(float("nan"))}, "margin.value"),
+        ({"second_object": {"treatment": "agc", "control": "agc"}}, "second_object are 'agc'"),
+        ({"second_object": {"treatment": "agc"}}, "second_object.control is missing"),
+        (
+            {"second_object": {"treatment": "agc", "control": "control"}},
+            "names the arms of the claim itself",
+        ),
     ],
 )
 def test_a_bad_claim_is_named_with_its_file(
@@ -67,10 +83,37 @@ def test_a_claim_about_an_unknown_arm_names_the_nearest(tmp_path: Path, study: S
         check_arms(book, study)
 
 
+def test_an_unquoted_one_is_the_unit_of_a_number_without_unit(tmp_path: Path) -> None:
+    entry = claim(metric="last.val_loss", margin={"value": 0.01, "unit": 1})
+    assert book_of(tmp_path, A_1=entry).claims[0].margin.unit == "1"
+
+
+@pytest.mark.parametrize("key", ["arms", "second_object"])
+def test_a_recorded_arm_that_nobody_knows_names_the_nearest(
+    tmp_path: Path, study: Study, key: str
+) -> None:
+    book = book_of(
+        tmp_path, A_1=claim(**{key: {"treatment": "studies/contrl", "control": "control"}})
+    )
+    with pytest.raises(UserError, match=rf"A-1\.{key}: .*did you mean 'studies/control'"):
+        check_arms(book, study, ["studies/control"])
+
+
+def test_a_study_that_was_not_fetched_is_no_mistake_and_one_that_is_not_here_is(
+    tmp_path: Path, study: Study
+) -> None:
+    arms = {"treatment": "studies/agc", "control": "control"}
+    book = book_of(tmp_path, A_1=claim(arms=arms))
+    with pytest.raises(UserError, match="no arm 'studies/agc'"):
+        check_arms(book, study)
+    (tmp_path / "studies").mkdir()
+    check_arms(book, study)
+
+
 def test_every_word_of_a_claim_is_in_its_hash(tmp_path: Path) -> None:
     hashes = {
         book_of(tmp_path, A_1=claim(**changes)).claims[0].sha256
-        for changes in ({}, {"margin": 0.02}, {"text": "Other."}, {"needed_seeds": 9})
+        for changes in ({}, {"margin": margin(0.02)}, {"text": "Other."}, {"needed_seeds": 9})
     }
     assert len(hashes) == 4
 

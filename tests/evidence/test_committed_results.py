@@ -1,6 +1,11 @@
 """The results in git: complete, judged, and in the units of the object."""
 
 import json
+import os
+import random
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,6 +50,49 @@ def test_flat_is_the_floor_and_the_oracle_the_ceiling():
     assert max(scores, key=lambda name: scores[name]) == "oracle"
 
 
+def stored_numbers(findings):
+    """(id, value) of every number that findings.json holds, by kind."""
+    kinds = {"mean": [], "median": [], "seed": [], "difference": [], "effect": [], "recorded": []}
+    for name, arm in findings["arms"].items():
+        for path, facts in arm["numbers"].items():
+            own = "recorded" if "/" in name else None
+            kinds[own or "mean"].append((facts["id"], facts["estimate"]))
+            kinds[own or "median"].append((f"{name}/median/{path}", facts["median"]))
+            seeds = [(f"{name}/{seed}/{path}", v) for seed, v in facts["values"].items()]
+            kinds[own or "seed"] += seeds
+        differences = arm["difference"].values()
+        kinds["difference"] += [(facts["id"], facts["estimate"]) for facts in differences]
+    effects = [entry["effect"] for entry in findings["claims"].values() if entry["effect"]]
+    kinds["effect"] = [(effect["id"], effect["estimate"]) for effect in effects]
+    return kinds
+
+
+@pytest.mark.slow
+def test_the_stored_command_of_a_number_gives_the_stored_number():
+    findings = read_json(ROOT / "findings.json")
+    draw, sample = random.Random(4), []
+    for numbers in stored_numbers(findings).values():
+        sample += draw.sample(numbers, min(2, len(numbers)))
+    assert len(sample) >= 8
+    command, tolerance = findings["numbers"]["command"], findings["numbers"]["relative_tolerance"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    for number_id, value in sample:
+        words = command.replace("ID", number_id).split()
+        assert words[0] == "study"
+        done = subprocess.run(
+            [sys.executable, "-m", *words],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        told = re.match(re.escape(number_id) + r" = (\S+)", done.stdout)
+        assert told, done.stdout
+        allowed = tolerance["recorded" if number_id.count("/") > 2 else "others"]
+        assert abs(float(told[1]) - value) <= allowed * abs(value), number_id
+
+
 def test_the_word_status_stands_for_verdicts_only():
     findings = read_json(ROOT / "findings.json")
 
@@ -59,3 +107,7 @@ def test_the_word_status_stands_for_verdicts_only():
                 yield from holders(item, path)
 
     assert {path[0] for path in holders(findings)} <= {"claims", "superseded"}
+
+
+def test_the_findings_are_small_enough_to_read_and_to_commit():
+    assert (ROOT / "findings.json").stat().st_size < 1_500_000

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stored import CONTROL, WORSE, book_of, claim, store
+from stored import CONTROL, WORSE, book_of, claim, margin, store
 
 from study.evidence.claims import ClaimBook, load_claims
 from study.evidence.repository import not_confirmatory
@@ -86,7 +86,7 @@ def test_seeds_that_were_seen_and_deleted_are_still_seen(repository: Repository)
 def test_a_claim_that_was_changed_after_its_seeds_is_exploratory(repository: Repository) -> None:
     repository.claims(A_1=claim())
     repository.results("agc", 1)
-    last = repository.claims(A_1=claim(margin=0.5))
+    last = repository.claims(A_1=claim(margin=margin(0.5)))
     assert "seed 1" in repository.reason(last)
 
 
@@ -97,7 +97,7 @@ def test_a_run_from_before_the_claim_is_exploratory(repository: Repository) -> N
 
 
 def test_a_run_from_before_the_claims_last_change_is_exploratory(repository: Repository) -> None:
-    early = repository.claims(A_1=claim(margin=0.5))
+    early = repository.claims(A_1=claim(margin=margin(0.5)))
     repository.claims(A_1=claim())
     assert "does not hold" in repository.reason(early)
 

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stored import CONTROL, WORSE, book_of, claim, found, store
+from stored import CONTROL, WORSE, book_of, claim, found, margin, store
 
 from study.evidence.claims import ClaimBook
 from study.evidence.findings import render
-from study.evidence.verdicts import STATUSES, stale
+from study.evidence.ledger import stale
+from study.evidence.verdicts import STATUSES
 from study.params import Study, UserError
 from study.runs import read_json, write_json
 
@@ -68,7 +69,7 @@ def test_new_numbers_with_the_old_verdict_append_nothing(
 
 def test_a_changed_claim_is_a_new_verdict(root: Path, book: ClaimBook, study: Study) -> None:
     first = found(root, book, study)
-    other = book_of(root, A_1=claim(margin=0.012))
+    other = book_of(root, A_1=claim(margin=margin(0.012)))
     assert len(found(root, other, study, first)["claims"]["A-1"]["history"]) == 2
 
 
@@ -144,7 +145,7 @@ def test_a_changed_artifact_makes_the_claim_stale_and_an_unpulled_one_does_not(
 
 def test_a_changed_claim_is_stale(root: Path, book: ClaimBook, study: Study) -> None:
     findings = found(root, book, study)
-    write_json(root / "claims.yaml", {"claims": {"A-1": claim(margin=0.5)}})
+    write_json(root / "claims.yaml", {"claims": {"A-1": claim(margin=margin(0.5))}})
     assert "claim itself changed" in stale(findings, root)["A-1"][0]
 
 

@@ -311,6 +311,84 @@ def test_a_reference_says_itself_how_many_patterns_it_used(root: Path, tiny: Dat
     assert training["patterns"] == 37 and training["training_patterns"] is None
 
 
+# --- how healthy the run was
+
+
+def logged(run: RunFolder, **columns: Any) -> None:
+    """The run's history of three epochs with further columns."""
+    rows = run.history().to_dict("records")
+    run.write_history(
+        [{**row, **{k: v[i] for k, v in columns.items()}} for i, row in enumerate(rows)]
+    )
+
+
+def test_dead_units_are_those_of_the_worst_layer_at_the_end(
+    root: Path, row: Arm, tiny: Dataset
+) -> None:
+    run = make_run(root, row, 1, tiny)
+    logged(run, **{"dead.head": [0.9, 0.9, 0.1], "dead.down.0": [0.0, 0.0, 0.25]})
+    assert scored(root, row)["training"]["dead_share"] == 0.25
+
+
+def test_the_largest_gradient_is_that_of_the_run_and_none_where_one_is_not_finite(
+    root: Path, row: Arm, tiny: Dataset
+) -> None:
+    run = make_run(root, row, 1, tiny)
+    logged(run, gradient_norm_max=[2.0, 7.0, 3.0])
+    assert scored(root, row)["training"]["gradient_max"] == 7.0
+    logged(run, gradient_norm_max=[2.0, float("nan"), 3.0])
+    assert scored(root, row)["training"]["gradient_max"] is None
+
+
+@pytest.mark.parametrize(
+    ("losses", "epoch"),
+    [
+        ((0.08, 0.05, 0.07), None),
+        ((0.08, 0.05, 0.1), None),
+        ((0.08, 0.05, 0.11), 3),
+        ((0.08, 0.17, 0.05), 2),
+        ((0.08, float("nan"), 0.05), 2),
+        ((float("inf"), 0.05, 0.05), 1),
+    ],
+)
+def test_the_first_bad_epoch_is_the_first_above_twice_the_best_so_far(
+    root: Path, row: Arm, tiny: Dataset, losses: tuple[float, ...], epoch: int | None
+) -> None:
+    run = make_run(root, row, 1, tiny)
+    run.update_status(state="failed", cause="diverged")
+    logged(run, val_loss=losses)
+    assert scored(root, row)["training"]["first_bad_epoch"] == epoch
+
+
+def test_the_gradient_ratio_is_of_all_blocks_at_the_first_batch(
+    root: Path, row: Arm, tiny: Dataset
+) -> None:
+    run = make_run(root, row, 1, tiny)
+    first = {"source": "training", "epoch": 1, "kind": "block"}
+    records = [
+        {**first, "layer": "encoder.0", "local_norm": 3.0, "spectral_norm": 0.6},
+        {**first, "layer": "encoder.1", "local_norm": 4.0, "spectral_norm": 0.8},
+        {**first, "epoch": 2, "layer": "encoder.0", "local_norm": 1.0, "spectral_norm": 9.0},
+        {**first, "source": "last", "layer": "encoder.0", "local_norm": 1.0, "spectral_norm": 9.0},
+        {**first, "kind": "parameter", "layer": "head.weight", "norm": 1.0},
+    ]
+    run.diagnostics.mkdir()
+    file = run.diagnostics / "gradients.jsonl"
+    file.write_text("".join(json.dumps(record) + "\n" for record in records))
+    content = scored(root, row)
+    assert content["training"]["gradient_ratio"] == pytest.approx(5.0)  # hypot(3, 4) / 1
+    assert "runs/control/s1/diagnostics/gradients.jsonl" in content["evidence"]
+    assert "training.gradient_ratio" in numbers_of(content)
+
+
+def test_what_a_run_did_not_log_is_null(root: Path, row: Arm, tiny: Dataset) -> None:
+    make_run(root, row, 1, tiny)
+    training = scored(root, row)["training"]
+    for name in ("dead_share", "gradient_max", "first_bad_epoch", "gradient_ratio"):
+        assert training[name] is None
+        assert find_column(f"training.{name}").definition
+
+
 # --- rows that are no networks
 
 

@@ -155,12 +155,128 @@ def test_equal_differences_are_certain_or_nothing() -> None:
     assert statistics.paired_p([0.0, 0.0]) == 1.0
 
 
-def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
-    rng, trials = np.random.default_rng(6), 2000
-    mean = [statistics.mean_interval(rng.normal(1.0, 2.0, 6).tolist()) for _ in range(trials)]
-    covered = sum(i.low <= 1.0 <= i.high for i in mean)
-    # Four standard errors of a binomial share.
-    assert abs(covered / trials - 0.95) < 4 * np.sqrt(0.95 * 0.05 / trials)
+@settings(deadline=None, max_examples=25)
+@given(st.integers(2, 12), st.integers(0, 2**31), st.sampled_from([0.9, 0.95, 0.9875]))
+def test_paired_interval_and_p_are_scipys_for_any_sample(n: int, seed: int, level: float) -> None:
+    left, right = drawn(n, seed), drawn(n, seed + 1)
+    expected = stats.ttest_rel(left, right)
+    bounds = expected.confidence_interval(level)
+    found = statistics.paired_interval(left, right, level)
+    assert (found.low, found.high) == pytest.approx((bounds.low, bounds.high))
+    assert statistics.paired_p(statistics.differences(left, right)) == pytest.approx(
+        expected.pvalue
+    )
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(1, 20), st.data(), st.sampled_from([0.9, 0.95, 0.9875]))
+def test_rate_intervals_are_scipys_for_any_count(n: int, data: st.DataObject, level: float) -> None:
+    failures = data.draw(st.integers(0, n))
+    expected = stats.binomtest(failures, n).proportion_ci(level, "exact")
+    found = statistics.clopper_pearson(failures, n, level)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(3, 9), st.integers(0, 2**31), st.floats(0.1, 2))
+def test_the_equivalence_p_is_the_worse_of_two_one_sided_tests_of_scipy(
+    n: int, seed: int, margin: float
+) -> None:
+    values = drawn(n, seed)
+    above = stats.ttest_1samp(values, -margin, alternative="greater").pvalue
+    below = stats.ttest_1samp(values, margin, alternative="less").pvalue
+    found = statistics.equivalence_p(values, margin)
+    assert found == pytest.approx(min(1.0, 2 * max(above, below)))
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 2**31), st.booleans())
+def test_the_probability_of_improvement_of_the_other_arm_is_the_rest(
+    n: int, m: int, seed: int, lower: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    left, right = rng.integers(0, 4, n).tolist(), rng.integers(0, 4, m).tolist()
+    u = stats.mannwhitneyu(right, left).statistic / (n * m)
+    found = statistics.probability_of_improvement(left, right, lower)
+    assert found == pytest.approx(u if lower else 1 - u)
+    other = statistics.probability_of_improvement(right, left, lower)
+    assert found + other == pytest.approx(1)
+
+
+# --- coverage, by simulation with fixed seeds; four standard errors of a binomial share
+
+
+def allowed(level: float, trials: int) -> float:
+    return 4 * float(np.sqrt(level * (1 - level) / trials))
+
+
+@pytest.mark.parametrize("n", [3, 6, 8, 20])
+@pytest.mark.parametrize("level", [0.9, 0.95, 0.9875])
+def test_paired_intervals_cover_the_truth_as_often_as_they_say(n: int, level: float) -> None:
+    rng, trials = np.random.default_rng(100 * n), 1500
+    # Seeds shift both arms alike: the pairing takes this away.
+    shared = rng.normal(0, 5, (trials, n))
+    left, right = (shared + rng.normal(mean, 1, (trials, n)) for mean in (1.5, 0.5))
+    found = [
+        statistics.paired_interval(*pair, level)
+        for pair in zip(left.tolist(), right.tolist(), strict=True)
+    ]
+    covered = sum(i.low is not None and i.high is not None and i.low <= 1 <= i.high for i in found)
+    assert abs(covered / trials - level) < allowed(level, trials)
+
+
+@pytest.mark.parametrize("n", [3, 8, 20])
+@pytest.mark.parametrize("level", [0.95, 0.9875])
+def test_exact_rate_intervals_cover_at_least_as_often_as_they_say_at_any_rate(
+    n: int, level: float
+) -> None:
+    bounds = [statistics.clopper_pearson(k, n, level) for k in range(n + 1)]
+    low, high = (np.array([getattr(b, name) for b in bounds]) for name in ("low", "high"))
+    for rate in np.linspace(0, 1, 101):
+        chances = stats.binom.pmf(np.arange(n + 1), n, rate)
+        assert chances[(low <= rate) & (rate <= high)].sum() >= level - 1e-12
+
+
+@pytest.mark.parametrize("families", [1, 2, 4])
+def test_holm_rejects_any_true_null_in_at_most_five_per_cent_of_families(families: int) -> None:
+    rng, trials = np.random.default_rng(families), 2000
+    draws = rng.normal(size=(trials, families, 6))
+    draws += rng.normal(size=(trials, 1, 6))  # claims of a family share their control
+    wrong = 0
+    for family in draws.tolist():
+        ps = [statistics.paired_p(values) for values in family]
+        levels = statistics.holm_levels(ps)
+        wrong += any(p is not None and p <= a for p, a in zip(ps, levels, strict=True))
+    assert wrong / trials <= 0.05 + allowed(0.05, trials)
+
+
+def test_holm_keeps_its_level_beside_effects_that_are_there() -> None:
+    rng, trials, wrong, right = np.random.default_rng(9), 2000, 0, 0
+    for _ in range(trials):
+        ps = [statistics.paired_p(rng.normal(mean, 1, 8).tolist()) for mean in (3.0, 3.0, 0.0, 0.0)]
+        levels = statistics.holm_levels(ps)
+        rejected = [p is not None and p <= a for p, a in zip(ps, levels, strict=True)]
+        right += rejected[0]
+        wrong += any(rejected[2:])
+    assert wrong / trials <= 0.05 + allowed(0.05, trials)
+    assert right / trials > 0.95
+
+
+def test_the_exact_tests_hold_their_level() -> None:
+    rng, trials = np.random.default_rng(11), 2000
+    flips = [statistics.sign_flip_p(rng.normal(size=8).tolist()) for _ in range(trials)]
+    share = sum(p is not None and p <= 0.05 for p in flips) / trials
+    assert share <= 0.05 + allowed(0.05, trials)
+    counts = rng.binomial(8, 0.4, (trials, 2))
+    fisher = [statistics.fisher_p((int(a), 8), (int(b), 8)) for a, b in counts]
+    assert sum(p <= 0.05 for p in fisher) / trials <= 0.05
+
+
+def test_equivalence_at_the_margin_is_found_in_no_more_than_half_alpha() -> None:
+    rng, trials = np.random.default_rng(12), 2000
+    ps = [statistics.equivalence_p(rng.normal(1.0, 0.3, 8).tolist(), 1.0) for _ in range(trials)]
+    share = sum(p is not None and p <= 0.05 for p in ps) / trials
+    assert share <= 0.025 + allowed(0.025, trials)
 
 
 def test_the_prediction_interval_covers_the_mean_of_new_seeds() -> None:
@@ -170,11 +286,3 @@ def test_the_prediction_interval_covers_the_mean_of_new_seeds() -> None:
         old, new = rng.normal(size=6).tolist(), rng.normal(size=4)
         hits += abs(new.mean() - np.mean(old)) <= statistics.prediction_half_width(old, 4)
     assert abs(hits / trials - 0.95) < 4 * np.sqrt(0.95 * 0.05 / trials)
-
-
-def test_the_exact_rate_interval_covers_at_least_as_often_as_it_says() -> None:
-    rate, n = 0.3, 6
-    chances = stats.binom.pmf(np.arange(n + 1), n, rate)
-    bounds = [statistics.clopper_pearson(k, n) for k in range(n + 1)]
-    covered = sum(c for c, b in zip(chances, bounds, strict=True) if b.low <= rate <= b.high)
-    assert covered >= 0.95

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stored import CONTROL, SEEDS, WORSE, book_of, claim, found, store
+from stored import CONTROL, SEEDS, WORSE, book_of, claim, found, margin, store
 
 from study.params import Study
 
@@ -44,7 +44,7 @@ def test_swapping_the_arms_flips_the_verdict(root: Path, study: Study) -> None:
 
 def test_equal_arms_are_neither_supported_nor_refuted(root: Path, study: Study) -> None:
     store(root, study, "agc", [value + d for value, d in zip(CONTROL, NOISE, strict=True)])
-    assert entry(root, study, margin=0.001)["status"] == "inconclusive"
+    assert entry(root, study, margin=margin(0.001))["status"] == "inconclusive"
 
 
 NOISE = (0.002, -0.003, 0.001, -0.001, 0.003, -0.002)
@@ -52,13 +52,13 @@ NOISE = (0.002, -0.003, 0.001, -0.001, 0.003, -0.002)
 
 def test_an_interval_inside_the_margin_is_equivalent(root: Path, study: Study) -> None:
     store(root, study, "agc", [value + d for value, d in zip(CONTROL, NOISE, strict=True)])
-    assert entry(root, study, margin=0.01)["status"] == "equivalent"
-    assert entry(root, study, margin=0.01, direction="equal")["status"] == "supported"
+    assert entry(root, study, margin=margin(0.01))["status"] == "equivalent"
+    assert entry(root, study, margin=margin(0.01), direction="equal")["status"] == "supported"
 
 
 def test_equality_is_refuted_only_outside_the_margin(root: Path, study: Study) -> None:
-    assert entry(root, study, direction="equal", margin=0.01)["status"] == "refuted"
-    assert entry(root, study, direction="equal", margin=0.0405)["status"] == "inconclusive"
+    assert entry(root, study, direction="equal", margin=margin(0.01))["status"] == "refuted"
+    assert entry(root, study, direction="equal", margin=margin(0.0405))["status"] == "inconclusive"
 
 
 def test_a_missing_seed_is_inconclusive(root: Path, study: Study) -> None:
@@ -200,7 +200,12 @@ def test_a_claim_may_name_data_as_its_factor(tmp_path: Path, study: Study) -> No
     assert entry(tmp_path, two)["status"] == "void"
 
 
-RATE = {"evidence": "failure_rate", "metric": "outcome", "direction": "higher"}
+RATE = {
+    "evidence": "failure_rate",
+    "metric": "outcome",
+    "direction": "higher",
+    "margin": margin(0.1, "1"),
+}
 
 
 def test_failure_rates_are_decided_by_the_exact_test(root: Path, study: Study) -> None:
@@ -231,7 +236,7 @@ def test_the_family_raises_the_bar(root: Path, study: Study) -> None:
     """A p between .05 / 2 and .05 decides alone, and not beside a claim without evidence."""
     shifted = [value + 0.0028 + d for value, d in zip(CONTROL, NOISE, strict=True)]
     store(root, study, "agc", shifted)
-    small = claim(margin=0.0001)
+    small = claim(margin=margin(0.0001))
     alone = found(root, book_of(root, A_1=small), study)["claims"]["A-1"]
     other = claim(arms={"treatment": "loose", "control": "control"}, changes=[])
     beside = found(root, book_of(root, A_1=small, B_1=other), study)["claims"]["A-1"]
@@ -283,7 +288,7 @@ def test_equal_scores_in_all_seeds_earn_no_verdict_whatever_the_histories_say(
 
 def test_three_equal_digits_in_one_seed_are_chance(root: Path, study: Study) -> None:
     store(root, study, "agc", [*WORSE[:5], CONTROL[5] * 1.0001])
-    assert entry(root, study, margin=0.001)["status"] != "not evaluable"
+    assert entry(root, study, margin=margin(0.001))["status"] != "not evaluable"
 
 
 def test_measurements_have_no_scores_that_could_hide_equal_histories(
@@ -292,7 +297,7 @@ def test_measurements_have_no_scores_that_could_hide_equal_histories(
     facts = {"last__standard": None, "last__published": None, "training__history_sha256": "same"}
     for name in ("control", "agc"):
         store(tmp_path, study, name, CONTROL, **facts)
-    verdict = entry(tmp_path, study, metric="last.val_loss")
+    verdict = entry(tmp_path, study, metric="last.val_loss", margin=margin(0.01, "1"))
     assert verdict["status"] == "not evaluable" and "same histories" in verdict["reason"]
 
 

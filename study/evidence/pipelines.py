@@ -1,0 +1,80 @@
+"""What other pipelines declare: rows and groups of <study>/params.yaml, for recorded arms.
+
+recorded/<study>/ holds what ran; <study>/params.yaml says what was asked for, so that a seed that
+was deleted from the records is missing and not forgotten. A study whose folder is not here has its
+records alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from study.params import NAME, Row, Study, UserError, parse_study, read_yaml
+
+
+@dataclass(frozen=True)
+class Group:
+    """One question of a study and the arms that answer it, as `<study>/<arm>`."""
+
+    study: str
+    name: str
+    asks: str
+    arms: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Declared:
+    """Every row that some params.yaml declares, by the name it has in the findings."""
+
+    rows: Mapping[str, Row]
+    groups: tuple[Group, ...]
+
+
+def declared(root: Path, study: Study, pipelines: Iterable[str]) -> Declared:
+    """The rows of `study` and, as `<name>/<arm>`, of every pipeline folder `root`/<name>.
+
+    Raises UserError for a params.yaml that cannot be read.
+    """
+    rows: dict[str, Row] = dict(study.arms)
+    groups: list[Group] = []
+    for name in sorted(set(pipelines)):
+        file = root / name / "params.yaml"
+        if not NAME.fullmatch(name) or not file.is_file():
+            continue
+        given = read_yaml(file)
+        rows |= _rows(name, given, file)
+        groups += _groups(name, given, file)
+    return Declared(rows, tuple(groups))
+
+
+def _rows(pipeline: str, given: Any, file: Path) -> dict[str, Row]:
+    """`versus` names an arm of the same pipeline."""
+    known = given
+    if isinstance(given, Mapping):
+        known = {key: value for key, value in given.items() if key in Study.model_fields}
+    arms = parse_study(known, str(file)).arms
+    return {
+        f"{pipeline}/{name}": row
+        if row.versus is None
+        else row.model_copy(update={"versus": f"{pipeline}/{row.versus}"})
+        for name, row in arms.items()
+    }
+
+
+def _groups(pipeline: str, given: Mapping[str, Any], file: Path) -> list[Group]:
+    entries = given.get("studies") or {}
+    try:
+        return [
+            Group(pipeline, name, entry["asks"], tuple(f"{pipeline}/{a}" for a in entry["arms"]))
+            for name, entry in entries.items()
+        ]
+    except (AttributeError, KeyError, TypeError):
+        raise UserError(f"{file}: studies takes NAME: {{asks: TEXT, arms: [NAMES]}}") from None
+
+
+def pipelines_of(names: Iterable[str]) -> set[str]:
+    """The pipelines of `<study>/<arm>` names; the root's own arms have none."""
+    return {name.partition("/")[0] for name in names if "/" in name}
