@@ -1,0 +1,110 @@
+"""The report folder as a research object (RO-Crate): what was made, from what, and how.
+
+Inputs are copied to inputs/, so that the folder can be sent and checked as it is; each has its
+sha256. No author is named; dates are those of the newest run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rocrate.model.contextentity import ContextEntity
+from rocrate.rocrate import ROCrate
+
+from study.evidence.arms import sha256
+from study.report.gather import Inputs
+from study.report.sections.provenance import PACKAGES, versions
+
+NAME = "ro-crate-metadata.json"
+LICENCE = "https://spdx.org/licenses/BSD-3-Clause"
+TYPES = {
+    ".html": "text/html",
+    ".pdf": "application/pdf",
+    ".svg": "image/svg+xml",
+    ".csv": "text/csv",
+    ".json": "application/json",
+    ".yaml": "application/yaml",
+    ".npz": "application/zip",
+    ".cxi": "application/x-hdf5",
+}
+
+
+def write_crate(inputs: Inputs, out: Path, title: str, results: Sequence[Path]) -> Path:
+    """Copy the inputs to out/inputs and write the metadata; returns its file."""
+    sources = _copy(inputs, out / "inputs")
+    crate = ROCrate()
+    date, _ = inputs.newest
+    crate.name = title
+    crate.description = "A report, its figures with their numbers, and every input it was made from"
+    licence = {"@type": "CreativeWork", "name": "BSD-3-Clause"}
+    crate.license = crate.add(ContextEntity(crate, LICENCE, properties=licence))
+    crate.datePublished = date if date != "–" else "unknown"
+    made = _files(crate, out, results)
+    read = _files(crate, out, sources)
+    tools = [_tool(crate, text) for text in versions()]
+    _action(crate, inputs, tools, read, made)
+    (out / NAME).unlink(missing_ok=True)
+    crate.metadata.write(out)
+    return out / NAME
+
+
+def _copy(inputs: Inputs, folder: Path) -> list[Path]:
+    """Every file that was read, at its place below `folder`."""
+    shutil.rmtree(folder, ignore_errors=True)
+    copies = []
+    for file in sorted(inputs.used):
+        target = folder / file.relative_to(inputs.root)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)
+        copies.append(target)
+    return copies
+
+
+def _files(crate: ROCrate, out: Path, files: Iterable[Path]) -> list[Any]:
+    """One entity a file, with hash, size and type."""
+    return [
+        crate.add_file(
+            file,
+            file.relative_to(out).as_posix(),
+            properties={
+                "sha256": sha256(file),
+                "contentSize": str(file.stat().st_size),
+                "encodingFormat": TYPES.get(file.suffix, "application/octet-stream"),
+            },
+        )
+        for file in files
+    ]
+
+
+def _tool(crate: ROCrate, text: str) -> Any:
+    name, _, number = text.partition(" ")
+    facts = {"@type": "SoftwareApplication", "name": name, "version": number}
+    return crate.add(ContextEntity(crate, f"#{name}", properties=facts))
+
+
+def _action(
+    crate: ROCrate, inputs: Inputs, tools: Sequence[Any], read: Sequence[Any], made: Sequence[Any]
+) -> None:
+    """`study report`: instrument, inputs, outputs, and the commit it ran from."""
+    own = next((tool for tool in tools if tool["name"] == PACKAGES[0]), tools[0])
+    digest = hashlib.sha256("".join(e["sha256"] for e in read).encode()).hexdigest()
+    properties = {
+        "name": "study report",
+        "description": "study report: findings and stored artifacts to report.html and report.pdf",
+        "actionStatus": {"@id": "http://schema.org/CompletedActionStatus"},
+        "identifier": f"inputs sha256 {digest}",
+    }
+    if inputs.commit:
+        own["softwareVersion"] = inputs.commit
+    own["softwareRequirements"] = [tool for tool in tools if tool is not own]
+    crate.add_action(
+        instrument=own,
+        identifier="#study-report",
+        object=list(read),
+        result=list(made),
+        properties=properties,
+    )

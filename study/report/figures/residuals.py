@@ -1,0 +1,126 @@
+"""Where the model misses the measurement: R-factor over the scan, and one pattern closely."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm, Normalize
+
+from study.report.document import Drawing
+from study.report.figures.scenes import Shown, find_shown, missing
+from study.report.figures.style import bare, canvas, colourbar, grid, wrapped
+from study.report.gather import Inputs
+
+WANTED = ("control", "better", "back_projection_5", "rpie")
+SIDE_MM, GAP_MM, LEFT_MM = 33.0, 3.0, 26.0
+HEADS = ("R-factor over the scan", "measured", "predicted", "predicted − measured")
+
+
+def draw_residuals(inputs: Inputs) -> Drawing | str:
+    shown, absent = find_shown(inputs, WANTED)
+    shown = [one for one in shown if np.isfinite(one.result.r_factor).any()]
+    if not shown:
+        return missing("Residuals", absent)
+    rows = len(shown)
+    figure = canvas(rows * SIDE_MM + (rows - 1) * GAP_MM + 18)
+    right = 180 - LEFT_MM - 4 * SIDE_MM - 3 * GAP_MM
+    axes = grid(figure, rows, 4, (LEFT_MM, right, 12, 6), (GAP_MM, GAP_MM))
+    common = _common_pattern(shown)
+    for axis, title in zip(axes[0], HEADS, strict=True):
+        axis.set_title(title, pad=3)
+    norms = _norms(shown, common)
+    images: list[Any] = []
+    for line, one in zip(axes, shown, strict=True):
+        images = _row(line, one, common, norms)
+        line[0].set_ylabel(wrapped(one.arm), rotation=0, ha="right", va="center", labelpad=4)
+    units = ("R-factor (no unit)", "amplitude (no unit)", "amplitude", "difference")
+    for i, (image, unit) in enumerate(zip(images, units, strict=True)):
+        x = LEFT_MM + i * (SIDE_MM + GAP_MM) + 2
+        colourbar(figure, image, (x, 8.6, SIDE_MM - 4, 1.2), unit)
+    return Drawing("residuals", figure, _table(shown), (_caption(shown, common),))
+
+
+def _caption(shown: list[Shown], pattern: int) -> str:
+    inside = int(np.isfinite(shown[0].result.r_factor).sum())
+    return (
+        f"Left: R-factor of each of the n = {inside} test patterns whose window lies inside the "
+        "scored region, at its place in the scan; one scale for all arms. Right: the pattern "
+        f"number {pattern}, whose R-factor is the median of {shown[0].arm} (framed): "
+        "amplitude = sqrt(counts) / photon scale, without unit; measured and predicted on one "
+        "logarithmic scale. One seed an arm, that with the median amplitude MAE, last weights."
+    )
+
+
+def _common_pattern(shown: list[Shown]) -> int:
+    """The pattern nearest to the first arm's median R among those that every arm stored."""
+    kept = set(shown[0].result.shown.tolist())
+    for one in shown[1:]:
+        kept &= set(one.result.shown.tolist())
+    ratio = shown[0].result.r_factor
+    inside = [index for index in sorted(kept) if np.isfinite(ratio[index])]
+    middle = np.nanmedian(ratio)
+    return min(inside, key=lambda index: abs(float(ratio[index]) - middle))
+
+
+def _patterns(one: Shown, index: int) -> tuple[np.ndarray, np.ndarray]:
+    """Measured and predicted amplitude of one pattern, centred as stored."""
+    split, scale = one.dataset.splits["test"], one.dataset.manifest.photon_scale
+    # X = sqrt(counts) / S, as in `optics.counts`, which cannot be imported without torch.
+    measured = np.sqrt(split.counts[index][0].astype(np.float64)) / scale
+    place = one.result.shown.tolist().index(index)
+    return measured, one.result.predicted_amplitude[place].astype(np.float64)
+
+
+def _norms(shown: list[Shown], index: int) -> list[Normalize]:
+    ratios = np.concatenate([one.result.r_factor for one in shown])
+    measured, _ = _patterns(shown[0], index)
+    misses = [np.abs(np.subtract(*_patterns(one, index))).max() for one in shown]
+    top = float(measured.max())
+    amplitude = LogNorm(top * 1e-3, top, clip=True)
+    limit = float(max(misses)) or 1.0
+    ratio = Normalize(0, float(np.nanpercentile(ratios, 98)))
+    return [ratio, amplitude, amplitude, Normalize(-limit, limit)]
+
+
+def _row(axes: np.ndarray, one: Shown, index: int, norms: list[Normalize]) -> list[Any]:
+    measured, predicted = _patterns(one, index)
+    images = [_map(axes[0], one, index, norms[0])]
+    views = (measured, predicted, predicted - measured)
+    for axis, view, norm, colours in zip(
+        axes[1:], views, norms[1:], ("magma", "magma", "PuOr_r"), strict=True
+    ):
+        images.append(axis.imshow(view, norm=norm, cmap=colours))
+        bare(axis)
+    return images
+
+
+def _map(axis: Axes, one: Shown, index: int, norm: Normalize) -> Any:
+    """The scan as squares of one step a side, y down as in the object."""
+    places = one.dataset.splits["test"].positions_px[:, 0]
+    ratio = one.result.r_factor
+    inside = np.isfinite(ratio)
+    y, x = places[inside].T
+    # Side of a marker in points so that neighbours touch.
+    steps = max(len(np.unique(y)), len(np.unique(x)))
+    size = (SIDE_MM * 72 / 25.4 / (steps + 0.5)) ** 2
+    image = axis.scatter(x, y, c=ratio[inside], norm=norm, cmap="viridis", s=size, marker="s", lw=0)
+    axis.scatter(
+        *places[index, ::-1], s=size, marker="s", facecolor="none", edgecolor="#D55E00", lw=1.0
+    )
+    axis.set_aspect("equal")
+    axis.invert_yaxis()
+    axis.margins(0.5 / steps)
+    bare(axis)
+    return image
+
+
+def _table(shown: list[Shown]) -> pandas.DataFrame:
+    parts = []
+    for one in shown:
+        y, x = one.dataset.splits["test"].positions_px[:, 0].T
+        facts = {"arm": one.arm, "seed": one.seed, "y_px": y, "x_px": x}
+        parts.append(pandas.DataFrame({**facts, "r_factor": one.result.r_factor}))
+    return pandas.concat(parts)

@@ -1,0 +1,92 @@
+"""Stored objects beside the truth, brought to the truth's phase as the scores are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from study.evidence.arms import block, lookup
+from study.formats.dataset import Dataset
+from study.formats.reconstruction import Reconstruction
+from study.metrics.pair import Pair, checked_scene
+from study.metrics.standard import STANDARD
+from study.report.gather import Inputs, median_seed
+
+CHANNELS = ("amplitude", "phase")
+# In this order, as far as they are stored: what a reader wants to see beside each other.
+WANTED = (
+    "control",
+    "better",
+    "agc",
+    "stable",
+    "stable_layerscale",
+    "back_projection_5",
+    "rpie",
+)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One reconstruction. `blank`: channel -> why it is not evaluable."""
+
+    arm: str
+    seed: int
+    pairs: dict[str, Pair]
+    blank: dict[str, str]
+    result: Reconstruction
+    dataset: Dataset
+
+
+def find_shown(inputs: Inputs, names: Sequence[str] = WANTED) -> tuple[list[Shown], dict[str, str]]:
+    """The objects of `names` that are here, each of its arm's median seed, and why others are not.
+
+    All are of one data set: that of the first one found.
+    """
+    found: list[Shown] = []
+    absent: dict[str, str] = {}
+    for name in names:
+        arm = f"{inputs.main}{name}"
+        if arm not in inputs.arms:
+            continue
+        one = _shown(inputs, arm, median_seed(inputs.arms[arm]))
+        if isinstance(one, str):
+            absent[name] = one
+        elif found and found[0].dataset is not one.dataset:
+            absent[name] = "made on other data"
+        else:
+            found.append(one)
+    return found, absent
+
+
+def _shown(inputs: Inputs, arm: str, seed: int) -> Shown | str:
+    result, dataset = inputs.reconstruction(arm, seed), inputs.dataset(arm)
+    if isinstance(result, str):
+        return result
+    if dataset is None or dataset.splits["test"].obj is None:
+        return "its truth is not stored here"
+    y0, x0, y1, x1 = (int(edge) for edge in result.region)
+    truth = dataset.splits["test"].obj[0, y0:y1, x0:x1]
+    scene, _ = STANDARD.align(checked_scene(result.object[0], truth, None), False)
+    pairs = {channel: cut(scene) for channel, cut in STANDARD.channels.items()}
+    return Shown(arm, seed, pairs, _blank(inputs.arms[arm].seeds[seed]), result, dataset)
+
+
+def _blank(content: Any) -> dict[str, str]:
+    """channel -> reason, from the stored gate."""
+    gate = lookup(block(content, "last") or {}, ("gate",)) or {}
+    return {channel: entry["reason"] for channel, entry in gate.items() if not entry["evaluable"]}
+
+
+def missing(what: str, absent: dict[str, str]) -> str:
+    """The sentence in place of a figure."""
+    told = "; ".join(f"{name}: {why}" for name, why in absent.items())
+    return f"{what}: not stored here; `dvc pull` or `make repro-all`{f' ({told})' if told else ''}."
+
+
+def same_size(shown: Sequence[Shown]) -> list[Shown]:
+    """Those with the region of the first."""
+    region = shown[0].result.region
+    return [one for one in shown if np.array_equal(one.result.region, region)]

@@ -1,0 +1,248 @@
+"""The report tells what the findings hold, in one file, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import made
+import pytest
+import reading
+from rocrate.rocrate import ROCrate
+
+from study.evidence.arms import sha256
+from study.evidence.explain import explain
+from study.evidence.wording import fmt
+from study.params import UserError
+from study.report.build import write_report
+
+ROOT = Path(__file__).parents[2]
+EXPLAINED = re.compile(r"[\w/-]+/((mean|difference)/[\w.]+|effect)")
+
+
+def test_the_page_is_one_file_that_asks_for_no_other(report):
+    page = reading.read(report / "report.html")
+    text = (report / "report.html").read_text()
+    assert not re.search(r"https?://|@import", text)
+    assert not {"script", "link", "img", "iframe", "object"} & {tag for tag, _ in page.tags}
+    for tag, facts in page.tags:
+        for key in ("src", "href", "xlink:href"):
+            assert (facts.get(key) or "#").startswith(("#", "data:image/png")), f"<{tag} {key}>"
+
+
+def test_ids_are_unique_and_every_reference_hits_one(report):
+    page = reading.read(report / "report.html")
+    ids = [facts["id"] for _, facts in page.tags if "id" in facts]
+    assert len(ids) == len(set(ids))
+    text = (report / "report.html").read_text()
+    wanted = set(re.findall(r'href="#([^"]+)"', text)) | set(re.findall(r"url\(#([^)]+)\)", text))
+    assert wanted and wanted <= set(ids)
+
+
+def test_every_claim_stands_once_in_the_verdicts_with_its_status(pipeline, report):
+    claims = json.loads((pipeline / "findings.json").read_text())["claims"]
+    rows = reading.read(report / "report.html").rows
+    for name, entry in claims.items():
+        found = [row for row in rows if row and row[0].startswith(f"{name}: ")]
+        assert [row[1] for row in found] == [entry["status"]]
+
+
+def test_numbers_are_those_of_findings_json(pipeline, report):
+    findings = json.loads((pipeline / "findings.json").read_text())
+    known = {
+        facts["id"]: facts["estimate"]
+        for arm in findings["arms"].values()
+        for facts in arm["numbers"].values()
+    }
+    shown = [(n, t) for n, t in reading.read(report / "report.html").numbers if n in known]
+    assert len({name for name, _ in shown}) > 20
+    for name, text in shown:
+        wanted = {fmt(known[name], digits).replace("-", "−") for digits in (2, 3)}
+        assert text.strip() in wanted, name
+
+
+def test_every_number_says_where_it_comes_from(report):
+    for name, text in reading.read(report / "report.html").numbers:
+        assert text.strip() and name, text
+
+
+def test_ids_on_the_page_of_this_study_are_known_to_explain(tmp_path):
+    for name in ("findings.json", "claims.yaml", "params.yaml"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    shutil.copytree(ROOT / "results", tmp_path / "results")
+    (tmp_path / "recorded").mkdir()
+    write_report(tmp_path, tmp_path / "report")
+    numbers = reading.read(tmp_path / "report" / "report.html").numbers
+    asked = dict.fromkeys((name, text) for name, text in numbers if EXPLAINED.fullmatch(name))
+    assert len(asked) > 20
+    for name, text in list(asked)[::9]:
+        value = explain(name, tmp_path).value
+        assert text.strip() in {fmt(value, d).replace("-", "−") for d in (2, 3)}, name
+
+
+def test_a_degenerate_arm_is_not_evaluable_and_never_scored(report):
+    rows = [row for row in reading.read(report / "report.html").rows if row[0].startswith("dead")]
+    scored = [row for row in rows if len(row) == 10]
+    assert scored
+    for row in scored:
+        assert row[2:6] == ["not evaluable"] * 4
+    assert not any("1.000" in cell for row in rows for cell in row)
+    table = (report / "figures" / "seeds_forensics.csv").read_text()
+    assert "studies/dead" not in table and "studies/control" in table
+
+
+def test_a_degenerate_reconstruction_is_a_gray_field_with_the_reason(
+    pipeline, tmp_path, monkeypatch
+):
+    from study.report.figures import reconstructions, scenes, style
+    from study.report.gather import gather
+
+    monkeypatch.setattr(
+        reconstructions, "find_shown", lambda i: scenes.find_shown(i, ("control", "dead"))
+    )
+    with style.styled():
+        drawn = reconstructions.draw_reconstructions(gather(pipeline))
+        assert not isinstance(drawn, str)
+        svg = style.save(drawn).svg
+    assert svg.count("constant amplitude") == 2 and svg.count("constant phase") == 2
+    assert "studies/dead" not in set(drawn.data["arm"])
+
+
+def test_runs_that_failed_are_counted_with_their_cause_and_rate(report):
+    text = re.sub(r"\s+", " ", reading.read(report / "report.html").text)
+    assert "3 of 3 runs died in lost (rate 29.2 % to 100 %): 3 × the loss became NaN" in text
+    assert "0 of 3 runs died in control; that leaves a rate of up to 70.8 % possible." in text
+
+
+def test_what_is_not_stored_is_a_sentence(pipeline, tmp_path):
+    shutil.copytree(pipeline / "recorded", tmp_path / "recorded")
+    shutil.copy(pipeline / "findings.json", tmp_path)
+    (tmp_path / "recorded" / "studies" / "regimes.json").unlink()
+    made.edit(tmp_path / "findings.json", lambda findings: findings.pop("published"))
+    for history in (tmp_path / "recorded").rglob("history.csv"):
+        history.unlink()
+    write_report(tmp_path, tmp_path / "out")
+    text = reading.read(tmp_path / "out" / "report.html").text
+    for sentence in (
+        "Reconstructions: not stored here; dvc pull or make repro-all",
+        "Fourier ring correlation: not stored here",
+        "Residuals: not stored here",
+        "Dead units: not stored here",
+        "Regime map: not stored here",
+        "The comparison with the published numbers is not in this findings.json.",
+        "studies/params.yaml is not here",
+        "Environments of the runs: not stored here",
+    ):
+        assert sentence in text, sentence
+    drawn = {file.stem for file in (tmp_path / "out" / "figures").iterdir()}
+    assert drawn == {"seeds_studies__recorded"}
+
+
+def test_an_object_that_was_not_the_scored_one_is_not_shown(pipeline, tmp_path):
+    root = shutil.copytree(pipeline, tmp_path / "root")
+    for seed in made.SEEDS:
+        for name in ("control", "better", "dead"):
+            file = root / "studies" / "runs" / name / f"s{seed}" / "object_last.npz"
+            file.write_bytes(file.read_bytes() + b" ")
+    write_report(root, tmp_path / "out")
+    text = reading.read(tmp_path / "out" / "report.html").text
+    assert "control: not the object that was scored" in text
+
+
+def test_without_findings_a_sentence_says_what_to_do(tmp_path):
+    with pytest.raises(UserError, match="write it with `dvc repro findings`"):
+        write_report(tmp_path, tmp_path / "out")
+
+
+def test_figures_are_xml_with_text_as_text_and_have_their_numbers_beside_them(report):
+    figures = sorted((report / "figures").glob("*.svg"))
+    stems = {figure.stem for figure in figures}
+    wanted = {"reconstructions", "frc", "residuals", "dead_units", "curves_better", "seeds_better"}
+    assert wanted | {"regimes_amplitude_mae", "regimes_phase_mae"} <= stems
+    for figure in figures:
+        words = [node.text for node in ET.parse(figure).iter("{http://www.w3.org/2000/svg}text")]
+        assert len(words) > 4, figure
+        assert figure.with_suffix(".csv").read_text().count("\n") > 2, figure
+
+
+def test_the_winner_of_a_regime_is_the_lowest_evaluable_error():
+    from study.report.figures.regimes import winners
+
+    cells = made.regimes()["cells"]
+    best = winners(cells, "amplitude_mae")
+    assert best["known", 1e9, 5] == "rpie"
+    assert best["known", 1e3, 32] == "better"
+    only = [c for c in cells if (c["dose"], c["step_px"], c["method"]) == (1e3, 32, "control")]
+    assert winners(only, "amplitude_mae") == {}
+
+
+def test_the_frc_on_the_figure_crosses_where_the_score_says(pipeline):
+    from study.metrics.frc import crossing
+    from study.report.figures.resolution import curve
+    from study.report.figures.scenes import find_shown
+    from study.report.gather import gather
+
+    inputs = gather(pipeline)
+    shown, _ = find_shown(inputs, ("back_projection_5",))
+    stored = inputs.arms["studies/back_projection_5"].values("last.standard.amplitude.frc50")
+    frequency, found = curve(shown[0].pairs["amplitude"])
+    assert frequency[-1] == 0.5
+    assert crossing(found, 0.5) * frequency[1] == pytest.approx(stored[0], rel=1e-12)
+
+
+def test_the_crate_reads_back_and_its_hashes_are_true(pipeline, report):
+    crate = ROCrate(report)
+    files = [e for e in crate.data_entities if e.type == "File"]
+    on_disk = {p.relative_to(report).as_posix() for p in report.rglob("*") if p.is_file()}
+    assert {e.id for e in files} == on_disk - {"ro-crate-metadata.json"}
+    for entity in files:
+        assert entity["sha256"] == sha256(report / entity.id)
+    assert crate.license["name"] == "BSD-3-Clause"
+    metadata = (report / "ro-crate-metadata.json").read_text()
+    assert not re.search(r'"(author|creator|Person)"', metadata)
+    action = crate.dereference("#study-report")
+    assert action.type == "CreateAction" and action["name"] == "study report"
+    read = {e.id for e in action["object"]}
+    assert {"inputs/findings.json", "inputs/recorded/studies/regimes.json"} <= read
+    assert "report.html" in {e.id for e in action["result"]}
+    for entity in action["object"]:
+        source = pipeline / entity.id.removeprefix("inputs/")
+        assert entity["sha256"] == sha256(source)
+
+
+def test_the_pdf_holds_the_same_verdicts_and_every_figure_as_vectors(pipeline, report):
+    from pypdf import PdfReader
+
+    pages = PdfReader(report / "report.pdf").pages
+    text = re.sub(r"[\s\u200b]+", "", "".join(page.extract_text() for page in pages))
+    for name, entry in json.loads((pipeline / "findings.json").read_text())["claims"].items():
+        assert name in text and entry["status"].replace(" ", "") in text
+    assert "spatialfrequency(1/px)" in text
+    assert all(float(page.mediabox.width) == pytest.approx(595.28, abs=0.5) for page in pages)
+
+
+def test_the_command_writes_the_same_bytes_in_another_process_without_torch(
+    pipeline, report, tmp_path
+):
+    code = (
+        "import sys; from study.cli import main"
+        "\nsys.argv = ['study', 'report', '--out', sys.argv[1]]"
+        "\ntry: main()\nexcept SystemExit as end: assert not end.code, end"
+        "\nassert 'torch' not in sys.modules and 'lightning' not in sys.modules"
+    )
+    out = tmp_path / "report"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(out)],
+        cwd=pipeline,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0] == str(out / "report.html")
+    assert made.evidence_of(out) == made.evidence_of(report)
