@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from study.cli import arms, care, data, results, runs
+from study.cli import arms, care, data, regimes, report, results, runs
 
 app = typer.Typer(
     name="study",
@@ -16,9 +16,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (data, runs, results, care):
+for module in (data, runs, results, report, care):
     module.register(app)
 app.add_typer(arms.app, name="arms")
+app.add_typer(regimes.app, name="regimes")
 
 
 def main() -> None:

@@ -83,3 +83,46 @@ def counting(what: str, total: int) -> Iterator[Callable[..., None]]:
     with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
         task = progress.add_task(what, total=total)
         yield lambda *_, **__: progress.advance(task)
+
+
+class Steps:
+    """Counts pieces of work that end one by one: a bar on a terminal, lines in a log."""
+
+    def __init__(self, what: str, total: int) -> None:
+        self.what, self.total, self.done = what, total, 0
+        self.console = Console(stderr=True)
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=self.console,
+            disable=not self.console.is_terminal,
+            # Drawn when something is done, not by a thread: processes may part while it is shown.
+            auto_refresh=False,
+        )
+        self.task = self.progress.add_task(what, total=total)
+        self.started = time.monotonic()
+        self.next_line = self.started + LINE_EVERY_S
+
+    def __enter__(self) -> Steps:
+        self.progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.progress.stop()
+
+    def advance(self) -> None:
+        self.done += 1
+        self.progress.advance(self.task)
+        self.progress.refresh()
+        now = time.monotonic()
+        if not self.console.is_terminal and now > self.next_line:
+            left = (now - self.started) / self.done * (self.total - self.done)
+            self.console.print(f"{self.what} {self.done} of {self.total}, about {left:.0f} s left")
+            self.next_line = now + LINE_EVERY_S

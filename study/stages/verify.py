@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from study.evidence.ledger import read_findings, stale
 from study.evidence.scores import score_arm
-from study.evidence.verdicts import stale
 from study.formats.dataset import verify_dataset
 from study.params import Arm, Study, UserError, find_row, load_study
 from study.runs import RunFolder, read_json
@@ -30,7 +30,7 @@ def verify_all(root: Path, retrain: str | None) -> Iterator[Line]:
     yield from data_lines(root, study)
     for name in study.arms:
         yield rescored(root, study, name)
-    findings = read_json(root / "findings.json")
+    findings = read_findings(root)
     if findings is not None:
         changed = stale(findings, root)
         told = ", ".join(changed) or "none"

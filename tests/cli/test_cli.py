@@ -284,3 +284,30 @@ def test_doctor_is_healthy_without_remote_gpu_or_data(call, tmp_path, monkeypatc
     code, out, _ = call("doctor")
     assert code == 0
     assert "remote: none is configured" in out and "torch" in out
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"margin": 0.02}, "claims.A-1: margin is 0.02, without a unit"),
+        ({"margin": {"value": 0.02, "unit": "rad"}}, "mae in 'object units'"),
+        ({"metric": "last.standard.amplitude.maee"}, "did you mean 'last.standard.amplitude.mae'"),
+        ({"arms": {"treatment": "contrl", "control": "flat"}}, "did you mean 'control'"),
+        ({"arms": {"treatment": "studies/control", "control": "flat"}}, "no arm 'studies/control'"),
+    ],
+)
+def test_a_bad_claim_is_refused_and_no_findings_are_written(call, here, changes, says):
+    claim = {
+        "text": "It is better.",
+        "kind": "exploratory",
+        "family": "error",
+        "arms": {"treatment": "control", "control": "flat"},
+        "metric": "last.standard.amplitude.mae",
+        "direction": "lower",
+        "margin": {"value": 0.02, "unit": "object units"},
+        "needed_seeds": 8,
+        "evidence": "mean_difference",
+    }
+    (here / "claims.yaml").write_text(json.dumps({"claims": {"A-1": {**claim, **changes}}}))
+    refused(call, here, says, "findings")
+    assert not (here / "findings.json").exists()
