@@ -5,7 +5,7 @@ BIN := .venv/bin
 IN_ENV := PATH="$(CURDIR)/$(BIN):$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro repro-full pull app test check test-system lint lock bench bench-scaling
+.PHONY: help setup repro repro-full pull app report test check test-system lint lock bench bench-scaling
 
 help:            ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,6 +16,7 @@ setup:           ## make .venv with everything pinned (TORCH=cpu|cuda, PYTHON=py
 repro: setup     ## reproduce the study: data, every arm and seed, scores, findings
 	@$(IN_ENV) study plan
 	@$(IN_ENV) dvc repro
+	@$(IN_ENV) study findings --readme
 	@$(IN_ENV) study results
 	@echo "open the app: make app"
 
@@ -29,6 +30,9 @@ pull: setup      ## bring the artifacts that others computed
 
 app: setup       ## open the app in a browser (127.0.0.1)
 	@$(IN_ENV) python -m streamlit run app/main.py
+
+report: setup    ## one page and one PDF of all findings, into build/report
+	@$(IN_ENV) study report
 
 test: setup lint ## the whole test suite but what needs system packages
 	@$(IN_ENV) pytest -n 2 --dist loadgroup -m "not gpu and not browser and not slurm and not s3 and not container"
