@@ -5,7 +5,7 @@ BIN := .venv/bin
 IN_ENV := PATH="$(CURDIR)/$(BIN):$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro repro-full pull app report test check test-system lint lock bench bench-scaling
+.PHONY: help setup repro repro-all repro-full pull app report test check test-system lint lock bench bench-scaling
 
 help:            ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +19,17 @@ repro: setup     ## reproduce the study: data, every arm and seed, scores, findi
 	@$(IN_ENV) study findings --readme
 	@$(IN_ENV) study results
 	@echo "open the app: make app"
+
+repro-all: setup ## the other quick studies too (under two hours on two cores), and the report
+	@$(IN_ENV) study plan
+	@cd studies && $(IN_ENV) study plan
+	@$(IN_ENV) dvc repro
+	@cd studies && $(IN_ENV) dvc repro
+	@$(IN_ENV) study record studies
+	@$(IN_ENV) dvc repro
+	@$(IN_ENV) study findings --readme
+	@$(IN_ENV) study report
+	@cd studies && $(IN_ENV) study results
 
 repro-full: setup  ## the published protocol at full scale (one GPU)
 	@cd full && $(IN_ENV) study plan

@@ -60,7 +60,8 @@ def measured_seconds(root: Path, name: str) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-SETUP_SECONDS = 60  # simulate, fingerprints, scores and findings of the root study
+SETUP_SECONDS = 60  # simulate, fingerprints and findings
+STAGE_SECONDS = 4  # of start-up, each for training and scoring an arm
 
 
 def plan_lines(root: Path) -> list[str]:
@@ -79,7 +80,8 @@ def plan_lines(root: Path) -> list[str]:
     unknown = sum(taken is None for taken, _ in seconds)
     lines = [f"{len(study.arms)} arms, {runs} runs, {environment.cores()} cores"]
     if known:
-        minutes = (sum(known) + SETUP_SECONDS) / 60
+        seconds_in_all = sum(known) + SETUP_SECONDS + 2 * STAGE_SECONDS * len(study.arms)
+        minutes = seconds_in_all / 60
         lines.append(
             f"about {math.ceil(minutes)} min in all from an empty cache, at the speed of the "
             "committed runs; what is there already is skipped"
