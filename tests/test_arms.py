@@ -31,6 +31,8 @@ def test_every_other_line_and_comment_stays(file):
         ("control", ["generator.name=stable_hybrid"], {"generator.name"}),
         ("stable", ["generator.name=hybrid"], {"generator.name"}),
         ("control", ["epochs=20", "batch_size=32"], {"epochs", "batch_size"}),
+        ("control", ["batch_order=neighbours"], {"batch_order"}),
+        ("control", ["loss.overlap_weight=0.3"], {"loss.overlap_weight"}),
         ("rpie", ["source.alpha=0.5"], {"source.alpha"}),
     ],
 )
@@ -59,6 +61,8 @@ def test_an_arm_can_be_added_before_a_later_section(file):
         ("fresh", "control", ["epochs"], "section.field=value"),
         ("fresh", "control", ["epoch=3"], "did you mean 'epochs'"),
         ("fresh", "control", ["epochs=many"], "fresh.epochs"),
+        ("fresh", "control", ["batch_order=sorted"], "batch_order: .*'shuffled' or 'neighbours'"),
+        ("fresh", "control", ["loss.overlap_weight=-1"], "overlap_weight: .*or equal to 0"),
         ("fresh", "control", ["epochs=10"], "would equal 'control'"),
         ("fresh", "control", ["optimizer.name=adamz"], "did you mean 'adam'"),
         ("fresh", "control", ["data=data/none"], "no 'none'"),

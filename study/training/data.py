@@ -252,8 +252,9 @@ def neighbour_order(
     """One permutation per (seed, epoch) in which about `batch_size` neighbours follow one another.
 
     The scan, closed to a torus and shifted at random, is cut into cells of `batch_size` patterns in
-    the mean; cells and the patterns within them come in random order. On a raster whose sides are
-    multiples of sqrt(batch_size) every batch is one cell.
+    the mean; cells and the patterns within them come in random order. On a square raster whose
+    side is a multiple of sqrt(batch_size) every batch is one cell; elsewhere cells hold more or
+    less, so a batch may begin in one cell and end in another.
     """
     rng = np.random.default_rng([order_seed, epoch])
     span = corners.max(axis=0) - corners.min(axis=0)

@@ -36,7 +36,7 @@ from jaxtyping import Complex64
 from torch import Tensor, nn
 
 from study.formats.dataset import Dataset
-from study.params import UserError, read_yaml
+from study.params import BatchOrder, UserError, read_yaml
 from study.runs import RunFolder, append_line, plain, read_json, read_lines, write_json, write_text
 from study.training.checkpoints import load_weights
 from study.training.data import Batch, TrainData
@@ -96,11 +96,13 @@ class Subject:
     dataset: Dataset
     train_data: TrainData
     batch_size: int
+    batch_order: BatchOrder
     order_seed: int
 
     def first_batch(self) -> Batch:
         """The first batch of the first epoch, whatever epoch the run is in."""
-        return next(iter(self.train_data.shuffled(self.batch_size, self.order_seed, 0)))
+        size, seed = self.batch_size, self.order_seed
+        return next(iter(self.train_data.shuffled(size, seed, 0, self.batch_order)))
 
     def gradients(self, batch: Batch) -> list[Record]:
         """Records of d loss / d parameters of one batch, before any clip."""
@@ -129,6 +131,7 @@ def subject_of(module: Reconstructor, dataset: Dataset) -> Subject:
         dataset=dataset,
         train_data=module.train_data,
         batch_size=module.arm.batch_size,
+        batch_order=module.arm.batch_order,
         order_seed=module.order_seed,
     )
 
@@ -344,6 +347,7 @@ def diagnose_run(
         dataset=dataset,
         train_data=TrainData(dataset, "train", torch.device("cpu"), loss.needs),
         batch_size=settings["batch_size"],
+        batch_order=settings["batch_order"],
         order_seed=settings["seeds"]["order"],
     )
     return write_snapshot(subject, out or folder.diagnostics, which, epoch)

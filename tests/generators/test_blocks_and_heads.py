@@ -34,6 +34,46 @@ def test_stable_block_adds_a_standardised_update_times_its_layerscale():
     torch.testing.assert_close(std, torch.full((2, 3), 0.1), rtol=1e-2, atol=0)
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("layerscale_init", [0.1, None])
+def test_stable_block_is_its_formula_in_values_and_gradients(layerscale_init, layout):
+    """y = x + l_c InstanceNorm(update), whatever weight, bias and l_c have become."""
+    block = StablePtychoBlock(3, 2, layerscale_init)
+    x, weights = normal(2, 3, 6, 6).to(memory_format=layout).requires_grad_(), normal(2, 6, 6)
+    assert block.norm is not None
+    scales = [block.norm.weight, block.norm.bias]
+    scales += [] if block.layerscale is None else [block.layerscale]
+    with torch.no_grad():
+        for seed, scale in enumerate(scales):
+            scale.copy_(normal(3, seed=seed + 1))
+    added = F.instance_norm(block.update(x), weight=scales[0], bias=scales[1], eps=1e-5)
+    expected = x + (added if len(scales) == 2 else scales[2][:, None, None] * added)
+    found = block(x)
+    torch.testing.assert_close(found, expected)
+    leaves = [x, *block.parameters()]
+    pairs = zip(
+        torch.autograd.grad((found * weights[:, None]).sum(), leaves),
+        torch.autograd.grad((expected * weights[:, None]).sum(), leaves),
+        strict=True,
+    )
+    for ours, theirs in pairs:
+        assert theirs.any()
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_a_grid_of_one_pixel_has_no_spread_and_no_nan():
+    """Alone it is refused. Networks refuse it at any batch, see test_refusals."""
+    block, x = StablePtychoBlock(3, 1, 0.1, grid=(1, 1)), normal(2, 3, 1, 1).requires_grad_()
+    assert block.norm is not None
+    with torch.no_grad():
+        block.norm.bias.fill_(2.0)
+    torch.testing.assert_close(block(x), x + 0.2)
+    (block(x) ** 2).sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in (x, *block.parameters()))
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        block(x[:1])
+
+
 def test_layerscale_scales_each_channel_on_its_own():
     block, x = StablePtychoBlock(3, 2), normal(1, 3, 6, 6)
     assert block.layerscale is not None

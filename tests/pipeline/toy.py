@@ -39,6 +39,7 @@ arms:
     clip: {gradient_clip_algorithm: norm, gradient_clip_val: 1.0, exclude_head: false}
     epochs: 2
     batch_size: 16
+    batch_order: shuffled
     precision: fp32
     legacy: {batch_coupled_probe: false}
 

@@ -59,6 +59,12 @@ def first_batch(run: Run) -> list[int]:
     return next(iter(run.module.train_dataloader()))[0].index.tolist()
 
 
+def stands_together(run: Run) -> bool:
+    """Three in four of the first batch have a neighbour in it, above or below, on 13 x 13."""
+    batch = set(first_batch(run))
+    return sum(not batch.isdisjoint({j - 13, j + 13}) for j in batch) >= 12
+
+
 def first_block(run: Run) -> dict[str, Any]:
     return run.generator.effective()["blocks"]["encoder.0"]
 
@@ -203,6 +209,7 @@ KNOBS: list[tuple[str, dict[str, Any], Question, Any]] = [
         "supervised",
     ),
     ("batch_size", {"batch_size": 24}, width_of_first_batch, 24),
+    ("batch_order", {"batch_order": "neighbours"}, stands_together, True),
     (
         "exclude_head",
         {"clip": clip("norm", 1.0, True)},
@@ -309,12 +316,14 @@ def test_the_overlap_moves_the_gradient(vary: Callable[..., Arm], tiny: Dataset)
 def test_the_new_knobs_are_told_as_they_act(vary: Callable[..., Arm], tiny: Dataset) -> None:
     options = {"inputs": "with_back_projection", "start": "one", "decoder_norm": "group"}
     overlap = {"name": "poisson", "overlap_weight": 0.25}
-    arm = vary(generator=options, loss=overlap, legacy={"batch_coupled_probe": True})
+    legacy = {"batch_coupled_probe": True}
+    arm = vary(generator=options, loss=overlap, legacy=legacy, batch_order="neighbours")
     said = describe(build_run(arm, tiny, 0, CPU), tiny)
     network = {**options, "decoder_norms": ["GroupNorm"], "knows_probe": True}
     del network["decoder_norm"]
     assert network == {key: said["generator"][key] for key in network}
-    assert said["loss"] == overlap and said["legacy"] == {"batch_coupled_probe": True}
+    assert said["loss"] == overlap and said["legacy"] == legacy
+    assert said["batch_order"] == "neighbours"
 
 
 def test_tables_hold_every_name_that_params_accept() -> None:
@@ -335,7 +344,8 @@ def test_every_leaf_of_the_control_is_turned_above(control: Arm) -> None:
         "mode_set": "generator.mode_set", "input": "generator.input_transform",
         "output": "generator.output_mode", "batch_size": "batch_size", "epochs": "epochs",
         "exclude_head": "clip.exclude_head", "order_seed": "order_seed",
-        "precision": "precision", "inputs": "generator.inputs", "start": "generator.start",
+        "precision": "precision", "batch_order": "batch_order",
+        "inputs": "generator.inputs", "start": "generator.start",
         "decoder_norm": "generator.decoder_norm", "overlap": "loss.overlap_weight",
         "legacy": "legacy.batch_coupled_probe",
     }  # fmt: skip

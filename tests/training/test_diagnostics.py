@@ -169,7 +169,7 @@ def test_a_block_that_is_the_identity_is_dead(stable: Generator, amplitude: Tens
         stable.encoder[1].layerscale.zero_()
     shares = diagnostics.dead_units(stable, amplitude)
     assert shares["encoder.1"] == 1.0
-    assert shares["encoder.0"] == shares["bottleneck"] == shares["encoder.1.norm"] == 0.0
+    assert shares["encoder.0"] == shares["bottleneck"] == shares["encoder.1.local_conv"] == 0.0
 
 
 def test_a_complex_head_with_a_constant_imaginary_part_is_half_dead(

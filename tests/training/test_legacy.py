@@ -30,10 +30,10 @@ def step_of(arm: Arm, dataset: Dataset) -> TrainStep:
 def test_the_amplitude_is_multiplied_by_the_share_of_a_full_batch(patterns: int) -> None:
     random = torch.Generator().manual_seed(0)
     patch = torch.randn(patterns, 1, 4, 4, dtype=torch.complex64, generator=random)
-    prediction = Prediction(patch, patch.abs(), torch.ones(4, 4))
+    prediction = Prediction(patch, patch.abs(), torch.ones(4, 4, dtype=torch.complex64))
     coupled = couple(prediction, 8)
     assert coupled.amplitude.equal(patterns / 8 * patch.abs())
-    assert coupled.patch is patch and coupled.light is prediction.light
+    assert coupled.patch is patch and coupled.probe is prediction.probe
 
 
 @pytest.mark.parametrize("patterns", [16, 9, 1])

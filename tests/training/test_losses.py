@@ -16,7 +16,7 @@ from study.training.data import COUNTS, PATCH_TRUTH, Batch, TrainData
 from study.training.losses import LOSSES, Prediction, poisson_deviance
 
 S = 30.0
-LIGHT = torch.ones(5, 5)
+PROBE = torch.ones(5, 5, dtype=torch.complex64)
 CPU = torch.device("cpu")
 
 
@@ -29,13 +29,12 @@ def made(seed: int, b: int = 3, dose: float = 50.0) -> tuple[Prediction, Batch]:
     true = torch.from_numpy((patch[::-1].copy()).astype(np.complex64))
     batch = Batch(photons.sqrt() / S, photons, true, torch.arange(b))
     predicted = torch.from_numpy(patch.astype(np.complex64))
-    amplitude = diffract(torch.ones(5, 5, dtype=torch.complex64), predicted)
-    return Prediction(predicted, amplitude, LIGHT), batch
+    return Prediction(predicted, diffract(PROBE, predicted), PROBE), batch
 
 
 def zero(prediction: Prediction) -> Prediction:
     nothing = torch.zeros_like(prediction.patch)
-    return Prediction(nothing, torch.zeros_like(prediction.amplitude), LIGHT)
+    return Prediction(nothing, torch.zeros_like(prediction.amplitude), PROBE)
 
 
 def doubled(prediction: Prediction, batch: Batch) -> tuple[Prediction, Batch]:
@@ -44,7 +43,7 @@ def doubled(prediction: Prediction, batch: Batch) -> tuple[Prediction, Batch]:
         return torch.cat([values, values])
 
     return (
-        Prediction(twice(prediction.patch), twice(prediction.amplitude), LIGHT),
+        Prediction(twice(prediction.patch), twice(prediction.amplitude), PROBE),
         Batch(
             twice(batch.amplitude),
             twice(batch.counts),
@@ -125,7 +124,7 @@ def test_the_gradient_of_poisson_is_that_of_its_closed_form() -> None:
     prediction, batch = made(6)
     assert batch.counts is not None
     amplitude = prediction.amplitude.clone().requires_grad_()
-    LOSSES["poisson"](Prediction(prediction.patch, amplitude, LIGHT), batch, S).backward()
+    LOSSES["poisson"](Prediction(prediction.patch, amplitude, PROBE), batch, S).backward()
     a, k = amplitude.detach().double(), batch.counts.double()
     expected = 2 * S**2 * a * (1 - k / ((S * a) ** 2 + 1e-6)) / k.sum()
     assert amplitude.grad is not None
@@ -140,7 +139,7 @@ def test_true_patches_leave_the_noise_alone(name: str, tiny) -> None:
     assert batch.patch_truth is not None
     probe = torch.tensor(tiny.probe)
     amplitude = diffract(probe, batch.patch_truth)
-    prediction = Prediction(batch.patch_truth, amplitude, probe.abs().square())
+    prediction = Prediction(batch.patch_truth, amplitude, probe)
     oracle = float(LOSSES[name](prediction, batch, data_scale(tiny)))
     expected = {
         "mae": expected_noise(amplitude.numpy(), batch.amplitude.numpy()),

@@ -302,6 +302,32 @@ def test_untrained_weights_give_the_records_of_the_first_epoch(
         assert stored == [r for r in lines(diagnosed, name) if r["epoch"] == 1]
 
 
+def test_a_diagnosis_takes_the_first_batch_in_the_order_of_the_run(
+    control: Arm, tiny: Dataset, folder: RunFolder
+) -> None:
+    """During training, at the alarm, and from stored weights."""
+    arm = control.model_copy(update={"batch_order": "neighbours"})
+    fit(arm, tiny, 0, folder, diagnose=True)
+    run = build_run(arm, tiny, 0, CPU)
+    first = next(iter(run.module.batches())).index
+    assert watch.subject_of(run.module, tiny).first_batch().index.equal(first)
+    save_weights(folder.last, run.generator, run.network, 0)
+    watch.diagnose_run(folder, tiny)
+    for name in ("activations.jsonl", "gradients.jsonl"):
+        stored, during = (
+            [{**r, "source": "", "epoch": 1} for r in lines(folder, name) if chosen(r)]
+            for chosen in (
+                lambda r: r["source"] == "last",
+                lambda r: r["source"] == "training" and r["epoch"] == 1,
+            )
+        )
+        assert stored == during
+    top = tiny.splits["train"].positions_px[first, :, 0]
+    found = [r for r in lines(folder, "loader_stats.jsonl") if r["quantity"] == "position_y_px"]
+    said = {r["source"]: r["mean"] for r in found if r["split"] == "train"}
+    assert said == pytest.approx({"training": top.mean(), "last": top.mean()})
+
+
 def test_a_second_diagnosis_replaces_its_own_records_alone(
     diagnosed: RunFolder, tiny: Dataset, tmp_path: Path
 ) -> None:
