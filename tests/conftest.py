@@ -109,6 +109,7 @@ def control() -> Arm:
             },
             "epochs": 2,
             "batch_size": 16,
+            "batch_order": "shuffled",
             "precision": "fp32",
             "legacy": {"batch_coupled_probe": False},
         }

@@ -215,12 +215,13 @@ def _time(minutes: float) -> str:
 
 
 def _one(trial: Trial) -> str:
-    return "one core" if _devices(trial) <= {"cpu"} else f"one device ({listed(_devices(trial))})"
+    devices = _devices(trial)
+    return "one core" if set(devices) <= {"cpu"} else f"one device ({listed(devices)})"
 
 
-def _devices(trial: Trial) -> set[str]:
+def _devices(trial: Trial) -> list[str]:
     found = {content.get("device") for _, content in trial.runs if content["label"] == "arm"}
-    return {str(device) for device in found if device}
+    return sorted(str(device) for device in found if device)
 
 
 def _cores(trial: Trial) -> int | None:

@@ -36,6 +36,7 @@ def arm(versus: str | None = None, seeds: Sequence[int] = SEEDS, **changes: Any)
         "clip": NORM,
         "epochs": 2,
         "batch_size": 16,
+        "batch_order": "shuffled",
         "precision": "fp32",
         "legacy": {"batch_coupled_probe": False},
         **changes,
