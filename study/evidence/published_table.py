@@ -71,7 +71,12 @@ def run_scales(published: Mapping[str, Any]) -> tuple[str, ...]:
 def section(published: Mapping[str, Any]) -> str:
     """The table as a section of findings.md."""
     notes = "\n".join(f"- {note}" for note in protocol_notes(published))
-    parts = ["## Published numbers, side by side", _counted(published), table(HEADS, rows(published)), notes]
+    parts = [
+        "## Published numbers, side by side",
+        _counted(published),
+        table(HEADS, rows(published)),
+        notes,
+    ]
     return "\n\n".join(part for part in parts if part)
 
 

@@ -93,4 +93,3 @@ def _effect(claim: Mapping[str, Any]) -> str:
     )
     unit = f" {claim['unit']}" if claim["unit"] else ""
     return f"{fmt(effect['estimate'], 3)}{bounds}{unit}"
-

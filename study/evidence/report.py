@@ -85,7 +85,12 @@ def _group(group: Mapping[str, Any], arms: Mapping[str, Any]) -> str:
         for n, arm in chosen.items()
     ]
     fenced = len({d["sha256"] for arm in chosen.values() for d in arm["data"]}) > 1
-    lines = [f"## {name}", "", *([inline(group["asks"]), ""] if group["asks"] else []), table(heads, rows)]
+    lines = [
+        f"## {name}",
+        "",
+        *([inline(group["asks"]), ""] if group["asks"] else []),
+        table(heads, rows),
+    ]
     told = "The arms ran on different data sets: shown, not compared."
     return "\n".join([*lines, *(["", told] if fenced else [])])
 
@@ -140,9 +145,7 @@ def _seed_table(arms: Mapping[str, Any]) -> str:
         for name, arm in arms.items()
         for seed, cause in arm["causes"].items()
     ]
-    return "\n".join(
-        [table([*heads, *(_title(path) for path in RUN)], rows), "", *causes]
-    ).rstrip()
+    return "\n".join([table([*heads, *(_title(path) for path in RUN)], rows), "", *causes]).rstrip()
 
 
 def _number_table(title: str, arms: Mapping[str, Any], names: Sequence[str]) -> str:
@@ -316,6 +319,7 @@ def _history(history: Sequence[Mapping[str, Any]]) -> str:
 def _superseded(entries: Mapping[str, Any]) -> str:
     if not entries:
         return ""
-    lines = [f"- {i}: {inline(e['text'])} Last: {_history(e['history'])}" for i, e in entries.items()]
+    lines = [
+        f"- {i}: {inline(e['text'])} Last: {_history(e['history'])}" for i, e in entries.items()
+    ]
     return "\n".join(["## Superseded", "", *lines])
-

@@ -3,9 +3,9 @@
 A claim is confirmatory when it and its whole family were committed, as they stand now, before any
 run with the seeds of its evidence was committed, and when every run started from that commit or a
 later one with a clean tree. Repeating such runs later changes nothing: what counts is which came
-first, claim or seed. "Later" means descended from: a branch that leaves the history before the seeds
-were committed and is merged afterwards cannot bring a claim that came first. Without git nothing is
-confirmatory.
+first, claim or seed. A later commit is one that descends from the claim's: a branch that leaves the
+history before the seeds were committed and is merged afterwards brings no claim that came first.
+Without git nothing is confirmatory.
 """
 
 from __future__ import annotations
