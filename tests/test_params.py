@@ -152,7 +152,9 @@ def test_the_full_study_has_the_arms_of_the_root_study_as_published():
         assert set(diff(row, full.arms[name])) <= published | rule, name
     assert full.data["full"].n == 64 and full.data["full"].images_per_split == 2
     assert leaves(full.arms["agc"])["clip.gradient_clip_algorithm"] == "agc_tensor"
-    other = [n for n, row in full.arms.items() if leaves(row).get("generator.mode_set") == "classic"]
+    other = [
+        n for n, row in full.arms.items() if leaves(row).get("generator.mode_set") == "classic"
+    ]
     assert other == ["control_classic"]
 
 

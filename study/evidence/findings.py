@@ -393,7 +393,8 @@ def _artifacts(metric: str, side: Side, content: Mapping[str, Any]) -> list[tupl
 def _history(
     entry: Mapping[str, Any], trial: Trial, before: Sequence[Mapping[str, Any]]
 ) -> list[Mapping[str, Any]]:
-    """Every verdict so far, the present one last; grown only when the verdict changed."""
+    """Every verdict so far, the present one last; grown only when the verdict changed, or the
+    number of pairs that it rests on."""
     effect = entry["effect"] or {}
     commit, date = _latest(trial)
     now = {
@@ -402,7 +403,7 @@ def _history(
         "commit": commit,
         "date": date,
     }
-    compared = ("status", "kind", "claim_sha256")
+    compared = ("status", "kind", "claim_sha256", "n")
     if before and all(before[-1][key] == now[key] for key in compared):
         return list(before)
     return [*before, now]

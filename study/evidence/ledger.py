@@ -30,6 +30,18 @@ def read_findings(root: Path) -> dict[str, Any] | None:
     return found
 
 
+def current_findings(root: Path) -> dict[str, Any]:
+    """findings.json of the pipeline folder `root`, in the version that is written today.
+
+    Raises UserError when it is absent, torn or of another version.
+    """
+    found = read_findings(root)
+    if found is None or found["format"] != FORMAT:
+        state = "is absent or torn" if found is None else f"has the format {found['format']}"
+        raise UserError(f"{root / 'findings.json'} {state}; write it with `dvc repro findings`")
+    return found
+
+
 def check_format(findings: Any, where: str) -> None:
     """Raise UserError unless `findings`, which stand in `where`, have a known version."""
     version = findings.get("format") if isinstance(findings, Mapping) else None

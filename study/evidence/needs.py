@@ -55,7 +55,7 @@ def needs_of(trial: Trial, alpha: float) -> Needs | None:
     if not trial.trained:
         return None
     if trial.missing:
-        return _unfinished(trial)
+        return _unfinished(trial, alpha)
     if trial.claim.evidence == "failure_rate":
         return _of_rates(trial, alpha)
     return _of_means(trial, alpha)
@@ -64,7 +64,7 @@ def needs_of(trial: Trial, alpha: float) -> Needs | None:
 # --- seeds that were declared -----------------------------------------------------------------
 
 
-def _unfinished(trial: Trial) -> Needs:
+def _unfinished(trial: Trial, alpha: float) -> Needs:
     """Runs that are not there; a failed one is there, and no seed mends it."""
     absent = [
         (side, seed) for side in trial.trained for seed in trial.seeds if side.stored(seed) is None
@@ -80,7 +80,16 @@ def _unfinished(trial: Trial) -> Needs:
     pairs, more = len(trial.seeds), len({seed for _, seed in absent})
     rule = "declared seeds without a result"
     words = f"{counted(len(absent), 'run')} of its own ({runs}): {_cost(one, together, trial)}"
+    if not _decidable(trial, pairs, alpha):
+        words += f"; {counted(pairs, 'pair')} cannot decide it, whatever they say"
     return Needs(pairs, more, one, together, None, _cores(trial), rule, words)
+
+
+def _decidable(trial: Trial, pairs: int, alpha: float) -> bool:
+    """Whether any outcome of so many pairs decides the claim."""
+    if trial.claim.evidence == "failure_rate":
+        return statistics.fisher_p((pairs, pairs), (0, pairs)) <= alpha
+    return pairs >= statistics.least_pairs()
 
 
 def _fixed_number(trial: Trial, rule: str) -> Needs:
@@ -215,12 +224,13 @@ def _time(minutes: float) -> str:
 
 
 def _one(trial: Trial) -> str:
-    return "one core" if _devices(trial) <= {"cpu"} else f"one device ({listed(_devices(trial))})"
+    devices = _devices(trial)
+    return "one core" if set(devices) <= {"cpu"} else f"one device ({listed(devices)})"
 
 
-def _devices(trial: Trial) -> set[str]:
+def _devices(trial: Trial) -> list[str]:
     found = {content.get("device") for _, content in trial.runs if content["label"] == "arm"}
-    return {str(device) for device in found if device}
+    return sorted(str(device) for device in found if device)
 
 
 def _cores(trial: Trial) -> int | None:

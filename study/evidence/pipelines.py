@@ -17,7 +17,8 @@ from study.params import NAME, Row, Study, UserError, parse_study, read_yaml
 
 @dataclass(frozen=True)
 class Group:
-    """One question of a study and the arms that answer it, as `<study>/<arm>`."""
+    """One question of a study and the arms that answer it, as `<study>/<arm>`; the root's study has
+    no name."""
 
     study: str
     name: str
@@ -46,7 +47,7 @@ def declared(root: Path, study: Study, pipelines: Iterable[str]) -> Declared:
             continue
         given = read_yaml(file)
         rows |= _rows(name, given, file)
-        groups += _groups(name, given, file)
+        groups += groups_of(name, file)
     return Declared(rows, tuple(groups))
 
 
@@ -64,12 +65,17 @@ def _rows(pipeline: str, given: Any, file: Path) -> dict[str, Row]:
     }
 
 
-def _groups(pipeline: str, given: Mapping[str, Any], file: Path) -> list[Group]:
-    entries = given.get("studies") or {}
+def groups_of(pipeline: str, file: Path) -> list[Group]:
+    """The questions under `studies` of a params.yaml; none where there is no such file.
+
+    Raises UserError for a file that is no YAML, or where `studies` is something else.
+    """
+    given = read_yaml(file) if file.is_file() else {}
     try:
         return [
-            Group(pipeline, name, entry["asks"], tuple(f"{pipeline}/{a}" for a in entry["arms"]))
-            for name, entry in entries.items()
+            Group(pipeline, str(name), str(entry["asks"]), tuple(f"{pipeline}/{a}" for a in arms))
+            for name, entry in (given.get("studies") or {}).items()
+            for arms in [entry["arms"]]
         ]
     except (AttributeError, KeyError, TypeError):
         raise UserError(f"{file}: studies takes NAME: {{asks: TEXT, arms: [NAMES]}}") from None

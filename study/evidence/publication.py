@@ -132,7 +132,6 @@ SHORT: Mapping[str, Scalar] = {**ZERO_GAMMA, "epochs": 20, "optimizer.lr": 3e-4}
 # --- what the numbers measured ----------------------------------------------------------------
 
 BEST_LOSS = "lowest validation loss of the run, taken on the test set; no published image is of it"
-LAST_LOSS = "validation loss of the final weights, from which the published images were made"
 IMAGE = "one seed, final weights, one test object"
 PHASE = "phase SSIM of a zero-phase truth: measures flatness alone, and a dead run scores 1.000"
 DEAD = "what any constant amplitude scores on that object: the run had died"

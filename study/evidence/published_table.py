@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from study.evidence.publication import SCALES
-from study.evidence.wording import fmt, listed, plus_minus
+from study.evidence.wording import fmt, listed, plus_minus, table
 
 HEADS = (
     "published run",
@@ -70,10 +70,13 @@ def run_scales(published: Mapping[str, Any]) -> tuple[str, ...]:
 
 def section(published: Mapping[str, Any]) -> str:
     """The table as a section of findings.md."""
-    lines = ["| " + " | ".join(HEADS) + " |", "| " + " | ".join("---" for _ in HEADS) + " |"]
-    lines += [f"| {' | '.join(line)} |" for line in rows(published)]
     notes = "\n".join(f"- {note}" for note in protocol_notes(published))
-    parts = ["## Published numbers, side by side", _counted(published), "\n".join(lines), notes]
+    parts = [
+        "## Published numbers, side by side",
+        _counted(published),
+        table(HEADS, rows(published)),
+        notes,
+    ]
     return "\n\n".join(part for part in parts if part)
 
 

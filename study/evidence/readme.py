@@ -14,7 +14,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from study.evidence.wording import counted, fmt, listed, percent
+from study.evidence.wording import counted, fmt, listed, percent, table
 from study.params import UserError
 
 START, END = "<!-- verdicts -->", "<!-- /verdicts -->"
@@ -25,9 +25,8 @@ TEXT_WIDTH = 140
 def verdict_block(findings: Mapping[str, Any]) -> str:
     """Sentence and table of every claim, as they stand between the markers."""
     claims = sorted(findings["claims"].values(), key=lambda c: (c["family"]["name"], c["id"]))
-    table = [HEADS, ("---",) * len(HEADS), *(_line(claim) for claim in claims)]
-    lines = [f"| {' | '.join(cells)} |" for cells in table] if claims else []
-    return "\n".join([_sentence(findings, claims), "", *lines]).rstrip()
+    lines = table(HEADS, [_line(claim) for claim in claims]) if claims else ""
+    return "\n".join([_sentence(findings, claims), "", lines]).rstrip()
 
 
 def with_verdicts(text: str, findings: Mapping[str, Any]) -> str:
@@ -51,7 +50,7 @@ def _sentence(findings: Mapping[str, Any], claims: Sequence[Mapping[str, Any]]) 
         f"{counted(len(claims), 'claim')}: {statuses}; "
         f"{kinds.count('confirmatory')} confirmatory, {kinds.count('exploratory')} exploratory. "
         "Effect: treatment minus control with its interval at the family's corrected level, "
-        "or both failure rates."
+        "or both failure rates. One object: no second one repeats it yet."
     )
 
 
@@ -59,13 +58,24 @@ def _line(claim: Mapping[str, Any]) -> tuple[str, ...]:
     contrast = claim["contrast"]
     return (
         claim["id"],
-        _cell(claim["text"]),
-        f"**{claim['status']}**",
-        f"{_effect(claim)} ({_cell(claim['title'])}: {contrast['treatment']} against "
+        textwrap.shorten(claim["text"], TEXT_WIDTH, placeholder=" …"),
+        f"**{claim['status']}**{_but(claim)}",
+        f"{_effect(claim)} ({claim['title']}: {contrast['treatment']} against "
         f"{contrast['control']})",
         str(claim["n"]),
         claim["kind"] if claim["requested"] != "bundle" else f"{claim['kind']}, bundle",
     )
+
+
+def _but(claim: Mapping[str, Any]) -> str:
+    """What a reader of a decided claim must know beside its status."""
+    if claim["status"] not in ("supported", "refuted"):
+        return ""
+    small = claim["direction"] != "equal" and abs(claim["effect"]["estimate"]) < claim["margin"]
+    second = claim["second_object"]
+    told = ["the estimate is below the margin"] if small else []
+    told += [] if second is not None and second["status"] == "repeated" else ["one object"]
+    return f" ({listed(told)})" if told else ""
 
 
 def _effect(claim: Mapping[str, Any]) -> str:
@@ -83,8 +93,3 @@ def _effect(claim: Mapping[str, Any]) -> str:
     )
     unit = f" {claim['unit']}" if claim["unit"] else ""
     return f"{fmt(effect['estimate'], 3)}{bounds}{unit}"
-
-
-def _cell(text: str) -> str:
-    """Text that keeps to its cell: shortened at a word, bars escaped."""
-    return textwrap.shorten(text, TEXT_WIDTH, placeholder=" …").replace("|", "\\|")

@@ -278,8 +278,9 @@ def easy_sentence(content: Mapping[str, Any]) -> str:
         ranked = sorted((m for m in counts if counts[m]), key=lambda m: -counts[m])
         shares = ", ".join(f"{METHODS[m]} in {counts[m]}" for m in ranked) or "no method has one"
         told.append(f"{name}: {shares}")
-        if ranked and 2 * counts[ranked[0]] > len(easy):
-            told[-1] += f", so {METHODS[ranked[0]]} wins most of it"
+        most = [METHODS[m] for m in ranked if 2 * counts[m] > len(easy)]
+        if most:
+            told[-1] += f", so {enumerated(most)} {'wins' if len(most) == 1 else 'win'} most of it"
     scans = counted(len(easy), "scan")
     return (
         f"Where scanning is easy (known probe, neighbouring spots overlap: {scans}), the lowest "

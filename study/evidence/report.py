@@ -8,7 +8,7 @@ from typing import Any
 
 from study.evidence import decision, flags, published_table
 from study.evidence.columns import LOSSES, PUBLISHED, RECORDED, RUN, STANDARD, find_column
-from study.evidence.wording import counted, fmt, listed, percent, plus_minus
+from study.evidence.wording import counted, fmt, inline, listed, percent, plus_minus, table
 
 ARROWS = {"lower": " ↓", "higher": " ↑", None: ""}
 FLAGS_SHOWN = 8
@@ -85,7 +85,12 @@ def _group(group: Mapping[str, Any], arms: Mapping[str, Any]) -> str:
         for n, arm in chosen.items()
     ]
     fenced = len({d["sha256"] for arm in chosen.values() for d in arm["data"]}) > 1
-    lines = [f"## {name}", "", *([group["asks"], ""] if group["asks"] else []), _table(heads, rows)]
+    lines = [
+        f"## {name}",
+        "",
+        *([inline(group["asks"]), ""] if group["asks"] else []),
+        table(heads, rows),
+    ]
     told = "The arms ran on different data sets: shown, not compared."
     return "\n".join([*lines, *(["", told] if fenced else [])])
 
@@ -136,13 +141,11 @@ def _seed_table(arms: Mapping[str, Any]) -> str:
             ]
         )
     causes = [
-        f"- {name} {seed}: {cause}"
+        f"- {name} {seed}: {inline(cause)}"
         for name, arm in arms.items()
         for seed, cause in arm["causes"].items()
     ]
-    return "\n".join(
-        [_table([*heads, *(_title(path) for path in RUN)], rows), "", *causes]
-    ).rstrip()
+    return "\n".join([table([*heads, *(_title(path) for path in RUN)], rows), "", *causes]).rstrip()
 
 
 def _number_table(title: str, arms: Mapping[str, Any], names: Sequence[str]) -> str:
@@ -158,7 +161,7 @@ def _number_table(title: str, arms: Mapping[str, Any], names: Sequence[str]) -> 
         if arm["label"] == "arm"
         for place, seeds in arm["degenerate"].items()
     ]
-    lines = [f"### {title}", "", _table(heads, rows)]
+    lines = [f"### {title}", "", table(heads, rows)]
     return "\n".join([*lines, "", *notes] if title.endswith("standard") and notes else lines)
 
 
@@ -236,8 +239,8 @@ def _claim(entry: Mapping[str, Any]) -> str:
         ("Reproduce", f"`{entry['reproduce']}`"),
         ("History", _history(entry["history"])),
     ]
-    lines = [f"## {entry['id']}: {entry['text']}", ""]
-    return "\n".join([*lines, *(f"- {name}: {text}" for name, text in bullets if text)])
+    lines = [f"## {entry['id']}: {inline(entry['text'])}", ""]
+    return "\n".join([*lines, *(f"- {name}: {inline(text)}" for name, text in bullets if text)])
 
 
 def _effect(effect: Mapping[str, Any] | None) -> str | None:
@@ -316,10 +319,7 @@ def _history(history: Sequence[Mapping[str, Any]]) -> str:
 def _superseded(entries: Mapping[str, Any]) -> str:
     if not entries:
         return ""
-    lines = [f"- {i}: {e['text']} Last: {_history(e['history'])}" for i, e in entries.items()]
+    lines = [
+        f"- {i}: {inline(e['text'])} Last: {_history(e['history'])}" for i, e in entries.items()
+    ]
     return "\n".join(["## Superseded", "", *lines])
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [list(heads), ["---"] * len(heads), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

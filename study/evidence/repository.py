@@ -3,11 +3,14 @@
 A claim is confirmatory when it and its whole family were committed, as they stand now, before any
 run with the seeds of its evidence was committed, and when every run started from that commit or a
 later one with a clean tree. Repeating such runs later changes nothing: what counts is which came
-first, claim or seed. Without git nothing is confirmatory.
+first, claim or seed. A later commit is one that descends from the claim's: a branch that leaves the
+history before the seeds were committed and is merged afterwards brings no claim that came first.
+Without git nothing is confirmatory.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +20,9 @@ from ruamel.yaml import YAML, YAMLError
 from study.environment import git
 from study.evidence.claims import Claim, ClaimBook, parse_claims
 from study.params import UserError
+
+# Results name their commit; what is no hash would reach git as an option.
+COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 def not_confirmatory(
@@ -37,14 +43,16 @@ def not_confirmatory(
     root = book.path.parent
     if (git("rev-parse", "--is-shallow-repository", root=root) or "").strip() != "false":
         return "the history is not whole (no repository, or a shallow clone)"
-    fixed: set[str] = set()
+    fixed: dict[str, str] = {}
     for commit in sorted({commit for _, commit, _ in runs if commit}):
+        if not COMMIT.fullmatch(commit) or git("cat-file", "-e", commit, root=root) is None:
+            return f"commit {commit[:12]} of a run is not in this repository"
         since = unchanged_since(book, claim.family, commit)
         if since is None:
             return f"commit {commit[:12]} of a run does not hold the claim's family unchanged"
-        fixed.add(since)
+        fixed[commit] = since
     seeds = sorted({seed for seed, _, _ in runs})
-    seen = [seed for seed in seeds if any(seed_seen(root, c, seed) for c in fixed)]
+    seen = [s for s in seeds if any(seed_seen(root, *pair, s) for pair in fixed.items())]
     if seen:
         return f"results of seed {', '.join(map(str, seen))} were committed before the claim"
     return None
@@ -80,7 +88,16 @@ def claims_at(path: Path, commit: str) -> ClaimBook | None:
 
 
 @lru_cache(maxsize=1024)
-def seed_seen(root: Path, commit: str, seed: int) -> bool:
-    """Whether a result of any run with this seed was committed in `commit` or before it."""
+def seed_seen(root: Path, commit: str, since: str, seed: int) -> bool:
+    """Whether the history of `commit` holds a result of any run with this seed that was not
+    committed after `since`."""
     pattern = f":(top,glob)**/seeds/s{seed}.json"
-    return bool(git("log", "-1", "--format=%H", commit, "--", pattern, root=root))
+    log = ("log", "--full-history", "--format=%H", commit, "--", pattern)
+    return not set((git(*log, root=root) or "").split()) <= _after(root, commit, since)
+
+
+@lru_cache(maxsize=64)
+def _after(root: Path, commit: str, since: str) -> frozenset[str]:
+    """The commits between the two that descend from `since`."""
+    found = git("rev-list", "--ancestry-path", f"{since}..{commit}", root=root)
+    return frozenset((found or "").split())

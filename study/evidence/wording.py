@@ -36,6 +36,18 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
+def inline(text: str) -> str:
+    """Text that keeps to its line of Markdown and opens no element of HTML."""
+    return " ".join(text.split()).replace("<", "&lt;")
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table; bars within a cell are escaped."""
+    cells = [[inline(cell).replace("|", "\\|") for cell in row] for row in (heads, *rows)]
+    lines = [cells[0], ["---"] * len(heads), *cells[1:]]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
 def reproduce(arms: Iterable[str]) -> str:
     """The command that computes the results of these arms again; `<study>/<arm>` is recorded."""
     targets: dict[str, list[str]] = {}

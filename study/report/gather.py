@@ -2,7 +2,7 @@
 
     findings.json                     arms, claims, published table
     results/, recorded/<pipeline>/    seeds' scores and histories
-    studies/params.yaml               `studies:` groups of arms, `versus` of the recorded arms
+    studies/params.yaml               `studies:` groups of arms
     recorded/studies/regimes.json     when is a network worth it
     [<pipeline>/]runs/<arm>/s<seed>/  reconstructions, environments; may be absent
     [<pipeline>/]data/<name>/         truth and test patterns; may be absent
@@ -22,25 +22,19 @@ import pandas
 
 from study.environment import git
 from study.evidence.arms import ArmResults, load_all, sha256
+from study.evidence.ledger import current_findings
+from study.evidence.pipelines import Group, groups_of
+from study.evidence.regimes import load_regimes
 from study.evidence.statistics import mean_interval
 from study.evidence.summary import against
 from study.formats.dataset import Dataset, load_dataset
 from study.formats.reconstruction import Reconstruction, load_reconstruction
-from study.params import UserError, read_yaml
+from study.params import UserError
 from study.runs import read_json
 
 ROOT_STUDY = "root"
 STUDIES = "studies"
 ERROR = "last.standard.amplitude.mae"
-
-
-@dataclass(frozen=True)
-class Group:
-    """A study: a question and its arms by full name (`control`, `studies/better`)."""
-
-    name: str
-    asks: str
-    arms: tuple[str, ...]
 
 
 @dataclass
@@ -204,19 +198,13 @@ class Inputs:
 
 def gather(root: Path) -> Inputs:
     """Read the pipeline folder `root`. Raises UserError without findings or for torn results."""
-    findings = read_json(root / "findings.json")
-    if findings is None:
-        raise UserError(
-            f"{root / 'findings.json'} is absent or torn; write it with `dvc repro findings`"
-        )
+    findings = current_findings(root)
     arms = load_all(root / "results", root / "recorded")
-    params = _studies(root / STUDIES / "params.yaml")
     versus = {name: arm["versus"] for name, arm in findings["arms"].items() if arm["versus"]}
-    for name, row in params.get("arms", {}).items():
-        if row.get("versus"):
-            versus.setdefault(f"{STUDIES}/{name}", f"{STUDIES}/{row['versus']}")
+    groups = _groups(findings, groups_of(STUDIES, root / STUDIES / "params.yaml"))
     regimes = root / "recorded" / STUDIES / "regimes.json"
-    inputs = Inputs(root, findings, arms, _groups(findings, params), versus, read_json(regimes))
+    found = load_regimes(regimes) if regimes.is_file() else None
+    inputs = Inputs(root, findings, arms, groups, versus, found)
     named = ("findings.json", "claims.yaml", "params.yaml", "studies/params.yaml")
     inputs.used |= {root / name for name in named if (root / name).is_file()}
     inputs.used |= {file for arm in arms.values() for file in arm.files.values()}
@@ -224,24 +212,18 @@ def gather(root: Path) -> Inputs:
     return inputs
 
 
-def _studies(file: Path) -> dict[str, Any]:
-    """studies/params.yaml as plain data; {} where there is none."""
-    return dict(read_yaml(file)) if file.is_file() else {}
-
-
-def _groups(findings: Mapping[str, Any], params: Mapping[str, Any]) -> tuple[Group, ...]:
+def _groups(findings: Mapping[str, Any], declared: Sequence[Group]) -> tuple[Group, ...]:
     """The root study, the named studies, and arms that others recorded, one group a pipeline."""
     names = list(findings["arms"])
     found = [
         Group(
+            "",
             ROOT_STUDY,
             "What does every arm of params.yaml reach?",
             tuple(name for name in names if "/" not in name),
         )
     ]
-    for name, study in (params.get("studies") or {}).items():
-        arms = tuple(f"{STUDIES}/{arm}" for arm in study["arms"])
-        found.append(Group(str(name), study["asks"], arms))
+    found += declared
     told = {arm for group in found for arm in group.arms}
     rest: dict[str, list[str]] = {}
     for name in names:
@@ -249,7 +231,7 @@ def _groups(findings: Mapping[str, Any], params: Mapping[str, Any]) -> tuple[Gro
             rest.setdefault(name.rpartition("/")[0], []).append(name)
     for pipeline, arms in rest.items():
         asks = f"What do the other arms recorded from {pipeline}/ reach?"
-        found.append(Group(f"{pipeline} (recorded)", asks, tuple(arms)))
+        found.append(Group(pipeline, f"{pipeline} (recorded)", asks, tuple(arms)))
     return tuple(group for group in found if group.arms)
 
 

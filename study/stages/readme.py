@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from study.evidence.ledger import current_findings
 from study.evidence.readme import with_verdicts
 from study.params import UserError
-from study.runs import read_json, write_text
+from study.runs import write_text
 
 
 def write_readme(root: Path) -> str:
-    """The verdict table of README.md from findings.json. Raises UserError without its markers."""
-    findings, file = read_json(root / "findings.json"), root / "README.md"
-    if findings is None or not file.is_file():
-        raise UserError(
-            f"the verdict table needs {root / 'findings.json'} and {file}; run `dvc repro` in the "
-            "root of the study"
-        )
+    """The verdict table of README.md from findings.json. Raises UserError without its markers
+    and without findings."""
+    file = root / "README.md"
+    if not file.is_file():
+        raise UserError(f"the verdict table needs {file}; run in the root of the study")
+    findings = current_findings(root)
     write_text(file, with_verdicts(file.read_text(encoding="utf-8"), findings))
     return f"{file}: {len(findings['claims'])} verdicts"

@@ -126,7 +126,34 @@ def test_a_claim_that_asks_for_no_more_stays_exploratory(repository: Repository)
 
 def test_a_commit_from_elsewhere_is_exploratory(repository: Repository) -> None:
     repository.claims(A_1=claim())
-    assert repository.reason("0" * 40) is not None
+    assert "not in this repository" in repository.reason("0" * 40)
+
+
+def test_a_commit_that_is_none_never_reaches_git_as_an_option(repository: Repository) -> None:
+    repository.claims(A_1=claim())
+    victim = repository.root / "victim"
+    assert "not in this repository" in repository.reason(f"--output={victim}")
+    assert not list(repository.root.glob("victim*"))
+
+
+def test_a_claim_on_a_branch_that_left_before_the_seeds_did_not_come_first(
+    repository: Repository,
+) -> None:
+    start = repository.commit()
+    main = repository.git("rev-parse", "--abbrev-ref", "HEAD")
+    repository.results("agc", 1)
+    repository.git("checkout", "-q", "-b", "late", start)
+    repository.claims(A_1=claim())
+    repository.git("checkout", "-q", main)
+    repository.git("merge", "-q", "--no-ff", "-m", "merge", "late")
+    assert "seed 1" in repository.reason(repository.git("rev-parse", "HEAD"))
+
+
+def test_runs_of_several_commits_of_one_history_are_confirmatory(repository: Repository) -> None:
+    first = repository.claims(A_1=claim())
+    later = repository.results("agc", 1)
+    runs = [(1, first, False), (2, later, False)]
+    assert not_confirmatory(repository.book.claims[0], repository.book, runs) is None
 
 
 def test_without_git_nothing_is_confirmatory(tmp_path: Path) -> None:

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stored import CONTROL, WORSE, book_of, claim, found, seed_json, store
+from stored import CONTROL, WORSE, book_of, claim, found, margin, seed_json, store
 
 from study import cli
-from study.evidence.readme import END, START, TEXT_WIDTH, verdict_block, with_verdicts
+from study.evidence.findings import render
+from study.evidence.readme import END, HEADS, START, TEXT_WIDTH, verdict_block, with_verdicts
 from study.params import Study, UserError
 from study.runs import read_json, write_json
 
@@ -80,6 +81,28 @@ def test_long_words_are_cut_at_a_word_and_bars_do_not_break_the_table(
     words = line.split(" | ")[1]
     assert words.endswith("word …") and len(words.replace("\\", "")) <= TEXT_WIDTH
     assert "\\|A\\|" in words
+
+
+def test_no_text_of_a_claim_leaves_its_cell_or_opens_an_element(root: Path, study: Study) -> None:
+    text = f"First: <script>alert(1)</script>\n\n| a | {START} {END}"
+    findings = found(root, book_of(root, A_1=claim(text=text)), study)
+    line = lines(findings)[4]
+    assert line.replace("\\|", "").count("|") == len(HEADS) + 1 and "<" not in line
+    once = with_verdicts(PAGE, findings)
+    assert with_verdicts(once, findings) == once
+    heading = next(one for one in render(findings).splitlines() if one.startswith("## A-1"))
+    assert "&lt;script>" in heading and heading.endswith("/verdicts -->")
+
+
+@pytest.mark.parametrize(
+    ("least", "told"),
+    [(0.01, "(one object)"), (0.041, "(the estimate is below the margin, one object)")],
+)
+def test_what_qualifies_a_verdict_stands_beside_it(
+    least: float, told: str, root: Path, study: Study
+) -> None:
+    line = lines(found(root, book_of(root, A_1=claim(margin=margin(least))), study))[4]
+    assert f"**supported** {told}" in line
 
 
 def test_recorded_arms_have_their_line(root: Path, study: Study) -> None:

@@ -130,6 +130,8 @@ def test_easy_scans_are_counted_from_the_numbers() -> None:
     assert "phase error: the better network in 1, rPIE in 1" in said
     swapped = easy_sentence(regime_map(rpie=BETTER, better=RPIE))
     assert "amplitude error: the better network in 2, so the better network wins" in swapped
+    shared = easy_sentence(regime_map(rpie=RPIE, network_rpie=RPIE))
+    assert "so rPIE and rPIE started from the better network win most of it" in shared
 
 
 def test_fewest_patterns_are_those_down_to_which_a_method_stays_good() -> None:

@@ -14,6 +14,8 @@ import numpy as np
 import pandas
 
 from study.evidence.arms import ArmResults, load_all, sha256
+from study.evidence.ledger import FORMAT
+from study.evidence.regimes import FORMAT as REGIMES
 from study.evidence.scores import score_run
 from study.evidence.summary import fences, summarise
 from study.formats.dataset import Dataset, save_dataset
@@ -123,11 +125,8 @@ def _history(name: str, seed: int) -> pandas.DataFrame:
 
 
 def _params() -> dict[str, Any]:
-    arms = {name: {"versus": VERSUS.get(name)} for name in (*ERRORS, *REFERENCES)}
     asks = "Does a normalised decoder beat the control?"
     return {
-        "data": {},
-        "arms": arms,
         "studies": {
             "better": {"asks": asks, "arms": ["control", "better", *REFERENCES]},
             "forensics": {"asks": "What kills a run?", "arms": ["control", "dead", "lost"]},
@@ -144,21 +143,29 @@ def regimes() -> dict[str, Any]:
             "probe": probe,
             "step_px": step,
             "method": method,
-            "amplitude_mae": _error(dose, probe, step, method),
-            "phase_mae": _error(dose, probe, step, method) / 3,
+            "amplitude_mae": error,
+            "phase_mae": error and error / 3,
             "seconds": 1.0,
             "patterns": 49,
-            "evaluable": (dose, step, method) != (1e3, 32, "control"),
+            "evaluable": error is not None,
         }
         for dose in DOSES
         for probe in ("known", "perturbed")
         for step in STEPS
         for method in ("control", "better", "rpie", "back_projection", "network_rpie")
+        for error in [_error(dose, probe, step, method)]
     ]
-    return {"steps_px": list(STEPS), "cells": cells, "sentences": ["rPIE wins 6 of 24 cells."]}
+    return {
+        "format": REGIMES,
+        "steps_px": list(STEPS),
+        "cells": cells,
+        "sentences": ["rPIE wins 6 of 24 cells."],
+    }
 
 
-def _error(dose: float, probe: str, step: int, method: str) -> float:
+def _error(dose: float, probe: str, step: int, method: str) -> float | None:
+    if (dose, step, method) == (1e3, 32, "control"):
+        return None
     easy = dose > 1e3 and probe == "known" and step < 15
     base = {"control": 0.2, "better": 0.1, "back_projection": 0.16, "network_rpie": 0.12}
     return base.get(method, 0.01 if easy else 0.4) * (1 + step / 20)
@@ -168,7 +175,12 @@ def findings(root: Path) -> dict[str, Any]:
     """findings.json of what is recorded, with two claims by hand."""
     arms = load_all(root / "results", root / "recorded")
     entries = {
-        name: {**summarise(name, None, results), "changed": None, "difference": {}}
+        name: {
+            **summarise(name, None, results),
+            "versus": _versus(name),
+            "changed": None,
+            "difference": {},
+        }
         for name, results in arms.items()
     }
     claims = [
@@ -176,7 +188,7 @@ def findings(root: Path) -> dict[str, Any]:
         _claim("DEAD-1", "not evaluable", arms, "dead"),
     ]
     return {
-        "format": 1,
+        "format": FORMAT,
         "arms": entries,
         "fences": fences(arms),
         "flags": [],
@@ -187,6 +199,11 @@ def findings(root: Path) -> dict[str, Any]:
         "reproduce": "dvc repro",
         "published": {"entries": _published(), "always_different": ["n = 16"]},
     }
+
+
+def _versus(name: str) -> str | None:
+    control = VERSUS.get(name.rpartition("/")[2])
+    return control and f"studies/{control}"
 
 
 def _claim(name: str, status: str, arms: dict[str, ArmResults], treatment: str) -> dict[str, Any]:
@@ -215,6 +232,8 @@ def _claim(name: str, status: str, arms: dict[str, ArmResults], treatment: str) 
         "contrast": {"treatment": f"studies/{treatment}", "control": "studies/control"},
         "metric": path,
         "unit": "object units",
+        "margin": 0.01,
+        "second_object": None,
         "limits": ["one draw of the object"],
     }
 

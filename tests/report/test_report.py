@@ -170,15 +170,47 @@ def test_figures_are_xml_with_text_as_text_and_have_their_numbers_beside_them(re
         assert figure.with_suffix(".csv").read_text().count("\n") > 2, figure
 
 
-def test_the_winner_of_a_regime_is_the_lowest_evaluable_error():
-    from study.report.figures.regimes import winners
+def test_the_map_frames_whom_the_sentences_name(pipeline):
+    from study.evidence.regimes import lowest, regions_of, rows_of
+    from study.report.figures.regimes import draw_regimes
+    from study.report.gather import gather
 
-    cells = made.regimes()["cells"]
-    best = winners(cells, "amplitude_mae")
-    assert best["known", 1e9, 5] == "rpie"
-    assert best["known", 1e3, 32] == "better"
-    only = [c for c in cells if (c["dose"], c["step_px"], c["method"]) == (1e3, 32, "control")]
-    assert winners(only, "amplitude_mae") == {}
+    inputs = gather(pipeline)
+    assert inputs.regimes is not None
+    drawn, cells = draw_regimes(inputs, "phase_mae"), inputs.regimes["cells"]
+    assert not isinstance(drawn, str)
+    for dose, probe in regions_of(cells):
+        here = drawn.data[(drawn.data["dose"] == dose) & (drawn.data["probe"] == probe)]
+        for step in made.STEPS:
+            framed = here[(here["step_px"] == step) & here["lowest"]]["method"]
+            named = lowest(rows_of(cells, (dose, probe)), step, "phase_mae")
+            assert named is not None and set(framed) == set(named.methods)
+    blank = drawn.data[drawn.data["phase_mae"].isna()]
+    assert blank[["dose", "step_px", "method"]].to_numpy().tolist() == [[1e3, 32, "control"]] * 2
+
+
+def test_a_torn_map_is_refused_and_not_left_out(pipeline, tmp_path):
+    root = shutil.copytree(pipeline, tmp_path / "root")
+    (root / "recorded" / "studies" / "regimes.json").write_text('{"format": 1, "cel')
+    with pytest.raises(UserError, match="no regime map"):
+        write_report(root, tmp_path / "out")
+
+
+def test_findings_of_an_earlier_version_are_refused_in_words(pipeline, tmp_path):
+    shutil.copy(pipeline / "findings.json", tmp_path)
+    made.edit(tmp_path / "findings.json", lambda findings: findings.update(format=1))
+    with pytest.raises(UserError, match="has the format 1; write it with `dvc repro findings`"):
+        write_report(tmp_path, tmp_path / "out")
+
+
+def test_a_claims_text_is_text_on_the_page(pipeline, tmp_path):
+    root = shutil.copytree(pipeline, tmp_path / "root")
+    text = 'Lower: <script>alert(1)</script> & | "so"\nand on.'
+    made.edit(root / "findings.json", lambda f: f["claims"]["BETTER-AMP"].update(text=text))
+    write_report(root, tmp_path / "out")
+    page = reading.read(tmp_path / "out" / "report.html")
+    assert "script" not in {tag for tag, _ in page.tags}
+    assert [row for row in page.rows if row and row[0] == f"BETTER-AMP: {text}"]
 
 
 def test_the_frc_on_the_figure_crosses_where_the_score_says(pipeline):

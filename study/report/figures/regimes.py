@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.patches import Rectangle
 
+from study.evidence.regimes import TIE, HeatMap, heat_map
+from study.evidence.wording import percent
 from study.report.document import Drawing
 from study.report.figures.style import RED, blank, canvas, colourbar, grid
 from study.report.gather import Inputs
@@ -19,89 +20,76 @@ from study.report.gather import Inputs
 TITLES = {
     "control": "control",
     "better": "better arm",
-    "rpie": "rPIE",
-    "rpie_blind": "rPIE, probe refined",
     "back_projection": "back-projection",
+    "rpie": "rPIE",
+    "rpie_damped": "rPIE, damped",
+    "rpie_blind": "rPIE, probe refined",
     "network_rpie": "network, then rPIE",
 }
 METRICS = {
     "amplitude_mae": ("amplitude MAE", "object units"),
     "phase_mae": ("phase MAE", "rad"),
 }
-Cell = Mapping[str, Any]
 
 
 def draw_regimes(inputs: Inputs, metric: str) -> Drawing | str:
     """Rows: probe known or perturbed; columns: methods; each a map of dose over scan step."""
     if inputs.regimes is None:
         return "Regime map: not stored here (recorded/studies/regimes.json); `make repro-all`."
-    cells = inputs.regimes["cells"]
-    run = dict.fromkeys(cell["method"] for cell in cells)
-    methods = [*(name for name in TITLES if name in run), *(n for n in run if n not in TITLES)]
-    probes = list(dict.fromkeys(cell["probe"] for cell in cells))
-    doses = sorted({cell["dose"] for cell in cells}, reverse=True)
-    steps = list(inputs.regimes["steps_px"])
-    values = [v for cell in cells if (v := scored(cell, metric)) is not None]
+    found = heat_map(inputs.regimes, metric)
+    there = {method for _, _, method in found.rows}
+    methods = [method for method in TITLES if method in there]
+    probes = list(dict.fromkeys(probe for _, probe, _ in found.rows))
+    doses = sorted({dose for dose, _, _ in found.rows}, reverse=True)
+    values = [value for row in found.values for value in row if value]
     if not values:
         return f"Regime map of {METRICS[metric][0]}: no cell is evaluable."
     figure = canvas(24 + 30 * len(probes))
     axes = grid(figure, len(probes), len(methods), (21, 16, 11, 6), (2, 4))
     norm = LogNorm(min(values), max(values) if max(values) > min(values) else 2 * min(values))
-    best = winners(cells, metric)
     image = None
     for line, probe in zip(axes, probes, strict=True):
         for axis, method in zip(line, methods, strict=True):
-            chosen = [c for c in cells if c["probe"] == probe and c["method"] == method]
-            image = _map(axis, chosen, (doses, steps), metric, norm) or image
-            _frame(axis, chosen, (doses, steps), best)
-    _labels(axes, methods, probes, doses, steps)
+            image = _map(axis, found, (probe, method), doses, norm) or image
+    _labels(axes, methods, probes, doses, found.steps_px)
     title, unit = METRICS[metric]
     bar = (167, 13, 2, 28 * len(probes) - 4)
     colourbar(figure, image, bar, f"{title} ({unit})", horizontal=False)
-    table = pandas.DataFrame(cells).assign(metric=metric)
-    table["winner"] = [best.get(_place(cell)) == cell["method"] for cell in cells]
-    return Drawing(f"regimes_{metric}", figure, table, (_caption(title, unit, len(cells)),))
+    return Drawing(f"regimes_{metric}", figure, _table(found), (_caption(title, unit, found),))
 
 
-def scored(cell: Cell, metric: str) -> float | None:
-    """The cell's error, None where it is not evaluable."""
-    value = cell.get(metric)
-    if value is None or not cell.get("evaluable", True) or not math.isfinite(value) or value <= 0:
-        return None
-    return float(value)
+def _table(found: HeatMap) -> pandas.DataFrame:
+    """One line a cell; an error that does not exist is empty."""
+    lines = [
+        {"dose": row[0], "probe": row[1], "method": row[2], "step_px": step, found.number: value}
+        | {"lowest": best}
+        for row, values, bests in zip(found.rows, found.values, found.best, strict=True)
+        for step, value, best in zip(found.steps_px, values, bests, strict=True)
+    ]
+    return pandas.DataFrame(lines)
 
 
-def winners(cells: Sequence[Cell], metric: str) -> dict[tuple[Any, ...], str]:
-    """(probe, dose, step) -> method with the lowest error among the evaluable ones."""
-    found: dict[tuple[Any, ...], tuple[float, str]] = {}
-    for cell in cells:
-        value = scored(cell, metric)
-        if value is not None:
-            entry = (value, str(cell["method"]))
-            found[_place(cell)] = min(found.get(_place(cell), entry), entry)
-    return {place: method for place, (_, method) in found.items()}
-
-
-def _place(cell: Cell) -> tuple[Any, ...]:
-    return (cell["probe"], cell["dose"], cell["step_px"])
-
-
-def _map(axis: Axes, cells: Sequence[Cell], ticks: Any, metric: str, norm: LogNorm) -> Any:
-    doses, steps = ticks
-    if not cells:
+def _map(
+    axis: Axes, found: HeatMap, place: tuple[str, str], doses: Sequence[float], norm: LogNorm
+) -> Any:
+    """One method with one probe; a frame around every cell in which it has the lowest error."""
+    rows = {dose: k for k, (dose, *rest) in enumerate(found.rows) if tuple(rest) == place}
+    if not rows:
         blank(axis, "not run")
         return None
-    shares = np.full((len(doses), len(steps)), np.nan)
+    shares = np.full((len(doses), len(found.steps_px)), np.nan)
     axis.set_facecolor("#EEEEEE")
-    for cell in cells:
-        i, j = doses.index(cell["dose"]), steps.index(cell["step_px"])
-        value = scored(cell, metric)
-        shares[i, j] = np.nan if value is None else value
-        dark = value is not None and norm(value) < 0.55
-        words = "n.e." if value is None else _brief(value)
-        axis.text(
-            j, i, words, ha="center", va="center", size=5, color="white" if dark else "#222222"
-        )
+    for dose, k in rows.items():
+        i = doses.index(dose)
+        for j, (value, best) in enumerate(zip(found.values[k], found.best[k], strict=True)):
+            shares[i, j] = value or np.nan
+            dark = bool(value) and norm(value) < 0.55
+            words = "n.e." if value is None else _brief(value)
+            colour = "white" if dark else "#222222"
+            axis.text(j, i, words, ha="center", va="center", size=5, color=colour)
+            if best:
+                box = Rectangle((j - 0.44, i - 0.42), 0.88, 0.84, fill=False, ec=RED, lw=1.4)
+                axis.add_patch(box)
     for spine in axis.spines.values():
         spine.set_visible(True)
     return axis.imshow(shares, norm=norm, cmap="cividis", aspect="auto")
@@ -109,16 +97,6 @@ def _map(axis: Axes, cells: Sequence[Cell], ticks: Any, metric: str, norm: LogNo
 
 def _brief(value: float) -> str:
     return f"{value:.2g}".removeprefix("0")
-
-
-def _frame(axis: Axes, cells: Sequence[Cell], ticks: Any, best: Mapping[Any, str]) -> None:
-    """A frame around every cell in which this method wins."""
-    doses, steps = ticks
-    for cell in cells:
-        if best.get(_place(cell)) == cell["method"]:
-            i, j = doses.index(cell["dose"]), steps.index(cell["step_px"])
-            box = Rectangle((j - 0.44, i - 0.42), 0.88, 0.84, fill=False, ec=RED, lw=1.4)
-            axis.add_patch(box)
 
 
 def _labels(
@@ -129,7 +107,7 @@ def _labels(
     steps: Sequence[float],
 ) -> None:
     for axis, method in zip(axes[0], methods, strict=True):
-        axis.set_title(TITLES.get(method, method), pad=3)
+        axis.set_title(TITLES[method], pad=3)
     for axis in axes.flat:
         axis.set_xticks(range(len(steps)), [])
         axis.set_yticks(range(len(doses)), [])
@@ -142,9 +120,12 @@ def _labels(
         axis.set_ylabel(f"{probe} probe\nphotons a pattern")
 
 
-def _caption(title: str, unit: str, n: int) -> str:
+def _caption(title: str, unit: str, found: HeatMap) -> str:
+    n = sum(value is not None for row in found.values for value in row)
     return (
         f"{title[0].upper()}{title[1:]} ({unit}, logarithmic colour) of every method, n = {n} "
-        "cells, one reconstruction each. Framed: the lowest error of that scan step, dose and "
-        "probe. n.e.: not evaluable, the reconstruction is degenerate."
+        "reconstructions with a score, one a cell: one object, one seed and no interval, so the "
+        "map shows where methods part and proves no order. Framed: the lowest error of that scan "
+        f"step, dose and probe, or within {percent(TIE)} of it. n.e.: not evaluable, the "
+        "reconstruction is degenerate."
     )

@@ -100,7 +100,7 @@ def _difference(inputs: Inputs, main: str, name: str, path: str) -> Line | None:
         return None
     below = "" if facts["low"] is None else f"[{fmt(facts['low'], 3)}, {fmt(facts['high'], 3)}]"
     value = Number(fmt(facts["estimate"], 3), where, below, explained=False)
-    return (f"{title} ", value, f" (n = {facts['n']})")
+    return (f"{title} ", value, f" (95 %, n = {facts['n']})")
 
 
 def _shifted(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from study.evidence.columns import KNOWN
+from study.evidence.published_table import TITLES
 from study.evidence.wording import fmt, listed
 from study.report.document import Block, Bullets, Heading, Line, Number, Status, Table, paragraph
 from study.report.gather import Inputs
@@ -65,15 +65,10 @@ def _differences(table: Mapping[str, Any]) -> str:
     return f"In every row: {'; '.join(always)}." if always else ""
 
 
-def _title(path: str) -> str:
-    known = KNOWN.get(f"last.{path}") or KNOWN.get(path)
-    return known.title if known else path
-
-
 def _row(entry: Mapping[str, Any], place: int) -> tuple[Line, ...]:
     return (
         (entry["row"],),
-        (_title(entry["number"]),),
+        (TITLES[entry["number"]],),
         (str(entry["published"]),),
         (entry["measured"],),
         (f"{entry['scale']}, {entry['weights']}",),
