@@ -71,8 +71,16 @@ def unchanged_since(book: ClaimBook, family: str, commit: str) -> str | None:
 
 
 def _same(old: Sequence[Claim] | None, new: Sequence[Claim]) -> bool:
-    """The same claims word for word; their order does not matter."""
-    return {claim.id: claim for claim in old or ()} == {claim.id: claim for claim in new}
+    """The same claims word for word; their order does not matter.
+
+    A second object may be named later: it is asked of a verdict that stands, and can only take it
+    away.
+    """
+
+    def decisive(claims: Sequence[Claim] | None) -> dict[str, Claim]:
+        return {c.id: c.model_copy(update={"second_object": None}) for c in claims or ()}
+
+    return decisive(old) == decisive(new)
 
 
 @lru_cache(maxsize=256)

@@ -191,3 +191,13 @@ def test_more_seeds_than_the_claim_fixed_are_optional_stopping(
     found = build(root / "results", root / "recorded", repository.book, study, None)["claims"]
     assert found["A-1"]["kind"] == "exploratory"
     assert found["A-1"]["standing"].startswith("exploratory, 6 of 5 seeds: the claim fixes 5 seeds")
+
+
+def test_a_second_object_may_be_named_after_the_runs(repository):
+    """It is asked of a verdict that stands and can only take it away."""
+    commit = repository.claims(A_1=claim())
+    named = {"treatment": f"{WORSE}_second", "control": f"{CONTROL}_second"}
+    repository.claims(A_1=claim(second_object=named))
+    assert repository.reason(commit) is None
+    repository.claims(A_1=claim(second_object=named, text="Another claim."))
+    assert "unchanged" in repository.reason(commit)
