@@ -194,7 +194,7 @@ def _left_out(sides: Arms, rule: Callable[[Content], bool], scales: bool | None)
 
 
 def scaling(sides: Arms, arms: Arms, role: str, rule: Callable[[Content], bool]) -> dict[str, Any]:
-    """Whether `role` beats the control with six blocks too; `scales` None with the reason if not
+    """Whether `role` beats the control with five blocks too; `scales` None with the reason if not
     shown. The deep pair must differ as the shallow one does, and from it in the depth alone."""
     deep = {name: arms.get(f"{STUDY}{name}_d5") for name in ("candidate", "control")}
     candidate, control = deep["candidate"], deep["control"]
@@ -205,7 +205,7 @@ def scaling(sides: Arms, arms: Arms, role: str, rule: Callable[[Content], bool])
     if any(_differing(*pair) != {"generator.fno_blocks"} for pair in pairs):
         return {
             "scales": None,
-            "reason": f"not shown: {candidate.name} is not {sides[role].name} with six blocks, or "
+            "reason": f"not shown: {candidate.name} is not {sides[role].name} with five blocks, or "
             f"{control.name} not {sides['control'].name}",
         }
     losses = [median_loss(arm) for arm in (candidate, control)]

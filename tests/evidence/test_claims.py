@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from stored import book_of, claim, margin
 
+from study.evidence.arms import factors
 from study.evidence.claims import check_arms, load_claims, parse_claims
-from study.params import Study, UserError, load_study
+from study.params import Row, Study, UserError, diff, load_study
 
 ROOT = Path(__file__).parents[2]
 
@@ -124,22 +126,42 @@ def test_the_studys_own_claims_fit_its_arms() -> None:
     assert {"STABLE-GAMMA-001", "STABLE-LS-001"} <= {claim.id for claim in book.claims}
 
 
-def test_the_studys_own_claims_name_exactly_the_factors_that_differ() -> None:
-    from study.evidence.arms import factors
+def rows() -> dict[str, Row]:
+    """Every row of the root study, and under `studies/` those of the other quick ones."""
+    others = load_study(ROOT / "studies" / "params.yaml").arms
+    prefixed = {f"studies/{name}": row for name, row in others.items()}
+    return {**load_study(ROOT / "params.yaml").arms, **prefixed}
 
-    book, study = load_claims(ROOT / "claims.yaml"), load_study(ROOT / "params.yaml")
-    for entry in book.claims:
-        pair = study.arms[entry.arms.control], study.arms[entry.arms.treatment]
-        assert set(factors(*pair)) == set(entry.changes), entry.id
+
+def test_the_studys_own_claims_name_exactly_the_factors_that_differ() -> None:
+    """A claim that names none has one: a network against a row that is none."""
+    known = rows()
+    for entry in load_claims(ROOT / "claims.yaml").claims:
+        found = set(factors(known[entry.arms.control], known[entry.arms.treatment]))
+        assert found == (set(entry.changes) or {"method"}), entry.id
+
+
+def test_a_second_object_repeats_the_contrast_on_other_data() -> None:
+    known = rows()
+    for entry in load_claims(ROOT / "claims.yaml").claims:
+        if entry.second_object is None:
+            continue
+        pairs = [(known[c.control], known[c.treatment]) for c in (entry.arms, entry.second_object)]
+        assert factors(*pairs[0]) == factors(*pairs[1]), entry.id
+        assert all(set(diff(*sides)) == {"data"} for sides in zip(*pairs, strict=True)), entry.id
 
 
 def test_the_studys_own_rate_claims_say_what_a_rate_tests() -> None:
+    """In the direction that they have."""
     for entry in load_claims(ROOT / "claims.yaml").claims:
         if entry.evidence == "failure_rate":
-            assert "fail or collapse more often" in entry.text, entry.id
+            said = re.search(r"(?:fails? or )?collapses? (more|less) often", entry.text)
+            assert said is not None, entry.id
+            assert {"more": "higher", "less": "lower"}[said[1]] == entry.direction, entry.id
 
 
 def test_the_studys_own_bundles_say_at_which_scale_they_ran() -> None:
+    """Those of the root study in their text; an arm `studies/NAME` says it by its study."""
     for entry in load_claims(ROOT / "claims.yaml").claims:
-        if entry.kind == "bundle":
+        if entry.kind == "bundle" and not entry.arms.treatment.startswith("studies/"):
             assert "at quick scale" in entry.text, entry.id

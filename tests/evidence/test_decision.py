@@ -207,7 +207,7 @@ def test_the_recorded_study_goes_before_the_root_one_when_it_is_whole() -> None:
 def deep(candidate: float, control: float, role: str = "stable") -> dict[str, ArmResults]:
     names = {"candidate": (role, candidate), "control": ("control", control)}
     return {
-        f"studies/{name}_d6": arm(f"studies/{name}_d6", who, [loss] * 3, depth=6)
+        f"studies/{name}_d5": arm(f"studies/{name}_d5", who, [loss] * 3, depth=5)
         for name, (who, loss) in names.items()
     }
 
@@ -225,7 +225,7 @@ def test_a_deep_pair_of_another_arm_shows_nothing() -> None:
     told = under({**four(GOLD, FAILING), **deep(0.02, 0.04, role="agc")})
     assert (
         told["scales"]["scales"] is None
-        and "is not stable with six blocks" in told["scales"]["reason"]
+        and "is not stable with five blocks" in told["scales"]["reason"]
     )
 
 
