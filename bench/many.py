@@ -84,7 +84,7 @@ def claims(study: Study) -> dict[str, Any]:
             "arms": {"treatment": name, "control": "control"},
             "metric": "last.standard.amplitude.mae",
             "direction": "lower",
-            "margin": 0.02,
+            "margin": {"value": 0.02, "unit": "object units"},
             "needed_seeds": 8,
             "changes": ["optimizer.lr"],
             "evidence": "mean_difference",

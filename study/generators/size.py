@@ -70,7 +70,7 @@ def kept_for_backward(network: Generator, amplitude: Tensor) -> list[int]:
     def pack(tensor: Tensor) -> Tensor:
         if _storage(tensor) not in weights:
             kept[_storage(tensor)] = tensor.untyped_storage().nbytes()
-        return tensor
+        return tensor.detach()  # a node that keeps its own output as it is would never be freed
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         output = network(amplitude)

@@ -153,6 +153,7 @@ def test_second_objects_of_the_study_are_the_same_contrast_on_other_data() -> No
 
 
 def test_the_studys_own_rate_claims_say_what_a_rate_tests() -> None:
+    """In the direction that they have."""
     for entry in load_claims(ROOT / "claims.yaml").claims:
         if entry.evidence == "failure_rate":
             assert re.search("collapses? (more|less) often", entry.text), entry.id

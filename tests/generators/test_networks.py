@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Callable
 from typing import Any, get_args
@@ -202,6 +203,22 @@ def test_memory_estimate_covers_weights_moments_and_every_pattern(name):
     assert measured.training_bytes(1) == weights + per_pattern
     # Autograd keeps at least the input of every 3x3 convolution, of which there are four or more.
     assert per_pattern > 4 * (16 * 16 * 4 * 4)
+
+
+@every_network
+def test_measuring_a_network_leaves_no_autograd_graph_behind(name):
+    """A norm saves outputs of its own: kept as they are, node and output would hold each other."""
+    options = {"decoder_norm": "group"} if name in ("hybrid", "stable_hybrid") else {}
+
+    def graphs() -> int:
+        gc.collect()
+        return sum(
+            issubclass(type(x), torch.Tensor) and x.grad_fn is not None for x in gc.get_objects()
+        )
+
+    before = graphs()
+    size(params(name, **options), n=16, channels=1)
+    assert graphs() <= before
 
 
 def test_kept_bytes_are_those_that_autograd_keeps_on_the_cpu():
