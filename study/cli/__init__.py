@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from study.cli import arms, care, data, regimes, report, results, runs
+from study.cli import arms, care, data, regimes, report, results, runs, trace
 
 app = typer.Typer(
     name="study",
@@ -20,6 +20,7 @@ for module in (data, runs, results, report, care):
     module.register(app)
 app.add_typer(arms.app, name="arms")
 app.add_typer(regimes.app, name="regimes")
+app.add_typer(trace.app, name="trace")
 
 
 def main() -> None:

@@ -21,6 +21,7 @@ from study.report.sections.provenance import provenance
 from study.report.sections.published import published
 from study.report.sections.regimes import regimes
 from study.report.sections.studies import studies
+from study.report.sections.traces import traced
 from study.report.sections.verdicts import verdicts
 from study.runs import write_text, write_whole
 
@@ -28,6 +29,7 @@ SECTIONS: tuple[Callable[[Inputs], list[Block]], ...] = (
     head,
     verdicts,
     killed,
+    traced,
     better,
     published,
     pictures,

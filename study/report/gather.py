@@ -4,6 +4,7 @@
     results/, recorded/<pipeline>/    seeds' scores and histories
     studies/params.yaml               `studies:` groups of arms
     recorded/studies/regimes.json     when is a network worth it
+    recorded/studies/traces.json      runs followed step by step
     [<pipeline>/]runs/<arm>/s<seed>/  reconstructions, environments; may be absent
     [<pipeline>/]data/<name>/         truth and test patterns; may be absent
 
@@ -27,6 +28,7 @@ from study.evidence.pipelines import Group, groups_of
 from study.evidence.regimes import load_regimes
 from study.evidence.statistics import mean_interval
 from study.evidence.summary import against
+from study.evidence.traces import load_traces
 from study.formats.dataset import Dataset, load_dataset
 from study.formats.reconstruction import Reconstruction, load_reconstruction
 from study.params import UserError
@@ -47,6 +49,7 @@ class Inputs:
     groups: tuple[Group, ...]
     versus: Mapping[str, str]
     regimes: Mapping[str, Any] | None
+    traces: Mapping[str, Any] | None
     used: set[Path] = field(default_factory=set)
     _data: dict[Path, Dataset | None] = field(default_factory=dict)
     _histories: dict[str, pandas.DataFrame] = field(default_factory=dict)
@@ -204,11 +207,14 @@ def gather(root: Path) -> Inputs:
     groups = _groups(findings, groups_of(STUDIES, root / STUDIES / "params.yaml"))
     regimes = root / "recorded" / STUDIES / "regimes.json"
     found = load_regimes(regimes) if regimes.is_file() else None
-    inputs = Inputs(root, findings, arms, groups, versus, found)
+    traces = root / "recorded" / STUDIES / "traces.json"
+    followed = load_traces(traces) if traces.is_file() else None
+    inputs = Inputs(root, findings, arms, groups, versus, found, followed)
     named = ("findings.json", "claims.yaml", "params.yaml", "studies/params.yaml")
     inputs.used |= {root / name for name in named if (root / name).is_file()}
     inputs.used |= {file for arm in arms.values() for file in arm.files.values()}
     inputs.used |= {regimes} if inputs.regimes is not None else set()
+    inputs.used |= {traces} if inputs.traces is not None else set()
     return inputs
 
 

@@ -4,16 +4,18 @@ import shutil
 from pathlib import Path
 
 from study.evidence.regimes import load_regimes, recorded
+from study.evidence.traces import load_traces
+from study.evidence.wording import counted
 from study.params import UserError
-from study.runs import write_json
+from study.runs import write_json, write_text
 
 
 def record_results(pipeline: Path, out: Path) -> list[str]:
     """Copy results/ARM (json, csv) and each run's environment.json to `out`/NAME/ARM.
 
-    A regime map goes to `out`/NAME/regimes.json, with its sentences. Returns a line per arm.
-    A target is replaced whole. Environments of runs that are not here (not pulled) stay as they
-    were recorded. Raises UserError when `pipeline` has no results.
+    A regime map goes to `out`/NAME/regimes.json, with its sentences, and traces to traces.json. A
+    target is replaced whole. Environments of runs that are not here (not pulled) stay as they were
+    recorded. Returns a line per arm. Raises UserError when `pipeline` has no results.
     """
     arms = sorted(path for path in (pipeline / "results").glob("*") if path.is_dir())
     if not arms:
@@ -33,6 +35,11 @@ def record_results(pipeline: Path, out: Path) -> list[str]:
     if regimes.is_file():
         write_json(place / "regimes.json", recorded(load_regimes(regimes)))
         lines.append(f"{place / 'regimes.json'}: the regime map")
+    traces = pipeline / "results" / "traces.json"
+    if traces.is_file():
+        count = len(load_traces(traces)["traces"])
+        write_text(place / "traces.json", traces.read_text())
+        lines.append(f"{place / 'traces.json'}: {counted(count, 'traced run')}")
     return lines
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Complex, Float, Integer, Real
+from jaxtyping import Complex, Float, Float64, Integer, Real
 from torch import Tensor, nn
 
 from study.formats.dataset import Dataset
@@ -89,10 +89,11 @@ def watched(generator: nn.Module, modules: Mapping[str, nn.Module], note: Note) 
 
 def blocks(generator: nn.Module) -> dict[str, nn.Module]:
     """The network's blocks by name: every module with a spectral and a local branch."""
-    return {name: module for name, module in generator.named_modules() if _is_block(module)}
+    return {name: module for name, module in generator.named_modules() if is_block(module)}
 
 
-def _is_block(module: nn.Module) -> bool:
+def is_block(module: nn.Module) -> bool:
+    """Whether a module has a spectral and a local branch."""
     return all(isinstance(getattr(module, branch, None), nn.Module) for branch in BRANCHES)
 
 
@@ -108,7 +109,7 @@ def _parts(generator: nn.Module) -> dict[str, nn.Module]:
 def _kind(name: str, module: nn.Module) -> str:
     last = name.rpartition(".")[2]
     named = last if last in (*BRANCHES, "lifter", "head") else "part"
-    return "block" if _is_block(module) else named
+    return "block" if is_block(module) else named
 
 
 def activations(generator: nn.Module, amplitude: Float[Tensor, "b c n n"]) -> list[Record]:
@@ -152,9 +153,9 @@ def dead_units(generator: nn.Module, amplitude: Float[Tensor, "b c n n"]) -> dic
     found: dict[str, list[Tensor]] = {}
 
     def note(name: str, module: nn.Module, given: Any, output: Tensor) -> None:
-        units = output - given if _is_block(module) else _real_units(output)
+        units = output - given if is_block(module) else real_units(output)
         if units.ndim == 4 and units[:, 0].numel() > 1:
-            found.setdefault(name, []).append(_dead_share(units, given))
+            found.setdefault(name, []).append(dead_share(units, given))
 
     with watched(generator, _leaves(generator) | blocks(generator), note):
         generator(amplitude)
@@ -168,11 +169,13 @@ def _leaves(generator: nn.Module) -> dict[str, nn.Module]:
     return {name: module for name, module in named if name and not list(module.children())}
 
 
-def _real_units(output: Tensor) -> Tensor:
+def real_units(output: Tensor) -> Tensor:
+    """The channels of an output; a complex channel becomes two."""
     return torch.cat([output.real, output.imag], dim=1) if output.is_complex() else output
 
 
-def _dead_share(activation: Float[Tensor, "b k h w"], given: Tensor) -> Float[Tensor, ""]:
+def dead_share(activation: Float[Tensor, "b k h w"], given: Tensor) -> Float[Tensor, ""]:
+    """Share of the k units that are constant, `given` being what the layer takes; see above."""
     units = activation.float().transpose(0, 1).flatten(1)  # (k, b * h * w)
     scale = given.abs().float().square().mean().sqrt()
     level = units.mean(dim=1).abs()
@@ -267,11 +270,14 @@ def _branch_gradients(block: nn.Module) -> Float[Tensor, 2] | None:
         values = [p.grad for p in getattr(block, branch).parameters() if p.grad is not None]
         if not values:
             return None
-        norms.append(torch.linalg.vector_norm(torch.stack([_norm(value) for value in values])))
+        norms.append(
+            torch.linalg.vector_norm(torch.stack([gradient_norm(value) for value in values]))
+        )
     return torch.stack(norms)
 
 
-def _norm(value: Tensor) -> Tensor:
+def gradient_norm(value: Tensor) -> Float64[Tensor, ""]:
+    """Euclidean norm of one gradient; in float64, so that it is 0 only where every element is."""
     parts = torch.view_as_real(value) if value.is_complex() else value
     return torch.linalg.vector_norm(parts.detach(), dtype=torch.float64)
 

@@ -32,10 +32,10 @@ def noise_floor(data: TrainData, probe: Complex64[Tensor, "n n"]) -> float:
     return float(error / scale)
 
 
-def best_constant_loss(data: TrainData, probe: Complex64[Tensor, "n n"]) -> float:
-    """min over a >= 0 of sum |a B - X| / sum X, B = |far_field(probe)| a constant object's pattern.
+def best_constant(data: TrainData, probe: Complex64[Tensor, "n n"]) -> Float32[Tensor, "n n"]:
+    """a B of the constant object that fits a split best, B = |far_field(probe)|.
 
-    The minimum of a weighted sum of |a - X / B| lies at the weighted median of X / B.
+    The minimum over a >= 0 of a weighted sum of |a - X / B| lies at the weighted median of X / B.
     """
     shape = diffract(probe, torch.ones_like(probe))  # (n, n)
     lit = shape > 0
@@ -45,10 +45,15 @@ def best_constant_loss(data: TrainData, probe: Complex64[Tensor, "n n"]) -> floa
         for batch in data.in_order(CHUNK):
             yield batch.amplitude.flatten(0, 1)[:, lit] / weight
 
-    best = weighted_median(ratios, weight)
+    return weighted_median(ratios, weight) * shape
+
+
+def best_constant_loss(data: TrainData, probe: Complex64[Tensor, "n n"]) -> float:
+    """min over a >= 0 of sum |a B - X| / sum X, see `best_constant`."""
+    fitted = best_constant(data, probe)
     error, scale = torch.zeros(2, dtype=torch.float64, device=probe.device)
     for batch in data.in_order(CHUNK):
-        error += (best * shape - batch.amplitude).abs().sum(dtype=torch.float64)
+        error += (fitted - batch.amplitude).abs().sum(dtype=torch.float64)
         scale += batch.amplitude.sum(dtype=torch.float64)
     return float(error / scale)
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas
 
+from study.evidence import traces as tracing
 from study.evidence.arms import ArmResults, load_all, sha256
 from study.evidence.ledger import FORMAT
 from study.evidence.regimes import FORMAT as REGIMES
@@ -46,6 +47,7 @@ def pipeline(root: Path, dataset: Dataset, control: Arm) -> Path:
         _arm(root, name, row, dataset)
     write_yaml(root / "studies" / "params.yaml", _params())
     write_json(root / "recorded" / "studies" / "regimes.json", regimes())
+    write_json(root / "recorded" / "studies" / "traces.json", traces())
     write_json(root / "findings.json", findings(root))
     (root / "claims.yaml").write_text("claims: {}\n")
     return root
@@ -169,6 +171,40 @@ def _error(dose: float, probe: str, step: int, method: str) -> float | None:
     easy = dose > 1e3 and probe == "known" and step < 15
     base = {"control": 0.2, "better": 0.1, "back_projection": 0.16, "network_rpie": 0.12}
     return base.get(method, 0.01 if easy else 0.4) * (1 + step / 20)
+
+
+def traces() -> dict[str, Any]:
+    """Two seeds of an arm that dies at step 12, one of an arm that lives, at the same rate."""
+    runs = [_trace("dead", 101, 12), _trace("dead", 102, 12), _trace("alive", 101, None)]
+    return {"format": tracing.FORMAT, "traces": runs, "arms": tracing.arm_sentences(runs)}
+
+
+def _trace(arm: str, seed: int, death: int | None) -> dict[str, Any]:
+    """The merge grows a hundredfold up to the death and is dead from then on."""
+    k = np.arange(1, 41)
+    late = k >= (death or 99)
+    parts = ["lifter", "encoder.0", "decoder.0.merge", "decoder.0", "head"]
+    largest = np.where(late, 100.0, 1.0) * (1 + 0.01 * (seed - 100))
+    merge = {"decoder.0.merge": largest.tolist()}
+    flat = {part: [1.0] * 40 for part in parts}
+    dead = {part: [0.0] * 40 for part in parts} | {"decoder.0.merge": late.astype(float).tolist()}
+    made: dict[str, Any] = {
+        "arm": arm,
+        "seed": seed,
+        "steps": 40,
+        "tensors": 9,
+        "parts": parts,
+        "shown_steps": k.tolist(),
+        "columns": {
+            "mae": np.where(k == death, 3.0, np.where(late, 0.2, np.exp(-k / 8))).tolist(),
+            "constant": [0.2] * 40,
+            "learning_rate": [0.02] * 40,
+            "zero_tensors": np.where(late, 7, 0).tolist(),
+        },
+        "by_part": {"largest": flat | merge, "dead": dead, "rms": flat, "gradient": flat},
+    }
+    made["facts"] = tracing.facts(made)
+    return {**made, "sentence": tracing.sentence(made)}
 
 
 def findings(root: Path) -> dict[str, Any]:

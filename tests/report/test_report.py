@@ -11,6 +11,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import made
+import pandas
 import pytest
 import reading
 from rocrate.rocrate import ROCrate
@@ -123,6 +124,7 @@ def test_what_is_not_stored_is_a_sentence(pipeline, tmp_path):
     shutil.copytree(pipeline / "recorded", tmp_path / "recorded")
     shutil.copy(pipeline / "findings.json", tmp_path)
     (tmp_path / "recorded" / "studies" / "regimes.json").unlink()
+    (tmp_path / "recorded" / "studies" / "traces.json").unlink()
     made.edit(tmp_path / "findings.json", lambda findings: findings.pop("published"))
     for history in (tmp_path / "recorded").rglob("history.csv"):
         history.unlink()
@@ -134,6 +136,7 @@ def test_what_is_not_stored_is_a_sentence(pipeline, tmp_path):
         "Residuals: not stored here",
         "Dead units: not stored here",
         "Regime map: not stored here",
+        "Traces: not stored here",
         "The comparison with the published numbers is not in this findings.json.",
         "studies/params.yaml is not here",
         "Environments of the runs: not stored here",
@@ -163,6 +166,7 @@ def test_figures_are_xml_with_text_as_text_and_have_their_numbers_beside_them(re
     figures = sorted((report / "figures").glob("*.svg"))
     stems = {figure.stem for figure in figures}
     wanted = {"reconstructions", "frc", "residuals", "dead_units", "curves_better", "seeds_better"}
+    wanted |= {"traces"}
     assert wanted | {"regimes_amplitude_mae", "regimes_phase_mae"} <= stems
     for figure in figures:
         words = [node.text for node in ET.parse(figure).iter("{http://www.w3.org/2000/svg}text")]
@@ -211,6 +215,24 @@ def test_a_claims_text_is_text_on_the_page(pipeline, tmp_path):
     page = reading.read(tmp_path / "out" / "report.html")
     assert "script" not in {tag for tag, _ in page.tags}
     assert [row for row in page.rows if row and row[0] == f"BETTER-AMP: {text}"]
+
+
+def test_a_traced_collapse_stands_beside_a_run_that_lives(report):
+    text = re.sub(r"\s+", " ", reading.read(report / "report.html").text)
+    assert "dead, 2 seeds: 2 collapsed; first bad step 12 (in 2 of 2)" in text
+    assert text.index("What killed the runs") < text.index("The first bad step")
+    table = pandas.read_csv(report / "figures" / "traces.csv")
+    assert set(table["arm"]) == {"dead", "alive"}
+    merge = table[(table["arm"] == "dead") & (table["part"] == "decoder.0.merge")]
+    assert list(merge["step"][merge["dead"] == 1]) == list(range(12, 41))
+
+
+def test_without_a_collapse_or_a_survivor_no_traces_are_drawn():
+    from study.report.figures.traces import draw_traces
+
+    runs = made.traces()["traces"]
+    assert "all runs ended collapsed" in draw_traces(runs[:2])
+    assert "all runs ended healthy" in draw_traces(runs[2:])
 
 
 def test_the_frc_on_the_figure_crosses_where_the_score_says(pipeline):
