@@ -50,7 +50,7 @@ def _sentence(findings: Mapping[str, Any], claims: Sequence[Mapping[str, Any]]) 
         f"{counted(len(claims), 'claim')}: {statuses}; "
         f"{kinds.count('confirmatory')} confirmatory, {kinds.count('exploratory')} exploratory. "
         "Effect: treatment minus control with its interval at the family's corrected level, "
-        "or both failure rates. One object: no second one repeats it yet."
+        "or both failure rates. `one object`: no second object repeats it yet."
     )
 
 
