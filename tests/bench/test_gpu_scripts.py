@@ -303,8 +303,8 @@ def test_the_plan_names_the_commands_of_the_pipeline_and_adds_up() -> None:
     for command in gpu_full.commands({"${key}": arms["control"]}):
         assert f"cmd: {' '.join(command)}\n" in pipeline
     seeds, steps, minutes = gpu_full.estimate(study, arms, seconds=0.001)["control"]
-    assert (seeds, steps) == (6, 50 * 862)
-    assert minutes == pytest.approx(6 * (50 * 862 * 0.001 + gpu_full.START_S) / 60)
+    assert (seeds, steps) == (len(arms["control"].seeds), 50 * 862)
+    assert minutes == pytest.approx(seeds * (50 * 862 * 0.001 + gpu_full.START_S) / 60)
 
 
 def test_an_unknown_arm_is_refused() -> None:
