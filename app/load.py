@@ -1,5 +1,15 @@
-"""The one loader of the app: stored artifacts of the checkout it was started in."""
+"""The one loader of the app: stored artifacts of the checkout it was started in.
 
+Everything is read from files and cached on what the files are (path, size, time): a reload, a
+second browser or a killed app changes nothing, and a file that changed is read again. Names that
+come from a URL are looked up in what is there and never joined to a path.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -7,38 +17,212 @@ import pandas
 import streamlit as st
 
 from study import environment
+from study.evidence import pipelines
+from study.evidence.arms import ArmResults, load_all
 from study.evidence.ledger import read_findings, stale
 from study.evidence.table import arms_table
+from study.formats.dataset import Dataset, Manifest, load_dataset, load_manifest
+from study.formats.reconstruction import Reconstruction, load_reconstruction
+from study.params import Row, Study, load_study
 
 ROOT = Path()
+Stamp = tuple[int, float, int]  # files, newest time, bytes
+CODE = ("study", "app", "params.yaml", "claims.yaml")
+
+
+def stamp(*places: Path) -> Stamp:
+    """What lies at `places` (files, or folders with all below), as a key for caches."""
+    found = [item.stat() for place in places for item in _files(place)]
+    newest = max((item.st_mtime for item in found), default=0.0)
+    return len(found), newest, sum(item.st_size for item in found)
+
+
+def _files(place: Path) -> Iterable[os.DirEntry[str] | Path]:
+    if place.is_file():
+        yield place
+    elif place.is_dir():
+        yield from _walk(place)
+
+
+def _walk(folder: Path | str) -> Iterable[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _walk(entry.path)
+            elif entry.is_file():
+                yield entry
+
+
+# --- settings and results ---------------------------------------------------------------------
+
+
+def study() -> Study:
+    """The settings of this checkout. Raises UserError for a params.yaml that cannot be read."""
+    return _study(stamp(ROOT / "params.yaml"))
+
+
+@st.cache_resource(show_spinner=False, max_entries=2)
+def _study(key: Stamp) -> Study:
+    return load_study(ROOT / "params.yaml")
+
+
+def results() -> Mapping[str, ArmResults]:
+    """Every arm with stored results: this pipeline's by name, recorded ones as `<study>/<arm>`.
+
+    Raises UserError for a torn file. Shared between sessions: not to be changed.
+    """
+    return _results(stamp(ROOT / "results", ROOT / "recorded"))
+
+
+@st.cache_resource(show_spinner=False, max_entries=2)
+def _results(key: Stamp) -> Mapping[str, ArmResults]:
+    return load_all(ROOT / "results", ROOT / "recorded")
+
+
+def rows() -> Mapping[str, Row]:
+    """What every arm was asked to be, by the names of `results`."""
+    places = [ROOT / "params.yaml", *ROOT.glob("*/params.yaml")]
+    return _rows(stamp(*places))
+
+
+@st.cache_resource(show_spinner=False, max_entries=2)
+def _rows(key: Stamp) -> Mapping[str, Row]:
+    others = [file.parent.name for file in ROOT.glob("*/params.yaml")]
+    return pipelines.declared(ROOT, study(), others).rows
 
 
 def arms() -> pandas.DataFrame:
-    """The arms over their seeds; empty when nothing was scored here."""
-    return _arms(newest(ROOT / "results"))
+    """This pipeline's arms over their seeds; empty when nothing was scored here."""
+    return _arms(stamp(ROOT / "results"))
 
 
-@st.cache_data(show_spinner=False)
-def _arms(stamp: float) -> pandas.DataFrame:
-    """Read again only when a file under results/ is newer: `stamp` is the key."""
+@st.cache_data(show_spinner=False, max_entries=2)
+def _arms(key: Stamp) -> pandas.DataFrame:
     return arms_table(ROOT / "results")
+
+
+def history(arm: str) -> pandas.DataFrame:
+    """Every epoch of every seed of an arm in `results` (column `seed`); empty when not stored."""
+    folder = ROOT / ("recorded" if "/" in arm else "results") / arm
+    file = folder / "history.csv"
+    return _table(str(file), stamp(file)) if file.is_file() else pandas.DataFrame()
+
+
+@st.cache_data(show_spinner=False, max_entries=200)
+def _table(file: str, key: Stamp) -> pandas.DataFrame:
+    try:
+        return pandas.read_csv(file)
+    except pandas.errors.EmptyDataError:
+        return pandas.DataFrame()
 
 
 def findings() -> dict[str, Any] | None:
     """findings.json, or None when it is absent or torn. Raises UserError for another version."""
+    return _findings(stamp(ROOT / "findings.json"))
+
+
+@st.cache_resource(show_spinner=False, max_entries=2)
+def _findings(key: Stamp) -> dict[str, Any] | None:
     return read_findings(ROOT)
 
 
-def stale_claims(found: dict[str, Any]) -> dict[str, list[str]]:
-    """Claims whose evidence changed since the verdict: computed on reading."""
-    return stale(found, ROOT)
+def stale_claims() -> dict[str, list[str]]:
+    """Claims whose evidence changed since the verdict: computed on reading, stored nowhere."""
+    places = (ROOT / "findings.json", ROOT / "claims.yaml", ROOT / "results", ROOT / "recorded")
+    return _stale(stamp(*places, ROOT / "runs"))
 
 
-def newest(folder: Path) -> float:
-    """Time of the newest file under `folder`, 0 when there is none."""
-    return max((file.stat().st_mtime for file in folder.rglob("*") if file.is_file()), default=0.0)
+@st.cache_data(show_spinner=False, max_entries=2)
+def _stale(key: Stamp) -> dict[str, list[str]]:
+    found = findings()
+    return {} if found is None else stale(found, ROOT)
 
 
+# --- runs and data sets -----------------------------------------------------------------------
+
+
+def run_folder(arm: str, seed: int) -> Path:
+    """Where the collected run of an arm in `results` lies, if it is here."""
+    pipeline, _, name = arm.rpartition("/")
+    return ROOT / pipeline / "runs" / name / f"s{seed}"
+
+
+def reconstruction(arm: str, seed: int, checkpoint: str) -> Reconstruction | None:
+    """The stored object of a run, best or last (a reference has one); None when not pulled.
+
+    Raises UserError for a torn file.
+    """
+    folder = run_folder(arm, seed)
+    for name in (checkpoint, "best", "last"):
+        file = folder / f"object_{name}.npz"
+        if file.is_file():
+            return _reconstruction(str(file), stamp(file))
+    return None
+
+
+@st.cache_resource(show_spinner=False, max_entries=64)
+def _reconstruction(file: str, key: Stamp) -> Reconstruction:
+    return load_reconstruction(Path(file))
+
+
+def data_folder(arm: str) -> Path | None:
+    """Folder of the data set that an arm of `results` ran on, if it is here."""
+    pipeline, _, _ = arm.rpartition("/")
+    paths = results()[arm].facts("data", "path")
+    folder = ROOT / pipeline / paths[0] if paths else None
+    return folder if folder and (folder / "manifest.json").is_file() else None
+
+
+def manifest(folder: Path) -> Manifest:
+    """Raises UserError when the manifest is no manifest of ours."""
+    return _manifest(str(folder), stamp(folder / "manifest.json"))
+
+
+@st.cache_resource(show_spinner=False, max_entries=32)
+def _manifest(folder: str, key: Stamp) -> Manifest:
+    return load_manifest(Path(folder))
+
+
+def dataset(folder: Path, *splits: str) -> Dataset:
+    """Some splits of a data set. Raises UserError for a torn one."""
+    return _dataset(str(folder), splits or ("test",), stamp(folder))
+
+
+@st.cache_resource(show_spinner=False, max_entries=8)
+def _dataset(folder: str, splits: tuple[str, ...], key: Stamp) -> Dataset:
+    return load_dataset(Path(folder), splits)
+
+
+# --- where we stand ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What the strip shows. `dirty`: what differs from the commit; `jobs`: how many, by state."""
+
+    commit: str
+    dirty: str
+    jobs: Mapping[str, int]
+    busy: bool
+
+
+def standing() -> Standing:
+    return Standing(commit(), _changes(), {}, busy())
+
+
+def busy() -> bool:
+    """Whether something is queued or runs, and so whether a page has a reason to look again."""
+    return False
+
+
+@st.cache_data(ttl=5, show_spinner=False)
 def commit() -> str:
     """Short commit of the checkout, or a word when there is none."""
     return (environment.git("rev-parse", "--short", "HEAD", root=ROOT) or "no git").strip()
+
+
+@st.cache_data(ttl=5, show_spinner=False)
+def _changes() -> str:
+    changed = environment.git("status", "--porcelain", "--", *CODE, root=ROOT) or ""
+    names = [line[3:] for line in changed.splitlines()]
+    return f"not as committed: {', '.join(names[:5])}" if names else ""

@@ -1,15 +1,5 @@
-"""Navigation alone; every page is a file of its own in app/views/.
+"""Navigation alone; every page is a file of its own in app/pages/."""
 
-Not `pages`: a folder of that name beside this file is a navigation of Streamlit's own, and answers
-the first deep link before this file has run.
-"""
+from app import frame
 
-import streamlit as st
-
-st.set_page_config(page_title="Armature", layout="wide")
-st.navigation(
-    [
-        st.Page("views/overview.py", title="Overview", default=True),
-        st.Page("views/findings.py", title="Findings", url_path="findings"),
-    ]
-).run()
+frame.open_page()

@@ -1,4 +1,4 @@
-"""Both pages on an empty checkout and on stored results: sentences and numbers, no traceback."""
+"""Every page on an empty checkout and on stored results: sentences and numbers, no traceback."""
 
 from pathlib import Path
 
@@ -6,15 +6,24 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 ROOT = Path(__file__).parent.parent.parent
-PAGES = sorted((ROOT / "app" / "views").glob("[a-z]*.py"))
+PAGES = sorted((ROOT / "app" / "pages").glob("[a-z]*.py"))
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
-def opened(page: Path) -> AppTest:
-    app = AppTest.from_file(str(page), default_timeout=30).run()
+def opened(page: str) -> AppTest:
+    """A page by the way a user comes to it: main.py, then the navigation."""
+    app = AppTest.from_file(str(ROOT / "app" / "main.py"), default_timeout=30).run()
+    app.switch_page(f"pages/{page}.py").run()
     assert not app.exception
     return app
+
+
+def test_there_are_seven_pages_and_the_navigation_names_them_all():
+    from app import frame
+
+    assert [page.stem for page in PAGES] == sorted(entry.name for entry in frame.PAGES)
+    assert len(PAGES) == 7
 
 
 @pytest.fixture(autouse=True)
@@ -28,9 +37,9 @@ def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_an_empty_checkout_says_how_to_fill_it(page):
-    app = opened(page)
+@pytest.mark.parametrize("name", ["overview", "findings"])
+def test_an_empty_checkout_says_how_to_fill_it(name):
+    app = opened(name)
     assert "make repro" in app.info[0].value
 
 
@@ -38,7 +47,7 @@ def test_committed_results_are_shown(monkeypatch):
     monkeypatch.chdir(ROOT)
     if not list((ROOT / "results").glob("*/seeds/*.json")):
         pytest.skip("this checkout has no committed results yet: `make repro` makes them")
-    table = opened(ROOT / "app" / "views" / "overview.py").dataframe[0].value
+    table = opened("overview").dataframe[0].value
     assert "control" in set(table["arm"])
     control = table[table["arm"] == "control"].iloc[0]
     assert control["ok / failed / collapsed"] == "6 / 0 / 0" and "±" in control["amplitude SSIM"]
@@ -50,7 +59,7 @@ def test_every_claim_is_shown_with_its_status(monkeypatch):
     monkeypatch.chdir(ROOT)
     if not (ROOT / "findings.json").is_file():
         pytest.skip("this checkout has no findings yet: `make repro` makes them")
-    shown = [heading.value for heading in opened(ROOT / "app" / "views" / "findings.py").subheader]
+    shown = [heading.value for heading in opened("findings").subheader]
     for claim in load_claims(ROOT / "claims.yaml").claims:
         assert any(heading.endswith(claim.id) for heading in shown)
 
@@ -59,5 +68,5 @@ def test_torn_results_are_a_sentence(fresh):
     seeds = fresh / "results" / "control" / "seeds"
     seeds.mkdir(parents=True)
     (seeds / "s1.json").write_text('{"arm": "con')
-    app = opened(ROOT / "app" / "views" / "overview.py")
+    app = opened("overview")
     assert "s1.json" in app.error[0].value

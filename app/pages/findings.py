@@ -2,38 +2,20 @@
 
 import streamlit as st
 
-from app import load
-from study.params import UserError
+from app import frame, load, states
 
-MARK = {
-    "supported": "✓",
-    "refuted": "✗",
-    "inconclusive": "?",
-    "equivalent": "=",
-    "not evaluable": "∅",
-    "void": "⊘",
-}
-
-st.title("Findings")
-try:
-    found = load.findings()
-except UserError as error:
-    st.error(str(error))
-    st.stop()
+frame.enter("Findings", "What was claimed, what the runs say, and how sure one can be.")
+found = load.findings()
 if found is None:
     st.info("No findings in this checkout. `make repro` computes them from the stored results.")
     st.stop()
-try:
-    changed = load.stale_claims(found)
-except UserError as error:
-    st.error(str(error))
-    st.stop()
+changed = load.stale_claims()
 told = ", ".join(f"{count} {status}" for status, count in found["counts"].items() if count)
-st.caption(f"commit {load.commit()} — {told or 'no claims'}")
+st.caption(told or "no claims")
 for name, entry in found["claims"].items():
     status = "stale" if name in changed else entry["status"]
     with st.container(border=True):
-        st.subheader(f"{MARK.get(status, '!')} {status} — {name}")
+        st.subheader(f"{states.text(status)} {name}", anchor=False)
         st.markdown(entry["text"])
         for sentence in changed.get(name, ()):
             st.warning(sentence)

@@ -2,9 +2,8 @@
 
 import streamlit as st
 
-from app import load
+from app import frame, load
 from study.evidence.table import cell
-from study.params import UserError
 
 COLUMNS = {
     "last.val_loss": "final val loss",
@@ -16,13 +15,8 @@ COLUMNS = {
 }
 
 
-st.title("Overview")
-st.caption(f"commit {load.commit()}")
-try:
-    table = load.arms()
-except UserError as error:
-    st.error(str(error))
-    st.stop()
+frame.enter("Overview", "Which arms were run, with how many seeds, and what they reached.")
+table = load.arms()
 if table.empty:
     st.info("No runs in this checkout. Compute them with `make repro`, or bring them: `make pull`.")
     st.stop()

@@ -1,0 +1,35 @@
+"""The status strip of every page: commit, data, what runs, who may write.
+
+It polls while something runs and stands still otherwise.
+"""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app import access, load, states
+
+POLL_S = 2.0
+
+
+def show() -> None:
+    busy = load.busy()
+    st.fragment(_strip, run_every=POLL_S if busy else None)()
+
+
+def _strip() -> None:
+    facts = load.standing()
+    with st.container(horizontal=True, horizontal_alignment="right", gap="small"):
+        st.badge(
+            facts.commit, icon=":material/commit:", color="gray", help="Commit of this checkout"
+        )
+        if facts.dirty:
+            st.badge("changed", icon=":material/edit:", color="orange", help=facts.dirty)
+        for state, count in facts.jobs.items():
+            states.chip(state, f"{count} {state}")
+        if access.read_only():
+            st.badge(
+                "read only", icon=":material/lock:", color="orange", help=access.why_read_only()
+            )
+    if load.busy() != facts.busy:
+        st.rerun()
