@@ -419,6 +419,10 @@ def _skill(loss: float | None, floors: Mapping[str, Any]) -> tuple[float | None,
         return None, "the run has no validation loss"
     if noise is None or constant is None:
         return None, "the noise floor is known only where the true patches are"
+    if constant <= noise:
+        # Few photons and a wrong probe: the loss no longer tells the object from a constant.
+        told = f"the true object's loss {noise:.3g} is not below the best constant's {constant:.3g}"
+        return None, f"{told}, as the loss sees it with the assumed probe"
     return skill(loss, noise, constant), None
 
 

@@ -194,8 +194,8 @@ def _trainer(run: Run, watchers: Sequence[lightning.Callback]) -> lightning.Trai
 def _quiet_lightning() -> Iterator[None]:
     """Lightning's banners (devices, tips, `max_epochs reached`) are no news; its warnings are.
 
-    Two warnings are left out: its use of a torch name that torch renamed, and that a GPU is not
-    used where the CPU was asked for, as by a fingerprint.
+    Three warnings are left out: its use of a torch name that torch renamed, that a GPU is not used
+    where the CPU was asked for, as by a fingerprint, and that `srun` is not used where Slurm is.
     """
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level
@@ -204,6 +204,7 @@ def _quiet_lightning() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", r".*LeafSpec.*is deprecated", FutureWarning)
             warnings.filterwarnings("ignore", "GPU available but not used", UserWarning)
+            warnings.filterwarnings("ignore", "The `srun` command is available", UserWarning)
             yield
     finally:
         logger.setLevel(level)

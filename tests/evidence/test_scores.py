@@ -207,6 +207,20 @@ def test_no_better_than_the_best_constant_is_a_collapse(
     assert content["outcome"] == "collapsed" and "best constant" in content["cause"]
 
 
+def test_a_truth_that_fits_worse_than_a_constant_leaves_no_skill_and_says_why(
+    root: Path, row: Arm, tiny: Dataset
+) -> None:
+    run = make_run(root, row, 1, tiny)
+    run.update_status(floors={"noise": 0.351, "best_constant": 0.34, "zero": 1.0})
+    content = scored(root, row)
+    for checkpoint in ("best", "last"):
+        assert content[checkpoint]["skill"] is None
+        assert (
+            "0.351 is not below the best constant's 0.34" in content[checkpoint]["reasons"]["skill"]
+        )
+    assert content["outcome"] == "ok"
+
+
 def test_a_failed_run_is_a_row_with_a_cause(root: Path, row: Arm, tiny: Dataset) -> None:
     run = make_run(root, row, 1, tiny, cause="epoch 3: val_loss is nan")
     run.update_status(state="failed")
