@@ -18,6 +18,7 @@ CLEAN_PATHS = (
     "study",
     "app",
     "params.yaml",
+    "studies/params.yaml",
     "full/params.yaml",
     "claims.yaml",
     "requirements.lock",
