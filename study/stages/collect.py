@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from study.runs import RunFolder, plain
 
 LIVE_ONLY = ("checkpoint*.pt", "*.tmp")
@@ -26,7 +28,16 @@ def settled_run(live: Path, collected: Path, origin: Mapping[str, Any]) -> RunFo
 
 
 def collect(found: Iterable[tuple[int, RunFolder]], out: Path) -> None:
-    """Copy settled runs to `out`/s<seed>, whole: built beside it, then renamed."""
+    """Copy settled runs to `out`/s<seed>, whole: built beside it, then renamed.
+
+    Under a lock: `dvc repro` and the supervisor may come to the end of one arm together.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(out.with_name(f".{out.name}.lock")):
+        _collect(found, out)
+
+
+def _collect(found: Iterable[tuple[int, RunFolder]], out: Path) -> None:
     building = out.with_name(f".{out.name}.tmp")
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)

@@ -1,0 +1,166 @@
+"""study launch, runs, stop, retry, resume: the supervisor from a terminal."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ROOT = Path()
+POLL_S = 1.0
+
+
+def register(app: typer.Typer) -> None:
+    for command in (launch, runs, stop, retry, resume):
+        app.command()(command)
+
+
+def launch(
+    arm: Annotated[list[str], typer.Argument(help="Names of arms in params.yaml")],
+    seeds: Annotated[str | None, typer.Option(help="Only these of their seeds: 1,2")] = None,
+    executor: Annotated[str, typer.Option(help="Where they compute: local, slurm")] = "local",
+    wait: Annotated[bool, typer.Option("--wait", help="Stay until they ended")] = False,
+) -> None:
+    """Train arms in the background, side by side, and commit each to DVC when it is done."""
+    from study.launch import submit
+
+    chosen = _numbers(seeds)
+    submitted = []
+    for name in arm:
+        submitted.append(submit(ROOT, name, chosen, executor))
+        print(f"{name}: job {submitted[-1]}")
+    if wait:
+        raise typer.Exit(_follow(submitted))
+    print("watch: study runs --watch")
+
+
+def runs(
+    watch: Annotated[bool, typer.Option("--watch", help="Show it live until all ended")] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="A line for every finished seed too")
+    ] = False,
+) -> None:
+    """Every run and job: state, epoch, time left, cause."""
+    from rich.console import Console
+    from rich.live import Live
+
+    from study.launch import active
+
+    console = Console()
+    if not watch:
+        console.print(_table(every))
+        return
+    with Live(_table(every), console=console, refresh_per_second=2) as live:
+        while active(ROOT):
+            time.sleep(POLL_S)
+            live.update(_table(every))
+
+
+def stop(what: Annotated[str, typer.Argument(metavar="JOB|ARM")]) -> None:
+    """Stop a job: it writes its checkpoints and ends; what has not after 20 s is killed."""
+    from study.launch import cancel
+
+    job = _named(what, over=False)
+    cancel(ROOT, job)
+    print(f"stopping {job}; `study retry {job}` goes on from its checkpoints")
+
+
+def retry(what: Annotated[str, typer.Argument(metavar="JOB|ARM")]) -> None:
+    """Queue a failed or stopped job again; it goes on from its checkpoints."""
+    from study.launch import retry as again
+
+    job = _named(what, over=True)
+    again(ROOT, job)
+    print(f"queued again: {job}")
+
+
+def resume() -> None:
+    """Go on with everything that was left when the machine or the supervisor went down."""
+    from study.launch import resume as wake
+
+    print("going on; watch: study runs --watch" if wake(ROOT) else "nothing is left to do")
+
+
+def _numbers(text: str | None) -> list[int] | None:
+    from study.params import UserError
+
+    if text is None:
+        return None
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise UserError(
+            f"--seeds is {text!r}; accepted: numbers with commas, such as 1,2"
+        ) from None
+
+
+def _named(what: str, over: bool) -> str:
+    """The id of a job, or of the last job of an arm that is over, or not. Raises UserError."""
+    from study.launch import jobs
+    from study.params import NAME, UserError
+
+    if not NAME.fullmatch(what):
+        return what
+    found = [job.id for job in jobs(ROOT) if job.arm == what and job.over == over]
+    if not found:
+        kind = "ended" if over else "queued or running"
+        raise UserError(f"no job of arm {what!r} is {kind}; `study runs` lists them")
+    return found[-1]
+
+
+def _follow(submitted: list[str]) -> int:
+    """Wait for jobs and say how each ended; exit code 1 unless all are done."""
+    from study.launch import find_job
+
+    left, good = list(submitted), True
+    while left:
+        time.sleep(POLL_S / 2)
+        for job in [find_job(ROOT, name) for name in left]:
+            if job.over:
+                left.remove(job.id)
+                good = good and job.state == "done"
+                print(f"{job.arm}: {job.state}{f': {job.cause}' if job.cause else ''}")
+    return 0 if good else 1
+
+
+def _table(every: bool):
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    from study.launch import jobs, run_rows, supervisor_state
+
+    known = jobs(ROOT)
+    rows = run_rows(ROOT, known)
+    table = Table("arm", "seed", "state", "epoch", "left", "val loss", "cause", box=None)
+    done: dict[tuple[str, str], list[int]] = {}
+    for row in rows:
+        if row.state in ("done", "failed", "collapsed") and not every and not row.cause:
+            done.setdefault((row.arm, row.state), []).append(row.seed)
+            continue
+        loss = "" if row.val_loss is None else f"{row.val_loss:.4g}"
+        epoch = f"{row.epoch}/{row.epochs}" if row.epochs else ""
+        cells = (row.arm, str(row.seed), row.state, epoch, _time(row.eta_s), loss, row.cause or "")
+        table.add_row(*map(Text, cells))
+    for (arm, state), seeds in sorted(done.items()):
+        table.add_row(arm, f"{len(seeds)} seeds" if len(seeds) > 1 else str(seeds[0]), state)
+    lines = [Text(_job_line(job)) for job in known if not job.over or job.cause]
+    word = supervisor_state(ROOT)
+    if word is not None and word.trouble:
+        lines.append(Text(f"the supervisor cannot work: {word.trouble}"))
+    return Group(table if rows else Text("no runs in this checkout"), *lines)
+
+
+def _job_line(job) -> str:
+    more = job.note or job.cause
+    return f"job {job.id}: {job.state}{f' ({more})' if more else ''}"
+
+
+def _time(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

@@ -1,0 +1,40 @@
+"""The supervisor: start arms, watch, cancel, resume, commit. One detached process a folder.
+
+    submit cancel retry resume      ask for something
+    jobs run_rows active supervisor_state      see what is going on
+
+Training starts as a process of its own, the very command of dvc.yaml. The truth is in files under
+work/launch and in the run folders; any process may be killed at any moment.
+"""
+
+from study.launch.api import (
+    active,
+    cancel,
+    ensure,
+    find_job,
+    jobs,
+    read_only,
+    resume,
+    retry,
+    submit,
+    supervisor_state,
+)
+from study.launch.models import Job, Supervisor
+from study.launch.rows import RunRow, run_rows
+
+__all__ = [
+    "Job",
+    "RunRow",
+    "Supervisor",
+    "active",
+    "cancel",
+    "ensure",
+    "find_job",
+    "jobs",
+    "read_only",
+    "resume",
+    "retry",
+    "run_rows",
+    "submit",
+    "supervisor_state",
+]

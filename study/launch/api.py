@@ -1,0 +1,177 @@
+"""What the app and the command line ask: start, stop, go on, and what is going on.
+
+Every function takes `root`, the pipeline folder. None waits for the work; all write requests, which
+the supervisor takes within a second. With `ARMATURE_READ_ONLY=1` whatever would write is refused.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from study.launch.executors import check_executor
+from study.launch.folder import LaunchFolder, checked_id
+from study.launch.models import Job, Request, Supervisor, new_id
+from study.launch.processes import alive
+from study.launch.rows import live_now
+from study.params import UserError, find_row, load_study
+
+READ_ONLY = "ARMATURE_READ_ONLY"
+
+
+def read_only() -> bool:
+    return os.environ.get(READ_ONLY, "") not in ("", "0")
+
+
+def submit(
+    root: Path, arm: str, seeds: Sequence[int] | None = None, executor: str = "local"
+) -> str:
+    """Queue an arm (all its seeds, or some) and return the job's id.
+
+    Raises UserError for an unknown arm, seed or executor, for an arm that a job is already working
+    on, in read-only mode, and when work/launch cannot be written.
+    """
+    check_writable()
+    row = find_row(load_study(Path(root) / "params.yaml"), arm)
+    chosen = tuple(dict.fromkeys(seeds)) if seeds else row.seeds
+    unknown = sorted(set(chosen) - set(row.seeds))
+    if unknown:
+        raise UserError(f"arm {arm!r} has no seed {unknown[0]}; its seeds: {list(row.seeds)}")
+    check_executor(executor)
+    request = Request(
+        id=new_id(arm), kind="start", created=time.time(), arm=arm, seeds=chosen, executor=executor
+    )
+    _ask(root, request, arm)
+    return request.id
+
+
+def cancel(root: Path, job_id: str) -> None:
+    """Stop a job: checkpoint, end, SIGKILL after 20 s. Raises UserError when it is over."""
+    check_writable()
+    job = find_job(root, job_id)
+    if job.over:
+        raise UserError(f"{job_id} is {job.state} already; there is nothing to stop")
+    request = Request(id=new_id(job.arm), kind="cancel", created=time.time(), job=job.id)
+    _ask(root, request, None)
+
+
+def retry(root: Path, job_id: str) -> None:
+    """Queue a failed or cancelled job again; it goes on from its checkpoints.
+
+    Raises UserError for a job in another state, and while another job works on the arm.
+    """
+    check_writable()
+    job = find_job(root, job_id)
+    if job.state not in ("failed", "cancelled"):
+        raise UserError(f"{job_id} is {job.state}; only failed and cancelled jobs are retried")
+    request = Request(id=new_id(job.arm), kind="retry", created=time.time(), job=job.id)
+    _ask(root, request, job.arm)
+
+
+def resume(root: Path) -> bool:
+    """Wake the supervisor if work is left (after a crash, say); returns whether there is any."""
+    check_writable()
+    left = unfinished(root)
+    if left:
+        ensure(root)
+    return left
+
+
+def unfinished(root: Path) -> bool:
+    """Whether a request or a job waits for the supervisor, or is with it."""
+    folder = LaunchFolder(root)
+    return any(True for _ in folder.pending()) or any(not job.over for job in folder.job_list())
+
+
+def active(root: Path) -> bool:
+    """Whether anything may change soon: a job, a request, or a run that stamped its folder within
+    the last minute (`dvc repro` and `study train` by hand). Cheap."""
+    return unfinished(root) or live_now(Path(root))
+
+
+def jobs(root: Path) -> tuple[Job, ...]:
+    """Every job, oldest first; requests that are not taken yet are in it already."""
+    folder = LaunchFolder(root)
+    found = {job.id: job for job in folder.job_list()}
+    for _, request in folder.pending():
+        if isinstance(request, str):
+            continue
+        if request.kind == "start" and request.id not in found:
+            found[request.id] = Job.model_validate(
+                request.model_dump(include={"id", "arm", "seeds", "executor", "created"})
+            )
+        job = found.get(request.job or "")
+        if job is not None and request.kind == "cancel" and not job.over:
+            found[job.id] = job.but(cancel=True, note="stopping")
+        if job is not None and request.kind == "retry":
+            found[job.id] = job.but(state="queued", cause=None, ended=None)
+    return tuple(sorted(found.values(), key=lambda job: job.id))
+
+
+def find_job(root: Path, job_id: str) -> Job:
+    """Raises UserError for an unknown id."""
+    checked_id(job_id)
+    found = next((job for job in jobs(root) if job.id == job_id), None)
+    if found is None:
+        raise UserError(f"no job {job_id!r}; `study runs` lists them")
+    return found
+
+
+def supervisor_state(root: Path) -> Supervisor | None:
+    """The supervisor's own word, `running` only while its process lives; None: never started."""
+    word = LaunchFolder(root).supervisor()
+    if word is None:
+        return None
+    return word.model_copy(update={"running": word.running and alive(word.pid, word.pid_started)})
+
+
+def ensure(root: Path) -> None:
+    """See to it that a supervisor serves `root`. Raises UserError when none can be started."""
+    if _held(LaunchFolder(root).lock):
+        return
+    command = (sys.executable, "-m", "study.launch", str(Path(root).resolve()))
+    done = subprocess.run(
+        command, cwd=root, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise UserError(f"the supervisor cannot be started: {said[-1]}")
+
+
+def check_writable() -> None:
+    if read_only():
+        raise UserError(f"read-only mode ({READ_ONLY} is set): nothing is started or stopped here")
+
+
+def _ask(root: Path, request: Request, alone: str | None) -> None:
+    """Write a request, then wake the supervisor; `alone`: an arm that no other job may work on."""
+    folder = LaunchFolder(root)
+    try:
+        with folder.asking():
+            for job in jobs(root) if alone is not None else ():
+                if job.arm == alone and not job.over:
+                    raise UserError(
+                        f"arm {alone!r} is {job.state} already, as job {job.id}; stop that one "
+                        "first, or wait for it"
+                    )
+            folder.ask(request)
+    except OSError as error:
+        raise UserError(f"{folder.path} cannot be written: {error.strerror or error}") from None
+    ensure(root)
+
+
+def _held(lock: Path) -> bool:
+    """Whether a supervisor holds its lock. Looking takes it shared, for a moment."""
+    try:
+        with lock.open("rb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False

@@ -1,0 +1,285 @@
+"""One row for every arm and seed that this folder knows, from the run folders and the jobs.
+
+The truth is in status.json: of the live folder in work/, or of the collected one in runs/<arm>.
+Files are read again only when they changed, so that thousands of runs cost a look at each.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from study.launch.models import Job
+from study.launch.origin import Origin, origin_of
+from study.launch.processes import alive
+from study.params import Study, UserError, load_study
+
+SILENT_S = 60.0
+LAST_EPOCHS = 5
+NAMES = {"finished": "done"}
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """One seed of one arm. `state`: queued, running, unknown, done, failed, collapsed, stopped or
+    cancelled; `job`: the last job that it belongs to. Times are seconds since 1970."""
+
+    arm: str
+    seed: int
+    state: str
+    epoch: int = 0
+    epochs: int = 0
+    eta_s: float | None = None
+    started: float | None = None
+    heartbeat: float | None = None
+    ended: float | None = None
+    val_loss: float | None = None
+    cause: str | None = None
+    folder: Path | None = None
+    job: str | None = None
+
+
+class Status(BaseModel):
+    """What a row needs of status.json."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+    state: str
+    arm: str
+    seed: int
+    epoch: int | None = None
+    epochs: int | None = None
+    pid: int | None = None
+    pid_started: float | None = None
+    started: float | None = None
+    ended: float | None = None
+    heartbeat: float | None = None
+    val_loss: float | None = None
+    cause: str | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    folder: Path
+    status: Status
+
+
+_Key = tuple[int, int, int]
+_read: dict[str, tuple[_Key, Status | None]] = {}
+_studies: dict[str, tuple[_Key, Study]] = {}
+
+
+def run_rows(root: Path, jobs: Sequence[Job] | None = None) -> tuple[RunRow, ...]:
+    """Every arm and seed, sorted. `jobs`: those of `study.launch.jobs`, read again when None."""
+    root = Path(root)
+    if jobs is None:
+        from study.launch.api import jobs as read_jobs
+
+        jobs = read_jobs(root)
+    live, collected = _live(root), _collected(root)
+    last = {(job.arm, seed): job for job in jobs for seed in job.seeds}
+    working = [job for job in jobs if not job.over]
+    rows = {}
+    for key in live.keys() | collected.keys() | last.keys():
+        job = last.get(key)
+        found = _newest(root, live.get(key, []), collected.get(key))
+        rows[key] = _row(key, found, job)
+    for job in working:
+        rows.update(_working_rows(root, job, live))
+    return tuple(rows[key] for key in sorted(rows))
+
+
+def live_now(root: Path) -> bool:
+    """Whether a run stamped its folder within the last minute and says that it runs."""
+    since = time.time() - SILENT_S
+    for path in _status_files(root / "work"):
+        try:
+            fresh = path.stat().st_mtime > since
+        except OSError:
+            continue
+        status = _status(path) if fresh else None
+        if (
+            status is not None
+            and status.state == "running"
+            and alive(status.pid, status.pid_started)
+        ):
+            return True
+    return False
+
+
+# --- the files --------------------------------------------------------------------------------
+
+
+def _live(root: Path) -> dict[tuple[str, int], list[Found]]:
+    found: dict[tuple[str, int], list[Found]] = {}
+    for path in _status_files(root / "work"):
+        status = _status(path)
+        if status is not None:
+            found.setdefault((status.arm, status.seed), []).append(Found(path.parent, status))
+    return found
+
+
+def _collected(root: Path) -> dict[tuple[str, int], Found]:
+    found = {}
+    for arm in _folders(root / "runs"):
+        for path in _status_files(arm):
+            status = _status(path)
+            if status is not None:
+                # The folder says whose run it is.
+                found[arm.name, status.seed] = Found(path.parent, status)
+    return found
+
+
+def _folders(folder: Path) -> Iterable[Path]:
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries if entry.name[0] != "."]
+    except OSError:
+        return []
+    return [folder / name for name in names]
+
+
+def _status_files(folder: Path) -> Iterable[Path]:
+    return (path / "status.json" for path in _folders(folder) if path.suffix != ".lock")
+
+
+def _status(path: Path) -> Status | None:
+    """Parsed once for every state of the file; None when it is absent, torn or something else."""
+    name = str(path)
+    try:
+        facts = os.stat(name)  # noqa: PTH116  (ten thousand of them)
+        key = (facts.st_mtime_ns, facts.st_size, facts.st_ino)
+        known = _read.get(name)
+        if known is None or known[0] != key:
+            known = _read[name] = (key, _parsed(path))
+    except OSError:
+        _read.pop(name, None)
+        return None
+    return known[1]
+
+
+def _parsed(path: Path) -> Status | None:
+    try:
+        return Status.model_validate_json(path.read_bytes())
+    except ValidationError:
+        return None
+
+
+def _newest(root: Path, live: Sequence[Found], collected: Found | None) -> Found | None:
+    """The collected run, unless a live one was at work after it was collected."""
+    newest = max(live, key=lambda found: found.status.started or 0.0, default=None)
+    if newest is None or collected is None:
+        return newest or collected
+    since = collected.folder.parent.stat().st_mtime
+    return newest if (newest.status.heartbeat or 0.0) > since else collected
+
+
+# --- the rows ---------------------------------------------------------------------------------
+
+
+def _row(key: tuple[str, int], found: Found | None, job: Job | None) -> RunRow:
+    row = RunRow(*key, state="stopped", job=job.id if job else None)
+    if found is not None:
+        row = _told(row, found, job)
+    if job is not None and job.state in ("failed", "cancelled"):
+        row = _job_end(row, job)
+    return row
+
+
+def _told(row: RunRow, found: Found, job: Job | None) -> RunRow:
+    """The row as the run folder tells it."""
+    status = found.status
+    row = replace(
+        row,
+        state=NAMES.get(status.state, status.state),
+        epoch=status.epoch or 0,
+        epochs=status.epochs or 0,
+        started=status.started,
+        heartbeat=status.heartbeat,
+        ended=status.ended if status.state != "running" else None,
+        val_loss=status.val_loss,
+        cause=status.cause,
+        folder=found.folder,
+    )
+    return _at_work(row, status, job) if status.state == "running" else row
+
+
+def _at_work(row: RunRow, status: Status, job: Job | None) -> RunRow:
+    """A run that says it runs: does it?"""
+    away = job is not None and job.executor != "local" and not job.over  # on another machine
+    if not away and not alive(status.pid, status.pid_started):
+        return replace(row, state="stopped", cause="its process is gone; resume or retry it")
+    if time.time() - (status.heartbeat or 0.0) > SILENT_S:
+        since = time.strftime("%H:%M", time.localtime(status.heartbeat or 0.0))
+        return replace(row, state="unknown", cause=f"no heartbeat since {since}")
+    return replace(row, eta_s=_eta(row))
+
+
+def _eta(row: RunRow) -> float | None:
+    """Seconds left, from the time that the last epochs took."""
+    if row.folder is None or not row.epoch:
+        return None
+    try:
+        with (row.folder / "history.csv").open(newline="") as stream:
+            took = [float(line["seconds"]) for line in csv.DictReader(stream)][-LAST_EPOCHS:]
+    except (OSError, KeyError, ValueError, TypeError):
+        return None
+    return sum(took) / len(took) * (row.epochs - row.epoch) if took else None
+
+
+def _job_end(row: RunRow, job: Job) -> RunRow:
+    """A job that ended badly explains a run that did not end, or never began."""
+    if row.folder is None:
+        state = "cancelled" if job.state == "cancelled" else "stopped"
+        return replace(row, state=state, cause=job.cause, ended=job.ended)
+    if row.state == "stopped" and (row.heartbeat or 0.0) <= (job.ended or 0.0):
+        return replace(row, cause=job.cause)
+    return row
+
+
+def _working_rows(
+    root: Path, job: Job, live: dict[tuple[str, int], list[Found]]
+) -> dict[tuple[str, int], RunRow]:
+    """The seeds of a job at work: what their folders of today's settings say, else queued."""
+    try:
+        origin = origin_of(root, job.arm, _study(root))
+    except (UserError, OSError):
+        origin = None
+    rows = {}
+    for seed in job.seeds:
+        found = _current(origin, seed, live.get((job.arm, seed), []))
+        row = RunRow(job.arm, seed, state="queued", job=job.id, cause=job.note)
+        told = row if found is None else _told(row, found, job)
+        ended = told.state in ("stopped", "cancelled")
+        if ended and (told.ended or 0.0) <= (job.started or time.time()):
+            told = replace(told, state="queued", cause=job.note, ended=None)  # it will go on
+        rows[job.arm, seed] = told
+    return rows
+
+
+def _current(origin: Origin | None, seed: int, live: Sequence[Found]) -> Found | None:
+    folder = origin.live(seed) if origin is not None else None
+    if origin is None or folder is None:
+        return None
+    found = next((one for one in live if one.folder.name == folder.path.name), None)
+    if found is None and origin.collected(seed):
+        path = origin.root / "runs" / origin.arm / f"s{seed}"
+        status = _status(path / "status.json")
+        return Found(path, status) if status is not None else None
+    return found
+
+
+def _study(root: Path) -> Study:
+    """params.yaml, read again when it changed."""
+    path = root / "params.yaml"
+    facts = path.stat()
+    key = (facts.st_mtime_ns, facts.st_size, facts.st_ino)
+    known = _studies.get(str(path))
+    if known is None or known[0] != key:
+        known = _studies[str(path)] = (key, load_study(path))
+    return known[1]

@@ -1,0 +1,383 @@
+"""The supervisor: one loop that takes requests and brings every job to its end.
+
+    queued -> preparing (data) -> running (study train) -> committing (dvc) -> done
+                                                       any of them -> failed | cancelled
+
+Design choices
+- One thread, one job file written whole at each change, no state anywhere else: killed at any
+  moment, the next supervisor goes on from the files (`_recover`).
+- A job is written down as running before its process starts, and the process carries its name.
+- A trainer that dies is started again while it makes progress: three deaths in a row without one
+  finished epoch, and the job has failed.
+- It leaves when nothing is left. A request is written, and the decision to leave is made, under
+  one lock: none arrives unseen.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+
+from study.launch import commits, executors, processes
+from study.launch.executors import Ended, Executor
+from study.launch.folder import LaunchFolder
+from study.launch.models import Job, Request, Supervisor
+from study.launch.origin import Origin, origin_of
+from study.params import UserError, load_study
+
+TICK_S = 0.2
+BEAT_S = 5.0
+DEATHS = 3
+UNSAVED_S = 60.0  # how long it waits for a disk that cannot be written, with nothing else to do
+
+
+class Loop:
+    """Everything the supervisor knows; `jobs` is the content of jobs/, kept equal to it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root).resolve()
+        self.folder = LaunchFolder(self.root)
+        self.jobs = {job.id: job for job in self.folder.job_list() if not job.over}
+        self.executors: dict[str, Executor] = {}
+        self.step: commits.Step | None = None
+        self.not_before: dict[str, float] = {}
+        self.unsaved: dict[str, float] = {}
+        self.ending: dict[str, tuple[str, str | None]] = {}
+        self.trouble: str | None = None
+        self.started = time.time()
+        self.next_beat = 0.0
+        self.stopping = processes.Stopping()
+
+    # -- the loop
+
+    def run(self, leave: Callable[[], None]) -> None:
+        """Serve until nothing is left; `leave` gives up the lock that makes this the only one."""
+        self._recover()
+        while True:
+            self.tick()
+            if self._idle():
+                with self._said("requests cannot be looked for"), self.folder.asking():
+                    if next(self.folder.pending(), None) is None:
+                        self._beat(running=False)
+                        leave()
+                        return
+            time.sleep(TICK_S)
+
+    def tick(self) -> None:
+        """Look at everything once."""
+        with self._said("requests cannot be taken"):
+            self._take_requests()
+        for job in sorted(self.jobs.values(), key=lambda job: job.id):
+            if job.id in self.unsaved:
+                self._keep(job)
+            elif not job.over:
+                self._keep(self._advanced(job))
+        if time.monotonic() > self.next_beat:
+            self.next_beat = time.monotonic() + BEAT_S
+            self._beat(running=True)
+
+    def _idle(self) -> bool:
+        waits = (time.monotonic() - since < UNSAVED_S for since in self.unsaved.values())
+        return all(job.over for job in self.jobs.values()) and not any(waits)
+
+    def _beat(self, running: bool) -> None:
+        me = psutil.Process()
+        word = Supervisor(
+            pid=me.pid,
+            pid_started=me.create_time(),
+            started=self.started,
+            heartbeat=time.time(),
+            slots=self._executor("local").slots(),
+            trouble=self.trouble,
+            running=running,
+        )
+        with contextlib.suppress(OSError):  # then nothing can be written: the log has it
+            self.folder.announce(word)
+
+    @contextlib.contextmanager
+    def _said(self, what: str) -> Iterator[None]:
+        """A disk that cannot be read or written is said, and survived."""
+        try:
+            yield
+            if self.trouble and self.trouble.startswith(what):
+                self.trouble = None
+        except OSError as error:
+            trouble = f"{what}: {error.strerror or error}"
+            if trouble != self.trouble:
+                self.trouble = trouble
+                say(trouble)
+
+    def _keep(self, job: Job) -> None:
+        """Remember a job and write it down; what cannot be written is tried again."""
+        if self.jobs.get(job.id) == job and job.id not in self.unsaved:
+            return
+        self.jobs[job.id] = job
+        before = self.unsaved.pop(job.id, time.monotonic())
+        with self._said(f"{self.folder.jobs} cannot be written"):
+            try:
+                self.folder.save(job)
+            except OSError:
+                self.unsaved[job.id] = before
+                raise
+
+    def _executor(self, name: str) -> Executor:
+        if name not in self.executors:
+            self.executors[name] = executors.make(name)
+        return self.executors[name]
+
+    # -- requests
+
+    def _take_requests(self) -> None:
+        for path, request in self.folder.pending():
+            self.next_beat = 0.0
+            with self._said(f"{path.name} cannot be taken"):
+                refused = request if isinstance(request, str) else self._apply(request)
+                if refused is None:
+                    path.unlink(missing_ok=True)
+                else:
+                    self.folder.refuse(path, refused)
+
+    def _apply(self, request: Request) -> str | None:
+        """Do what was asked for; twice does no more than once. Returns why it cannot be done."""
+        if request.kind == "start":
+            if self.folder.job_file(request.id).exists():
+                return None
+            return self._add(request)
+        job = self.jobs.get(request.job or "") or self._stored(request.job or "")
+        if job is None:
+            return f"request refused: no job {request.job!r}"
+        if request.kind == "cancel":
+            # A file may ask late: what is over stays as it is.
+            self._save(job if job.over else job.but(cancel=True))
+        elif job.state in ("failed", "cancelled"):
+            fresh = Job.model_validate(
+                {key: getattr(job, key) for key in ("id", "arm", "seeds", "executor", "created")}
+            )
+            self._save(fresh.but(attempts=job.attempts))
+        return None
+
+    def _add(self, request: Request) -> str | None:
+        try:
+            executors.check_executor(request.executor or "")
+            seeds = set(origin_of(self.root, request.arm or "").row.seeds)
+            unknown = sorted(set(request.seeds or ()) - seeds)
+            if unknown:
+                raise UserError(f"arm {request.arm!r} has no seed {unknown[0]}")
+        except UserError as error:
+            return f"request refused: {error}"
+        facts = request.model_dump(include={"id", "arm", "seeds", "executor", "created"})
+        self._save(Job.model_validate(facts))
+        return None
+
+    def _stored(self, job_id: str) -> Job | None:
+        return next((job for job in self.folder.job_list() if job.id == job_id), None)
+
+    def _save(self, job: Job) -> None:
+        """Write first, then remember: the request stays until its effect is on disk."""
+        self.folder.save(job)
+        self.jobs[job.id] = job
+
+    # -- one job
+
+    def _advanced(self, job: Job) -> Job:
+        """The job after one look at it. Whatever goes wrong with it is its own end."""
+        advance = {
+            "queued": self._queued,
+            "preparing": self._preparing,
+            "running": self._running,
+            "committing": self._committing,
+        }[job.state]
+        try:
+            return self._over(job, *self.ending[job.id]) if job.id in self.ending else advance(job)
+        except UserError as error:
+            return self._over(job, "failed", str(error))
+        except OSError as error:
+            say(traceback.format_exc())
+            return self._over(job, "failed", f"{error.strerror or error}: {error.filename or ''}")
+        except Exception as error:
+            say(traceback.format_exc())
+            return self._over(job, "failed", f"the supervisor failed: {error!r}")
+
+    def _over(self, job: Job, state: str, cause: str | None) -> Job:
+        """The end of a job; what it left running is stopped before it is called so."""
+        if self.step is not None and self.step.job == job.id:
+            self._drop_step()
+        self.ending[job.id] = (state, cause)
+        if not self.stopping.stop(self.root, job.id):
+            return job.but(note="stopping what is left of it")
+        del self.ending[job.id]
+        return job.but(state=state, cause=cause, note=None, ended=time.time(), place=None, pid=None)
+
+    def _queued(self, job: Job) -> Job:
+        if job.cancel:
+            return self._over(job, "cancelled", "stopped before it began")
+        active = [other for other in self.jobs.values() if other.place is not None]
+        ahead = [
+            other
+            for other in self.jobs.values()
+            if other.state == "queued" and other.executor == job.executor and other.id < job.id
+        ]
+        others = [other for other in active if other.executor == job.executor]
+        place = None if ahead else self._executor(job.executor).place(job, others)
+        if place is None:
+            return job
+        return job.but(state="preparing", place=place, started=time.time(), note=None)
+
+    def _preparing(self, job: Job) -> Job:
+        if job.cancel:
+            return self._over(job, "cancelled", "stopped before it trained")
+        study = load_study(self.root / "params.yaml")
+        origin = origin_of(self.root, job.arm, study)
+        ours = self.step is not None and self.step.job == job.id
+        if not ours and processes.of_job(self.root, job.id):
+            return job.but(note="waiting for a command of an earlier supervisor")
+        if not ours and not origin.data_missing(study):
+            return self._start(job, origin)
+        return self._dvc(job, "data.dvc", ["repro", "data.dvc"], self._prepared)
+
+    def _prepared(self, job: Job) -> Job:
+        return self._start(job, origin_of(self.root, job.arm))
+
+    def _start(self, job: Job, origin: Origin) -> Job:
+        if job.settings not in (None, origin.settings):
+            raise UserError(
+                f"params.yaml changed {job.arm} since this job started: stale, run again"
+            )
+        job = job.but(
+            state="running", settings=origin.settings, attempts=job.attempts + 1,
+            pid=None, pid_started=None, note=None,
+        )  # fmt: skip
+        self._save(job)  # before the process: a kill in between leaves a job that looks for it
+        return self._executor(job.executor).start(self.root, job)
+
+    def _running(self, job: Job) -> Job:
+        executor = self._executor(job.executor)
+        ended = executor.ended(self.root, job)
+        if ended is None:
+            if job.cancel:
+                executor.stop(self.root, job)
+            return job.but(note="stopping: it writes its checkpoint") if job.cancel else job
+        if job.cancel:
+            return self._over(job, "cancelled", "stopped; retry goes on from the checkpoint")
+        if ended.code == 0:
+            return job.but(state="committing", place=None, pid=None, note=None)
+        return self._again(job, ended)
+
+    def _again(self, job: Job, ended: Ended) -> Job:
+        """Start a trainer that died once more, unless it cannot get further."""
+        cause = ended.cause or commits.last_words(
+            commits.last_output(self.folder.job_log(job.id)), ended.code
+        )
+        if not ended.died and "killed by signal" not in cause:
+            return self._over(job, "failed", cause)
+        origin = origin_of(self.root, job.arm)
+        done = origin.epochs_done(job.seeds)
+        deaths = 1 if done > job.progress else job.deaths + 1
+        job = job.but(progress=max(done, job.progress), deaths=deaths)
+        if deaths >= DEATHS:
+            how = "" if ended.code is None or ended.code >= 0 else f" by signal {-ended.code}"
+            return self._over(
+                job,
+                "failed",
+                f"it was killed{how} {deaths} times without one more epoch (out of memory?); the "
+                "checkpoint is kept: retry goes on from it",
+            )
+        say(f"{job.id} died and goes on from its checkpoint")
+        return self._start(job, origin)
+
+    # -- DVC
+
+    def _committing(self, job: Job) -> Job:
+        if job.cancel:
+            return self._over(job, "cancelled", "stopped after training, before its commit ended")
+        left = [name for name in commits.commands(job) if name not in job.committed]
+        if not left:
+            return self._over(job, "done", None)
+        origin = origin_of(self.root, job.arm)
+        if self.step is None and left[0].startswith("train@"):
+            stale_guard(job, origin)
+            missing = [seed for seed in origin.row.seeds if not origin.collected(seed)]
+            if missing:
+                listed = ", ".join(map(str, missing))
+                return self._over(
+                    job, "done", f"not committed: {job.arm} still lacks seeds {listed}"
+                )
+        return self._dvc(job, left[0], commits.commands(job)[left[0]], self._recorded)
+
+    def _recorded(self, job: Job) -> Job:
+        name = next(name for name in commits.commands(job) if name not in job.committed)
+        if name.startswith("train@"):
+            try:
+                stale_guard(job, origin_of(self.root, job.arm))
+            except UserError:
+                commits.forget(self.root, name)  # it was recorded with what came meanwhile
+                raise
+        return job.but(committed=(*job.committed, name), note=None)
+
+    def _dvc(self, job: Job, name: str, words: list[str], after: Callable[[Job], Job]) -> Job:
+        """Bring one DVC command of a job forward: begin it when DVC is free, see how it ended."""
+        if self.step is None:
+            return self._begin(job, name, words)
+        if self.step.job != job.id:
+            return job.but(note="waiting for the DVC command of another job")
+        code = self.step.child.poll()
+        if code is None:
+            return job
+        busy, said = self.step.busy, self.step.said()
+        self._drop_step()
+        if code == 0:
+            return after(job)
+        if busy:
+            self.not_before[job.id] = time.monotonic() + commits.AGAIN_AFTER_S
+            return job.but(note="waiting for another DVC command to end")
+        return self._over(job, "failed", f"dvc {' '.join(words)}: {commits.last_words(said, code)}")
+
+    def _begin(self, job: Job, name: str, words: list[str]) -> Job:
+        if time.monotonic() < self.not_before.get(job.id, 0.0):
+            return job
+        if processes.of_job(self.root, job.id):
+            return job.but(note="waiting for the DVC command of an earlier supervisor")
+        begun = commits.begin(self.root, job, name, words)
+        if isinstance(begun, str):
+            self.not_before[job.id] = time.monotonic() + commits.AGAIN_AFTER_S
+            return job.but(note=begun)
+        self.step = begun
+        return job.but(note=f"dvc {' '.join(words)}")
+
+    def _drop_step(self) -> None:
+        if self.step is not None:
+            self.step.lock.release()
+            self.step = None
+
+    # -- after a restart
+
+    def _recover(self) -> None:
+        """Find the processes of jobs that ran when the last supervisor ended."""
+        for job in list(self.jobs.values()):
+            if job.state == "running":
+                with contextlib.suppress(UserError):
+                    self._keep(self._executor(job.executor).recover(self.root, job))
+
+
+def stale_guard(job: Job, origin: Origin) -> None:
+    """Raise UserError when the job's runs started from other settings, data or behaviour than hold
+    now: DVC would record them as the result of what is there now."""
+    stale = [seed for seed in job.seeds if not origin.collected(seed)]
+    if stale or job.settings not in (None, origin.settings):
+        which = f"seeds {', '.join(map(str, stale))} of " if stale else ""
+        raise UserError(
+            f"{which}{job.arm} started from settings, data or code that changed meanwhile: stale, "
+            "run again"
+        )
+
+
+def say(text: str) -> None:
+    """One more line in supervisor.log, which is this process's output."""
+    with contextlib.suppress(OSError):
+        os.write(1, f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n".encode())
