@@ -24,7 +24,10 @@ from study.training.reconstructor import Reconstructor
 from study.training.setup import build_run
 
 # Lightning uses a torch name that torch renamed; `fit` keeps it quiet, a bare Trainer does not.
-pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec.*is deprecated:FutureWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*LeafSpec.*is deprecated:FutureWarning"),
+    pytest.mark.filterwarnings("ignore:The `srun` command is available:UserWarning"),
+]
 CPU = torch.device("cpu")
 FILES = {"loader_stats.jsonl", "activations.jsonl", "gradients.jsonl", "patch_metrics.json"}
 
