@@ -203,9 +203,7 @@ def report_broken(ended: Sequence[tuple[Job, int | None]]) -> None:
     causes = []
     for job, code in ended:
         if code:
-            ended = (
-                f"killed by signal {-code} (out of memory?)" if code < 0 else f"exit code {code}"
-            )
+            how = f"killed by signal {-code} (out of memory?)" if code < 0 else f"exit code {code}"
             cause = RunFolder(job.folder).status().get("cause") or f"its process ended: {how}"
             causes.append(f"seed {job.seed}: {cause}")
     if causes:
