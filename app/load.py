@@ -81,14 +81,19 @@ def _results(key: Stamp) -> Mapping[str, ArmResults]:
 
 def rows() -> Mapping[str, Row]:
     """What every arm was asked to be, by the names of `results`."""
+    return declared().rows
+
+
+def declared() -> pipelines.Declared:
+    """Rows and groups of every params.yaml of this checkout. Raises UserError for a broken one."""
     places = [ROOT / "params.yaml", *ROOT.glob("*/params.yaml")]
-    return _rows(stamp(*places))
+    return _declared(stamp(*places))
 
 
 @st.cache_resource(show_spinner=False, max_entries=2)
-def _rows(key: Stamp) -> Mapping[str, Row]:
+def _declared(key: Stamp) -> pipelines.Declared:
     others = [file.parent.name for file in ROOT.glob("*/params.yaml")]
-    return pipelines.declared(ROOT, study(), others).rows
+    return pipelines.declared(ROOT, study(), others)
 
 
 def arms() -> pandas.DataFrame:

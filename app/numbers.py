@@ -13,22 +13,34 @@ from study.params import UserError
 def show(number_id: str, label: str | None = None) -> None:
     """A popover under a number's id: what it is, its inputs with hashes, and how to repeat it."""
     with st.popover(label or number_id, icon=":material/tag:"):
-        try:
-            told = explain(number_id, load.ROOT)
-        except UserError as error:
-            st.warning(str(error))
-            return
-        unit = f" {told.unit}" if told.unit else ""
-        value = "null" if told.value is None else f"{fmt(told.value, 6)}{unit}"
-        bounds = f" [{fmt(told.interval[0])}, {fmt(told.interval[1])}]" if told.interval else ""
-        st.markdown(f"**{value}{bounds}**")
-        st.caption(told.definition)
-        if told.note:
-            st.caption(told.note)
-        st.markdown("This command must give that value again:")
-        st.code(told.command, language="sh", wrap_lines=True)
-        st.markdown(f"Inputs ({len(told.inputs)} files)")
-        st.dataframe(
-            [{"file": file, "sha256": digest[:16]} for file, digest in told.inputs],
-            hide_index=True,
-        )
+        tell(number_id)
+
+
+@st.dialog("Number", width="medium", icon=":material/tag:")
+def ask(number_id: str) -> None:
+    """The same in a dialog, for a number that was clicked in a table."""
+    st.code(number_id, language=None, wrap_lines=True)
+    tell(number_id)
+
+
+def tell(number_id: str) -> None:
+    """What a number is, its inputs with hashes, and the command that gives it again."""
+    try:
+        told = explain(number_id, load.ROOT)
+    except UserError as error:
+        st.warning(str(error).replace("$", r"\$"))
+        return
+    unit = f" {told.unit}" if told.unit else ""
+    value = "null" if told.value is None else f"{fmt(told.value, 6)}{unit}"
+    bounds = f" [{fmt(told.interval[0])}, {fmt(told.interval[1])}]" if told.interval else ""
+    st.markdown(f"**{value}{bounds}**")
+    st.caption(told.definition)
+    if told.note:
+        st.caption(told.note)
+    st.markdown("This command must give that value again:")
+    st.code(told.command, language="sh", wrap_lines=True)
+    st.markdown(f"Inputs ({len(told.inputs)} files)")
+    st.dataframe(
+        [{"file": file, "sha256": digest[:16]} for file, digest in told.inputs],
+        hide_index=True,
+    )

@@ -2,35 +2,48 @@
 
 import streamlit as st
 
-from app import frame, load
-from study.evidence.table import cell
-
-COLUMNS = {
-    "last.val_loss": "final val loss",
-    "best.val_loss": "best val loss",
-    "last.standard.amplitude.ssim": "amplitude SSIM",
-    "last.standard.phase.ssim": "phase SSIM",
-    "last.standard.amplitude.mae": "amplitude MAE",
-    "last.r_factor.sum": "R-factor",
-}
-
+from app import choose, frame, load, numbers
+from app.overview import build, standing, table, warn
+from app.overview.choice import choice
+from app.overview.rows import columns
 
 frame.enter("Overview", "Which arms were run, with how many seeds, and what they reached.")
-table = load.arms()
-if table.empty:
-    st.info("No runs in this checkout. Compute them with `make repro`, or bring them: `make pull`.")
+arms = load.results()
+if not arms:
+    warn.empty()
     st.stop()
-fenced = len(set(table["data_sha256"])) > 1
-if fenced:
-    st.warning("These arms were run on different data sets: shown, not compared.")
-rows = [
-    {
-        "arm": record["arm"],
-        "is": record["label"],
-        "ok / failed / collapsed": f"{record['ok']} / {record['failed']} / {record['collapsed']}",
-        **{title: cell(record, path) for path, title in COLUMNS.items() if path in table},
-    }
-    for record in table.to_dict("records")
-]
-st.dataframe(rows, hide_index=True, width="stretch", height=35 * (len(rows) + 1) + 3)
-st.caption("Mean over seeds ± half of the 95 % t interval; last weights; metric set standard.")
+standing.show()
+chosen = choice(arms)
+if chosen.asks:
+    st.markdown(warn.escaped(chosen.asks))
+rows, records = build.table(chosen.checkpoint)
+names = [name for name in chosen.names if chosen.passes(records[name])]
+if not names:
+    st.info(f"None of these {len(chosen.names)} arms matches the query.")
+    st.stop()
+fences = build.fenced(names, rows)
+selected = [name for name in choose.asked("arms") if name in arms]
+warn.unknown(arms)
+bar = st.container(horizontal=True, vertical_alignment="center", gap="medium")
+shown = columns(chosen.checkpoint)
+clicked = table.show(fences, shown, selected)
+warn.bar(bar, len(names), len(chosen.names), len(fences), list(clicked.selected or ()))
+with bar:
+    st.download_button(
+        "Table as CSV",
+        table.as_csv([row for _, found in fences for row in found], shown),
+        "arms.csv",
+        "text/csv",
+        key="arms-csv",
+        icon=":material/download:",
+        type="tertiary",
+        on_click="ignore",
+    )
+st.caption(
+    "Mean over seeds ± half of its 95 % t interval. Strips: one dot a seed, the bar is the "
+    "interval of the mean, one axis a column within a data set (log where it says so). Gap: final "
+    "minus best. A number opens its definition, inputs and command."
+)
+warn.flags(names)
+if clicked.number:
+    numbers.ask(clicked.number)

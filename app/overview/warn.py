@@ -1,0 +1,81 @@
+"""What the Overview says around its table: empty, fenced, flagged, selected."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from app import choose, frame, load
+from app.overview.build import flags as found_flags
+from study.params import nearest
+
+MARKDOWN = str.maketrans({character: f"\\{character}" for character in r"\`*_{}[]<>()#+-!|$~:"})
+
+
+def escaped(text: str) -> str:
+    """Foreign text as Markdown that reads as it is written."""
+    return " ".join(text.split()).translate(MARKDOWN)
+
+
+def empty() -> None:
+    """No results here: how to get some, or that they are being computed."""
+    with st.container(border=True):
+        st.subheader("No runs in this checkout", anchor=False)
+        st.write("Bring what others computed, or compute it here (minutes on a laptop):")
+        st.code("make pull\nmake repro", language="sh")
+        st.caption("An arm of your own starts on the page New arm.")
+        frame.link("runs", "Runs are in progress" if load.busy() else "What is queued and running")
+
+
+def unknown(arms: Collection[str]) -> None:
+    """Selected arms that the URL names and that are not here."""
+    for name in [name for name in choose.asked("arms") if name not in arms][:3]:
+        told = name if len(name) <= 60 else name[:60] + "…"
+        st.warning(
+            escaped(f"The address asks for arm {told!r}, which is not here{nearest(name, arms)}.")
+        )
+
+
+def bar(place: DeltaGenerator, shown: int, of: int, fences: int, selected: list[str]) -> None:
+    """How many arms are shown, and what may be done with the selected ones."""
+    with place:
+        st.markdown(f"**{shown} of {of} arms**" if shown != of else f"**{of} arms**")
+        if fences > 1:
+            st.badge(
+                f"{fences} data sets: shown, not compared across",
+                icon=":material/fence:",
+                color="orange",
+            )
+        if len(selected) > 1:
+            frame.link("compare", f"Compare these {len(selected)}", arms=selected)
+        elif selected:
+            frame.link("compare", f"Open {escaped(selected[0])} in Compare", arms=selected)
+        else:
+            st.caption("Tick arms to compare them.")
+
+
+def flags(names: Collection[str]) -> None:
+    """Two arms with one result, and objects of the wrong brightness."""
+    same, scales = found_flags()
+    same = [flag for flag in same if set(flag["arms"]) & set(names)]
+    scales = [flag for flag in scales if flag["arm"] in names]
+    errors = [flag for flag in same if flag["is_error"]]
+    for flag in errors:
+        st.error(escaped(flag["words"]), icon=":material/error:")
+    rest = [flag for flag in same if not flag["is_error"]]
+    if rest or scales:
+        with st.expander(_heading(rest, scales), icon=":material/flag:"):
+            st.markdown("\n".join(f"- {escaped(words)}" for words in _sentences(rest, scales)))
+
+
+def _heading(same: Sequence[Mapping[str, Any]], scales: Sequence[Mapping[str, Any]]) -> str:
+    parts = [f"{len(same)} equal results, each with its reason"] if same else []
+    parts += [f"{len(scales)} amplitude scales off 1"] if scales else []
+    return "Flags: " + "; ".join(parts)
+
+
+def _sentences(same: Sequence[Mapping[str, Any]], scales: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [*(flag["words"] for flag in same), *(flag["reason"] for flag in scales)]

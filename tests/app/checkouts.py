@@ -1,0 +1,108 @@
+"""Checkouts for the pages: stored results by hand, as tests/evidence/stored.py makes them.
+
+one_run               control, one seed
+two_by_three          control and agc, three seeds each, one claim with its finding
+troubled              agc: one seed failed (its loss NaN), one collapsed, one fine
+two_data_sets         agc ran on other data than the control
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import stored
+from streamlit.testing.v1 import AppTest
+
+from study.evidence.claims import load_claims
+from study.evidence.findings import build
+from study.params import Study, load_study
+from study.runs import write_json, write_text, write_yaml
+
+ROOT = Path(__file__).parent.parent.parent
+SEEDS = (1, 2, 3)
+GATE = {"evaluable": False, "reason": "constant amplitude", "spread_ratio": 0.0}
+
+
+def opened(page: str, **query: str | list[str]) -> AppTest:
+    """A page by the way a user comes to it (main.py, then the navigation), with its address."""
+    app = AppTest.from_file(str(ROOT / "app" / "main.py"), default_timeout=60)
+    for key, value in query.items():
+        app.query_params[key] = value
+    app.run()
+    if page != "overview":
+        app.switch_page(f"pages/{page}.py").run()
+    assert not app.exception
+    return app
+
+
+def settings(root: Path, **arms: Mapping[str, Any]) -> Study:
+    """params.yaml with these arms on the data set `tiny` (the root study's quick one)."""
+    data = load_study(ROOT / "params.yaml").data["quick"].model_dump(mode="json")
+    write_yaml(root / "params.yaml", {"data": {"tiny": data}, "arms": arms})
+    return load_study(root / "params.yaml")
+
+
+def store(root: Path, study: Study, name: str, values: Sequence[float], **facts: Any) -> None:
+    """The seeds of an arm and a history of two epochs each."""
+    stored.store(root, study, name, values, **facts)
+    lines = [f"{seed},{epoch},{value / 10}" for seed, value in zip(SEEDS, values, strict=False)
+             for epoch in (1, 2)]  # fmt: skip
+    write_text(root / "results" / name / "history.csv", "\n".join(["seed,epoch,val_loss", *lines]))
+
+
+def change(root: Path, name: str, seed: int, **facts: Any) -> None:
+    """Replace dotted entries (dots as double underscores) of one stored seed."""
+    file = root / "results" / name / "seeds" / f"s{seed}.json"
+    content = json.loads(file.read_text())
+    for path, value in facts.items():
+        content = stored._replaced(content, path.split("__"), value)
+    write_json(file, content)
+
+
+def one_run(root: Path) -> Study:
+    study = settings(root, control=stored.arm(seeds=[1]))
+    store(root, study, "control", stored.CONTROL)
+    return study
+
+
+def two_by_three(root: Path) -> Study:
+    study = settings(
+        root, control=stored.arm(seeds=SEEDS), agc=stored.arm("control", SEEDS, clip=stored.AGC)
+    )
+    store(root, study, "control", stored.CONTROL[:3])
+    store(root, study, "agc", stored.WORSE[:3])
+    judge(root, study, **{"AGC-001": stored.claim()})
+    return study
+
+
+def troubled(root: Path) -> Study:
+    """Two arms x three seeds, of which agc failed once (NaN), collapsed once, and ran once."""
+    study = two_by_three(root)
+    nan = {"val_loss": None, "skill": None}
+    last = json.loads((root / "results/agc/seeds/s1.json").read_text())["last"]
+    change(root, "agc", 1, outcome="failed", state="failed", cause="loss is NaN at epoch 1",
+           last={**last, **nan, "standard": None, "published": None})  # fmt: skip
+    blank = {"mae": None, "ssim": None, "frc50": None}
+    change(root, "agc", 2, outcome="collapsed", cause="last object: constant amplitude",
+           last__gate__amplitude=GATE, last__standard__amplitude=blank)  # fmt: skip
+    judge(root, study, **{"AGC-001": stored.claim()})
+    return study
+
+
+def two_data_sets(root: Path) -> Study:
+    study = two_by_three(root)
+    for seed in SEEDS:
+        change(root, "agc", seed, data__sha256="e" * 64, data__path="data/other")
+    return study
+
+
+def judge(root: Path, study: Study, **claims: Mapping[str, Any]) -> dict[str, Any]:
+    """claims.yaml and the findings of what is stored."""
+    write_yaml(root / "claims.yaml", {"claims": claims})
+    book = load_claims(root / "claims.yaml")
+    found = build(root / "results", root / "recorded", book, study, None)
+    write_json(root / "findings.json", found)
+    return found
