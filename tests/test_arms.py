@@ -1,11 +1,14 @@
 """A new arm is one block: the rest of the file stays as it is, and mistakes write nothing."""
 
+import shlex
 import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from study.arms import new_arm
+from study.arms import USUAL_LIMIT, Draft, command, new_arm, parse_seeds, planned, seeds_text
 from study.params import UserError, diff, load_study
 
 ROOT = Path(__file__).parent.parent
@@ -23,21 +26,25 @@ def test_every_other_line_and_comment_stays(file):
 
 
 @pytest.mark.parametrize(
-    ("base", "settings", "changes"),
+    ("base", "changed", "changes"),
     [
         ("control", ["clip.algorithm=agc_tensor"], {"clip.gradient_clip_algorithm"}),
         ("control", ["optimizer.name=sgd", "optimizer.momentum=0.5"], {"optimizer.name"}),
         ("control", ["schedule.name=warmup_cosine"], {"schedule.name"}),
-        ("control", ["generator.name=stable_hybrid"], {"generator.name"}),
-        ("stable", ["generator.name=hybrid"], {"generator.name"}),
+        (
+            "control",
+            ["generator.name=stable_hybrid", "generator.layerscale_init=0.01"],
+            {"generator.name"},
+        ),
+        ("stable", ["generator.name=hybrid", "epochs=11"], {"generator.name", "epochs"}),
         ("control", ["epochs=20", "batch_size=32"], {"epochs", "batch_size"}),
         ("control", ["batch_order=neighbours"], {"batch_order"}),
         ("control", ["loss.overlap_weight=0.3"], {"loss.overlap_weight"}),
         ("rpie", ["source.alpha=0.5"], {"source.alpha"}),
     ],
 )
-def test_the_new_arm_differs_from_its_base_in_what_was_set(file, base, settings, changes):
-    new_arm(file, "fresh", base, settings)
+def test_the_new_arm_differs_from_its_base_in_what_was_set(file, base, changed, changes):
+    new_arm(file, "fresh", base, changed)
     study = load_study(file)
     fresh = study.arms["fresh"]
     assert set(diff(study.arms[base], fresh)) == set(fresh.changes) == changes
@@ -53,7 +60,7 @@ def test_an_arm_can_be_added_before_a_later_section(file):
 
 
 @pytest.mark.parametrize(
-    ("name", "base", "settings", "says"),
+    ("name", "base", "changed", "says"),
     [
         ("control", "agc", ["epochs=3"], "exists already"),
         ("../x", "control", ["epochs=3"], "is not a name"),
@@ -68,8 +75,128 @@ def test_an_arm_can_be_added_before_a_later_section(file):
         ("fresh", "control", ["data=data/none"], "no 'none'"),
     ],
 )
-def test_a_mistake_is_named_and_nothing_is_written(file, name, base, settings, says):
+def test_a_mistake_is_named_and_nothing_is_written(file, name, base, changed, says):
     before = file.read_bytes()
     with pytest.raises(UserError, match=says):
-        new_arm(file, name, base, settings)
+        new_arm(file, name, base, changed)
     assert file.read_bytes() == before
+
+
+# --- bad input --------------------------------------------------------------------------------
+
+KEYS = st.one_of(
+    st.sampled_from(
+        ["epochs", "clip.algorithm", "clip.gradient_clip_val", "optimizer.lr", "optimizer.name",
+         "generator.name", "generator.width", "schedule.name", "loss.name", "data", "order_seed",
+         "foo.momentum", "data.momentum", "momentum", "seeds", "asks", "changes", "versus", ""]
+    ),
+    st.text(max_size=20),
+)  # fmt: skip
+VALUES = st.one_of(
+    st.text(max_size=30),
+    st.sampled_from(
+        ["[1", "{a: b}", "&a 1", "*a", "!!python/object:os.system x", "1e999", "-1", "nan", ".inf",
+         "2001-01-01", "? x", "- 1", "---\n1\n---\n2", "true", "null", "\x00", "\ud800", "9" * 400,
+         "0x10", "1_000", "'", '"', "%TAG", "<<: *arm", "adam", "sgd", "hybrid"]
+    ),
+)  # fmt: skip
+FORMS = st.fixed_dictionaries(
+    {
+        "name": st.one_of(
+            st.sampled_from(["fresh", "control", "../x", "a b", "", "x" * 65]), st.text()
+        ),
+        "base": st.one_of(
+            st.sampled_from(["control", "rpie", "stable", "none"]), st.text(max_size=9)
+        ),
+        "settings": st.lists(st.tuples(KEYS, VALUES).map("=".join), max_size=3),
+        "asks": st.one_of(st.none(), st.text(max_size=400)),
+        "seeds": st.one_of(st.none(), st.lists(st.integers(-(2**40), 2**40), max_size=4)),
+    }
+)
+
+
+@pytest.mark.slow
+@settings(
+    max_examples=100,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(form=FORMS)
+def test_a_generated_form_is_added_whole_or_is_a_sentence_and_writes_nothing(file, form):
+    before = file.read_bytes()
+    study = load_study(file)
+    try:
+        row = new_arm(file, **form)
+    except UserError as error:
+        assert str(error).strip() and file.read_bytes() == before
+        return
+    assert load_study(file).arms == {**study.arms, form["name"]: row}
+    file.write_bytes(before)
+
+
+@pytest.mark.parametrize("text", ["", "one", "1-", "3-1", "1-99999999", "-1", "1,,2x", "1.5", "٣"])
+def test_seeds_that_are_none_are_a_sentence(text):
+    with pytest.raises(UserError, match="seeds"):
+        parse_seeds(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds", "back"),
+    [("1-6, 11", (1, 2, 3, 4, 5, 6, 11), "1-6, 11"), ("3 1", (3, 1), "3, 1"), ("7", (7,), "7")],
+)
+def test_seeds_are_read_as_people_write_them(text, seeds, back):
+    assert parse_seeds(text) == seeds and seeds_text(seeds) == back
+
+
+def test_seeds_are_set_and_are_no_factor(file):
+    row = new_arm(file, "fresh", "control", ["epochs=20"], seeds=[1, 2, 30])
+    assert load_study(file).arms["fresh"].seeds == row.seeds == (1, 2, 30)
+    assert row.changes == ("epochs",)
+
+
+def test_a_twin_is_refused_by_name(file):
+    before = file.read_bytes()
+    with pytest.raises(UserError, match="'agc' has these settings already"):
+        new_arm(file, "again", "control", ["clip.algorithm=agc"])
+    assert file.read_bytes() == before
+
+
+def test_a_base_that_changed_meanwhile_is_not_written_unseen(file):
+    draft = Draft("fresh", "control", ("epochs=20",))
+    seen = planned(load_study(file), draft).row
+    file.write_text(file.read_text().replace("batch_size: 16", "batch_size: 8", 1))
+    edited = file.read_bytes()
+    with pytest.raises(UserError, match=r"changed .* meanwhile"):
+        new_arm(file, "fresh", "control", ["epochs=20"], seen=seen)
+    assert file.read_bytes() == edited
+    other = file.read_text().replace("  # Rows that are", "  # An edit.\n  # Rows that are")
+    file.write_text(other)
+    seen = planned(load_study(file), draft).row
+    new_arm(file, "fresh", "control", ["epochs=20"], seen=seen)
+    assert "# An edit." in file.read_text() and load_study(file).arms["control"].batch_size == 8
+
+
+def test_another_network_drops_the_options_that_it_does_not_take(file):
+    takes = {"cnn": ("width", "input_transform"), "hybrid": ("width", "modes", "input_transform")}
+    new_arm(file, "plain", "control", ["generator.name=cnn", "generator.width=8"], takes=takes)
+    generator = load_study(file).arms["plain"].generator
+    assert generator.flat() == {"name": "cnn", "width": 8, "input_transform": "none"}
+
+
+@pytest.mark.parametrize("loss", ["supervised", "poisson"])
+def test_a_loss_brings_its_own_fields(file, loss):
+    row = new_arm(file, "fresh", "control", [f"loss.name={loss}"])
+    assert row.loss.name == loss and row.changes == ("loss.name",)
+
+
+def test_the_command_line_of_a_draft_says_the_same():
+    draft = Draft("fresh", "control", ("epochs=20",), "Does it?", (1, 2, 3))
+    assert shlex.join(command(draft)) == (
+        "study arms new fresh --from control --set epochs=20 --seeds 1-3 --asks 'Does it?'"
+    )
+
+
+def test_the_clip_rules_that_a_form_offers_are_those_of_training():
+    from study.training.clipping import CLIP_RULES
+
+    assert set(USUAL_LIMIT) == set(CLIP_RULES)

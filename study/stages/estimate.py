@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from study import environment
+from study.arms import Draft, planned
 from study.formats.dataset import load_manifest
-from study.params import Arm, Study, find_row, load_study
+from study.params import Arm, Row, Study, UserError, find_row, load_study
 from study.runs import read_json
 from study.stages.simulate import check_disk, data_bytes
 
@@ -18,22 +19,46 @@ def check_arm(root: Path, name: str) -> dict[str, Any]:
 
     Raises UserError for everything that cannot work.
     """
+    study = load_study(root / "params.yaml")
+    seconds = measured_seconds(root, name)
+    return {"arm": name, **_facts(root, study, find_row(study, name), seconds)}
+
+
+def check_draft(root: Path, draft: Draft) -> dict[str, Any]:
+    """The same facts about an arm that is not written yet, and what it changes.
+
+    Seconds are those measured on its base, in proportion to the epochs. Raises UserError for
+    everything that cannot work; another arm with equal settings is told as `twin`.
+    """
+    study = load_study(root / "params.yaml")
+    plan = planned(study, draft, takes())
+    base = study.arms[draft.base]
+    seconds = measured_seconds(root, draft.base)
+    if seconds is not None and isinstance(base, Arm) and isinstance(plan.row, Arm):
+        seconds *= plan.row.epochs / base.epochs
+    facts = _facts(root, study, plan.row, seconds)
+    changes = {key: list(pair) for key, pair in plan.changes.items()}
+    return {"arm": draft.name, **facts, "changes": changes, "twin": plan.twin}
+
+
+def _facts(root: Path, study: Study, row: Row, seconds: float | None) -> dict[str, Any]:
     from study import generators, training
 
-    study = load_study(root / "params.yaml")
-    row = find_row(study, name)
     n, channels = geometry(root, study, row.data)
-    seconds = measured_seconds(root, name)
+    minutes = None if seconds is None else seconds * rounds(len(row.seeds)) / 60
     facts: dict[str, Any] = {
-        "arm": name,
         "data": row.data,
+        "data_here": (root / row.data / "manifest.json").is_file(),
         "n": n,
         "group_size": channels,
         "seeds": len(row.seeds),
         "seconds_per_run": None if seconds is None else round(seconds, 1),
+        "minutes": None if minutes is None else round(minutes, 2),
+        "cores": environment.cores(),
     }
     if isinstance(row, Arm):
         training.check(row, n, channels)
+        _check_truth(root, row)
         size = generators.size(row.generator, n, channels)
         facts |= {
             "parameters": size.parameters,
@@ -41,6 +66,32 @@ def check_arm(root: Path, name: str) -> dict[str, Any]:
             "memory_mb": round(size.training_bytes(row.batch_size) / 1e6, 1),
         }
     return facts
+
+
+def _check_truth(root: Path, row: Arm) -> None:
+    """Raise UserError for a supervised loss on data that is here and has no truth."""
+    folder = root / row.data
+    if row.loss.name != "supervised" or not (folder / "manifest.json").is_file():
+        return
+    if load_manifest(folder).kind != "simulated":
+        raise UserError(
+            f"loss supervised needs the true patches, which {row.data} does not have; choose mae "
+            "or poisson, or simulated data"
+        )
+
+
+def takes() -> dict[str, list[str]]:
+    """Names of the options of every network."""
+    from study.generators import GENERATORS
+
+    return {name: list(cls.options.model_fields) for name, cls in GENERATORS.items()}
+
+
+def networks() -> dict[str, Any]:
+    """The options of every network as JSON schemas: types, choices and bounds, for a form."""
+    from study.generators import GENERATORS
+
+    return {name: cls.options.model_json_schema() for name, cls in GENERATORS.items()}
 
 
 def geometry(root: Path, study: Study, data: str) -> tuple[int, int]:
