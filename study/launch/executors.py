@@ -11,7 +11,7 @@ import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from study.launch.models import Job, Place
 from study.params import UserError, nearest
@@ -32,6 +32,7 @@ class Ended:
     died: bool = False
 
 
+@runtime_checkable
 class Executor(Protocol):
     def slots(self) -> str:
         """What it has room for, in words: `2 cores`."""

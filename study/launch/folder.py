@@ -69,7 +69,7 @@ class LaunchFolder:
         stem = re.sub(r"[^A-Za-z0-9_.-]", "_", path.name)[:100].lstrip(".") or "unnamed"
         target = self.refused / f"{time.time_ns()}-{stem}"
         write_text(target.with_name(f"{target.name}.txt"), f"{sentence}\n")
-        path.rename(target)
+        path.rename(target.with_name(f"{target.name}.request"))
 
     # -- reading
 

@@ -16,7 +16,7 @@ from study.params import NAME, Seed
 
 JobState = Literal["queued", "preparing", "running", "committing", "done", "failed", "cancelled"]
 OVER = ("done", "failed", "cancelled")
-JOB_ID = re.compile(rf"[0-9]{{8}}-[0-9]{{6}}-(?:{NAME.pattern})-[0-9a-f]{{6}}")
+JOB_ID = re.compile(rf"[0-9]{{8}}-[0-9]{{6}}-[0-9]{{6}}-(?:{NAME.pattern})-[0-9a-f]{{4}}")
 
 JobId = Annotated[str, Field(pattern=rf"^{JOB_ID.pattern}$")]
 ArmName = Annotated[str, Field(pattern=rf"^{NAME.pattern}$")]
@@ -111,5 +111,8 @@ class Supervisor(_File):
 
 
 def new_id(arm: str) -> str:
-    """A name for a job or request: UTC time, arm, six random digits. Sorts by time."""
-    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{arm}-{secrets.token_hex(3)}"
+    """A name for a job or request: UTC time to the microsecond, arm, random digits. The order of
+    names is the order of time."""
+    seconds, microseconds = divmod(time.time_ns() // 1000, 1_000_000)
+    clock = time.strftime("%Y%m%d-%H%M%S", time.gmtime(seconds))
+    return f"{clock}-{microseconds:06d}-{arm}-{secrets.token_hex(2)}"
