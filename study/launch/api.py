@@ -17,9 +17,10 @@ from pathlib import Path
 from study.launch.executors import check_executor
 from study.launch.folder import LaunchFolder, checked_id
 from study.launch.models import Job, Request, Supervisor, new_id
+from study.launch.origin import study_of
 from study.launch.processes import alive
 from study.launch.rows import live_now
-from study.params import UserError, find_row, load_study
+from study.params import UserError, find_row
 
 READ_ONLY = "ARMATURE_READ_ONLY"
 
@@ -37,7 +38,7 @@ def submit(
     on, in read-only mode, and when work/launch cannot be written.
     """
     check_writable()
-    row = find_row(load_study(Path(root) / "params.yaml"), arm)
+    row = find_row(study_of(root), arm)
     chosen = tuple(dict.fromkeys(seeds)) if seeds else row.seeds
     unknown = sorted(set(chosen) - set(row.seeds))
     if unknown:

@@ -19,7 +19,8 @@ from study import environment
 from study.launch import processes
 from study.launch.executors import Ended, train_command
 from study.launch.models import Job, Place
-from study.params import find_row, load_study
+from study.launch.origin import study_of
+from study.params import find_row
 
 
 class Local:
@@ -44,7 +45,7 @@ class Local:
         return Place(jobs=wanted) if wanted <= room else None
 
     def start(self, root: Path, job: Job) -> Job:
-        row = find_row(load_study(root / "params.yaml"), job.arm)
+        row = find_row(study_of(root), job.arm)
         words = train_command(job, set(row.seeds) == set(job.seeds))
         gpu = job.place.gpu if job.place else None
         extra = {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}

@@ -68,9 +68,28 @@ def _within(wanted: Any, have: Any) -> bool:
     return plain(wanted) == have
 
 
-def origin_of(root: Path, arm: str, study: Study | None = None) -> Origin:
+_studies: dict[str, tuple[tuple[int, int, int], Study]] = {}
+
+
+def study_of(root: Path) -> Study:
+    """The settings of a folder, read again when the file changed. Raises UserError like load_study.
+
+    The supervisor asks five times a second, and reading the file takes longer than that.
+    """
+    path = Path(root) / "params.yaml"
+    if not path.is_file():
+        return load_study(path)  # which says what is wrong
+    facts = path.stat()
+    key = (facts.st_mtime_ns, facts.st_size, facts.st_ino)
+    known = _studies.get(str(path))
+    if known is None or known[0] != key:
+        known = _studies[str(path)] = (key, load_study(path))
+    return known[1]
+
+
+def origin_of(root: Path, arm: str) -> Origin:
     """Raises UserError when params.yaml is broken or has no such arm."""
-    row = find_row(study or load_study(root / "params.yaml"), arm)
+    row = find_row(study_of(root), arm)
     manifest = read_json(root / row.data / "manifest.json")
     fingerprint = root / "fingerprints" / f"{arm}.json"
     facts = None

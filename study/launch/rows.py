@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from study.launch.models import Job
 from study.launch.origin import Origin, origin_of
 from study.launch.processes import alive
-from study.params import Study, UserError, load_study
+from study.params import UserError
 
 SILENT_S = 60.0
 LAST_EPOCHS = 5
@@ -71,7 +71,6 @@ class Found:
 
 _Key = tuple[int, int, int]
 _read: dict[str, tuple[_Key, Status | None]] = {}
-_studies: dict[str, tuple[_Key, Study]] = {}
 
 
 def run_rows(root: Path, jobs: Sequence[Job] | None = None) -> tuple[RunRow, ...]:
@@ -247,7 +246,7 @@ def _working_rows(
 ) -> dict[tuple[str, int], RunRow]:
     """The seeds of a job at work: what their folders of today's settings say, else queued."""
     try:
-        origin = origin_of(root, job.arm, _study(root))
+        origin = origin_of(root, job.arm)
     except (UserError, OSError):
         origin = None
     rows = {}
@@ -272,14 +271,3 @@ def _current(origin: Origin | None, seed: int, live: Sequence[Found]) -> Found |
         status = _status(path / "status.json")
         return Found(path, status) if status is not None else None
     return found
-
-
-def _study(root: Path) -> Study:
-    """params.yaml, read again when it changed."""
-    path = root / "params.yaml"
-    facts = path.stat()
-    key = (facts.st_mtime_ns, facts.st_size, facts.st_ino)
-    known = _studies.get(str(path))
-    if known is None or known[0] != key:
-        known = _studies[str(path)] = (key, load_study(path))
-    return known[1]

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -28,8 +29,8 @@ from study.launch import commits, executors, processes
 from study.launch.executors import Ended, Executor
 from study.launch.folder import LaunchFolder
 from study.launch.models import Job, Request, Supervisor
-from study.launch.origin import Origin, origin_of
-from study.params import UserError, load_study
+from study.launch.origin import Origin, origin_of, study_of
+from study.params import UserError
 
 TICK_S = 0.2
 BEAT_S = 5.0
@@ -53,6 +54,7 @@ class Loop:
         self.started = time.time()
         self.next_beat = 0.0
         self.stopping = processes.Stopping()
+        self.dropped: list[subprocess.Popen[bytes]] = []
 
     # -- the loop
 
@@ -71,6 +73,7 @@ class Loop:
 
     def tick(self) -> None:
         """Look at everything once."""
+        self.dropped = [child for child in self.dropped if child.poll() is None]
         with self._said("requests cannot be taken"):
             self._take_requests()
         for job in sorted(self.jobs.values(), key=lambda job: job.id):
@@ -232,12 +235,11 @@ class Loop:
     def _preparing(self, job: Job) -> Job:
         if job.cancel:
             return self._over(job, "cancelled", "stopped before it trained")
-        study = load_study(self.root / "params.yaml")
-        origin = origin_of(self.root, job.arm, study)
+        origin = origin_of(self.root, job.arm)
         ours = self.step is not None and self.step.job == job.id
         if not ours and processes.of_job(self.root, job.id):
             return job.but(note="waiting for a command of an earlier supervisor")
-        if not ours and not origin.data_missing(study):
+        if not ours and not origin.data_missing(study_of(self.root)):
             return self._start(job, origin)
         return self._dvc(job, "data.dvc", ["repro", "data.dvc"], self._prepared)
 
@@ -353,6 +355,7 @@ class Loop:
     def _drop_step(self) -> None:
         if self.step is not None:
             self.step.lock.release()
+            self.dropped.append(self.step.child)
             self.step = None
 
     # -- after a restart
