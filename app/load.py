@@ -66,6 +66,25 @@ def _study(key: Stamp) -> Study:
     return load_study(ROOT / "params.yaml")
 
 
+def pipeline_names() -> list[str]:
+    """Folders of the pipelines, the root's own ("") first."""
+    return ["", *sorted(file.parent.name for file in ROOT.glob("*/params.yaml"))]
+
+
+def pipeline_study(pipeline: str) -> Study | None:
+    """The settings of one of `pipeline_names`, or None where there are none.
+
+    Raises UserError for a params.yaml that cannot be read.
+    """
+    file = ROOT / pipeline / "params.yaml"
+    return _pipeline_study(pipeline, stamp(file)) if file.is_file() else None
+
+
+@st.cache_resource(show_spinner=False, max_entries=6)
+def _pipeline_study(pipeline: str, key: Stamp) -> Study:
+    return load_study(ROOT / pipeline / "params.yaml")
+
+
 def results() -> Mapping[str, ArmResults]:
     """Every arm with stored results: this pipeline's by name, recorded ones as `<study>/<arm>`.
 

@@ -1,5 +1,39 @@
 """Data set: what was measured or simulated, and who uses it."""
 
-from app import frame
+import streamlit as st
+
+from app import choose, frame, load
+from app.dataset import reading, sets, views
+from study.params import SPLITS
 
 frame.enter("Data set", "What was measured or simulated, and who uses it.")
+found = sets.entries()
+if not found:
+    st.info("No data set in this checkout. `make repro` simulates one; `study import` reads yours.")
+    st.stop()
+left, right = st.columns([2, 3], vertical_alignment="bottom")
+with left:
+    words = {name: name if entry.here else f"{name} (not here)" for name, entry in found.items()}
+    name = choose.one("Data set", list(found), "set", format_func=lambda key: words.get(key, key))
+entry = found[name or next(iter(found))]
+if not entry.here:
+    views.absent(entry)
+    st.stop()
+manifest = load.manifest(entry.folder)
+with right:
+    split = choose.one("Split", SPLITS, "split", default="test") or "test"
+    images = int(manifest.request.get("images_per_split") or 1)
+    image = 0
+    if images > 1:
+        image = int(choose.one("Image", [str(i) for i in range(images)], "image") or 0)
+views.facts(manifest)
+part = reading.part(entry.folder, split)
+views.object_and_probe(part, manifest, min(image, images - 1), found.values())
+st.subheader("Scan and patterns", anchor=False)
+st.fragment(views.scan_and_patterns)(entry, part, manifest, split, image)
+st.subheader("Do the splits know of each other?", anchor=False)
+views.split_checks(entry)
+st.subheader("Used by", anchor=False)
+views.used_by(entry, manifest.content_sha256)
+with st.expander("Manifest: what was requested, scales, statements, hashes"):
+    views.manifest_table(manifest)

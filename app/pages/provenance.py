@@ -1,5 +1,41 @@
 """Provenance: which stage is fresh, what is not pulled, what it was made with."""
 
-from app import frame
+import streamlit as st
+
+from app import choose, frame, load
+from app.provenance import machine, reading, views
 
 frame.enter("Provenance", "Which stage is fresh, what is not pulled, what it was made with.")
+names = [views.TITLES.get(name, name) for name in load.pipeline_names()]
+name = choose.one("Pipeline", names, "pipeline") or "root"
+folder = "" if name == "root" else name
+if reading.declared(folder):
+    contents = st.toggle("Compare the contents of runs and data sets too", key="contents",
+                         bind="query-params")  # fmt: skip
+    found = reading.judged(folder, contents)
+    views.totals(found, contents)
+    picture = st.container()
+    kind = views.chosen_kind(found)
+    with picture:
+        views.graph(found, kind)
+    if kind:
+        views.stage_table(found, kind, folder)
+else:
+    st.info(
+        "No pipeline here: dvc.yaml is not in this folder. `make repro` runs one in a checkout."
+    )
+runs = reading.runs(folder)
+known = reading.history()
+st.subheader("Which commit made which result", anchor=False)
+if runs:
+    views.commits(runs, known)
+    st.subheader("Environment of the runs", anchor=False)
+    views.environments_of(runs)
+else:
+    st.info("No results of this pipeline are stored here. `make repro` computes them.")
+st.subheader("This installation", anchor=False)
+views.git_state(known)
+st.text(machine.container().sentence)
+views.packages(reading.packages())
+if runs:
+    views.versions(runs)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
+sys.path.insert(0, str(ROOT))  # app is no installed package
 sys.path.insert(0, str(ROOT / "tests" / "evidence"))  # stored.py makes results by hand
 
 

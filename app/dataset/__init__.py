@@ -1,0 +1,1 @@
+"""The page "Data set": what lies in a set, read no further than what is shown."""

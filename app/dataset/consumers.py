@@ -1,0 +1,69 @@
+"""Who uses a data set: arms that name it, the questions they answer, what ran on its content."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from app import load
+from app.dataset.sets import Entry, study_of
+from study.evidence.arms import ArmResults
+from study.params import Study
+
+
+@dataclass(frozen=True)
+class Consumer:
+    """One arm, by its name in the results; `ran`: on this content, on another, or not at all."""
+
+    arm: str
+    asks: str
+    seeds: int
+    ran: str
+    state: str
+
+
+def consumers(entry: Entry, sha256: str | None) -> list[Consumer]:
+    """The arms of the set's pipeline that name it, in the order of params.yaml."""
+    study = study_of(entry)
+    if study is None:
+        return []
+    results = load.results()
+    rows = {name: row for name, row in study.arms.items() if row.data == entry.path}
+    prefix = f"{entry.pipeline}/" if entry.pipeline else ""
+    return [
+        Consumer(
+            f"{prefix}{name}", row.asks, len(row.seeds), *_ran(results.get(prefix + name), sha256)
+        )
+        for name, row in rows.items()
+    ]
+
+
+def _ran(arm: ArmResults | None, sha256: str | None) -> tuple[str, str]:
+    if arm is None or not arm.seeds:
+        return "no results here", "missing"
+    seeds = f"{len(arm.seeds)} seed{'s' * (len(arm.seeds) != 1)}"
+    if sha256 is None or arm.data_sha256 is None:
+        return f"{seeds}, content not compared", "unknown"
+    if arm.data_sha256 == sha256:
+        return f"{seeds} on this content", "ok"
+    return f"{seeds} on other content ({arm.data_sha256[:12]})", "differs"
+
+
+def questions(entry: Entry, arms: Mapping[str, object]) -> dict[str, tuple[str, list[str]]]:
+    """study name -> (what it asks, its arms that use the set), by names in the results."""
+    study = study_of(entry)
+    if study is None:
+        return {}
+    prefix = f"{entry.pipeline}/" if entry.pipeline else ""
+    found = {
+        name: (question.asks, [a for a in map(prefix.__add__, question.arms) if a in arms])
+        for name, question in study.studies.items()
+    }
+    return {name: (asks, names) for name, (asks, names) in found.items() if names}
+
+
+def cells(entry: Entry) -> int:
+    """How many cells of the regime map use the set."""
+    study: Study | None = study_of(entry)
+    regimes = study.regimes if study else None
+    return sum(cell.data == entry.path for cell in regimes.cells) if regimes else 0

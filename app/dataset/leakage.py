@@ -1,0 +1,160 @@
+"""Do the splits of a data set know of each other? Objects, patterns, scan areas.
+
+Numbers from numpy alone: nothing here asks the manifest what it says of itself but the seeds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial import KDTree
+
+from study.formats.dataset import Manifest
+from study.formats.frames import Frames, blocks
+
+HASHED_BYTES = 2**28  # of all splits; more, and a spread sample of patterns is compared
+
+
+@dataclass(frozen=True)
+class Check:
+    """One question with its answer: `state` is a word of app.states."""
+
+    state: str
+    label: str
+    question: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What the checks need of a split: frames (N, n, n), corners_px (N, 2), image_index (N,)."""
+
+    frames: Frames
+    corners_px: np.ndarray
+    image_index: np.ndarray
+    obj: np.ndarray | None
+    object_shape: tuple[int, int]
+
+
+def diameter_px(probe: np.ndarray) -> float:
+    """Diameter of the disk with the probe's effective area (sum I)^2 / sum I^2, I = |P|^2."""
+    light = np.abs(probe.astype(np.complex128)) ** 2
+    area = light.sum() ** 2 / max((light**2).sum(), 1e-300)
+    return float(2 * np.sqrt(area / np.pi))
+
+
+def check(scans: Mapping[str, Scan], manifest: Manifest, diameter: float) -> list[Check]:
+    """The three checks; `diameter` of the illumination in object px."""
+    shared = shared_objects(scans, manifest)
+    return [
+        _objects(scans, manifest, shared),
+        _patterns(scans),
+        _areas(scans, shared, diameter),
+    ]
+
+
+def shared_objects(scans: Mapping[str, Scan], manifest: Manifest) -> list[tuple[str, str]]:
+    """Pairs of splits that look at one object: equal truths, equal seeds, or one measured scan."""
+    seeds = manifest.request.get("object_seeds") or {}
+    pairs = []
+    for one, other in itertools.combinations(scans, 2):
+        same_seed = one in seeds and seeds.get(one) == seeds.get(other)
+        if same_seed or _same_object(scans[one], scans[other], manifest.kind):
+            pairs.append((one, other))
+    return pairs
+
+
+def _same_object(one: Scan, other: Scan, kind: str) -> bool:
+    if one.obj is None or other.obj is None:
+        return kind == "imported" and one.object_shape == other.object_shape
+    images = {_hash(image) for image in one.obj}
+    return any(_hash(image) in images for image in other.obj)
+
+
+def _hash(array: np.ndarray) -> bytes:
+    return hashlib.blake2b(np.ascontiguousarray(array).data, digest_size=16).digest()
+
+
+def _objects(
+    scans: Mapping[str, Scan], manifest: Manifest, shared: Sequence[tuple[str, str]]
+) -> Check:
+    question = "Objects"
+    if not shared:
+        seeds = manifest.request.get("object_seeds") or {}
+        told = ", ".join(f"{name} {seeds[name]}" for name in scans if name in seeds)
+        after = f" (object seeds: {told})" if told else ""
+        return Check("ok", "apart", question, f"Every split has an object of its own{after}.")
+    pairs = _pairs(shared)
+    if manifest.kind == "imported":
+        return Check(
+            "unknown",
+            "one object",
+            question,
+            "One measured object, one scan: every 12th pattern is held out for the test and "
+            "another 12th for validation. Held-out patterns say how well the scan is explained, "
+            "not what happens on a new object.",
+        )
+    return Check("failed", "shared", question, f"{pairs} look at the same object.")
+
+
+def _pairs(pairs: Sequence[tuple[str, str]]) -> str:
+    return "; ".join(f"{one} and {other}" for one, other in pairs)
+
+
+def _patterns(scans: Mapping[str, Scan]) -> Check:
+    """Patterns that stand in two splits bit for bit; dark ones are all alike and not counted."""
+    size = sum(scan.frames.nbytes for scan in scans.values())
+    step = max(1, -(-size // HASHED_BYTES))
+    seen = {name: _pattern_hashes(scan.frames, step) for name, scan in scans.items()}
+    count = sum(len(found) for found in seen.values())
+    read = f"{count:,} patterns compared" + (f", one in {step}" if step > 1 else ", all of them")
+    equal = {
+        (one, other): len(set(seen[one]) & set(seen[other]))
+        for one, other in itertools.combinations(scans, 2)
+    }
+    found = {pair: number for pair, number in equal.items() if number}
+    if found:
+        told = "; ".join(f"{number} in {a} and {b}" for (a, b), number in found.items())
+        return Check("failed", "repeated", "Patterns", f"Equal patterns: {told} ({read}).")
+    return Check("ok", "distinct", "Patterns", f"No pattern stands in two splits ({read}).")
+
+
+def _pattern_hashes(frames: Frames, step: int) -> list[bytes]:
+    if step > 1:
+        chosen = frames[np.arange(0, len(frames), step)]
+        return [_hash(frame) for frame in chosen if frame.any()]
+    return [_hash(frame) for block in blocks(frames) for frame in block if frame.any()]
+
+
+def _areas(scans: Mapping[str, Scan], shared: Sequence[tuple[str, str]], diameter: float) -> Check:
+    """How much of one split's light fell where another split was lit too."""
+    if not shared:
+        return Check("ok", "apart", "Scan areas", "No two splits scan the same object.")
+    told, worst = [], 0.0
+    for one, other in shared:
+        share, median = overlap(scans[one], scans[other], diameter)
+        worst = max(worst, share)
+        told.append(
+            f"{share:.0%} of the {other} patterns lie within the lit {diameter:.1f} px of a {one} "
+            f"pattern (median distance {median:.1f} px)"
+        )
+    state, label = ("unknown", "overlapping") if worst else ("ok", "apart")
+    return Check(state, label, "Scan areas", "; ".join(told) + ".")
+
+
+def overlap(one: Scan, other: Scan, diameter: float) -> tuple[float, float]:
+    """Share of the patterns of `other` nearer than `diameter` to one of `one`; median distance."""
+    distances = []
+    for image in np.unique(other.image_index):
+        near = one.corners_px[one.image_index == image]
+        if len(near):
+            tree = KDTree(near)
+            distances.append(tree.query(other.corners_px[other.image_index == image])[0])
+    if not distances:
+        return 0.0, float("nan")
+    found = np.concatenate(distances)
+    return float(np.mean(found < diameter)), float(np.median(found))

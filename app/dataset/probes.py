@@ -1,0 +1,49 @@
+"""The probe that is stored, and the true one where a set tells its users another.
+
+A set with an assumed probe stores that one; what made its counts is found in a sister set whose
+stored probe was made from the same parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from app import load
+from app.dataset import reading
+from app.dataset.sets import Entry
+from study.formats.dataset import Manifest
+from study.params import UserError
+
+
+def assumed(manifest: Manifest) -> bool:
+    """Whether the stored probe is what methods are told and not what made the counts."""
+    return manifest.request.get("assumed_probe") is not None
+
+
+def sister_with_truth(manifest: Manifest, others: Iterable[Entry]) -> Entry | None:
+    """A set here, of the same size, whose stored probe is the true one of `manifest`."""
+    wanted = manifest.request.get("probe")
+    for entry in others:
+        if not entry.here:
+            continue
+        try:
+            other = load.manifest(entry.folder)
+        except UserError:
+            continue
+        same = other.n == manifest.n and other.request.get("probe") == wanted
+        if other.kind == "simulated" and same and not assumed(other):
+            return entry
+    return None
+
+
+def true_probe(entry: Entry) -> np.ndarray:
+    return reading.part(entry.folder, "test").probe
+
+
+def phase_where_lit(field: np.ndarray, floor: float = 0.05) -> np.ndarray:
+    """Phase in rad; NaN where the amplitude is below `floor` of the largest."""
+    amplitude = np.abs(field)
+    lit = amplitude > floor * max(float(amplitude.max()), 1e-300)
+    return np.where(lit, np.angle(field), np.nan)

@@ -1,0 +1,83 @@
+"""Which data sets the checkout has or asks for, and what the URL calls them.
+
+quick               data/quick of the root pipeline
+imported/siemens    a measured scan of the root pipeline
+studies/dose_1e3    a set of another pipeline's folder
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from app import load
+from study.params import NAME, DataParams, Study
+
+ROOMS = ("data", "imported")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One set: the folder of its pipeline ("" for the root's), its path there, what was asked for.
+
+    `asked`: the simulation's parameters in params.yaml; None for a measured set and for one that
+    nobody asks for any more.
+    """
+
+    pipeline: str
+    path: str
+    asked: DataParams | None
+
+    @property
+    def id(self) -> str:
+        name = self.path.removeprefix("data/")
+        return f"{self.pipeline}/{name}" if self.pipeline else name
+
+    @property
+    def folder(self) -> Path:
+        return load.ROOT / self.pipeline / self.path
+
+    @property
+    def here(self) -> bool:
+        return (self.folder / "manifest.json").is_file()
+
+    @property
+    def measured(self) -> bool:
+        return self.path.startswith("imported/")
+
+    @property
+    def how_to_get(self) -> str:
+        """The commands that bring a set that is not here, for a sentence."""
+        inside = f"cd {self.pipeline} && " if self.pipeline else ""
+        if self.measured:
+            pull = f"{self.path}" if not self.pipeline else f"{self.pipeline}/{self.path}"
+            return f"`study pull {pull}`, or import the scan again with `{inside}study import`"
+        brought = f"{self.pipeline}/data" if self.pipeline else "data"
+        return f"`{inside}dvc repro data.dvc` simulates it; `study pull {brought}` brings it"
+
+
+def entries() -> dict[str, Entry]:
+    """Every set by its id: declared in a params.yaml or on disk. Raises UserError: torn params."""
+    found: dict[str, Entry] = {}
+    for pipeline in load.pipeline_names():
+        study = load.pipeline_study(pipeline)
+        asked = study.data if study else {}
+        paths = dict.fromkeys([*(f"data/{name}" for name in asked), *_on_disk(pipeline)])
+        paths |= dict.fromkeys(row.data for row in (study.arms.values() if study else ()))
+        for path in paths:
+            entry = Entry(pipeline, path, asked.get(path.removeprefix("data/")))
+            found[entry.id] = entry
+    return found
+
+
+def _on_disk(pipeline: str) -> list[str]:
+    """Paths of sets that lie here or whose record does, by their rooms."""
+    folder = load.ROOT / pipeline
+    held = [file.parent for room in ROOMS for file in folder.glob(f"{room}/*/manifest.json")]
+    tracked = [file.with_suffix("") for file in folder.glob("imported/*.dvc")]
+    names = sorted({*held, *tracked})
+    return [f"{place.parent.name}/{place.name}" for place in names if NAME.fullmatch(place.name)]
+
+
+def study_of(entry: Entry) -> Study | None:
+    return load.pipeline_study(entry.pipeline)

@@ -1,0 +1,82 @@
+"""What lies on disk, in DVC's own terms: md5 of a file, and of a folder's sorted list of files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from app.provenance.lock import Content
+
+# What .dvcignore of this project leaves out.
+LEFT_OUT_FOLDERS = frozenset({"__pycache__", ".venv", ".pytest_cache", ".hypothesis"})
+
+Key = tuple[str, int, int, int]  # path, bytes, time of change (ns), inode
+
+
+class Disk:
+    """Hashes of what lies below `folder`; a file that did not change is hashed once.
+
+    `known`: hashes by file facts, kept by the caller between looks.
+    """
+
+    def __init__(self, folder: Path, known: dict[Key, str]) -> None:
+        self.folder = folder
+        self._known = known
+
+    def size(self, path: str) -> tuple[int, int] | None:
+        """(bytes, files) of a path, or None where nothing lies."""
+        found = [item.stat().st_size for _, item in self._files(path)]
+        return (sum(found), len(found)) if self._exists(path) else None
+
+    def md5(self, path: str) -> str | None:
+        """As DVC records it, or None where nothing lies."""
+        place = self.folder / path
+        if place.is_file():
+            return self._md5(place)
+        if not place.is_dir():
+            return None
+        listed = [
+            {"md5": self._md5(Path(item)), "relpath": name} for name, item in self._files(path)
+        ]
+        listed.sort(key=lambda entry: entry["relpath"])
+        text = json.dumps(listed, sort_keys=True)
+        return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest() + ".dir"
+
+    def same(self, path: str, recorded: Content, contents: bool) -> bool | None:
+        """Whether a path holds what was recorded; None where nothing lies.
+
+        Without `contents` only bytes and number of files are compared.
+        """
+        found = self.size(path)
+        if found is None:
+            return None
+        if found != (recorded.size, recorded.files):
+            return False
+        return not contents or self.md5(path) == recorded.md5
+
+    def _exists(self, path: str) -> bool:
+        return (self.folder / path).exists()
+
+    def _files(self, path: str) -> Iterator[tuple[str, Path]]:
+        place = self.folder / path
+        if place.is_file():
+            yield place.name, place
+            return
+        for root, folders, names in os.walk(place):
+            folders[:] = [name for name in folders if name not in LEFT_OUT_FOLDERS]
+            for name in names:
+                if not name.endswith(".pyc"):
+                    file = Path(root) / name
+                    yield file.relative_to(place).as_posix(), file
+
+    def _md5(self, file: Path) -> str:
+        facts = file.stat()
+        key = (str(file.absolute()), facts.st_size, facts.st_mtime_ns, facts.st_ino)
+        if key not in self._known:
+            with file.open("rb") as stream:
+                digest = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False))
+            self._known[key] = digest.hexdigest()
+        return self._known[key]

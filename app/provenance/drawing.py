@@ -1,0 +1,150 @@
+"""The pipeline as a picture: one box a stage kind, its arms counted by state, arrows as it flows.
+
+An SVG picture in the ink of the theme; states are colour, mark and number. It keeps a least width
+and scrolls inside itself on a narrow page.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+WIDTH, HEIGHT, GAP_X, GAP_Y, EDGE = 176, 78, 44, 22, 10
+# Mark and colour of a state; the colours read on paper and on ink.
+MARKS = {
+    "fresh": ("✓", "#1a8f5f"),
+    "stale": ("↻", "#c77700"),
+    "not pulled": ("↓", "#2f78c4"),
+    "missing": ("○", "#8a8a8a"),
+}
+
+
+@dataclass(frozen=True)
+class Box:
+    """One stage kind: `counts` by state, in the order of MARKS; `reads`: kinds before it."""
+
+    kind: str
+    counts: Mapping[str, int]
+    reads: Sequence[str]
+
+
+def layers(boxes: Sequence[Box]) -> dict[str, int]:
+    """Column of every kind: one after the last that it reads."""
+    by_kind = {box.kind: box for box in boxes}
+    found: dict[str, int] = {}
+
+    def column(kind: str) -> int:
+        if kind not in found:
+            found[kind] = 1 + max((column(k) for k in by_kind[kind].reads), default=-1)
+        return found[kind]
+
+    for box in boxes:
+        column(box.kind)
+    return found
+
+
+def places(boxes: Sequence[Box]) -> dict[str, tuple[float, float]]:
+    """Upper left corner of every box: columns from left to right, each centred."""
+    columns: dict[int, list[str]] = {}
+    for kind, column in layers(boxes).items():
+        columns.setdefault(column, []).append(kind)
+    tallest = max((len(kinds) for kinds in columns.values()), default=0)
+    found = {}
+    for column, kinds in columns.items():
+        top = (tallest - len(kinds)) * (HEIGHT + GAP_Y) / 2
+        for row, kind in enumerate(kinds):
+            x = EDGE + column * (WIDTH + GAP_X)
+            found[kind] = (x, EDGE + top + row * (HEIGHT + GAP_Y))
+    return found
+
+
+def page(boxes: Sequence[Box], chosen: str | None, label: str, ink: str) -> str:
+    """The picture as HTML; `label` says in words what it shows, `ink` is the colour of the text."""
+    drawn, width = svg(boxes, chosen, ink)
+    source = base64.b64encode(drawn.encode()).decode()
+    return (
+        '<div tabindex="0" style="overflow-x:auto">'
+        f'<img alt="{html.escape(label, quote=True)}" src="data:image/svg+xml;base64,{source}" '
+        f'style="display:block;width:100%;min-width:{min(width, 760):g}px;max-width:{width:g}px">'
+        "</div>"
+    )
+
+
+def svg(boxes: Sequence[Box], chosen: str | None, ink: str) -> tuple[str, float]:
+    """The graph and its natural width in px."""
+    at = places(boxes)
+    width = max((x for x, _ in at.values()), default=0) + WIDTH + EDGE
+    height = max((y for _, y in at.values()), default=0) + HEIGHT + EDGE
+    arrows = "".join(_arrow(at[source], at[box.kind]) for box in boxes for source in box.reads)
+    drawn = "".join(part for box in boxes for part in _box(box, at[box.kind], box.kind == chosen))
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" '
+        f'width="{width:g}" height="{height:g}" color="{ink}" '
+        f'font-family="Source Sans 3, Source Sans Pro, Helvetica, Arial, sans-serif">'
+        f"{arrows}{drawn}</svg>"
+    ), width
+
+
+def _arrow(source: tuple[float, float], target: tuple[float, float]) -> str:
+    x0, y0 = source[0] + WIDTH, source[1] + HEIGHT / 2
+    x1, y1 = target[0] - 7, target[1] + HEIGHT / 2
+    bend = (x1 - x0) / 2
+    curve = f"M{x0:g},{y0:g} C{x0 + bend:g},{y0:g} {x1 - bend:g},{y1:g} {x1:g},{y1:g}"
+    head = f"M{x1:g},{y1 - 4:g} L{x1 + 7:g},{y1:g} L{x1:g},{y1 + 4:g} Z"
+    return (
+        f'<path d="{curve}" fill="none" stroke="currentColor" stroke-opacity=".45" '
+        f'stroke-width="1.5"/><path d="{head}" fill="currentColor" fill-opacity=".6"/>'
+    )
+
+
+def _box(box: Box, place: tuple[float, float], chosen: bool) -> Iterator[str]:
+    x, y = place
+    thick, strong = (2.5, 1) if chosen else (1, 0.45)
+    yield (
+        f'<rect x="{x:g}" y="{y:g}" width="{WIDTH}" height="{HEIGHT}" rx="5" fill="currentColor" '
+        f'fill-opacity=".04" stroke="currentColor" stroke-opacity="{strong}" '
+        f'stroke-width="{thick}"/>'
+    )
+    total = sum(box.counts.values())
+    yield _text(x + 12, y + 24, html.escape(box.kind), 15, 600)
+    if total > 1:
+        yield _text(x + WIDTH - 12, y + 24, f"× {total}", 13, 400, "end")
+    yield from _bar(box, x + 12, y + 34, total)
+    yield _text(x + 12, y + 62, _counted(box), 12.5, 400)
+
+
+def _bar(box: Box, x: float, y: float, total: int) -> Iterator[str]:
+    """How many of the arms are in which state, as lengths."""
+    whole = WIDTH - 24
+    for state, (_, colour) in MARKS.items():
+        share = whole * box.counts.get(state, 0) / max(total, 1)
+        if share:
+            yield (f'<rect x="{x:.2f}" y="{y:g}" width="{share:.2f}" height="7" fill="{colour}"/>')
+            x += share
+
+
+def _counted(box: Box) -> str:
+    """`✓ 12 fresh`, and shorter where several states share the line."""
+    there = [(state, box.counts[state]) for state in MARKS if box.counts.get(state)]
+    if len(there) == 1:
+        state, count = there[0]
+        number = f"{count} " if count > 1 else ""
+        return _mark(state) + f" {number}{state}"
+    few = len(there) < 3
+    return "  ".join(
+        f"{_mark(state)} {count}{' ' + state if few else ''}" for state, count in there
+    )
+
+
+def _mark(state: str) -> str:
+    mark, colour = MARKS[state]
+    return f'<tspan fill="{colour}" font-weight="700">{mark}</tspan>'
+
+
+def _text(x: float, y: float, text: str, size: float, weight: int, anchor: str = "start") -> str:
+    return (
+        f'<text x="{x:g}" y="{y:g}" font-size="{size:g}" font-weight="{weight}" '
+        f'text-anchor="{anchor}" fill="currentColor" xml:space="preserve">{text}</text>'
+    )

@@ -1,0 +1,136 @@
+"""What every stored result was made with: commit, versions, machine; and where runs differ."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from app import load
+from study import environment
+from study.evidence.arms import ArmResults, lookup
+from study.runs import read_json
+
+LEFT_OUT = ("commit", "commit_date", "dirty")  # told by commit
+
+
+@dataclass(frozen=True)
+class Run:
+    """One stored result. `facts`: its environment.json, flat; None when that is not here."""
+
+    arm: str
+    seed: int
+    commit: str | None
+    dirty: bool | None
+    device: str | None
+    facts: Mapping[str, str] | None
+
+
+def of(pipeline: str, results: Mapping[str, ArmResults]) -> list[Run]:
+    """Every stored result of a pipeline ("" for the root's), seed by seed."""
+    return [
+        _run(name, seed, content)
+        for name, arm in results.items()
+        if name.rpartition("/")[0] == pipeline
+        for seed, content in arm.seeds.items()
+    ]
+
+
+def _run(arm: str, seed: int, content: Mapping[str, Any]) -> Run:
+    stored = _stored(arm, seed)
+    return Run(
+        arm=arm,
+        seed=seed,
+        commit=lookup(content, ("code", "commit")),
+        dirty=lookup(content, ("code", "dirty")),
+        device=content.get("device"),
+        facts=None if stored is None else dict(_flat(stored)),
+    )
+
+
+def _stored(arm: str, seed: int) -> Mapping[str, Any] | None:
+    """environment.json of the run where it lies, or as it was recorded."""
+    for file in (
+        load.run_folder(arm, seed) / "environment.json",
+        load.ROOT / "recorded" / Path(arm) / "environment" / f"s{seed}.json",
+    ):
+        content = read_json(file)
+        if isinstance(content, Mapping):
+            return content
+    return None
+
+
+def _flat(content: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
+    for key, value in content.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from _flat(value, "" if key == "versions" else f"{name}.")
+        elif name not in LEFT_OUT:
+            yield name, "absent" if value is None else str(value)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One fact in which runs differ: its values, the commonest first, with how many runs each."""
+
+    what: str
+    values: tuple[tuple[str, int], ...]
+
+
+def compared(runs: Iterable[Run]) -> tuple[dict[str, str], list[Difference]]:
+    """(facts that all runs share, facts in which they differ)."""
+    known = [run.facts for run in runs if run.facts is not None]
+    same, differing = {}, []
+    for key in dict.fromkeys(key for facts in known for key in facts):
+        values = Counter(facts.get(key, "not recorded") for facts in known).most_common()
+        if len(values) == 1:
+            same[key] = values[0][0]
+        else:
+            differing.append(Difference(key, tuple(values)))
+    return same, differing
+
+
+# --- commits ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class History:
+    """The commits of this checkout: hash -> (date, subject). `whole`: not a shallow clone."""
+
+    head: str | None
+    branch: str | None
+    commits: Mapping[str, tuple[str, str]]
+    whole: bool
+
+
+def history(root: Path) -> History:
+    listed = environment.git("log", "--format=%H%x09%cs%x09%s", "HEAD", root=root) or ""
+    lines = [line.split("\t", 2) for line in listed.splitlines()]
+    shallow = environment.git("rev-parse", "--is-shallow-repository", root=root) or ""
+    branch = environment.git("rev-parse", "--abbrev-ref", "HEAD", root=root)
+    return History(
+        head=lines[0][0] if lines else None,
+        branch=branch.strip() if branch else None,
+        commits={commit: (date, subject) for commit, date, subject in lines},
+        whole=shallow.strip() == "false",
+    )
+
+
+def standing(commit: str | None, known: History) -> tuple[str, str]:
+    """(state, words): whether a result's commit is in the history of this checkout."""
+    if commit is None:
+        return "unknown", "made without git"
+    if commit in known.commits:
+        return "ok", "in this history"
+    if not known.whole:
+        return "unknown", "cannot be told: no git here, or a shallow clone"
+    return "differs", "not in this history"
+
+
+def by_commit(runs: Iterable[Run]) -> dict[str | None, list[Run]]:
+    found: dict[str | None, list[Run]] = {}
+    for run in runs:
+        found.setdefault(run.commit, []).append(run)
+    return dict(sorted(found.items(), key=lambda item: -len(item[1])))

@@ -1,0 +1,199 @@
+"""Stages of one pipeline folder as dvc.yaml and its .dvc files declare them, without DVC itself.
+
+Our pipelines use a small part of DVC's language: plain stages, `foreach` over a mapping of
+params.yaml, `${key}` and `${item.NAME}`. What is not understood is said, never guessed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from study.params import UserError, read_yaml
+
+REFERENCE = re.compile(r"\$\{([^}]*)\}")
+
+
+@dataclass(frozen=True)
+class Out:
+    """An output: its path from the pipeline's folder; kept in DVC's cache; brought by a pull."""
+
+    path: str
+    cached: bool
+    pushed: bool
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage: `kind` is its name in dvc.yaml, `key` the arm of a foreach ("" for a plain one).
+
+    `params`: (file, dotted key). `file`: the .dvc file that is the stage, else None.
+    """
+
+    kind: str
+    key: str
+    cmd: str
+    deps: tuple[str, ...]
+    params: tuple[tuple[str, str], ...]
+    outs: tuple[Out, ...]
+    file: str | None = None
+
+    @property
+    def name(self) -> str:
+        """How `dvc repro` calls it."""
+        if self.file:
+            return self.file
+        return f"{self.kind}@{self.key}" if self.key else self.kind
+
+
+def stages(folder: Path, params: Mapping[str, Any]) -> list[Stage]:
+    """Every stage of dvc.yaml, data.dvc and imported/*.dvc; empty where there is no pipeline.
+
+    Raises UserError for files that are no YAML or say what is not understood here.
+    """
+    file = folder / "dvc.yaml"
+    given = read_yaml(file) if file.is_file() else {}
+    found = [
+        stage
+        for kind, entry in ((given or {}).get("stages") or {}).items()
+        for stage in _expanded(str(kind), entry, params, file)
+    ]
+    return [*found, *_files(folder)]
+
+
+def _files(folder: Path) -> Iterator[Stage]:
+    for file in [folder / "data.dvc", *sorted((folder / "imported").glob("*.dvc"))]:
+        if file.is_file():
+            content = read_yaml(file) or {}
+            name = file.relative_to(folder).as_posix()
+            outs = tuple(
+                Out(str((Path(name).parent / item["path"]).as_posix()), True, True)
+                for item in content.get("outs", ())
+            )
+            deps = tuple(str(item["path"]) for item in content.get("deps", ()))
+            kind = "data" if name == "data.dvc" else "imported"
+            yield Stage(kind, "" if kind == "data" else file.stem, "", deps, (), outs, name)
+
+
+def _expanded(
+    kind: str, entry: Mapping[str, Any], params: Mapping[str, Any], file: Path
+) -> Iterator[Stage]:
+    if "foreach" not in entry:
+        yield _stage(kind, "", entry, {}, file)
+        return
+    over = _looked_up(str(entry["foreach"]), params, file)
+    if not isinstance(over, Mapping):
+        raise UserError(f"{file}: foreach of {kind} goes over no mapping of params.yaml")
+    for key, item in over.items():
+        yield _stage(kind, str(key), entry["do"], {"key": str(key), "item": item}, file)
+
+
+def _stage(
+    kind: str, key: str, entry: Mapping[str, Any], names: Mapping[str, Any], file: Path
+) -> Stage:
+    fill = partial(_filled, names=names, file=file)
+    outs = [
+        _out(given, fill) for part in ("outs", "metrics", "plots") for given in entry.get(part, ())
+    ]
+    return Stage(
+        kind=kind,
+        key=key,
+        cmd=fill(str(entry.get("cmd", ""))),
+        deps=tuple(fill(str(dep)) for dep in entry.get("deps", ())),
+        params=tuple(pair for given in entry.get("params", ()) for pair in _params(given, fill)),
+        outs=tuple(outs),
+    )
+
+
+def _out(given: Any, fill: Any) -> Out:
+    path, options = next(iter(given.items())) if isinstance(given, Mapping) else (given, {})
+    cached = (options or {}).get("cache", True)
+    return Out(fill(str(path)), cached, cached and (options or {}).get("push", True))
+
+
+def _params(given: Any, fill: Any) -> list[tuple[str, str]]:
+    if isinstance(given, Mapping):
+        return [(str(f), fill(str(key))) for f, keys in given.items() for key in keys or ()]
+    return [("params.yaml", fill(str(given)))]
+
+
+def _filled(text: str, names: Mapping[str, Any], file: Path) -> str:
+    return REFERENCE.sub(lambda match: str(_looked_up(match[0], names, file)), text)
+
+
+def _looked_up(text: str, names: Mapping[str, Any], file: Path) -> Any:
+    match = REFERENCE.fullmatch(text)
+    value: Any = names
+    for part in match[1].split(".") if match else ():
+        value = value.get(part) if isinstance(value, Mapping) else None
+    if not match or value is None:
+        raise UserError(f"{file}: {text} is not understood here; ask `dvc status`")
+    return value
+
+
+def value_at(content: Any, key: str) -> Any:
+    """The value under a dotted key; KeyError where there is none."""
+    for part in key.split("."):
+        if not isinstance(content, Mapping) or part not in content:
+            raise KeyError(key)
+        content = content[part]
+    return content
+
+
+# --- the graph --------------------------------------------------------------------------------
+
+
+def touches(dep: str, out: str) -> bool:
+    """Whether a dependency reads an output: the same path, or one within the other."""
+    return dep == out or dep.startswith(f"{out}/") or out.startswith(f"{dep}/")
+
+
+def upstream(found: list[Stage]) -> dict[str, tuple[str, ...]]:
+    """stage name -> names of the stages whose outputs it reads."""
+    by_top: dict[str, list[tuple[str, str]]] = {}
+    for stage in found:
+        for out in stage.outs:
+            by_top.setdefault(out.path.partition("/")[0], []).append((out.path, stage.name))
+    return {
+        stage.name: tuple(
+            dict.fromkeys(
+                name
+                for dep in stage.deps
+                for out, name in by_top.get(dep.partition("/")[0], ())
+                if name != stage.name and touches(dep, out)
+            )
+        )
+        for stage in found
+    }
+
+
+def kinds(found: list[Stage]) -> dict[str, tuple[str, ...]]:
+    """kind -> the kinds that it reads from, without those that another of them reads already."""
+    kind_of = {stage.name: stage.kind for stage in found}
+    reads: dict[str, set[str]] = {stage.kind: set() for stage in found}
+    for name, sources in upstream(found).items():
+        reads[kind_of[name]] |= {kind_of[source] for source in sources} - {kind_of[name]}
+    above = {kind: _ancestors(kind, reads) for kind in reads}
+    return {
+        kind: tuple(
+            source
+            for source in reads
+            if source in direct and not any(source in above[other] for other in direct)
+        )
+        for kind, direct in reads.items()
+    }
+
+
+def _ancestors(kind: str, reads: Mapping[str, set[str]]) -> set[str]:
+    found: set[str] = set()
+    waiting = list(reads[kind])
+    while waiting:
+        source = waiting.pop()
+        if source not in found:
+            found.add(source)
+            waiting += reads[source]
+    return found

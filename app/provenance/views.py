@@ -1,0 +1,264 @@
+"""The parts of the page: the graph, a stage's arms, what is not here, runs, this installation."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import streamlit as st
+
+from app import choose, load, states
+from app.provenance import drawing, environments, machine, pipeline
+from app.provenance.state import STATES, Judged
+from study import environment
+
+INK = {"light": "#1b2129", "dark": "#e3e6ea"}  # the theme's text, .streamlit/config.toml
+TITLES = {"": "root", "studies": "studies", "full": "full"}
+
+
+def size_text(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+
+
+def escaped(text: str) -> str:
+    """Text of a file or of git inside Markdown."""
+    for sign in ("\\", "`", "*", "_", "[", "]", "<", ">", "$", "#", ":"):
+        text = text.replace(sign, f"\\{sign}")
+    return text
+
+
+# --- the pipeline -----------------------------------------------------------------------------
+
+
+def graph(found: Mapping[str, Judged], chosen: str | None) -> None:
+    reads = pipeline.kinds([judged.stage for judged in found.values()])
+    boxes = [drawing.Box(kind, counts(found, kind), reads[kind]) for kind in reads]
+    told = "; ".join(f"{box.kind}: {_words(box.counts)}" for box in boxes)
+    ink = INK[st.context.theme.type or "light"]
+    st.html(drawing.page(boxes, chosen, f"Pipeline from left to right. {told}.", ink))
+
+
+def counts(found: Mapping[str, Judged], kind: str) -> dict[str, int]:
+    counted = Counter(j.state for j in found.values() if j.stage.kind == kind)
+    return {state: counted[state] for state in STATES if counted[state]}
+
+
+def _words(counted: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {state}" for state, count in counted.items())
+
+
+def totals(found: Mapping[str, Judged], contents: bool) -> None:
+    counted = Counter(j.state for j in found.values())
+    with st.container(horizontal=True, gap="small"):
+        for state in STATES:
+            if counted[state]:
+                states.chip(state, f"{counted[state]} {MEANING[state][0]}", MEANING[state][1])
+    heavy = sum(j.size for j in found.values() if not j.absent and _cached(j))
+    how = (
+        "Everything is compared by content (md5)."
+        if contents
+        else "Code, settings and results are compared by content; runs and data sets "
+        f"({size_text(heavy)} here) by bytes and number of files."
+    )
+    st.caption(f"Against dvc.lock, as `dvc status` would, without DVC. {how}")
+
+
+MEANING = {
+    "fresh": ("fresh", "Inputs, settings and outputs are as recorded."),
+    "stale": ("stale", "An input, a setting or the command changed: `dvc repro` runs it again."),
+    "not pulled": ("not pulled", "Recorded, but its outputs are not in this checkout."),
+    "missing": ("missing", "Never run, or an output that git holds is gone."),
+}
+
+
+def _cached(judged: Judged) -> bool:
+    return any(out.cached for out in judged.stage.outs)
+
+
+def stage_table(found: Mapping[str, Judged], kind: str, folder: str) -> None:
+    """The arms of a kind, or the single stage: state, why, and the command that mends it."""
+    rows = [j for j in found.values() if j.stage.kind == kind]
+    if len(rows) == 1:
+        _one_stage(rows[0], folder)
+        return
+    table = [
+        {
+            "arm": j.stage.key,
+            "state": f"{drawing.MARKS[j.state][0]} {j.state}",
+            "why": "; ".join(j.reasons) or _note(j),
+            "recorded": size_text(j.size) if j.size else "–",
+            "command": _command(j, folder),
+        }
+        for j in sorted(rows, key=lambda j: -STATES.index(j.state))
+    ]
+    st.dataframe(table, hide_index=True, height="content" if len(table) < 14 else 460)
+
+
+def _one_stage(judged: Judged, folder: str) -> None:
+    states.chip(judged.state)
+    for reason in judged.reasons[:12]:
+        st.text(f"· {reason}")
+    note = _note(judged)
+    if note:
+        st.caption(escaped(note))
+    st.code(_command(judged, folder), language="sh")
+    with st.expander("Inputs and outputs"):
+        st.text("reads  " + ", ".join(judged.stage.deps))
+        st.text("writes " + ", ".join(out.path for out in judged.stage.outs))
+
+
+def _command(judged: Judged, folder: str) -> str:
+    """What brings a stage up to date: a pull where only its outputs are missing, else a repro."""
+    if judged.state == "not pulled":
+        return f"study pull {pull_name(judged, folder)}"
+    inside = f"cd {folder} && " if folder else ""
+    return f"{inside}dvc repro {judged.stage.name}"
+
+
+def pull_name(judged: Judged, folder: str) -> str:
+    """How `study pull` calls what a stage wrote: the arm, or the path of its output."""
+    stage = judged.stage
+    name = stage.key if stage.kind == "train" else stage.outs[0].path
+    return f"{folder}/{name}" if folder else name
+
+
+def _note(judged: Judged) -> str:
+    parts = []
+    if judged.behind:
+        first = ", ".join(judged.behind[:3]) + (" and others" if len(judged.behind) > 3 else "")
+        parts.append(f"behind {first}, which would run first")
+    if judged.not_here:
+        parts.append(f"not here, so taken as recorded: {', '.join(judged.not_here[:3])}")
+    kept = [out.path for out in judged.stage.outs if out.path in judged.absent and not out.pushed]
+    if judged.state == "fresh" and kept:
+        parts.append(f"{', '.join(kept)} is not kept: made again when it is needed")
+    return "; ".join(parts)
+
+
+# --- runs -------------------------------------------------------------------------------------
+
+
+def commits(runs: Sequence[environments.Run], known: environments.History) -> None:
+    """Which commit made which results, and whether it is in this history."""
+    found = environments.by_commit(runs)
+    rows = [_commit_row(commit, made, known) for commit, made in found.items()]
+    outside = [c for c in found if environments.standing(c, known)[0] == "differs"]
+    if outside:
+        count = sum(len(found[c]) for c in outside)
+        st.warning(
+            f"{count} of {len(runs)} results were made with {len(outside)} commit(s) that are not "
+            "in this history: the code that made them cannot be checked out here."
+        )
+    st.dataframe(rows, hide_index=True, height="content" if len(rows) < 12 else 400)
+
+
+def _commit_row(
+    commit: str | None, made: Sequence[environments.Run], known: environments.History
+) -> dict[str, object]:
+    state, words = environments.standing(commit, known)
+    date, subject = known.commits.get(commit or "", ("–", "–"))
+    dirty = sum(run.dirty is not False for run in made)
+    return {
+        "commit": commit[:12] if commit else "none",
+        "date": date,
+        "subject": subject,
+        "results": len(made),
+        "arms": len({run.arm for run in made}),
+        "tree": "clean" if not dirty else f"{dirty} not clean",
+        "is": f"{'✓' if state == 'ok' else '?' if state == 'unknown' else '≠'} {words}",
+    }
+
+
+def environments_of(runs: Sequence[environments.Run]) -> None:
+    """Where the environments of the runs agree and where they do not."""
+    here = sum(run.facts is not None for run in runs)
+    if not here:
+        st.info(
+            f"None of the {len(runs)} results has its environment.json here: it lies with the "
+            "runs, which `study pull` brings."
+        )
+        return
+    same, differing = environments.compared(runs)
+    told = f"{here} of {len(runs)} environments are here"
+    if differing:
+        names = ", ".join(difference.what for difference in differing)
+        st.warning(f"{told}. They differ in {escaped(names)}.")
+        rows = [
+            {"what": d.what, "value": value, "runs": count}
+            for d in differing
+            for value, count in d.values
+        ]
+        st.dataframe(rows, hide_index=True, height="content" if len(rows) < 12 else 400)
+    else:
+        st.markdown(f"{states.text('ok', 'equal')} {told}, and all say the same.")
+    st.dataframe(
+        [{"what": key, "value": value} for key, value in same.items()],
+        hide_index=True,
+        height="content",
+    )
+
+
+# --- this installation ------------------------------------------------------------------------
+
+
+def git_state(known: environments.History) -> None:
+    if known.head is None:
+        st.markdown(f"{states.text('unknown', 'no git')} Without git no finding is confirmatory.")
+        return
+    date, subject = known.commits[known.head]
+    st.markdown(
+        f"{states.text('ok', known.head[:12])} {date} · {escaped(subject)} · branch "
+        f"{escaped(known.branch or '–')}"
+    )
+    dirty = environment.git("status", "--porcelain", "--", *environment.CLEAN_PATHS, root=load.ROOT)
+    lines = (dirty or "").splitlines()
+    if lines:
+        names = ", ".join(line[3:] for line in lines[:8])
+        more = f" and {len(lines) - 8} more" if len(lines) > 8 else ""
+        st.markdown(
+            f"{states.text('differs', 'changed')} A run started now is not clean: "
+            f"{escaped(names)}{more}"
+        )
+    else:
+        st.markdown(f"{states.text('ok', 'clean')} Code, settings, claims and lock as committed.")
+
+
+def packages(found: machine.Packages | None) -> None:
+    if found is None:
+        st.markdown(f"{states.text('missing', 'no lock')} No requirements file is here.")
+        return
+    if found.differing:
+        st.markdown(
+            f"{states.text('differs', f'{len(found.differing)} differ')} "
+            f"from {found.file}: `make setup` installs what it says."
+        )
+        rows = [{"package": p, "locked": a, "installed": b} for p, a, b in found.differing]
+        st.dataframe(rows, hide_index=True)
+    else:
+        st.markdown(
+            f"{states.text('ok', 'as locked')} {found.installed} packages of {found.file} are "
+            "installed, each in a version that it names."
+        )
+    if found.absent:
+        names = ", ".join(found.absent[:8]) + (" …" if len(found.absent) > 8 else "")
+        st.caption(escaped(f"{len(found.absent)} not installed: {names}"))
+
+
+def versions(runs: Sequence[environments.Run]) -> None:
+    """The packages that decide numbers: here, and in the runs."""
+    rows = []
+    for name in environment.PACKAGES:
+        used = Counter(run.facts[name] for run in runs if run.facts and name in run.facts)
+        here = environment.version(name) or "not installed"
+        told = ", ".join(f"{version} ({count})" for version, count in used.most_common())
+        mark = "–" if not used else "✓" if set(used) == {here} else "≠"
+        rows.append({"package": name, "here": here, "in the runs": told or "–", "same": mark})
+    st.dataframe(rows, hide_index=True, height="content")
+
+
+def chosen_kind(found: Mapping[str, Judged]) -> str | None:
+    """`?stage=`: the stage kind that is opened; at first the one with most to say."""
+    kinds = list(dict.fromkeys(j.stage.kind for j in found.values()))
+    worst = Counter(j.stage.kind for j in found.values() if j.state != "fresh")
+    first = worst.most_common(1)[0][0] if worst else "train"
+    return choose.one("Stage", kinds, "stage", default=first)

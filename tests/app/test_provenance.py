@@ -1,0 +1,405 @@
+"""Provenance: stages against their records, runs against this history, this installation."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from checkouts import SEEDS, change, opened, troubled, two_by_three
+
+from app.provenance import drawing, environments, lock, machine, pipeline, state
+from app.provenance.disk import Disk
+from study.params import UserError, read_yaml
+from study.runs import write_json, write_text, write_yaml
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+ROOT = Path(__file__).parent.parent.parent
+
+PIPELINE = """
+stages:
+  prepare:
+    cmd: make prepare
+    params: [data]
+    deps: [code]
+    outs:
+      - build/set: {push: false}
+  train:
+    foreach: ${arms}
+    do:
+      cmd: make train ${key}
+      params: ["arms.${key}"]
+      deps: ["${item.data}"]
+      outs:
+        - runs/${key}: {persist: true}
+  judge:
+    cmd: make judge
+    deps: [runs]
+    outs:
+      - found.json: {cache: false}
+"""
+
+
+def md5(path: Path) -> dict[str, object]:
+    """What DVC records of a path, in lines of its own: files sorted by name within a folder."""
+    if path.is_file():
+        digest = hashlib.md5(path.read_bytes()).hexdigest()
+        return {"md5": digest, "size": path.stat().st_size}
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    listed = [
+        {"md5": hashlib.md5(f.read_bytes()).hexdigest(), "relpath": f.relative_to(path).as_posix()}
+        for f in files
+    ]
+    digest = hashlib.md5(json.dumps(listed).encode()).hexdigest()
+    size = sum(file.stat().st_size for file in files)
+    return {"md5": f"{digest}.dir", "size": size, "nfiles": len(files)}
+
+
+def recorded(root: Path, *paths: str) -> list[dict[str, object]]:
+    return [{"path": path, **md5(root / path)} for path in paths]
+
+
+@pytest.fixture
+def checkout(fresh: Path) -> Path:
+    """Two arms that ran, everything as recorded; the set in build/ is cached and never pushed."""
+    for name in ("code/a.py", "build/set/x", "build/set/y", "runs/one/w", "runs/two/w"):
+        write_text(fresh / name, f"content of {name}")
+    write_text(fresh / "found.json", "{}")
+    write_text(fresh / "dvc.yaml", PIPELINE)
+    arms = {key: {"data": "build/set", "lr": 0.1} for key in ("one", "two")}
+    write_yaml(fresh / "params.yaml", {"data": {"n": 4}, "arms": arms})
+    trains = {
+        f"train@{key}": {
+            "cmd": f"make train {key}",
+            "deps": recorded(fresh, "build/set"),
+            "params": {"params.yaml": {f"arms.{key}": arms[key]}},
+            "outs": recorded(fresh, f"runs/{key}"),
+        }
+        for key in arms
+    }
+    stages = {
+        "prepare": {
+            "cmd": "make prepare",
+            "deps": recorded(fresh, "code"),
+            "params": {"params.yaml": {"data": {"n": 4}}},
+            "outs": recorded(fresh, "build/set"),
+        },
+        **trains,
+        "judge": {
+            "cmd": "make judge",
+            "deps": recorded(fresh, "runs"),
+            "outs": recorded(fresh, "found.json"),
+        },
+    }
+    write_yaml(fresh / "dvc.lock", {"schema": "2.0", "stages": stages})
+    return fresh
+
+
+def judged(root: Path, contents: bool = True) -> dict[str, state.Judged]:
+    params = read_yaml(root / "params.yaml")
+    found = pipeline.stages(root, params)
+    records = lock.records(root)
+    return state.judge(found, records, {"params.yaml": params}, Disk(root, {}), contents)
+
+
+def states_of(root: Path, contents: bool = True) -> dict[str, str]:
+    return {name: j.state for name, j in judged(root, contents).items()}
+
+
+def edit(root: Path, arm: str, **settings: object) -> None:
+    given = read_yaml(root / "params.yaml")
+    given["arms"].setdefault(arm, {"data": "build/set"}).update(settings)
+    write_yaml(root / "params.yaml", given)
+
+
+# --- states -----------------------------------------------------------------------------------
+
+
+def test_what_lies_as_recorded_is_fresh(checkout):
+    found = judged(checkout)
+    assert list(found) == ["prepare", "train@one", "train@two", "judge"]
+    assert {j.state for j in found.values()} == {"fresh"}
+    assert not any(j.behind or j.reasons for j in found.values())
+
+
+def test_files_that_dvc_ignores_change_nothing(checkout):
+    write_text(checkout / "code" / "__pycache__" / "a.cpython-311.pyc", "x")
+    assert states_of(checkout)["prepare"] == "fresh"
+
+
+def test_an_edited_arm_is_stale_alone_and_says_what_changed(checkout):
+    edit(checkout, "two", lr=0.2)
+    found = judged(checkout)
+    assert [name for name, j in found.items() if j.state == "stale"] == ["train@two"]
+    assert found["train@two"].reasons == ("arms.two.lr: 0.1, now 0.2",)
+    assert found["judge"].behind == ("train@two",)
+
+
+def test_changed_code_is_stale_and_those_after_it_stand_behind(checkout):
+    write_text(checkout / "code" / "a.py", "content of code/b.py")  # as many bytes
+    found = judged(checkout, contents=False)
+    assert found["prepare"].reasons == ("code changed",)
+    assert found["train@one"].state == "fresh" and found["train@one"].behind == ("prepare",)
+
+
+def test_a_new_arm_never_ran_and_an_archived_one_is_gone(checkout):
+    edit(checkout, "three", lr=1.0)
+    found = judged(checkout)
+    assert (
+        found["train@three"].state == "missing" and "never run" in found["train@three"].reasons[0]
+    )
+    given = read_yaml(checkout / "params.yaml")
+    del given["arms"]["one"]
+    write_yaml(checkout / "params.yaml", given)
+    assert "train@one" not in judged(checkout)
+
+
+def test_a_changed_command_and_a_new_input_are_told(checkout):
+    text = PIPELINE.replace("make judge", "make verdict").replace("[runs]", "[runs, code]")
+    write_text(checkout / "dvc.yaml", text)
+    assert judged(checkout)["judge"].reasons == (
+        "its command is now 'make verdict'",
+        "code is a new input",
+    )
+
+
+def test_runs_that_are_not_here_are_not_pulled_and_nothing_after_them_is_stale(checkout):
+    for key in ("one", "two"):
+        (checkout / "runs" / key / "w").unlink()
+        (checkout / "runs" / key).rmdir()
+    (checkout / "runs").rmdir()
+    found = judged(checkout)
+    assert found["train@one"].state == "not pulled" and found["train@one"].absent == ("runs/one",)
+    assert found["judge"].state == "fresh" and found["judge"].not_here == ("runs",)
+
+
+def test_a_set_that_is_never_pushed_is_not_missed(checkout):
+    for name in ("x", "y"):
+        (checkout / "build" / "set" / name).unlink()
+    (checkout / "build" / "set").rmdir()
+    found = judged(checkout)
+    assert found["prepare"].state == "fresh" and found["prepare"].absent == ("build/set",)
+    assert found["train@one"].state == "fresh" and found["train@one"].not_here == ("build/set",)
+
+
+def test_an_output_of_git_that_is_gone_is_missing(checkout):
+    (checkout / "found.json").unlink()
+    assert states_of(checkout)["judge"] == "missing"
+
+
+def test_contents_of_runs_are_compared_on_request(checkout):
+    write_text(checkout / "runs" / "one" / "w", "CONTENT of runs/one/w")  # as many bytes
+    assert states_of(checkout, contents=False)["train@one"] == "fresh"
+    assert judged(checkout)["train@one"].reasons == ("runs/one is not what the stage wrote",)
+    write_text(checkout / "runs" / "one" / "w", "more bytes than were recorded before")
+    assert states_of(checkout, contents=False)["train@one"] == "stale"
+
+
+def test_a_file_is_hashed_once_until_it_changes(checkout, monkeypatch):
+    known: dict = {}
+    disk = Disk(checkout, known)
+    first = disk.md5("build/set")
+    assert first == md5(checkout / "build" / "set")["md5"] and len(known) == 2
+    monkeypatch.setattr(hashlib, "file_digest", lambda *_: pytest.fail("hashed again"))
+    assert disk.md5("build/set") == first
+
+
+def test_a_reference_that_is_not_understood_is_said(checkout):
+    write_text(checkout / "dvc.yaml", PIPELINE.replace("${item.data}", "${other.data}"))
+    with pytest.raises(UserError, match=r"other\.data"):
+        pipeline.stages(checkout, read_yaml(checkout / "params.yaml"))
+
+
+@pytest.mark.parametrize("folder", ["", "studies", "full"])
+def test_the_pipelines_of_this_project_are_understood(folder):
+    found = pipeline.stages(ROOT / folder, read_yaml(ROOT / folder / "params.yaml"))
+    names = {stage.name for stage in found}
+    assert {"simulate", "data.dvc", "fingerprint", "train@control", "evaluate@control"} <= names
+    kinds = pipeline.kinds(found)
+    assert kinds["data"] == ("simulate",) and set(kinds["train"]) == {"data", "fingerprint"}
+    assert kinds["evaluate"] == ("train",)
+
+
+@pytest.mark.slow
+def test_dvc_agrees(fresh):
+    """A pipeline that DVC ran is fresh here, and stale here where DVC says that it changed."""
+    copy = "import shutil, sys; shutil.copytree('code', sys.argv[1])"
+    write_text(fresh / "lay.py", copy)
+    run = f"{sys.executable} lay.py"
+    text = PIPELINE.replace("make prepare", f"{run} build/set")
+    text = text.replace("make train ${key}", f"{run} runs/${{key}}")
+    text = text.replace("make judge", f"{sys.executable} -c \"open('found.json','w').write('1')\"")
+    write_text(fresh / "dvc.yaml", text)
+    write_text(fresh / ".dvcignore", "__pycache__/\n*.pyc\n")
+    for name in ("b.py", "a.py", "deep/c.py", "deep-er/d.py", "__pycache__/e.pyc"):
+        write_text(fresh / "code" / name, name)
+    arms = {key: {"data": "build/set", "lr": 0.1} for key in ("one", "two")}
+    write_yaml(fresh / "params.yaml", {"data": {"n": 4}, "arms": arms})
+
+    def dvc(*arguments: str) -> str:
+        done = subprocess.run(
+            (sys.executable, "-m", "dvc", *arguments), cwd=fresh, capture_output=True, text=True,
+            env={**os.environ, "DVC_NO_ANALYTICS": "1"}, check=True,
+        )  # fmt: skip
+        return done.stdout
+
+    dvc("init", "--no-scm")
+    (fresh / "build").mkdir()
+    (fresh / "runs").mkdir()
+    dvc("repro")
+    assert set(states_of(fresh).values()) == {"fresh"} and json.loads(dvc("status", "--json")) == {}
+    edit(fresh, "two", lr=0.2)
+    write_text(fresh / "code" / "a.py", "B.py")
+    stale = {name for name, found in states_of(fresh).items() if found == "stale"}
+    assert stale == set(json.loads(dvc("status", "--json"))) == {"prepare", "train@two"}
+
+
+# --- the page ---------------------------------------------------------------------------------
+
+
+def texts(app) -> str:
+    return "\n".join(str(item.value) for item in (*app.markdown, *app.caption, *app.text))
+
+
+def picture(app) -> str:
+    return next(item.proto.body for item in app.get("html") if "<img" in item.proto.body)
+
+
+def columns(app, first: str):
+    return next(t.value for t in app.dataframe if t.value.columns[0] == first)
+
+
+def test_an_empty_folder_is_told():
+    app = opened("provenance")
+    assert "No pipeline here" in app.info[0].value and "No results" in app.info[1].value
+
+
+def test_the_graph_counts_arms_and_the_table_names_the_command(checkout):
+    edit(checkout, "two", lr=0.2)
+    app = opened("provenance", stage="train")
+    assert "train: 1 fresh, 1 stale" in picture(app)
+    table = columns(app, "arm")
+    assert list(table["arm"]) == ["two", "one"]  # what asks for work comes first
+    assert table["why"][0] == "arms.two.lr: 0.1, now 0.2"
+    assert table["command"][0] == "dvc repro train@two"
+
+
+def test_a_stage_that_is_none_is_a_sentence(checkout):
+    app = opened("provenance", stage="trian", pipeline="other")
+    told = " ".join(warning.value for warning in app.warning)
+    assert "'trian'" in told and "'other'" in told and "did you mean 'train'" in told
+
+
+def test_a_torn_lock_is_a_sentence(checkout):
+    write_text(checkout / "dvc.lock", "<<<<<<< HEAD\nstages: [\n")
+    assert "dvc.lock" in opened("provenance").error[0].value
+
+
+def test_a_lock_of_another_shape_is_a_sentence(checkout):
+    write_text(checkout / "dvc.lock", "[1, 2]\n")
+    assert "holds no stages" in opened("provenance").error[0].value
+
+
+def commit(root: Path, message: str) -> str:
+    git = ("git", "-c", "user.name=t", "-c", "user.email=t@example.org")
+    for arguments in (("init", "-q"), ("add", "-A"), ("commit", "-qm", message)):
+        subprocess.run((*git, *arguments), cwd=root, check=True, capture_output=True)
+    head = subprocess.run(
+        ("git", "rev-parse", "HEAD"), cwd=root, check=True, capture_output=True, text=True
+    )
+    return head.stdout.strip()
+
+
+def test_results_say_which_commit_made_them_and_whether_it_is_here(fresh):
+    troubled(fresh)
+    head = commit(fresh, "Say *what* <b>this</b> is")
+    for seed in SEEDS:
+        change(fresh, "control", seed, code__commit=head, code__dirty=False)
+    change(fresh, "agc", 1, code__commit="f" * 40, code__dirty=True)
+    app = opened("provenance")
+    table = columns(app, "commit").set_index("commit")
+    assert table.loc[head[:12], "is"] == "✓ in this history"
+    assert table.loc[head[:12], ["results", "tree"]].tolist() == [3, "clean"]
+    assert table.loc["f" * 12, "is"] == "≠ not in this history"
+    assert table.loc["f" * 12, "tree"] == "1 not clean"
+    assert table.loc["none", "is"] == "? made without git"
+    assert "1 of 6 results" in app.warning[0].value
+    assert "<b>" not in texts(app).replace(r"\<b\>", "")
+
+
+def test_differences_between_environments_are_pointed_out(fresh):
+    two_by_three(fresh)
+    for arm in ("control", "agc"):
+        for seed in SEEDS:
+            facts = {"commit": "a" * 40, "device": "cpu" if seed < 3 else "cuda",
+                     "python": "3.11.7", "versions": {"torch": "2.13.0"}}  # fmt: skip
+            write_json(fresh / "runs" / arm / f"s{seed}" / "environment.json", facts)
+    app = opened("provenance")
+    assert "6 of 6 environments are here. They differ in device" in app.warning[0].value
+    table = next(t.value for t in app.dataframe if list(t.value) == ["what", "value", "runs"])
+    assert table.values.tolist() == [["device", "cpu", 4], ["device", "cuda", 2]]
+    assert "python" not in app.warning[0].value
+
+
+def test_environments_that_are_not_here_say_where_they_are(fresh):
+    two_by_three(fresh)
+    assert (
+        "None of the 6 results has its environment.json here" in opened("provenance").info[1].value
+    )
+
+
+# --- pieces -----------------------------------------------------------------------------------
+
+
+def test_the_graph_flows_from_left_to_right():
+    boxes = [
+        drawing.Box("simulate", {"fresh": 1}, ()),
+        drawing.Box("fingerprint", {"fresh": 1}, ()),
+        drawing.Box("data", {"fresh": 1}, ("simulate",)),
+        drawing.Box("train", {"fresh": 2, "stale": 1}, ("data", "fingerprint")),
+    ]
+    at = drawing.places(boxes)
+    assert at["simulate"][0] == at["fingerprint"][0] < at["data"][0] < at["train"][0]
+    assert at["simulate"][1] != at["fingerprint"][1]
+    drawn, width = drawing.svg(boxes, "train", "#000")
+    assert drawn.count("<rect") == 4 + 5 and width == at["train"][0] + drawing.WIDTH + drawing.EDGE
+
+
+def test_a_stage_name_is_text_in_the_picture():
+    box = drawing.Box("<script>", {"fresh": 1}, ())
+    assert "<script>" not in drawing.svg([box], None, "#000")[0]
+    assert '"><x' not in drawing.page([box], None, 'a"><x', "#000")
+
+
+def test_a_container_is_told_by_its_traces_and_its_variable(tmp_path, monkeypatch):
+    monkeypatch.delenv(machine.IMAGE, raising=False)
+    assert machine.container(tmp_path).sentence == "The app runs in no container."
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".containerenv").touch()
+    assert machine.IMAGE in machine.container(tmp_path).sentence
+    monkeypatch.setenv(machine.IMAGE, "study@sha256:abc")
+    assert machine.container(tmp_path).sentence == "The app runs in the image study@sha256:abc."
+
+
+def test_packages_are_compared_with_every_version_that_the_lock_allows(tmp_path, monkeypatch):
+    have = {"torch": "2.13.0+cpu", "numpy": "2.4.6", "scipy": "1.0"}
+    monkeypatch.setattr(machine, "_installed", have.get)
+    lines = [
+        "torch==2.13.0",
+        'numpy==2.4.6 ; python_full_version < "3.12"',
+        'numpy==2.5.5 ; python_full_version >= "3.12"',
+        "scipy==1.1",
+        'pywin32==3 ; sys_platform == "win32"',
+        "absent==1",
+    ]
+    write_text(tmp_path / "requirements-cpu.txt", "\n".join(lines))
+    found = machine.packages(tmp_path)
+    assert found is not None and found.differing == (("scipy", "1.1", "1.0"),)
+    assert found.absent == ("absent",) and found.installed == 3
+
+
+def test_a_shallow_or_absent_history_cannot_tell():
+    known = environments.History(None, None, {}, whole=False)
+    assert environments.standing("a" * 40, known)[0] == "unknown"
