@@ -46,18 +46,29 @@ def layers(boxes: Sequence[Box]) -> dict[str, int]:
 
 
 def places(boxes: Sequence[Box]) -> dict[str, tuple[float, float]]:
-    """Upper left corner of every box: columns from left to right, each centred."""
-    columns: dict[int, list[str]] = {}
-    for kind, column in layers(boxes).items():
-        columns.setdefault(column, []).append(kind)
-    tallest = max((len(kinds) for kinds in columns.values()), default=0)
-    found = {}
-    for column, kinds in columns.items():
-        top = (tallest - len(kinds)) * (HEIGHT + GAP_Y) / 2
-        for row, kind in enumerate(kinds):
-            x = EDGE + column * (WIDTH + GAP_X)
-            found[kind] = (x, EDGE + top + row * (HEIGHT + GAP_Y))
-    return found
+    """Upper left corner of every box: columns from left to right, each box level with what it
+    reads, so that arrows do not run behind boxes."""
+    columns: dict[int, list[Box]] = {}
+    at = layers(boxes)
+    for box in boxes:
+        columns.setdefault(at[box.kind], []).append(box)
+    rows: dict[str, float] = {}
+    for column in sorted(columns):
+        free = 0.0
+        level = {box.kind: _level(box, rows) for box in columns[column]}
+        for kind in sorted(level, key=level.__getitem__):
+            alone = len(level) == 1
+            rows[kind] = level[kind] if alone else max(free, float(int(level[kind])))
+            free = rows[kind] + 1
+    return {
+        kind: (EDGE + at[kind] * (WIDTH + GAP_X), EDGE + row * (HEIGHT + GAP_Y))
+        for kind, row in rows.items()
+    }
+
+
+def _level(box: Box, rows: Mapping[str, float]) -> float:
+    """Mean row of what a box reads."""
+    return sum(rows[kind] for kind in box.reads) / len(box.reads) if box.reads else 0.0
 
 
 def page(boxes: Sequence[Box], chosen: str | None, label: str, ink: str) -> str:
@@ -82,7 +93,7 @@ def svg(boxes: Sequence[Box], chosen: str | None, ink: str) -> tuple[str, float]
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" '
         f'width="{width:g}" height="{height:g}" color="{ink}" '
-        f'font-family="Source Sans 3, Source Sans Pro, Helvetica, Arial, sans-serif">'
+        f'font-family="Helvetica, Arial, sans-serif">'
         f"{arrows}{drawn}</svg>"
     ), width
 
@@ -90,8 +101,9 @@ def svg(boxes: Sequence[Box], chosen: str | None, ink: str) -> tuple[str, float]
 def _arrow(source: tuple[float, float], target: tuple[float, float]) -> str:
     x0, y0 = source[0] + WIDTH, source[1] + HEIGHT / 2
     x1, y1 = target[0] - 7, target[1] + HEIGHT / 2
-    bend = (x1 - x0) / 2
-    curve = f"M{x0:g},{y0:g} C{x0 + bend:g},{y0:g} {x1 - bend:g},{y1:g} {x1:g},{y1:g}"
+    turn = target[0] - GAP_X  # straight past the columns between, then over to the row
+    bend = (x1 - turn) / 2
+    curve = f"M{x0:g},{y0:g} H{turn:g} C{turn + bend:g},{y0:g} {x1 - bend:g},{y1:g} {x1:g},{y1:g}"
     head = f"M{x1:g},{y1 - 4:g} L{x1 + 7:g},{y1:g} L{x1:g},{y1 + 4:g} Z"
     return (
         f'<path d="{curve}" fill="none" stroke="currentColor" stroke-opacity=".45" '

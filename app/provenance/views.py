@@ -130,6 +130,8 @@ def _note(judged: Judged) -> str:
     if judged.not_here:
         parts.append(f"not here, so taken as recorded: {', '.join(judged.not_here[:3])}")
     kept = [out.path for out in judged.stage.outs if out.path in judged.absent and not out.pushed]
+    if judged.state == "missing" and judged.absent:
+        parts.append(f"{', '.join(judged.absent)} is gone")
     if judged.state == "fresh" and kept:
         parts.append(f"{', '.join(kept)} is not kept: made again when it is needed")
     return "; ".join(parts)
