@@ -5,10 +5,11 @@ What a URL asks for and is not there becomes a sentence, and the rest of the sel
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import streamlit as st
 
+from app import escape
 from study.params import nearest
 
 
@@ -26,7 +27,7 @@ def several(
     max_selections: int | None = None,
 ) -> list[str]:
     """A multiselect bound to `?key=a&key=b`; unknown values are told and left out."""
-    _tell_unknown(label, options, key)
+    tell_unknown(label, options, key)
     return st.multiselect(
         label,
         options,
@@ -51,7 +52,7 @@ def one(
     """
     if not options:
         return None
-    _tell_unknown(label, options, key)
+    tell_unknown(label, options, key)
     first = default if default in options else options[0]
     if len(options) <= 5:
         return st.segmented_control(
@@ -68,11 +69,10 @@ def one(
     )
 
 
-def _tell_unknown(label: str, options: Sequence[str], key: str) -> None:
+def tell_unknown(label: str, options: Collection[str], key: str) -> None:
+    """What the URL asks for under `key` and is not among `options`, in sentences."""
     unknown = [value for value in asked(key) if value not in options]
     for value in unknown[:3]:
         shown = value if len(value) <= 60 else value[:60] + "…"
-        st.warning(
-            f"The address asks for {label.lower()} {shown!r}, which is not here"
-            f"{nearest(value, options)}.".replace("$", r"\$")
-        )
+        told = f"{shown!r}, which is not here{nearest(value, options)}."
+        st.warning(f"The address asks for {label.lower()} {escape.markdown(told)}")

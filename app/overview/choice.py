@@ -16,7 +16,7 @@ from study.params import UserError
 
 HERE = "this pipeline"
 ALL = "all"
-CHECKPOINTS = {"final": "last", "best": "best"}  # as the URL names them -> as the results do
+CHECKPOINTS = {"last": "final", "best": "best"}
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,9 @@ def choice(arms: Mapping[str, ArmResults]) -> Choice:
         study = choose.one("Results of", _studies(arms), "study", HERE)
         names = [n for n in arms if (n.partition("/")[0] if "/" in n else HERE) == study]
         names, asks = _question(str(study), names)
-        epoch = choose.one("Scores of the weights", list(CHECKPOINTS), "epoch", "final")
-        checkpoint = CHECKPOINTS[epoch or "final"]
+        checkpoint = str(
+            choose.one("Weights", list(CHECKPOINTS), "checkpoint", "last", CHECKPOINTS.__getitem__)
+        )
         text = _box(checkpoint)
     return Choice(names, checkpoint, asks, _read(text, checkpoint))
 

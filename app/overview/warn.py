@@ -8,16 +8,8 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from app import choose, frame, load
+from app import escape, frame, load
 from app.overview.build import flags as found_flags
-from study.params import nearest
-
-MARKDOWN = str.maketrans({character: f"\\{character}" for character in r"\`*_{}[]<>()#+-!|$~:"})
-
-
-def escaped(text: str) -> str:
-    """Foreign text as Markdown that reads as it is written."""
-    return " ".join(text.split()).translate(MARKDOWN)
 
 
 def empty() -> None:
@@ -30,16 +22,9 @@ def empty() -> None:
         frame.link("runs", "Runs are in progress" if load.busy() else "What is queued and running")
 
 
-def unknown(arms: Collection[str]) -> None:
-    """Selected arms that the URL names and that are not here."""
-    for name in [name for name in choose.asked("arms") if name not in arms][:3]:
-        told = name if len(name) <= 60 else name[:60] + "…"
-        st.warning(
-            escaped(f"The address asks for arm {told!r}, which is not here{nearest(name, arms)}.")
-        )
-
-
-def bar(place: DeltaGenerator, shown: int, of: int, fences: int, selected: list[str]) -> None:
+def bar(
+    place: DeltaGenerator, shown: int, of: int, fences: int, selected: list[str], checkpoint: str
+) -> None:
     """How many arms are shown, and what may be done with the selected ones."""
     with place:
         st.markdown(f"**{shown} of {of} arms**" if shown != of else f"**{of} arms**")
@@ -50,9 +35,16 @@ def bar(place: DeltaGenerator, shown: int, of: int, fences: int, selected: list[
                 color="orange",
             )
         if len(selected) > 1:
-            frame.link("compare", f"Compare these {len(selected)}", arms=selected)
+            frame.link(
+                "compare", f"Compare these {len(selected)}", arms=selected, checkpoint=checkpoint
+            )
         elif selected:
-            frame.link("compare", f"Open {escaped(selected[0])} in Compare", arms=selected)
+            frame.link(
+                "compare",
+                f"Open {escape.markdown(selected[0])} in Compare",
+                arms=selected,
+                checkpoint=checkpoint,
+            )
         else:
             st.caption("Tick arms to compare them.")
 
@@ -64,11 +56,13 @@ def flags(names: Collection[str]) -> None:
     scales = [flag for flag in scales if flag["arm"] in names]
     errors = [flag for flag in same if flag["is_error"]]
     for flag in errors:
-        st.error(escaped(flag["words"]), icon=":material/error:")
+        st.error(escape.markdown(flag["words"]), icon=":material/error:")
     rest = [flag for flag in same if not flag["is_error"]]
     if rest or scales:
         with st.expander(_heading(rest, scales), icon=":material/flag:"):
-            st.markdown("\n".join(f"- {escaped(words)}" for words in _sentences(rest, scales)))
+            st.markdown(
+                "\n".join(f"- {escape.markdown(words)}" for words in _sentences(rest, scales))
+            )
 
 
 def _heading(same: Sequence[Mapping[str, Any]], scales: Sequence[Mapping[str, Any]]) -> str:

@@ -2,22 +2,23 @@
 
 import streamlit as st
 
-from app import frame, load, states
+from app import choose, frame, load
+from app.findings import board, published
+
+CLAIMS, TABLE, DECISION = "claims", "published table", "decision"
 
 frame.enter("Findings", "What was claimed, what the runs say, and how sure one can be.")
 found = load.findings()
 if found is None:
-    st.info("No findings in this checkout. `make repro` computes them from the stored results.")
+    st.info(
+        "No findings in this checkout. `make repro` computes them from the stored results; "
+        "`dvc repro findings` alone judges the claims anew."
+    )
     st.stop()
-changed = load.stale_claims()
-told = ", ".join(f"{count} {status}" for status, count in found["counts"].items() if count)
-st.caption(told or "no claims")
-for name, entry in found["claims"].items():
-    status = "stale" if name in changed else entry["status"]
-    with st.container(border=True):
-        st.subheader(f"{states.text(status)} {name}", anchor=False)
-        st.markdown(entry["text"])
-        for sentence in changed.get(name, ()):
-            st.warning(sentence)
-        with st.expander("Evidence"):
-            st.json(entry, expanded=1)
+view = choose.one("Show", [CLAIMS, TABLE, DECISION], "view", CLAIMS)
+if view == TABLE:
+    published.table(found)
+elif view == DECISION:
+    published.verdict(found)
+else:
+    board.show(found)

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import choose, frame, load, numbers
+from app import choose, escape, frame, load, numbers
 from app.overview import build, standing, table, warn
 from app.overview.choice import choice
 from app.overview.rows import columns
@@ -15,7 +15,7 @@ if not arms:
 standing.show()
 chosen = choice(arms)
 if chosen.asks:
-    st.markdown(warn.escaped(chosen.asks))
+    st.markdown(escape.markdown(chosen.asks))
 rows, records = build.table(chosen.checkpoint)
 names = [name for name in chosen.names if chosen.passes(records[name])]
 if not names:
@@ -23,11 +23,13 @@ if not names:
     st.stop()
 fences = build.fenced(names, rows)
 selected = [name for name in choose.asked("arms") if name in arms]
-warn.unknown(arms)
+choose.tell_unknown("arm", arms, "arms")
 bar = st.container(horizontal=True, vertical_alignment="center", gap="medium")
 shown = columns(chosen.checkpoint)
 clicked = table.show(fences, shown, selected)
-warn.bar(bar, len(names), len(chosen.names), len(fences), list(clicked.selected or ()))
+warn.bar(
+    bar, len(names), len(chosen.names), len(fences), list(clicked.selected or ()), chosen.checkpoint
+)
 with bar:
     st.download_button(
         "Table as CSV",

@@ -217,30 +217,32 @@ def _identical(found: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _claim(entry: Mapping[str, Any]) -> str:
+    lines = [f"## {entry['id']}: {inline(entry['text'])}", ""]
+    told = [f"- {name}: {inline(text)}" for name, text in claim_words(entry).items() if text]
+    return "\n".join([*lines, *told])
+
+
+def claim_words(entry: Mapping[str, Any]) -> dict[str, str | None]:
+    """What is known about a claim, in words by topic; None where there is nothing to say."""
     contrast, family = entry["contrast"], entry["family"]
     unit = f" {entry['unit']}" if entry["unit"] else ""
-    bullets = [
-        ("Status", f"**{entry['status']}** ({entry['standing']}): {entry['reason']}"),
-        (
-            "Claim",
-            f"{entry['title']} of {contrast['treatment']} {entry['direction']} "
-            f"{'to' if entry['direction'] == 'equal' else 'than'} {contrast['control']}; "
-            f"`{entry['metric']}`, margin {fmt(entry['margin'])}{unit}",
-        ),
-        ("To decide it", entry["needs"] and entry["needs"]["sentence"]),
-        ("Second object", _second(entry["second_object"])),
-        ("Effect", _effect(entry["effect"])),
-        ("Test", _test(entry["test"], family)),
-        ("Changed factors", _changed(entry["changed"])),
-        ("Seeds", _seeds(entry["seeds"])),
-        ("Gates", listed(f"{g['name']} {'✓' if g['passed'] else '✗'}" for g in entry["gates"])),
-        ("Limits", "; ".join(entry["limits"]) or None),
-        ("Evidence", _evidence(entry["evidence"])),
-        ("Reproduce", f"`{entry['reproduce']}`"),
-        ("History", _history(entry["history"])),
-    ]
-    lines = [f"## {entry['id']}: {inline(entry['text'])}", ""]
-    return "\n".join([*lines, *(f"- {name}: {inline(text)}" for name, text in bullets if text)])
+    return {
+        "Status": f"**{entry['status']}** ({entry['standing']}): {entry['reason']}",
+        "Claim": f"{entry['title']} of {contrast['treatment']} {entry['direction']} "
+        f"{'to' if entry['direction'] == 'equal' else 'than'} {contrast['control']}; "
+        f"`{entry['metric']}`, margin {fmt(entry['margin'])}{unit}",
+        "To decide it": entry["needs"] and entry["needs"]["sentence"],
+        "Second object": _second(entry["second_object"]),
+        "Effect": _effect(entry["effect"]),
+        "Test": _test(entry["test"], family),
+        "Changed factors": _changed(entry["changed"]),
+        "Seeds": _seeds(entry["seeds"]),
+        "Gates": listed(f"{g['name']} {'✓' if g['passed'] else '✗'}" for g in entry["gates"]),
+        "Limits": "; ".join(entry["limits"]) or None,
+        "Evidence": _evidence(entry["evidence"]),
+        "Reproduce": f"`{entry['reproduce']}`",
+        "History": _history(entry["history"]),
+    }
 
 
 def _effect(effect: Mapping[str, Any] | None) -> str | None:

@@ -28,7 +28,7 @@ GATE = {"evaluable": False, "reason": "constant amplitude", "spread_ratio": 0.0}
 
 def opened(page: str, **query: str | list[str]) -> AppTest:
     """A page by the way a user comes to it (main.py, then the navigation), with its address."""
-    app = AppTest.from_file(str(ROOT / "app" / "main.py"), default_timeout=60)
+    app = AppTest.from_file(str(ROOT / "app" / "main.py"), default_timeout=120)
     for key, value in query.items():
         app.query_params[key] = value
     app.run()

@@ -109,7 +109,7 @@ def test_a_query_that_is_none_is_told_with_its_place(fresh):
 def test_selected_arms_lead_to_compare(fresh):
     two_by_three(fresh)
     app = opened("overview", arms=["agc", "control"])
-    assert links(app)["Compare these 2"] == "arms=agc&arms=control"
+    assert links(app)["Compare these 2"] == "arms=agc&arms=control&checkpoint=last"
     assert table(app)["selected"] == ["agc", "control"]
 
 

@@ -1,0 +1,119 @@
+"""What people say about a claim: signed, apart from the verdict, and never part of it.
+
+    comments.jsonl      one comment a line, in git with the study; nothing computes from it
+
+The file is written whole under a lock; a line that is no comment is told and kept as it is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+from filelock import FileLock, Timeout
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
+
+from study.params import UserError
+from study.runs import read_lines, write_text
+
+FILE = "comments.jsonl"
+LOCK = Path("work") / "comments.lock"  # ignored by git
+LONGEST_NAME = 60
+LONGEST_TEXT = 2000
+MOST_BYTES = 4_000_000
+
+
+def _printable(text: str) -> str:
+    if any(not c.isprintable() and c != "\n" for c in text):
+        raise ValueError("holds characters that cannot be printed")
+    return text
+
+
+def _one_line(text: str) -> str:
+    if "\n" in text:
+        raise ValueError("has more than one line")
+    return text
+
+
+Printable = AfterValidator(_printable)
+Text = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_TEXT),
+    Printable,
+]
+Name = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_NAME),
+    Printable,
+    AfterValidator(_one_line),
+]
+
+
+class Comment(BaseModel):
+    """One comment; `time` in UTC, to the second."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    claim: Annotated[str, StringConstraints(min_length=1, max_length=100)]
+    name: Name
+    time: datetime
+    text: Text
+
+
+def read(root: Path) -> tuple[list[Comment], int]:
+    """The comments of a checkout in order, and how many lines are none."""
+    found, broken = [], 0
+    for line in read_lines(root / FILE):
+        try:
+            found.append(Comment.model_validate_json(line))
+        except ValidationError:
+            broken += bool(line.strip())
+    return found, broken
+
+
+def add(root: Path, claim: str, name: str, text: str, claims: Collection[str]) -> Comment:
+    """Write one comment on one of `claims`. Raises UserError for what cannot be a comment."""
+    if claim not in claims:
+        raise UserError(f"no claim {claim[:60]!r} to comment on")
+    try:
+        comment = Comment(
+            claim=claim, name=name, time=datetime.now(UTC).replace(microsecond=0), text=text
+        )
+    except ValidationError as error:
+        raise UserError(_told(error)) from None
+    _append(root, comment)
+    return comment
+
+
+def _append(root: Path, comment: Comment) -> None:
+    (root / LOCK).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(root / LOCK, timeout=10):
+            file = root / FILE
+            before = file.read_text() if file.is_file() else ""
+            if before and not before.endswith("\n"):
+                before += "\n"
+            if len(before) > MOST_BYTES:
+                raise UserError(f"{FILE} is full ({MOST_BYTES} characters): move old comments away")
+            line = json.dumps(comment.model_dump(mode="json"), ensure_ascii=False)
+            write_text(file, f"{before}{line}\n")
+    except Timeout:
+        raise UserError(f"{FILE} is held by another writer; try again in a moment") from None
+    except OSError as error:
+        raise UserError(f"{FILE} cannot be written: {error.strerror}") from None
+
+
+def _told(error: ValidationError) -> str:
+    """What is wrong with a comment, in words."""
+    words = {
+        "string_too_short": "is empty",
+        "string_too_long": f"is too long (name {LONGEST_NAME}, text {LONGEST_TEXT} characters)",
+    }
+    told = [
+        f"the {e['loc'][0]} {words.get(e['type'], e['msg'].removeprefix('Value error, '))}"
+        for e in error.errors()
+    ]
+    return f"not a comment: {'; '.join(told)}"
