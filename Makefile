@@ -5,7 +5,7 @@ BIN := .venv/bin
 IN_ENV := PATH="$(CURDIR)/$(BIN):$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro repro-all repro-full pull app report test check test-system lint lock bench bench-scaling
+.PHONY: help setup repro repro-all repro-full pull app report test check test-system lint lock bench bench-scaling image
 
 help:            ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ lint: setup      ## format, lint, types, and the arrows of the house
 
 test-system: setup  ## install .ci/apt.txt and run the tests that need it; a skip is a failure
 	@bash .ci/system
+
+image:           ## build the container image (TORCH=cpu|cuda) with docker, podman or buildah
+	@$(PYTHON) tools/image.py $(TORCH)
 
 bench: setup     ## measure every goal of speed on this machine, into bench/latest.json
 	@$(IN_ENV) python -m bench

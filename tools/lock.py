@@ -1,7 +1,8 @@
 """Resolve pyproject.toml once and write both requirement files (`make lock`).
 
 `requirements.lock` carries hashes and CUDA packages; `requirements-cpu.txt` is the same resolution
-without either.
+without either; `tools/container/development.txt` names what only developers use, which an image
+leaves out.
 """
 
 import re
@@ -14,35 +15,37 @@ HEADER = "# Written by `make lock` from pyproject.toml; do not edit.\n"
 CUDA_ONLY = re.compile(r"^(nvidia-|cuda-|triton==)")
 
 
+DEVELOPMENT = ROOT / "tools" / "container" / "development.txt"
+
+
 def main() -> int:
     lock = ROOT / "requirements.lock"
-    command = [
-        sys.executable,
-        "-m",
-        "uv",
-        "pip",
-        "compile",
-        "--universal",
-        "--extra",
-        "dev",
-    ]
-    command += [
-        "--python-version",
-        "3.11",
-        "--generate-hashes",
-        "--no-annotate",
-        "--no-header",
-    ]
-    command += ["--quiet", *sys.argv[1:], "-o", str(lock), "pyproject.toml"]
-    done = subprocess.run(command, cwd=ROOT, check=False)
+    done = resolve("--extra", "dev", "--generate-hashes", *sys.argv[1:], "-o", str(lock))
     if done.returncode:
         return done.returncode
     text = lock.read_text()
-    pins = [re.sub(r"\s*\\$", "", line) for line in text.splitlines() if "==" in line]
+    pins = pins_of(text)
     lock.write_text(HEADER + text)
     kept = [pin for pin in pins if not CUDA_ONLY.match(pin)]
     (ROOT / "requirements-cpu.txt").write_text(HEADER + "\n".join(kept) + "\n")
-    return 0
+    used = resolve("-c", str(lock), *sys.argv[1:])
+    if used.returncode == 0:
+        needed = {pin.partition("==")[0] for pin in pins_of(used.stdout)}
+        left_out = [name for name in (pin.partition("==")[0] for pin in pins) if name not in needed]
+        DEVELOPMENT.write_text(HEADER + "\n".join(dict.fromkeys(left_out)) + "\n")
+    return used.returncode
+
+
+def resolve(*options: str) -> subprocess.CompletedProcess[str]:
+    """uv's resolution of pyproject.toml for every platform, Python 3.11 and later."""
+    command = [sys.executable, "-m", "uv", "pip", "compile", "--universal", "--python-version"]
+    command += ["3.11", "--no-annotate", "--no-header", "--quiet", *options, "pyproject.toml"]
+    return subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
+
+
+def pins_of(text: str) -> list[str]:
+    """The pinned lines of a requirement file, without the backslash before their hashes."""
+    return [re.sub(r"\s*\\$", "", line) for line in text.splitlines() if "==" in line]
 
 
 if __name__ == "__main__":

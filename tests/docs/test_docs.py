@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from ruamel.yaml import YAML
 from typer.main import get_command
 
 from study import cli
@@ -38,6 +39,8 @@ def test_every_command_in_the_documents_exists(page):
     code = code_of(page)
     for target in re.findall(r"\bmake ([a-z-]+)", code):
         assert target in TARGETS, f"{page.name}: make {target}"
+    # The service of compose.yaml has the name of the command: `run --rm study study doctor`.
+    code = re.sub(r"(docker compose .*?run --rm) study\b ?", r"\1\n", code)
     for line in re.findall(r"(?:^|[\s`])study ([a-z][^`\n;|]*)", code):
         words = line.split("#")[0].split()
         command, rest = leaf(words)
@@ -58,6 +61,20 @@ def test_every_file_that_a_document_names_exists(page):
     for name in named:
         base = page.parent if (page.parent / name).exists() else ROOT
         assert (base / name).exists(), f"{page.name} names {name}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_image_service_and_compose_file_in_the_documents_exists(page):
+    services = YAML(typ="safe").load((ROOT / "compose.yaml").read_text())["services"]
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    code = code_of(page)
+    for line in re.findall(r"docker compose [^\n`]+", code):
+        assert all((ROOT / file).is_file() for file in re.findall(r"-f (\S+)", line)), line
+        asked = re.findall(r"\b(?:up(?: -d)?|run --rm) (\w+)", line)
+        assert set(asked) <= set(services), f"{page.name}: {line}"
+    assert set(re.findall(r"armature:(\w+)", code)) <= {"cpu", "cuda"}
+    for argument in re.findall(r"--build-arg (\w+)", code):
+        assert f"\nARG {argument}=" in dockerfile, f"{page.name}: --build-arg {argument}"
 
 
 def test_your_own_network_in_thirty_lines_runs(tmp_path, monkeypatch):

@@ -1,0 +1,21 @@
+"""Exit code 0 when the app of this container answers: the HEALTHCHECK of the Dockerfile.
+
+Not through urllib, which would ask a configured proxy for 127.0.0.1.
+"""
+
+import http.client
+import os
+
+
+def main() -> int:
+    port = int(os.environ.get("STREAMLIT_SERVER_PORT", "8501"))
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=4)
+    try:
+        connection.request("GET", "/_stcore/health")
+        return int(connection.getresponse().status != http.client.OK)
+    except OSError:
+        return 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
