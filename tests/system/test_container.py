@@ -130,7 +130,7 @@ def test_the_image_is_small_and_says_how_to_use_it(engine: Engine, image: str) -
     environment = dict(pair.split("=", 1) for pair in settings["Env"])
     assert environment["NVIDIA_VISIBLE_DEVICES"] == "all"
     assert environment["NVIDIA_DRIVER_CAPABILITIES"] == "compute,utility"
-    assert "healthy.py" in " ".join(described["HealthCheck"]["Test"])
+    assert "healthy.py" in " ".join(described["Healthcheck"]["Test"])
 
 
 def test_nothing_of_the_builder_stays_in_the_image(
