@@ -33,6 +33,7 @@ MODULES = {
     "size": ("C6-4blocks", "C6-6blocks"),
     "simulate": ("C7-seconds", "C7-memory"),
     "startup": ("C8-help", "C8-app"),
+    "index": ("I1", "I2"),
     "reader": ("R1", "R2", "R3"),
     "gpu": ("G1", "G2", "G3", "G4"),
 }

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from study.launch import RunRow
+
+    Done = dict[tuple[str, str], list[RunRow]]
+
 ROOT = Path()
 POLL_S = 1.0
+SHOWN = 40
 
 
 def register(app: typer.Typer) -> None:
@@ -135,22 +142,30 @@ def _table(every: bool):
     known = jobs(ROOT)
     rows = run_rows(ROOT, known)
     table = Table("arm", "seed", "state", "epoch", "left", "val loss", "cause", box=None)
-    done: dict[tuple[str, str], list[int]] = {}
+    done: Done = {}
     for row in rows:
         if row.state in ("done", "failed", "collapsed") and not every and not row.cause:
-            done.setdefault((row.arm, row.state), []).append(row.seed)
+            done.setdefault((row.arm, row.state), []).append(row)
             continue
         loss = "" if row.val_loss is None else f"{row.val_loss:.4g}"
         epoch = f"{row.epoch}/{row.epochs}" if row.epochs else ""
         cells = (row.arm, str(row.seed), row.state, epoch, _time(row.eta_s), loss, row.cause or "")
         table.add_row(*map(Text, cells))
-    for (arm, state), seeds in sorted(done.items()):
-        table.add_row(arm, f"{len(seeds)} seeds" if len(seeds) > 1 else str(seeds[0]), state)
+    for (arm, state), ended in _latest(done):
+        table.add_row(arm, f"{len(ended)} seeds" if len(ended) > 1 else str(ended[0].seed), state)
     lines = [Text(_job_line(job)) for job in known if not job.over or job.cause]
+    if len(done) > SHOWN:
+        lines.insert(0, Text(f"and {len(done) - SHOWN} more arms that ended earlier: --all"))
     word = supervisor_state(ROOT)
     if word is not None and word.trouble:
         lines.append(Text(f"the supervisor cannot work: {word.trouble}"))
     return Group(table if rows else Text("no runs in this checkout"), *lines)
+
+
+def _latest(done: Done) -> Iterable[tuple[tuple[str, str], list[RunRow]]]:
+    """Of the arms that ended, those that ended last, by name: a terminal holds no thousands."""
+    newest = sorted(done, key=lambda key: max(row.ended or 0.0 for row in done[key]))[-SHOWN:]
+    return [(key, done[key]) for key in sorted(newest)]
 
 
 def _job_line(job) -> str:
