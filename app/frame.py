@@ -41,7 +41,6 @@ _OPENED: ContextVar[bool] = ContextVar("opened by main.py", default=False)
 
 def open_page() -> None:
     """What main.py does: declare the pages and run the one that was asked for."""
-    st.set_page_config(page_title="Armature", page_icon=ICON, layout="wide")
     page = navigation()
     _OPENED.set(True)
     access.check()
@@ -57,6 +56,7 @@ def tell(error: UserError) -> None:
 
 
 def navigation():
+    st.set_page_config(page_title="Armature", page_icon=ICON, layout="wide")
     pages = [
         st.Page(
             f"pages/{entry.name}.py",
