@@ -88,8 +88,9 @@ class LaunchFolder:
 
     def job_list(self) -> list[Job]:
         """Every readable job, oldest first; files that are no jobs are left out."""
-        found = (cached(path, Job) for path in _entries(self.jobs) if path.suffix == ".json")
-        return [job for job in found if job is not None]
+        paths = [path for path in _entries(self.jobs) if path.suffix == ".json"]
+        found = [(path.stem, cached(path, Job)) for path in paths]
+        return [job for name, job in found if job is not None and job.id == name]
 
     def supervisor(self) -> Supervisor | None:
         return cached(self.state, Supervisor)

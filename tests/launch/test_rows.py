@@ -122,3 +122,12 @@ def test_a_dead_supervisor_is_not_running(root: Path) -> None:
     assert supervisor_state(root).running  # type: ignore[union-attr]
     folder.announce(Supervisor.model_validate({**word, **GONE}))
     assert not supervisor_state(root).running  # type: ignore[union-attr]
+
+
+def test_a_file_that_is_no_job_is_left_out(root: Path) -> None:
+    job = add_job(root, "second")
+    folder = LaunchFolder(root)
+    text = folder.job_file(job.id).read_text()
+    for name, content in (("a.json", text), ("b.json", "{"), ("c.txt", text)):
+        (folder.jobs / name).write_text(content)
+    assert folder.job_list() == [job], "nor is one that has the name of another"
