@@ -127,9 +127,12 @@ def _arms(key: Stamp) -> pandas.DataFrame:
 
 def history(arm: str) -> pandas.DataFrame:
     """Every epoch of every seed of an arm in `results` (column `seed`); empty when not stored."""
-    folder = ROOT / ("recorded" if "/" in arm else "results") / arm
-    file = folder / "history.csv"
+    file = history_file(arm)
     return _table(str(file), stamp(file)) if file.is_file() else pandas.DataFrame()
+
+
+def history_file(arm: str) -> Path:
+    return ROOT / ("recorded" if "/" in arm else "results") / arm / "history.csv"
 
 
 @st.cache_data(show_spinner=False, max_entries=200)

@@ -4,6 +4,8 @@ one_run               control, one seed
 two_by_three          control and agc, three seeds each, one claim with its finding
 troubled              agc: one seed failed (its loss NaN), one collapsed, one fine
 two_data_sets         agc ran on other data than the control
+reconstructed         control, better, dead (constant), lost (failed) and flat, three seeds each,
+                      with runs, objects and data as tests/report/made.py makes them
 """
 
 from __future__ import annotations
@@ -13,13 +15,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import made
+import pandas
 import stored
 from streamlit.testing.v1 import AppTest
 
 from study.evidence.claims import load_claims
 from study.evidence.findings import build
-from study.params import Study, load_study
-from study.runs import write_json, write_text, write_yaml
+from study.evidence.scores import score_run
+from study.formats.dataset import Dataset, save_dataset
+from study.params import Arm, Reference, Row, Study, load_study
+from study.runs import RunFolder, write_json, write_text, write_yaml
 
 ROOT = Path(__file__).parent.parent.parent
 SEEDS = (1, 2, 3)
@@ -106,3 +112,45 @@ def judge(root: Path, study: Study, **claims: Mapping[str, Any]) -> dict[str, An
     found = build(root / "results", root / "recorded", book, study, None)
     write_json(root / "findings.json", found)
     return found
+
+
+def reconstructed(root: Path, dataset: Dataset, control: Arm) -> Study:
+    """Runs with objects: `better` changes the clip, `dead` and `lost` the learning rate."""
+    save_dataset(dataset, root / "data" / "tiny")
+    base = control.model_copy(update={"seeds": made.SEEDS})
+    against = {"versus": "control", "changes": ("optimizer.lr",)}
+    rates = {"better": 2e-3, "dead": 2e-2, "lost": 3e-2}
+    rows: dict[str, Row] = {"control": base}
+    for name, rate in rates.items():
+        optimizer = base.optimizer.model_copy(update={"lr": rate})
+        rows[name] = base.model_copy(update={**against, "optimizer": optimizer})
+    prose = {"asks": "What does it score?", "versus": None, "changes": ()}
+    flat = {**prose, "data": "data/tiny", "source": {"name": "flat"}}
+    rows["flat"] = Reference.model_validate(flat)
+    for name, row in rows.items():
+        _score(root, name, row, dataset)
+    write_yaml(root / "params.yaml", _written(rows, dataset))
+    return load_study(root / "params.yaml")
+
+
+def _score(root: Path, name: str, row: Row, dataset: Dataset) -> None:
+    for seed in row.seeds:
+        run = RunFolder(root / "runs" / name / f"s{seed}")
+        made._run(run, name, seed, row, dataset)
+        content = score_run(name, row, seed, run, dataset)
+        write_json(root / "results" / name / "seeds" / f"s{seed}.json", content)
+    if isinstance(row, Arm):
+        tables = [made._history(name, seed).assign(seed=seed) for seed in row.seeds]
+        text = pandas.concat(tables).to_csv(index=False)
+        write_text(root / "results" / name / "history.csv", text)
+
+
+def _written(rows: Mapping[str, Row], dataset: Dataset) -> dict[str, Any]:
+    """params.yaml as it is written: the options of a network stand beside its name."""
+    blocks = {}
+    for name, row in rows.items():
+        block = row.model_dump(mode="json")
+        if isinstance(row, Arm):
+            block["generator"] |= block["generator"].pop("options")
+        blocks[name] = block
+    return {"data": {"tiny": dict(dataset.manifest.request)}, "arms": blocks}

@@ -8,6 +8,7 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 sys.path.insert(0, str(ROOT))  # app is no installed package
 sys.path.insert(0, str(ROOT / "tests" / "evidence"))  # stored.py makes results by hand
+sys.path.insert(0, str(ROOT / "tests" / "report"))  # made.py makes runs by formula
 
 
 @pytest.fixture(autouse=True)

@@ -28,9 +28,16 @@ def draw_reconstructions(inputs: Inputs) -> Drawing | str:
     if not found:
         return missing("Reconstructions", absent)
     shown = same_size(found)
+    told = ", ".join(f"{one.arm} seed {one.seed}" for one in shown if _is_trained(inputs, one))
+    figure = scenes_figure(shown)
+    return Drawing("reconstructions", figure, _table(shown), (_caption(told, absent),))
+
+
+def scenes_figure(found: list[Shown]) -> Figure:
+    """Truth and those of `found` that have the region of the first, one row each."""
+    shown = same_size(found)
     rows = len(shown) + 1
-    height = rows * SIDE_MM + (rows - 1) * GAP_MM + 15
-    figure = canvas(height)
+    figure = canvas(rows * SIDE_MM + (rows - 1) * GAP_MM + 15)
     right = 180 - LEFT_MM - 4 * SIDE_MM - 3 * GAP_MM
     axes = grid(figure, rows, 4, (LEFT_MM, right, 10, 5), (GAP_MM, GAP_MM))
     looks = _looks(shown[0])
@@ -40,8 +47,7 @@ def draw_reconstructions(inputs: Inputs) -> Drawing | str:
     _heads(axes[0])
     _scale_bar(axes[0, 0], shown[0])
     _bars(figure, images)
-    told = ", ".join(f"{one.arm} seed {one.seed}" for one in shown if _is_trained(inputs, one))
-    return Drawing("reconstructions", figure, _table(shown), (_caption(told, absent),))
+    return figure
 
 
 def _is_trained(inputs: Inputs, one: Shown) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
+from matplotlib.figure import Figure
 
 from study.report.document import Drawing
 from study.report.figures.scenes import Shown, find_shown, missing
@@ -24,23 +25,29 @@ def draw_residuals(inputs: Inputs) -> Drawing | str:
     shown = [one for one in shown if np.isfinite(one.result.r_factor).any()]
     if not shown:
         return missing("Residuals", absent)
+    common = _common_pattern(shown)
+    figure = residuals_figure(shown, common)
+    return Drawing("residuals", figure, _table(shown), (_caption(shown, common),))
+
+
+def residuals_figure(shown: list[Shown], pattern: int) -> Figure:
+    """A row for each of `shown`: its scan, and the pattern `pattern`, which all of them stored."""
     rows = len(shown)
     figure = canvas(rows * SIDE_MM + (rows - 1) * GAP_MM + 18)
     right = 180 - LEFT_MM - 4 * SIDE_MM - 3 * GAP_MM
     axes = grid(figure, rows, 4, (LEFT_MM, right, 12, 6), (GAP_MM, GAP_MM))
-    common = _common_pattern(shown)
     for axis, title in zip(axes[0], HEADS, strict=True):
         axis.set_title(title, pad=3)
-    norms = _norms(shown, common)
+    norms = _norms(shown, pattern)
     images: list[Any] = []
     for line, one in zip(axes, shown, strict=True):
-        images = _row(line, one, common, norms)
+        images = _row(line, one, pattern, norms)
         line[0].set_ylabel(wrapped(one.arm), rotation=0, ha="right", va="center", labelpad=4)
     units = ("R-factor (no unit)", "amplitude (no unit)", "amplitude", "difference")
     for i, (image, unit) in enumerate(zip(images, units, strict=True)):
         x = LEFT_MM + i * (SIDE_MM + GAP_MM) + 2
         colourbar(figure, image, (x, 8.6, SIDE_MM - 4, 1.2), unit)
-    return Drawing("residuals", figure, _table(shown), (_caption(shown, common),))
+    return figure
 
 
 def _caption(shown: list[Shown], pattern: int) -> str:

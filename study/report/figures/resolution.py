@@ -2,47 +2,41 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from study.metrics.frc import centre_square, frc
-from study.metrics.pair import Pair
 from study.report.document import Drawing
-from study.report.figures.scenes import CHANNELS, Shown, find_shown, missing
+from study.report.figures.scenes import CHANNELS, Shown, find_shown, missing, ring_curve
 from study.report.figures.style import CYCLE, GRAY, canvas, grid, short
 from study.report.gather import Inputs
 
-DASHES = ("-", "-", "-", "--", "--", "-.", ":")
+DASHES = ("-", "-", "-", "--", "--", "-.", ":", ":")
 
 
 def draw_resolution(inputs: Inputs) -> Drawing | str:
     shown, absent = find_shown(inputs)
     if not shown:
         return missing("Fourier ring correlation", absent)
-    figure = canvas(70)
-    axes = grid(figure, 1, 2, (11, 34, 9, 5), (7, 0))[0]
-    parts = [_panel(axis, shown, channel) for axis, channel in zip(axes, CHANNELS, strict=True)]
-    axes[0].set_ylabel("FRC against the truth")
-    axes[1].tick_params(labelleft=False)
-    axes[1].legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), handlelength=2.2)
+    figure, table = rings_figure(shown)
     caption = (
         "Fourier ring correlation of one reconstruction an arm (n = 1, the seed with the median "
         "amplitude MAE, last weights) with the truth, over the spatial frequency up to Nyquist "
         "(0.5 per px); mean removed, Hann window. Dotted: 0.5, whose first crossing is the score "
         "FRC 0.5. A degenerate channel has no curve."
     )
-    return Drawing("frc", figure, pandas.concat(parts), (caption,))
+    return Drawing("frc", figure, table, (caption,))
 
 
-def curve(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
-    """Frequency in 1/px and correlation, up to Nyquist, of the centred square."""
-    truth, prediction = centre_square(pair.truth), centre_square(pair.prediction)
-    side = truth.shape[0]
-    window = np.outer(np.hanning(side), np.hanning(side))
-    found = frc((prediction - prediction.mean()) * window, (truth - truth.mean()) * window)
-    kept = side // 2 + 1
-    return np.arange(kept) / side, found[:kept]
+def rings_figure(shown: list[Shown]) -> tuple[Figure, pandas.DataFrame]:
+    """Amplitude and phase, a line for each of `shown`, and the numbers drawn."""
+    figure = canvas(70)
+    axes = grid(figure, 1, 2, (11, 34, 9, 5), (7, 0))[0]
+    parts = [_panel(axis, shown, channel) for axis, channel in zip(axes, CHANNELS, strict=True)]
+    axes[0].set_ylabel("FRC against the truth")
+    axes[1].tick_params(labelleft=False)
+    axes[1].legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), handlelength=2.2)
+    return figure, pandas.concat(parts)
 
 
 def _panel(axis: Axes, shown: list[Shown], channel: str) -> pandas.DataFrame:
@@ -52,7 +46,7 @@ def _panel(axis: Axes, shown: list[Shown], channel: str) -> pandas.DataFrame:
         if channel in one.blank:
             axis.plot([], [], color=CYCLE[i], label=f"{name}\n(not evaluable)")
             continue
-        frequency, found = curve(one.pairs[channel])
+        frequency, found = ring_curve(one.pairs[channel])
         axis.plot(frequency, found, color=CYCLE[i], ls=DASHES[i], lw=0.9, label=name)
         facts = {"arm": one.arm, "seed": one.seed, "channel": channel}
         parts.append(

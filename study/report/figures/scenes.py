@@ -11,6 +11,7 @@ import numpy as np
 from study.evidence.arms import block, lookup
 from study.formats.dataset import Dataset
 from study.formats.reconstruction import Reconstruction
+from study.metrics.frc import centre_square, frc
 from study.metrics.pair import Pair, checked_scene
 from study.metrics.standard import STANDARD
 from study.report.gather import Inputs, median_seed
@@ -78,6 +79,17 @@ def _blank(content: Any) -> dict[str, str]:
     """channel -> reason, from the stored gate."""
     gate = lookup(block(content, "last") or {}, ("gate",)) or {}
     return {channel: entry["reason"] for channel, entry in gate.items() if not entry["evaluable"]}
+
+
+def ring_curve(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
+    """Fourier ring correlation as it is scored: frequency in 1/px and correlation, up to Nyquist,
+    of the centred square."""
+    truth, prediction = centre_square(pair.truth), centre_square(pair.prediction)
+    side = truth.shape[0]
+    window = np.outer(np.hanning(side), np.hanning(side))
+    found = frc((prediction - prediction.mean()) * window, (truth - truth.mean()) * window)
+    kept = side // 2 + 1
+    return np.arange(kept) / side, found[:kept]
 
 
 def missing(what: str, absent: dict[str, str]) -> str:

@@ -1,0 +1,154 @@
+"""Which arms, weights and seed are compared: all of it stands in the URL.
+
+/compare?arms=control&arms=agc&checkpoint=last&seed=median&tab=Images
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import streamlit as st
+
+from app import choose, load
+from study.evidence.arms import ArmResults
+from study.evidence.columns import CHECKPOINTS
+from study.evidence.summary import fences
+from study.report.gather import median_seed
+
+MEDIAN = "median"
+MOST_ARMS = 8  # colours that every eye tells apart
+SAME_AS = {"final": "last"}
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """`seed`: a number as text, or `median`: the seed in the middle by amplitude error, by arm."""
+
+    arms: tuple[str, ...]
+    checkpoint: str
+    seed: str
+
+    def seed_of(self, arm: str) -> int:
+        """The seed whose images are shown; a reference has one run, whatever is asked for."""
+        results = load.results()[arm]
+        if results.label != "arm":
+            return min(results.seeds)
+        return self.median_of(arm) if self.seed == MEDIAN else int(self.seed)
+
+    def median_of(self, arm: str) -> int:
+        return median_seed(load.results()[arm], f"{self.checkpoint}.standard.amplitude.mae")
+
+    @property
+    def weights(self) -> str:
+        return f"weights of the {self.checkpoint} epoch"
+
+
+@dataclass(frozen=True)
+class Block:
+    """Arms that ran on one data set, and so may be compared.
+
+    `place`: index in the selection, which decides the colour. `number`: 1 for the first block.
+    """
+
+    title: str
+    arms: tuple[str, ...]
+    place: Mapping[str, int]
+    number: int
+
+    def key(self, name: str) -> str:
+        """A widget's key, which stands in the URL: the plain name in the first block."""
+        return name if self.number == 1 else f"{name}_{self.number}"
+
+
+def choose_arms() -> Chosen | None:
+    """The row of widgets under the title; None, and a sentence, when nothing is chosen."""
+    found = load.results()
+    if not found:
+        st.info(
+            "No runs in this checkout. Compute them with `make repro`, or bring them: `make pull`."
+        )
+        return None
+    _accept_other_words()
+    left, middle, right = st.columns([6, 2, 3], vertical_alignment="bottom")
+    names = ordered(found)
+    with left:
+        arms = choose.several("Arms", names, "arms", default=usual(names))
+    with middle:
+        checkpoint = choose.one("Weights", CHECKPOINTS, "checkpoint", "last") or "last"
+    with right:
+        seed = choose_seed(seeds(found, arms))
+    if not arms:
+        st.info("Choose at least one arm above; two or more are compared.")
+        return None
+    if len(arms) > MOST_ARMS:
+        st.warning(
+            f"{len(arms)} arms are chosen; the first {MOST_ARMS} are shown: more than "
+            f"{MOST_ARMS} colours are not told apart. Left out: {', '.join(arms[MOST_ARMS:])}."
+        )
+    return Chosen(tuple(arms[:MOST_ARMS]), checkpoint, seed)
+
+
+def choose_seed(options: Sequence[str]) -> str:
+    """A select box, however few there are: their labels are long."""
+    choose.tell_unknown("Seed", options, "seed")
+    return st.selectbox(
+        "Seed of the images",
+        options,
+        key="seed",
+        bind="query-params",
+        help="median: each arm's seed in the middle by amplitude error; a number: that seed of "
+        "every arm. References have one run.",
+    )
+
+
+def _accept_other_words() -> None:
+    """`epoch=final`, as people say it, is `checkpoint=last`."""
+    asked = st.query_params.get("checkpoint") or st.query_params.get("epoch")
+    if "epoch" in st.query_params or asked in SAME_AS:
+        del st.query_params["epoch" if "epoch" in st.query_params else "checkpoint"]
+        if asked in (*SAME_AS, *CHECKPOINTS):
+            st.query_params["checkpoint"] = SAME_AS.get(asked, asked)
+        st.rerun()  # a widget takes what the address held when the run began
+
+
+def ordered(found: Mapping[str, ArmResults]) -> list[str]:
+    """This pipeline before recorded studies, trained arms before references, the control first."""
+    return sorted(
+        found, key=lambda n: ("/" in n, found[n].label != "arm", n.split("/")[-1] != "control", n)
+    )
+
+
+def usual(names: Sequence[str]) -> list[str]:
+    """What is compared when nobody asked for anything: the control and the next arm."""
+    return list(names[:2])
+
+
+def seeds(found: Mapping[str, ArmResults], arms: Sequence[str]) -> list[str]:
+    trained = [found[arm] for arm in arms if found[arm].label == "arm"]
+    numbers = sorted({seed for arm in trained for seed in arm.known_seeds})
+    return [MEDIAN, *map(str, numbers)]
+
+
+def blocks(arms: Sequence[str]) -> list[Block]:
+    """The chosen arms by data set. Across these fences nothing is compared."""
+    place = {arm: i for i, arm in enumerate(arms)}
+    return [
+        Block(_title(fence), tuple(fence["arms"]), place, number)
+        for number, fence in enumerate(fences({a: load.results()[a] for a in arms}), start=1)
+    ]
+
+
+def fenced(found: Sequence[Block]) -> Iterator[Block]:
+    """The blocks one by one, each under its own heading where there are several."""
+    for block in found:
+        if len(found) > 1:
+            st.markdown(f"#### :material/fence: Data set {block.title}")
+        yield block
+
+
+def _title(fence: Mapping[str, object]) -> str:
+    paths = ", ".join(fence["paths"])  # type: ignore[arg-type]
+    if fence["sha256"] is None:
+        return f"{paths}: the seeds of these arms ran on different data"
+    return f"{paths} · {str(fence['sha256'])[:10]}"

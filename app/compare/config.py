@@ -1,0 +1,84 @@
+"""Config: what was set, as the runs say it; by default only what differs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pandas
+import streamlit as st
+
+from app import export, load
+from app.compare.chosen import Block, Chosen
+from app.compare.rows import versus_of
+from study.evidence.arms import factors
+from study.evidence.wording import listed
+from study.params import Scalar
+
+
+def show(chosen: Chosen, found: Sequence[Block]) -> None:
+    everything = st.toggle("All settings", key="settings", bind="query-params")
+    for sentence in changes(chosen.arms):
+        st.markdown(f"- {sentence}")
+    table = settings_table(chosen.arms, everything)
+    if table.empty:
+        st.info("These arms differ in no setting. Switch on “All settings” to see them.")
+        return
+    alt = f"Settings of {listed(chosen.arms)}, one column an arm"
+    st.dataframe(
+        table, hide_index=True, key="settings_table", alt=alt, height=35 * (len(table) + 1) + 3
+    )
+    st.caption(
+        f"{len(table)} settings, {'all' if everything else 'those that differ'}; as the stored "
+        "runs had them. – : the arm has no such setting."
+    )
+    export.popover(
+        "export_config",
+        export.Facts.of("settings", chosen.arms, (), alt),
+        table=lambda: settings_table(chosen.arms, True),
+    )
+
+
+def settings_of(arm: str) -> Mapping[str, Scalar] | None:
+    """The settings that ran; None when the seeds do not agree in them."""
+    found = load.results()[arm].facts("settings")
+    return found[0] if len(found) == 1 else None
+
+
+def settings_table(arms: Sequence[str], everything: bool) -> pandas.DataFrame:
+    """One row a setting, one column an arm."""
+    columns = {arm: settings_of(arm) for arm in arms}
+    names = sorted({name for column in columns.values() for name in column or ()})
+    rows = []
+    for name in names:
+        values = {arm: said(column, name) for arm, column in columns.items()}
+        if everything or len(set(values.values())) > 1:
+            rows.append({"setting": name, **values})
+    return pandas.DataFrame(rows)
+
+
+def said(settings: Mapping[str, Scalar] | None, name: str) -> str:
+    if settings is None:
+        return "seeds differ"
+    return str(settings[name]) if name in settings else "–"
+
+
+def changes(arms: Sequence[str]) -> list[str]:
+    """What each arm changed against the arm that it is compared with in params.yaml."""
+    told = []
+    for arm in arms:
+        other = versus_of(arm)
+        if other is None or other not in load.results():
+            told.append(f"**{arm}** is compared with no other arm.")
+            continue
+        rows = load.results()[other].row, load.results()[arm].row
+        if None in rows:
+            told.append(f"**{arm}** against {other}: the seeds of one of them differ in settings.")
+            continue
+        found = factors(*rows)  # type: ignore[arg-type]
+        parts = [f"`{name}` {_code(old)} → {_code(new)}" for name, (old, new) in found.items()]
+        told.append(f"**{arm}** against {other}: {'; '.join(parts) or 'no setting differs'}.")
+    return told
+
+
+def _code(value: object) -> str:
+    return "`" + str(value).replace("`", "'") + "`"

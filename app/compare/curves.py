@@ -1,0 +1,261 @@
+"""Curves: what was logged every epoch; seeds thin, their median thick, the best epoch marked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas
+import plotly.graph_objects as go
+import streamlit as st
+from plotly.subplots import make_subplots
+
+from app import export, load
+from app.compare import looks
+from app.compare.chosen import Block, Chosen, fenced
+from app.compare.rows import asked_for
+from study.evidence.wording import counted, listed
+
+PAPER = "app.compare.paper"
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A column of history.csv. `log`: whether its axis is logarithmic."""
+
+    column: str
+    title: str
+    unit: str = ""
+    log: bool = True
+
+    @property
+    def axis(self) -> str:
+        return f"{self.title} ({self.unit})" if self.unit else self.title
+
+
+QUANTITIES = (
+    Quantity("val_loss", "validation loss"),
+    Quantity("train_loss", "training loss"),
+    Quantity("gradient_norm_median", "gradient norm, median"),
+    Quantity("gradient_norm_max", "gradient norm, largest"),
+    Quantity("clipped_fraction", "clipped fraction", log=False),
+    Quantity("learning_rate", "learning rate"),
+    Quantity("amplitude_std", "std of the amplitude", "object units", log=False),
+)
+BY_COLUMN = {quantity.column: quantity for quantity in QUANTITIES}
+PANEL_PX = 300
+
+
+@dataclass(frozen=True)
+class Line:
+    """One arm's history with each seed's outcome. `place` decides colour and dash."""
+
+    arm: str
+    place: int
+    history: pandas.DataFrame
+    outcomes: Mapping[int, str]
+
+
+def show(chosen: Chosen, found: Sequence[Block]) -> None:
+    known = [quantity.column for quantity in QUANTITIES]
+    columns = st.pills(
+        "Quantities",
+        known,
+        selection_mode="multi",
+        default=["val_loss"],
+        key="quantity",
+        bind="query-params",
+    )
+    shown = [BY_COLUMN[column] for column in known if column in columns]
+    if not shown:
+        st.info("Choose at least one quantity.")
+        return
+    for block in fenced(found):
+        draw(block, shown)
+
+
+def draw(block: Block, shown: Sequence[Quantity], name: str = "curves") -> None:
+    lines = lines_of(block)
+    with_any = [line for line in lines if any(has(line, quantity) for quantity in shown)]
+    tell_without([line.arm for line in lines if line not in with_any])
+    if not with_any:
+        return
+    names = ", ".join(quantity.title for quantity in shown)
+    alt = f"{names} over epochs of {listed(line.arm for line in with_any)}; seeds thin, median bold"
+    looks.show(figure(with_any, shown), block.key(name), alt)
+    for quantity in shown:
+        lacking = [n.arm for n in with_any if not has(n, quantity) and is_network(n.arm)]
+        if lacking:
+            st.caption(f"{quantity.title}: not logged by {listed(lacking)}.")
+    st.caption(" · ".join(words(line) for line in with_any))
+    stem = f"{name}_{'_'.join(quantity.column for quantity in shown)}"
+    facts = export.Facts.of(stem, block.arms, ids=(), note=alt)
+    export.popover(
+        block.key(f"export_{name}"),
+        facts,
+        table=lambda: table(with_any, shown),
+        draw=lambda: export.late(PAPER).curves(with_any, shown),
+    )
+
+
+def tell_without(arms: Sequence[str]) -> None:
+    """Arms without a history: references are no networks, others are not pulled."""
+    networks = [arm for arm in arms if is_network(arm)]
+    others = [arm for arm in arms if arm not in networks]
+    if others:
+        st.caption(f"No curves of {listed(others)}: no network.")
+    for arm in networks:
+        st.info(f"{arm} has no history here: `study pull {arm}`")
+
+
+def is_network(arm: str) -> bool:
+    return load.results()[arm].label == "arm"
+
+
+def lines_of(block: Block) -> list[Line]:
+    found = []
+    for arm in block.arms:
+        seeds = load.results()[arm].seeds
+        outcomes = {seed: content["outcome"] for seed, content in seeds.items()}
+        history = load.history(arm)
+        usable = {"seed", "epoch"} <= set(history)
+        found.append(
+            Line(arm, block.place[arm], history if usable else pandas.DataFrame(), outcomes)
+        )
+    return found
+
+
+def has(line: Line, quantity: Quantity) -> bool:
+    return quantity.column in line.history and bool(line.history[quantity.column].notna().any())
+
+
+def words(line: Line) -> str:
+    """`control: 5 of 6 seeds ended ok (s3 collapsed)`."""
+    ok = [seed for seed, outcome in line.outcomes.items() if outcome == "ok"]
+    others = [f"s{s} {outcome}" for s, outcome in line.outcomes.items() if outcome != "ok"]
+    told = f" ({listed(others)})" if others else ""
+    asked = counted(len(asked_for(load.results()[line.arm])), "seed")
+    return f"{line.arm}: {len(ok)} of {asked} ended ok{told}"
+
+
+def table(lines: Sequence[Line], shown: Sequence[Quantity]) -> pandas.DataFrame:
+    """What is drawn, with the file that it stands in."""
+    parts = [
+        line.history.filter(items=["seed", "epoch", *(q.column for q in shown)]).assign(
+            arm=line.arm, file=load.history_file(line.arm).as_posix()
+        )
+        for line in lines
+    ]
+    return pandas.concat(parts)
+
+
+# --- the figure -------------------------------------------------------------------------------
+
+
+def figure(lines: Sequence[Line], shown: Sequence[Quantity]) -> go.Figure:
+    """One panel a quantity under each other: one epoch axis, one hover through all."""
+    made = make_subplots(
+        rows=len(shown), cols=1, shared_xaxes=True, vertical_spacing=0.12 / len(shown)
+    )
+    for row, quantity in enumerate(shown, start=1):
+        for line in lines:
+            if has(line, quantity):
+                for trace in traces(line, quantity, first=row == 1):
+                    made.add_trace(trace, row=row, col=1)
+        made.update_yaxes(title_text=quantity.axis, row=row, col=1)
+        if quantity.log:
+            ticks = log_ticks(lines, quantity)
+            texts = [f"{tick:.3g}" for tick in ticks]
+            made.update_yaxes(type="log", tickvals=ticks, ticktext=texts, row=row, col=1)
+    made.update_xaxes(title_text="epoch", row=len(shown), col=1)
+    height = (
+        90 + (PANEL_PX if len(shown) == 1 else 230) * len(shown) + (60 if len(shown) == 1 else 0)
+    )
+    looks.shape(made, height, hovermode="x unified", hoversubplots="axis")
+    return made
+
+
+def log_ticks(lines: Sequence[Line], quantity: Quantity) -> list[float]:
+    """Round values on a logarithmic axis, closer together where the range is narrow."""
+    values = np.concatenate(
+        [line.history[quantity.column].to_numpy(float) for line in lines if has(line, quantity)]
+    )
+    values = values[np.isfinite(values) & (values > 0)]
+    if not values.size:
+        return []
+    low, high = float(values.min()), float(values.max())
+    span = high / low
+    steps = (1, 1.5, 2, 3, 4, 6, 8) if span < 8 else (1, 2, 5) if span < 100 else (1,)
+    powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    ticks = [step * 10.0**power for power in powers for step in steps]
+    return [tick for tick in ticks if low / 1.3 <= tick <= high * 1.3]
+
+
+def traces(line: Line, quantity: Quantity, first: bool) -> list[go.Scatter]:
+    return [
+        seeds_trace(line, quantity),
+        median_trace(line, quantity, first),
+        *marks(line, quantity),
+    ]
+
+
+def seeds_trace(line: Line, quantity: Quantity) -> go.Scatter:
+    """All seeds as one trace, with a gap after each."""
+    x: list[float] = []
+    y: list[float] = []
+    for _, rows in line.history.groupby("seed"):
+        x += [*rows["epoch"], np.nan]
+        y += [*rows[quantity.column], np.nan]
+    return go.Scatter(
+        x=x, y=y, mode="lines", hoverinfo="skip", showlegend=False, legendgroup=line.arm,
+        line={"color": looks.faint(line.place, 0.4), "width": 1}, connectgaps=False,
+    )  # fmt: skip
+
+
+def median_trace(line: Line, quantity: Quantity, first: bool) -> go.Scatter:
+    by_epoch = line.history.groupby("epoch")[quantity.column]
+    facts = by_epoch.agg(["median", "min", "max", "count"]).dropna()
+    name = looks.label(line.arm)
+    return go.Scatter(
+        x=facts.index, y=facts["median"], customdata=np.asarray(facts[["min", "max", "count"]]),
+        mode="lines", name=name, legendgroup=line.arm, showlegend=first,
+        line={"color": looks.colour(line.place), "width": 3, "dash": looks.dash(line.place)},
+        hovertemplate="%{y:.4g} [%{customdata[0]:.4g}, %{customdata[1]:.4g}], "
+        f"n = %{{customdata[2]}}<extra>{name}</extra>",
+    )  # fmt: skip
+
+
+def marks(line: Line, quantity: Quantity) -> list[go.Scatter]:
+    """The best epoch of each seed as a dot; a cross or a triangle where a run went wrong."""
+    best: list[tuple[float, float]] = []
+    ends: dict[str, list[tuple[float, float]]] = {}
+    for seed, rows in line.history.groupby("seed"):
+        known = rows[np.isfinite(rows[quantity.column].to_numpy(float))]
+        outcome = line.outcomes.get(int(str(seed)), "ok")
+        if len(known) and outcome != "ok":
+            last = known.iloc[-1]
+            ends.setdefault(outcome, []).append((last["epoch"], last[quantity.column]))
+        at = best_epoch(rows)
+        if at is not None and at in set(known["epoch"]):
+            best.append((at, known.set_index("epoch")[quantity.column][at]))
+    return [
+        dots(line, best, "circle", 6),
+        *(dots(line, e, looks.MARKS[o], 10) for o, e in ends.items()),
+    ]
+
+
+def best_epoch(rows: pandas.DataFrame) -> int | None:
+    """The earliest epoch of the lowest finite validation loss, as the scores take it."""
+    if "val_loss" not in rows:
+        return None
+    finite = rows[np.isfinite(rows["val_loss"].to_numpy(float))]
+    return None if finite.empty else int(finite.loc[finite["val_loss"].idxmin(), "epoch"])
+
+
+def dots(line: Line, points: Sequence[tuple[float, float]], symbol: str, size: int) -> go.Scatter:
+    x, y = zip(*points, strict=True) if points else ((), ())
+    return go.Scatter(
+        x=x, y=y, mode="markers", hoverinfo="skip", showlegend=False, legendgroup=line.arm,
+        marker={"color": looks.colour(line.place), "symbol": symbol, "size": size},
+    )  # fmt: skip

@@ -1,0 +1,181 @@
+"""Images: truth and arms, amplitude, phase and difference; one zoom, one range, one profile."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas
+import streamlit as st
+
+from app import choose, export, states
+from app.compare import looks, panels
+from app.compare.chosen import MEDIAN, Block, Chosen, fenced
+from app.compare.panels import Profile
+from app.compare.scenes import CHANNELS, Scene, Window, common_window, find
+from study.evidence.wording import listed
+
+PAPER = "app.compare.paper"
+
+DIFFERENCES = ("amplitude", "phase", "both", "none")
+MAPS = ("auto", "diverging", "cyclic")
+WHOLE, MIDDLE = "whole", "middle"
+
+
+def show(chosen: Chosen, found: Sequence[Block]) -> None:
+    with st.container(horizontal=True):
+        difference = choose.one("Difference to the truth", DIFFERENCES, "difference", "amplitude")
+        phase_map = choose.one("Colours of the phase", MAPS, "phase_map", "auto")
+        along = choose.one("Profile along", ("row", "column"), "along", "row")
+    for block in fenced(found):
+        draw(chosen, block, str(difference), str(phase_map), str(along))
+
+
+def draw(chosen: Chosen, block: Block, difference: str, phase_map: str, along: str) -> None:
+    scenes, absent = find(chosen, block.arms)
+    tell_absent(absent)
+    if not scenes:
+        return
+    tell_seeds(chosen, scenes)
+    window = common_window(scenes)
+    if min(window.shape) < 1:
+        st.warning("The scored regions of these arms share no pixel: show them one by one.")
+        return
+    columns = columns_of(scenes, difference)
+    ranges = panels.looks_of(scenes, window, phase_map)
+    view = choose_view(window, len(columns) * (len(scenes) + (scenes[0].truth is not None)), block)
+    profile = choose_profile(view.window, along, block)
+    bar = panels.scale_bar(pixel_m(scenes[0]), view.window.shape[1])
+    names = listed(one.arm for one in scenes)
+    alt = (
+        f"Rows truth, {names}; columns {listed(columns)}; common colour range from the truth, "
+        f"scale bar {bar[1]}"
+    )
+    made = panels.figure(scenes, view, columns, ranges, profile, bar)
+    looks.show(made, block.key("images"), alt)
+    st.caption(key_words(columns, ranges, scenes, window))
+    lines = panels.profiles(scenes, window, profile, block.place)
+    told = f"Amplitude and phase along {profile.along} {profile.at} of truth, {names}"
+    looks.show(lines, block.key("profile"), told)
+    exports(chosen, block, scenes, window, profile, alt)
+
+
+def tell_absent(absent: dict[str, str]) -> None:
+    """One sentence an arm: not pulled, failed, another object."""
+    for sentence in absent.values():
+        state = "not pulled" if "not pulled" in sentence else "missing"
+        icon, _ = states.look(state)
+        st.info(sentence.replace("$", r"\$"), icon=icon)
+
+
+def tell_seeds(chosen: Chosen, scenes: Sequence[Scene]) -> None:
+    told = listed(f"{one.arm} s{one.seed}" for one in scenes)
+    how = (
+        "each arm's seed with the median amplitude error"
+        if chosen.seed == MEDIAN
+        else f"seed {chosen.seed} of every arm (references have one run)"
+    )
+    st.caption(f"One run an arm (n = 1), {chosen.weights}; {how}: {told}.")
+    for one in scenes:
+        if one.blank:
+            reasons = "; ".join(one.blank.values())
+            st.warning(f"{one.arm} s{one.seed}: {reasons}", icon=":material/block:")
+
+
+def columns_of(scenes: Sequence[Scene], difference: str) -> list[str]:
+    if all(one.truth is None for one in scenes):
+        st.caption("A measurement has no truth: no difference and no common phase to compare with.")
+        return list(CHANNELS)
+    wanted = CHANNELS if difference == "both" else (difference,)
+    return [*CHANNELS, *(f"{channel} difference" for channel in wanted if channel in CHANNELS)]
+
+
+def choose_view(window: Window, count: int, block: Block) -> panels.View:
+    """What is sent: all of it, or at full scale a mean of it, which is said."""
+    whole = panels.fitting(window, count, True)
+    if whole.step == 1:
+        return whole
+    part = choose.one("Pixels", (WHOLE, MIDDLE), block.key("pixels"), WHOLE)
+    st.caption(
+        f"{window.shape[0]} x {window.shape[1]} px in {count} panels are too much to send: the "
+        f"whole is shown as means over {whole.step} x {whole.step} px, the middle pixel by pixel. "
+        "The profile and every export have all pixels."
+    )
+    return panels.fitting(window, count, part != MIDDLE)
+
+
+def choose_profile(window: Window, along: str, block: Block) -> Profile:
+    low, high = (window.y0, window.y1) if along == "row" else (window.x0, window.x1)
+    at = st.slider(
+        f"{along.capitalize()} of the profile (px)",
+        low,
+        high - 1,
+        (low + high) // 2,
+        key=block.key(f"at_{along}"),
+        bind="query-params",
+    )
+    return Profile(along, at)
+
+
+def pixel_m(one: Scene) -> float | None:
+    """Side of an object pixel where the geometry is real."""
+    manifest = one.dataset.manifest
+    return None if manifest.nominal else manifest.geometry.object_pixel_m(manifest.n)
+
+
+def key_words(
+    columns: Sequence[str], ranges: dict[str, panels.Look], scenes: Sequence[Scene], window: Window
+) -> str:
+    told = [
+        f"{ranges[c].title}: {ranges[c].low:.3g} to {ranges[c].high:.3g} {ranges[c].unit}, "
+        f"{ranges[c].key}"
+        for c in columns
+    ]
+    phase = (
+        "the global phase against the truth is removed, as the scores do" if scenes[0].truth else ""
+    )
+    where = f"rows {window.y0}–{window.y1 - 1}, columns {window.x0}–{window.x1 - 1} of the object"
+    return f"{'; '.join(told)}; {phase}. Shown: {where}. Drag to zoom, double-click to return."
+
+
+def exports(
+    chosen: Chosen, block: Block, scenes: Sequence[Scene], window: Window, profile: Profile,
+    alt: str,
+) -> None:  # fmt: skip
+    facts = export.Facts.of(f"images_{chosen.checkpoint}", block.arms, ids_of(scenes), alt)
+    export.popover(
+        block.key("export_images"),
+        facts,
+        table=lambda: profile_table(scenes, window, profile),
+        draw=lambda: export.late(PAPER).images(scenes),
+        scenes=scenes,
+    )
+
+
+def ids_of(scenes: Sequence[Scene]) -> tuple[str, ...]:
+    return tuple(f"{one.arm}/s{one.seed}/{one.checkpoint}.standard.amplitude.mae" for one in scenes)
+
+
+def profile_table(scenes: Sequence[Scene], window: Window, profile: Profile) -> pandas.DataFrame:
+    """The profile of every image, with the file that it is from and that file's hash."""
+    start = window.x0 if profile.along == "row" else window.y0
+    parts = []
+    for one in scenes:
+        for channel in CHANNELS:
+            y = panels.cut(one, window, one.images[channel], profile)
+            table = pandas.DataFrame({"px": start + np.arange(len(y)), "prediction": y})
+            if one.truth is not None:
+                table["truth"] = panels.cut(one, window, one.truth[channel], profile)
+            parts.append(
+                table.assign(
+                    arm=one.arm,
+                    seed=one.seed,
+                    channel=channel,
+                    along=profile.along,
+                    at_px=profile.at,
+                    evaluable=one.blank.get(channel, "yes"),
+                    file=one.file,
+                    sha256=one.digest,
+                )
+            )
+    return pandas.concat(parts)

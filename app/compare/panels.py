@@ -1,0 +1,313 @@
+"""Truth and arms as one linked figure: one zoom, one pan and one colour range for all panels.
+
+Ranges are taken from the truth (0.5 to 99.5 %), never from the panel: a collapsed phase must look
+collapsed. Square pixels, no smoothing, axes in object px.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from app.compare import looks
+from app.compare.scenes import UNITS, Scene, Window
+
+WRAPPED_RAD = 2.5  # beyond this a phase cannot be told from one that went once around
+BUDGET = 2_800_000  # bytes that one figure may send
+BYTES = 4 * 4 / 3  # a pixel: float32 in base64
+ROWS_PX = {2: 340, 3: 320, 4: 290}  # height of a row, by how many there are
+ROW_PX = 260
+HEAD_PX = 74
+
+
+@dataclass(frozen=True)
+class Look:
+    """Colour map and range of one column. `key` says them in words."""
+
+    title: str
+    unit: str
+    colours: str
+    low: float
+    high: float
+    key: str
+
+
+@dataclass(frozen=True)
+class View:
+    """What of the window is sent: every `step` px (mean over step x step), from (y0, x0) on."""
+
+    window: Window
+    step: int
+
+    def of(self, one: Scene, image: np.ndarray) -> np.ndarray:
+        part = self.window.of(one, image).astype(np.float32)
+        h, w = (extent // self.step * self.step for extent in part.shape)
+        steps = (h // self.step, self.step, w // self.step, self.step)
+        return part[:h, :w].reshape(steps).mean(axis=(1, 3)) if self.step > 1 else part
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A line through all images: along the row or the column `at` (object px)."""
+
+    along: str
+    at: int
+
+
+def fitting(window: Window, panels: int, whole: bool) -> View:
+    """All of the window, coarser where that is too much to send; or its middle, pixel by pixel."""
+    h, w = window.shape
+    most = BUDGET / BYTES / max(1, panels)
+    step = max(1, int(np.ceil(np.sqrt(h * w / most))))
+    if whole or step == 1:
+        return View(window, step)
+    y, x = (extent - extent // step for extent in (h, w))
+    middle = Window(window.y0 + y // 2, window.x0 + x // 2, 0, 0)
+    return View(Window(middle.y0, middle.x0, middle.y0 + h // step, middle.x0 + w // step), 1)
+
+
+# --- ranges -----------------------------------------------------------------------------------
+
+
+def looks_of(scenes: Sequence[Scene], window: Window, phase_map: str) -> dict[str, Look]:
+    """amplitude, phase, and their differences, by what the first truth holds.
+
+    Without a truth the first object takes its place.
+    """
+    first = scenes[0]
+    source = first.truth or first.images
+    amplitude, phase = (window.of(first, source[c]) for c in ("amplitude", "phase"))
+    low, high = (float(v) for v in np.percentile(amplitude, (0.5, 99.5)))
+    if high <= low:
+        low, high = low - 0.5, high + 0.5
+    limit = float(np.percentile(np.abs(phase), 99.5)) or np.pi
+    wrapped = phase_map == "cyclic" or (phase_map == "auto" and limit > WRAPPED_RAD)
+    of = "truth" if first.truth else "first object"
+    half = (high - low) / 2
+    unit = UNITS["amplitude"]
+    phase_look = (
+        Look("phase", "rad", "twilight", -np.pi, np.pi, "cyclic, −π to π")
+        if wrapped
+        else Look("phase", "rad", "RdBu_r", -limit, limit, f"diverging about 0, range of the {of}")
+    )
+    bound = min(np.pi, limit)
+    return {
+        "amplitude": Look("amplitude", unit, "gray", low, high, f"range of the {of}"),
+        "phase": phase_look,
+        "amplitude difference": Look(
+            "amplitude difference", unit, "PuOr_r", -half, half, "half of the truth's range"
+        ),
+        "phase difference": Look(
+            "phase difference", "rad", "PuOr_r", -bound, bound, "angle(arm · conj truth)"
+        ),
+    }
+
+
+# --- the figure -------------------------------------------------------------------------------
+
+
+def figure(
+    scenes: Sequence[Scene],
+    view: View,
+    columns: Sequence[str],
+    ranges: Mapping[str, Look],
+    profile: Profile,
+    bar: tuple[float, str],
+) -> go.Figure:
+    """Rows truth and arms; `bar`: length of the scale bar in px, and its words."""
+    truth = scenes[0] if scenes[0].truth is not None else None
+    rows = len(scenes) + (truth is not None)
+    made = make_subplots(
+        rows=rows, cols=len(columns), horizontal_spacing=0.012, vertical_spacing=0.03 / rows
+    )
+    entries: list[tuple[str, Scene, bool]] = [("truth", truth, True)] if truth else []
+    entries += [(one.arm, one, False) for one in scenes]
+    for i, (name, one, true) in enumerate(entries, start=1):
+        for j, column in enumerate(columns, start=1):
+            panel(made, (i, j), one, true, column, view, ranges[column], name)
+    for j, column in enumerate(columns, start=1):
+        made.update_layout({axis_of(j): colour_axis(j, len(columns), ranges[column], rows)})
+    named(made, [name for name, _, _ in entries], scenes, len(columns))
+    axes(made, view)
+    marked(made, profile, bar, view)
+    looks.shape(made, HEAD_PX + row_px(rows) * rows + 30, dragmode="zoom", hovermode="closest")
+    made.update_layout(margin={"l": 34, "r": 4, "t": HEAD_PX, "b": 30}, uirevision="images")
+    return made
+
+
+def panel(
+    made: go.Figure, at: tuple[int, int], one: Scene, true: bool, column: str, view: View,
+    look: Look, name: str,
+) -> None:  # fmt: skip
+    """One image, or the words that stand where a difference to itself would."""
+    channel = column.partition(" ")[0]
+    image = image_of(one, true, column)
+    if image is None:
+        return
+    sent = view.of(one, image)
+    half = (view.step - 1) / 2
+    made.add_trace(
+        go.Heatmap(
+            z=sent, x0=view.window.x0 + half, dx=view.step, y0=view.window.y0 + half, dy=view.step,
+            coloraxis=axis_of(at[1]), zsmooth=False,
+            hovertemplate=f"{looks.label(name)}, {column} %{{z:.4g}} {look.unit}"
+            "<br>x %{x:.0f} px, y %{y:.0f} px<extra></extra>",
+        ),
+        row=at[0], col=at[1],
+    )  # fmt: skip
+    if not true and channel in one.blank:
+        words = one.blank[channel].replace(": ", ":<br>")
+        written(made, at, words)
+
+
+def image_of(one: Scene, true: bool, column: str) -> np.ndarray | None:
+    channel, _, difference = column.partition(" ")
+    if true:
+        return None if difference or one.truth is None else one.truth[channel]
+    if difference:
+        return one.difference(channel)
+    image = one.images[channel]
+    return np.angle(np.exp(1j * image)) if channel == "phase" else image
+
+
+def written(made: go.Figure, at: tuple[int, int], words: str) -> None:
+    made.add_annotation(
+        text=f"<b>{words}</b>", x=0.5, y=0.5, xref="x domain", yref="y domain", showarrow=False,
+        bgcolor="rgba(20,23,27,0.85)", font={"color": "white", "size": 13}, borderpad=5,
+        row=at[0], col=at[1],
+    )  # fmt: skip
+
+
+def row_px(rows: int) -> int:
+    return ROWS_PX.get(rows, ROW_PX)
+
+
+def axis_of(column: int) -> str:
+    return f"coloraxis{column if column > 1 else ''}"
+
+
+def colour_axis(column: int, columns: int, look: Look, rows: int) -> dict[str, Any]:
+    """Colours of one column, with a thin bar over it that carries its title."""
+    bar = {
+        "orientation": "h",
+        "x": (column - 0.5) / columns,
+        "xanchor": "center",
+        "y": 1 + 2 / (row_px(rows) * rows),
+        "yanchor": "bottom",
+        "len": 0.62 / columns,
+        "thickness": 8,
+        "ypad": 0,
+        "nticks": 5,
+        "tickfont": {"size": 10},
+        "title": {"text": f"{look.title} ({look.unit})", "side": "top", "font": {"size": 12}},
+    }
+    return {"colorscale": look.colours, "cmin": look.low, "cmax": look.high, "colorbar": bar}
+
+
+def named(made: go.Figure, names: Sequence[str], scenes: Sequence[Scene], columns: int) -> None:
+    """Names of the rows, along their left edge."""
+    seeds = {one.arm: one for one in scenes}
+    for i, name in enumerate(names):
+        one = seeds.get(name)
+        told = f"<b>{looks.label(name)}</b>" + (f" s{one.seed}" if one else "")
+        made.add_annotation(
+            text=told, textangle=-90, x=-0.004, xref="paper", xanchor="right", y=0.5,
+            yref=f"y{i * columns + 1 if i else ''} domain", yanchor="middle", showarrow=False,
+            font={"size": 13},
+        )  # fmt: skip
+
+
+def axes(made: go.Figure, view: View) -> None:
+    """All panels move together: every axis matches the first of its kind, pixels are square."""
+    w = view.window
+    hidden = {"showticklabels": False, "showgrid": False, "zeroline": False, "ticks": ""}
+    made.update_xaxes(matches="x", range=[w.x0 - 0.5, w.x1 - 0.5], constrain="domain", **hidden)
+    made.update_yaxes(
+        matches="y", range=[w.y1 - 0.5, w.y0 - 0.5], constrain="domain", scaleanchor="x",
+        scaleratio=1, **hidden,
+    )  # fmt: skip
+
+
+def marked(made: go.Figure, profile: Profile, bar: tuple[float, str], view: View) -> None:
+    """The profile's line on every image, and the scale bar on the first."""
+    w = view.window
+    line = {"color": "#D55E00", "width": 1.5, "dash": "dot"}
+    for trace in [trace for trace in made.data if isinstance(trace, go.Heatmap)]:
+        refs = {"xref": trace.xaxis, "yref": trace.yaxis}
+        ends = (
+            {"x0": w.x0 - 0.5, "x1": w.x1 - 0.5, "y0": profile.at, "y1": profile.at}
+            if profile.along == "row"
+            else {"x0": profile.at, "x1": profile.at, "y0": w.y0 - 0.5, "y1": w.y1 - 0.5}
+        )
+        made.add_shape(type="line", line=line, **refs, **ends)
+    length, words = bar
+    x, y = w.x0 + 0.05 * w.shape[1], w.y0 + 0.94 * w.shape[0]
+    for colour, width in (("black", 7), ("white", 4)):
+        made.add_shape(
+            type="line", x0=x, x1=x + length, y0=y, y1=y, xref="x", yref="y",
+            line={"color": colour, "width": width},
+        )  # fmt: skip
+    made.add_annotation(
+        text=words, x=x + length / 2, y=y, yshift=12, xref="x", yref="y", showarrow=False,
+        font={"color": "white", "size": 11}, bgcolor="rgba(0,0,0,0.6)", borderpad=1,
+    )  # fmt: skip
+
+
+def scale_bar(pixel_m: float | None, width_px: int) -> tuple[float, str]:
+    """A round length near a quarter of the width: nm where a pixel has a size, else px."""
+    size, unit = (1.0, "px") if pixel_m is None else (pixel_m * 1e9, "nm")
+    wanted = width_px * size / 4
+    power = 10.0 ** np.floor(np.log10(wanted))
+    length = max(step * power for step in (1, 2, 5) if step * power <= wanted)
+    return length / size, f"{length:g} {unit}"
+
+
+# --- the profile ------------------------------------------------------------------------------
+
+
+def cut(one: Scene, window: Window, image: np.ndarray, profile: Profile) -> np.ndarray:
+    """One row or column of an image, at full resolution."""
+    part = window.of(one, image)
+    if profile.along == "row":
+        return part[profile.at - window.y0]
+    return part[:, profile.at - window.x0]
+
+
+def profiles(
+    scenes: Sequence[Scene], window: Window, profile: Profile, place: Mapping[str, int]
+) -> go.Figure:
+    """Amplitude and phase along the line: the truth and every arm that is evaluable."""
+    made = make_subplots(rows=1, cols=2, horizontal_spacing=0.07)
+    start = window.x0 if profile.along == "row" else window.y0
+    x = start + np.arange(window.shape[1] if profile.along == "row" else window.shape[0])
+    for j, channel in enumerate(("amplitude", "phase"), start=1):
+        first = scenes[0]
+        if first.truth is not None:
+            y = cut(first, window, first.truth[channel], profile)
+            made.add_trace(line(x, y, "truth", looks.GRAY, "solid", 4, j == 1), row=1, col=j)
+        for one in scenes:
+            y = cut(one, window, one.images[channel], profile)
+            told = " (not evaluable)" if channel in one.blank else ""
+            k = place[one.arm]
+            name = f"{looks.label(one.arm)}{told}"
+            trace = line(x, y, name, looks.colour(k), looks.dash(k), 1.6, j == 1)
+            made.add_trace(trace.update(legendgroup=one.arm), row=1, col=j)
+        made.update_yaxes(title_text=f"{channel} ({UNITS[channel]})", row=1, col=j)
+        across = "x" if profile.along == "row" else "y"
+        made.update_xaxes(title_text=f"{across} (px)", matches="x", row=1, col=j)
+    return looks.shape(made, 280, hovermode="x unified", hoversubplots="axis")
+
+
+def line(
+    x: np.ndarray, y: np.ndarray, name: str, colour: str, dash: str, width: float, legend: bool
+) -> Any:
+    return go.Scatter(
+        x=x, y=y, mode="lines", name=name, legendgroup=name, showlegend=legend,
+        line={"color": colour, "dash": dash, "width": width},
+        hovertemplate="%{y:.4g}",
+    )  # fmt: skip

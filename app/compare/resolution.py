@@ -1,0 +1,171 @@
+"""Resolution: Fourier ring correlation with the truth up to Nyquist, and where it crosses 0.5."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pandas
+import plotly.graph_objects as go
+import streamlit as st
+from plotly.subplots import make_subplots
+
+from app import export, load, numbers
+from app.compare import looks
+from app.compare.chosen import Block, Chosen, fenced
+from app.compare.images import pixel_m, tell_absent, tell_seeds
+from app.compare.rows import seed_values
+from app.compare.scenes import CHANNELS, Scene, blanked, find
+from study.evidence.wording import fmt, listed
+from study.report.figures.scenes import ring_curve
+
+PAPER = "app.compare.paper"
+
+THRESHOLD = 0.5
+HEAD = ("arm", "channel", "unit")
+
+
+def show(chosen: Chosen, found: Sequence[Block]) -> None:
+    for block in fenced(found):
+        draw(chosen, block)
+
+
+def draw(chosen: Chosen, block: Block) -> None:
+    scenes, absent = find(chosen, block.arms)
+    tell_absent(absent)
+    scenes = [one for one in scenes if one.truth is not None]
+    if scenes:
+        tell_seeds(chosen, scenes)
+        alt = f"Fourier ring correlation with the truth of {listed(one.arm for one in scenes)}"
+        looks.show(figure(scenes, block.place), block.key("frc"), alt)
+        st.caption(
+            "Mean removed, Hann window. Gray line: 0.5; a mark stands where a curve first falls "
+            "below it. A degenerate channel has no curve."
+        )
+    st.markdown("**Crossing of 0.5, every seed** (as scored)")
+    rows = crossings(chosen, block, unit_of(scenes))
+    st.dataframe(rows, hide_index=True, key=block.key("crossings"), alt="FRC crossings by seed")
+    with st.container(horizontal=True):
+        for channel in CHANNELS:
+            arm = block.arms[0]
+            path = f"{chosen.checkpoint}.standard.{channel}.frc50"
+            number = f"{arm}/s{chosen.seed_of(arm)}/{path}"
+            if st.button(number, icon=":material/tag:", key=block.key(f"id_{channel}")):
+                numbers.ask(number)
+        if scenes:
+            exports(chosen, block, scenes)
+
+
+def exports(chosen: Chosen, block: Block, scenes: Sequence[Scene]) -> None:
+    ids = tuple(
+        f"{one.arm}/s{one.seed}/{one.checkpoint}.standard.{channel}.frc50"
+        for one in scenes
+        for channel in CHANNELS
+    )
+    export.popover(
+        block.key("export_frc"),
+        export.Facts.of(f"frc_{chosen.checkpoint}", block.arms, ids, "FRC with the truth"),
+        table=lambda: table(scenes),
+        draw=lambda: export.late(PAPER).resolution(scenes),
+    )
+
+
+def unit_of(scenes: Sequence[Scene]) -> tuple[float, str]:
+    """What a frequency in 1/px is multiplied with, and its unit: 1/nm where a pixel has a size."""
+    size = pixel_m(scenes[0]) if scenes else None
+    return (1.0, "1/px") if size is None else (1 / (size * 1e9), "1/nm")
+
+
+def figure(scenes: Sequence[Scene], place: Mapping[str, int]) -> go.Figure:
+    made = make_subplots(
+        rows=1, cols=2, subplot_titles=CHANNELS, shared_yaxes=True, horizontal_spacing=0.04
+    )
+    factor, unit = unit_of(scenes)
+    for j, channel in enumerate(CHANNELS, start=1):
+        for one in scenes:
+            if channel not in one.blank:
+                for trace in traces(one, channel, place[one.arm], factor, unit, j == 1):
+                    made.add_trace(trace, row=1, col=j)
+        made.add_hline(THRESHOLD, line={"color": looks.GRAY, "dash": "dot"}, row=1, col=j)  # type: ignore[arg-type]
+    for one in scenes:
+        if one.blank:
+            made.add_trace(words_only(one, place[one.arm]), row=1, col=1)
+    made.update_xaxes(title_text=f"spatial frequency ({unit})", range=[0, 0.5 * factor])
+    made.update_yaxes(range=[0, 1.03])
+    made.update_yaxes(title_text="FRC with the truth", row=1, col=1)
+    looks.shape(made, 400, hovermode="x unified", hoversubplots="axis")
+    made.update_layout(margin={"t": 60}, legend={"y": 1.08})
+    return made
+
+
+def traces(
+    one: Scene, channel: str, k: int, factor: float, unit: str, legend: bool
+) -> list[go.Scatter]:
+    pair = one.pair(channel)
+    assert pair is not None, "scenes without a truth have no FRC"
+    frequency, found = ring_curve(pair)
+    name = looks.label(one.arm)
+    curve = go.Scatter(
+        x=frequency * factor, y=found, mode="lines", name=name, legendgroup=one.arm,
+        showlegend=legend or "amplitude" in one.blank, hovertemplate="%{y:.3f}",
+        line={"color": looks.colour(k), "dash": looks.dash(k), "width": 2},
+    )  # fmt: skip
+    at = crossing(one, channel)
+    if at is None:
+        return [curve]
+    mark = go.Scatter(
+        x=[at * factor], y=[THRESHOLD], mode="markers", legendgroup=one.arm, showlegend=False,
+        marker={"color": looks.colour(k), "size": 9, "symbol": "diamond"},
+        hovertemplate=f"crosses 0.5 at %{{x:.4g}} {unit}<extra>{name}</extra>",
+    )  # fmt: skip
+    return [curve, mark]
+
+
+def words_only(one: Scene, k: int) -> go.Scatter:
+    """A place in the legend for a curve that does not exist."""
+    name = f"{looks.label(one.arm)} ({'; '.join(one.blank.values())})"
+    line = {"color": looks.colour(k), "dash": looks.dash(k), "width": 2}
+    return go.Scatter(x=[None], y=[None], mode="lines", name=name, line=line)
+
+
+def crossing(one: Scene, channel: str) -> float | None:
+    """As it was scored, in 1/px; None where it was not crossed or is not evaluable."""
+    path = f"{one.checkpoint}.standard.{channel}.frc50"
+    return load.results()[one.arm].numbers[one.seed].get(path)
+
+
+def crossings(chosen: Chosen, block: Block, unit: tuple[float, str]) -> list[dict[str, str]]:
+    """A row an arm and channel, a cell a seed; "not crossed" is a value."""
+    rows = []
+    for arm in block.arms:
+        results = load.results()[arm]
+        for channel in CHANNELS:
+            path = f"{chosen.checkpoint}.standard.{channel}.frc50"
+            values, lost = seed_values(results, path)
+            told = {f"s{seed}": fmt(value * unit[0], 3) for seed, value in values.items()}
+            told |= {f"s{seed}": reason for seed, reason in lost.items()}
+            for seed, content in results.seeds.items():  # the floor has scores, and no resolution
+                told[f"s{seed}"] = blanked(content, chosen.checkpoint).get(
+                    channel, told[f"s{seed}"]
+                )
+            rows.append({"arm": arm, "channel": channel, "unit": unit[1], **told})
+    seeds = sorted({name for row in rows for name in row if name not in HEAD}, key=seed_number)
+    return [{name: row.get(name, "") for name in (*HEAD, *seeds)} for row in rows]
+
+
+def seed_number(name: str) -> int:
+    return int(name.removeprefix("s"))
+
+
+def table(scenes: Sequence[Scene]) -> pandas.DataFrame:
+    parts = [pandas.DataFrame()]
+    for one in scenes:
+        for channel in CHANNELS:
+            pair = one.pair(channel)
+            if pair is None or channel in one.blank:
+                continue
+            frequency, found = ring_curve(pair)
+            facts = {"arm": one.arm, "seed": one.seed, "channel": channel}
+            curve = {"frequency_per_px": frequency, "correlation": found}
+            frame = pandas.DataFrame({**facts, **curve})
+            parts.append(frame.assign(file=one.file, sha256=one.digest))
+    return pandas.concat(parts)

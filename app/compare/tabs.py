@@ -1,0 +1,50 @@
+"""The tabs: only the open one computes, and it stands in the URL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import streamlit as st
+
+from app import choose
+from app.compare import config, curves, diagnostics, images, metrics, residuals, resolution
+from app.compare.chosen import Block, Chosen, blocks
+from study.evidence.wording import listed
+
+TABS: Mapping[str, Callable[[Chosen, Sequence[Block]], None]] = {
+    "Curves": curves.show,
+    "Metrics": metrics.show,
+    "Images": images.show,
+    "Residuals": residuals.show,
+    "Resolution": resolution.show,
+    "Config": config.show,
+    "Diagnostics": diagnostics.show,
+}
+
+
+def show(chosen: Chosen) -> None:
+    found = blocks(chosen.arms)
+    if len(found) > 1:
+        told = "; ".join(f"{block.title}: {listed(block.arms)}" for block in found)
+        st.warning(
+            f"These arms ran on {len(found)} data sets ({told}). They are shown in blocks of their "
+            "own and not compared: no difference and no test goes across.",
+            icon=":material/fence:",
+        )
+    opened = st.tabs(list(TABS), key="tab", on_change="rerun", bind="query-params")
+    for tab, draw in zip(opened, TABS.values(), strict=True):
+        with tab:
+            if tab.open:
+                st.fragment(draw)(chosen, found)
+
+
+def known_tab() -> None:
+    """Before any widget: a tab in any case; an unknown one is told, and the first is open."""
+    for asked in choose.asked("tab")[:1]:
+        named = next((tab for tab in TABS if tab.lower() == asked.lower()), None)
+        if named is None:
+            choose.tell_unknown("Tab", list(TABS), "tab")
+            del st.query_params["tab"]
+        elif named != asked:
+            st.query_params["tab"] = named
+            st.rerun()  # a widget takes what the address held when the run began

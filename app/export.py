@@ -1,0 +1,179 @@
+"""What leaves the app: figures for paper, tables, arrays, and the command behind every number.
+
+    figure    SVG, PDF, PNG, drawn anew by matplotlib; ids, commit and command in the metadata
+    table     CSV, with the id and the command of each number, or the file that a value stands in
+    arrays    npz and CXI (app/arrays.py)
+
+A page gives functions, not files: nothing is drawn or written before somebody clicks.
+
+    export.popover("export_curves", facts, table=lambda: frame, draw=lambda: figure)
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pandas
+import streamlit as st
+
+from app import load
+from study.evidence.wording import reproduce
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from app.compare.scenes import Scene
+
+DPI = 300
+MIME = {"svg": "image/svg+xml", "pdf": "application/pdf", "png": "image/png"}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What an exported file says about itself. `name`: the stem of its file."""
+
+    name: str
+    note: str
+    ids: tuple[str, ...]
+    commit: str
+    command: str
+
+    @classmethod
+    def of(cls, name: str, arms: Sequence[str], ids: Sequence[str], note: str) -> Facts:
+        """`arms`: what has to be computed again; `ids`: the numbers that are shown."""
+        return cls(name, note, tuple(ids), load.commit(), reproduce(arms))
+
+    @property
+    def commands(self) -> list[str]:
+        """The exact command for each number."""
+        return [f"{self.command} && study explain {one}" for one in self.ids] or [self.command]
+
+    def as_json(self) -> str:
+        content = {
+            "note": self.note,
+            "ids": list(self.ids),
+            "commit": self.commit,
+            "command": self.command,
+        }
+        return json.dumps(content, ensure_ascii=False)
+
+
+# --- figures ----------------------------------------------------------------------------------
+
+
+def late(module: str) -> Any:
+    """A module that is imported when something is exported: matplotlib takes its time."""
+    return importlib.import_module(module)
+
+
+def figure_file(figure: Figure, kind: str, facts: Facts) -> bytes:
+    """The figure as svg, pdf or png: equal figures give equal bytes."""
+    style = late("study.report.figures.style")
+    out = io.BytesIO()
+    with style.styled():
+        figure.savefig(out, format=kind, dpi=DPI, metadata=metadata(kind, facts))
+    return out.getvalue()
+
+
+def metadata(kind: str, facts: Facts) -> dict[str, Any]:
+    """Title, ids, commit and command under the names that the format has for them."""
+    keys = {
+        "svg": {"Title": facts.name, "Description": facts.as_json(), "Date": None},
+        "pdf": {"Title": facts.name, "Subject": facts.as_json(), "CreationDate": None},
+        "png": {"Title": facts.name, "Description": facts.as_json()},
+    }
+    ids = list(facts.ids)
+    words = {"svg": {"Keywords": ids, "Source": f"commit {facts.commit}"}}
+    plain = {"pdf": {"Keywords": ", ".join(ids)}, "png": {"Source": f"commit {facts.commit}"}}
+    return keys[kind] | words.get(kind, {}) | plain.get(kind, {})
+
+
+def drawn(draw: Callable[[], Figure], kind: str, facts: Facts) -> bytes:
+    style = late("study.report.figures.style")
+    with style.styled():
+        figure = draw()
+    return figure_file(figure, kind, facts)
+
+
+# --- tables -----------------------------------------------------------------------------------
+
+
+def with_commands(table: pandas.DataFrame) -> pandas.DataFrame:
+    """The table (columns arm, id) with the command that gives each number again."""
+    if table.empty:
+        return table
+    again = [
+        f"{reproduce([arm])} && study explain {number}"
+        for arm, number in zip(table["arm"], table["id"], strict=True)
+    ]
+    return table.assign(command=again)
+
+
+def csv_file(table: pandas.DataFrame, facts: Facts) -> bytes:
+    """The table with the commit that it was exported at; every digit is kept."""
+    return table.assign(commit=facts.commit).to_csv(index=False).encode()
+
+
+# --- buttons ----------------------------------------------------------------------------------
+
+
+def popover(
+    key: str,
+    facts: Facts,
+    table: Callable[[], pandas.DataFrame] | None = None,
+    draw: Callable[[], Figure] | None = None,
+    scenes: Sequence[Scene] = (),
+) -> None:
+    """The export menu of one figure or table; what it makes, it makes on click."""
+    with st.popover("Export", icon=":material/download:"):
+        with st.container(horizontal=True):
+            if draw is not None:
+                for kind in MIME:
+                    button(key, facts, kind, lambda kind=kind: drawn(draw, kind, facts), MIME[kind])
+            if table is not None:
+                button(key, facts, "csv", lambda: csv_file(table(), facts), "text/csv")
+        if scenes:
+            array_buttons(key, facts, scenes)
+        st.caption("The command behind each number:" if facts.ids else "To compute it again:")
+        st.code("\n".join(facts.commands), language="sh", wrap_lines=True)
+
+
+def array_buttons(key: str, facts: Facts, scenes: Sequence[Scene]) -> None:
+    """All objects as one npz; object, probe and positions of each as a CXI file."""
+    arrays = late("app.arrays")
+    with st.container(horizontal=True):
+        button(key, facts, "npz", lambda: arrays.npz_file(scenes, facts), "application/x-npz")
+        for one in scenes:
+            button(
+                f"{key}_{one.arm}",
+                facts,
+                "cxi",
+                lambda one=one: arrays.cxi_file(one, facts),
+                "application/x-hdf5",
+                label=f"CXI {one.arm}",
+                stem=f"{one.arm.replace('/', '_')}_s{one.seed}_{one.checkpoint}",
+            )
+
+
+def button(
+    key: str,
+    facts: Facts,
+    kind: str,
+    make: Callable[[], bytes],
+    mime: str,
+    label: str | None = None,
+    stem: str | None = None,
+) -> None:
+    st.download_button(
+        label or kind.upper(),
+        make,
+        file_name=f"{stem or facts.name}.{kind}",
+        mime=mime,
+        key=f"{key}_{kind}",
+        on_click="ignore",
+    )

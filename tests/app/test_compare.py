@@ -1,0 +1,391 @@
+"""Compare: deep links, what every tab says on checkouts of every kind, and what it draws."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from checkouts import change, one_run, opened, reconstructed, troubled, two_by_three, two_data_sets
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+TABS = ("Curves", "Metrics", "Images", "Residuals", "Resolution", "Config", "Diagnostics")
+ARMS = ["control", "better"]
+
+
+@pytest.fixture
+def runs(fresh: Path, tiny, control) -> Path:
+    reconstructed(fresh, tiny, control)
+    return fresh
+
+
+def page(**query):
+    return opened("compare", **query)
+
+
+def said(app) -> str:
+    """All words of the page."""
+    boxes = [*app.info, *app.warning, *app.error, *app.caption, *app.markdown, *app.subheader]
+    return "\n".join(str(box.value) for box in boxes)
+
+
+def figures(app) -> dict[str, dict]:
+    """Plotly figures by their alternative text."""
+    charts = app.get("plotly_chart")
+    return {chart.proto.alt: json.loads(chart.proto.spec) for chart in charts}
+
+
+def test_an_empty_checkout_says_how_to_fill_it():
+    assert "make repro" in page().info[0].value
+
+
+@pytest.mark.parametrize("tab", TABS)
+def test_a_deep_link_opens_its_tab_and_no_other(runs, tab):
+    app = page(arms=ARMS, tab=tab)
+    assert not app.error
+    labels = [(found.label, bool(found.children)) for found in app.tabs]
+    assert labels == [(name, name == tab) for name in TABS]
+
+
+def test_what_a_url_asks_for_and_is_not_there_is_a_sentence(runs):
+    app = page(arms=["control", "contrl"], tab="Pictures", seed="77", checkpoint="newest")
+    text = said(app)
+    for asked in ("'contrl'", "'Pictures'", "'77'", "'newest'"):
+        assert asked in text
+    assert "did you mean 'control'" in text
+
+
+def test_final_is_last_and_a_tab_may_be_written_small(runs):
+    app = page(arms=ARMS, tab="images", epoch="final")
+    assert "weights of the last epoch" in said(app)
+    assert page(arms=ARMS, tab="Images", checkpoint="best").session_state["checkpoint"] == "best"
+
+
+# --- curves -----------------------------------------------------------------------------------
+
+
+def test_seeds_are_thin_and_the_median_is_theirs(runs):
+    from app import load
+
+    figure = next(iter(figures(page(arms=ARMS, tab="Curves")).values()))
+    history = load.history("control")
+    median = history.groupby("epoch")["val_loss"].median()
+    thick = next(t for t in figure["data"] if t.get("name") == "control")
+    assert decoded(thick["y"]) == pytest.approx(median.to_list())
+    assert figure["layout"]["yaxis"]["type"] == "log"
+    thin = next(t for t in figure["data"] if t.get("line", {}).get("width") == 1)
+    assert np.isfinite(np.array(decoded(thin["x"]), dtype=float)).sum() == len(history)
+
+
+def decoded(values) -> list[float]:
+    """What plotly wrote as typed bytes or as a list."""
+    import base64
+
+    if isinstance(values, dict):
+        values = np.frombuffer(base64.b64decode(values["bdata"]), values["dtype"]).tolist()
+    return list(values)
+
+
+def test_a_run_that_went_wrong_is_told_with_its_curve(runs):
+    text = said(page(arms=["control", "dead", "lost"], tab="Curves"))
+    assert "control: 3 of 3 seeds ended ok" in text
+    assert "dead: 0 of 3 seeds ended ok (s101 collapsed, s102 collapsed, s103 collapsed)" in text
+    assert "lost: 0 of 3 seeds ended ok (s101 failed" in text
+
+
+def test_the_best_epoch_is_that_of_the_scores(runs):
+    from app import load
+    from app.compare.curves import best_epoch
+
+    for arm in ("control", "better", "dead"):
+        for seed, rows in load.history(arm).groupby("seed"):
+            assert best_epoch(rows) == load.results()[arm].numbers[seed]["training.best_epoch"]
+
+
+# --- metrics ----------------------------------------------------------------------------------
+
+
+def metric(app, name: str):
+    """The table of one metric, a row an arm."""
+    titles = [heading.value for heading in app.subheader]
+    return app.dataframe[titles.index(name)].value.set_index("arm")
+
+
+def test_a_cell_is_estimate_interval_and_seeds(fresh):
+    from study.evidence.explain import explain
+    from study.evidence.wording import fmt
+
+    two_by_three(fresh)
+    row = metric(page(arms=["control", "agc"], tab="Metrics"), "amplitude MAE").loc["agc"]
+    told = explain("agc/mean/last.standard.amplitude.mae", fresh)
+    assert row["last"].startswith(fmt(told.value, 3)) and "[" in row["last"]
+    assert row["seeds"] == "3 of 3 seeds"
+    effect = explain("agc/difference/last.standard.amplitude.mae", fresh)
+    assert row["difference"].startswith(f"+{fmt(effect.value, 3)}")
+    assert row["difference"].endswith("n = 3")
+
+
+def test_failed_and_collapsed_seeds_are_counted_and_named(fresh):
+    troubled(fresh)
+    row = metric(page(arms=["control", "agc"], tab="Metrics"), "amplitude MAE").loc["agc"]
+    assert row["seeds"] == "1 of 3 seeds"
+    assert "s1 failed" in row["note"] and "s2 collapsed" in row["note"]
+
+
+def test_a_degenerate_arm_has_no_score_in_any_metric_set(runs):
+    names = ["standard.phase.ssim", "published.phase.ssim", "published.amplitude.ssim"]
+    app = page(arms=["control", "dead", "flat"], tab="Metrics", metric=names)
+    for name in ("phase SSIM", "phase SSIM (published set)", "amplitude SSIM (published set)"):
+        row = metric(app, name).loc["dead"]
+        assert row["last"].startswith("not evaluable: constant"), name
+        assert "0 of 3" in row["seeds"]
+    row = metric(app, "phase SSIM (published set)").loc["flat"]
+    assert row["last"].startswith("not evaluable: constant phase")
+
+
+def test_a_number_is_looked_up_under_the_id_that_the_table_gives(runs):
+    from app.compare.rows import Settings, row_of
+    from study.evidence.explain import explain
+
+    row = row_of("better", "standard.amplitude.mae", Settings("last", None))
+    for entry in row.entries:
+        assert explain(entry["id"], runs).value == entry["estimate"]
+    assert row.ids["difference"] == "better/difference/last.standard.amplitude.mae"
+    other = row_of("better", "standard.amplitude.mae", Settings("last", "dead"))
+    assert "difference" not in other.ids
+
+
+def test_equal_results_raise_a_flag(fresh):
+    study = two_by_three(fresh)
+    assert study
+    for seed in (1, 2, 3):
+        content = json.loads((fresh / f"results/control/seeds/s{seed}.json").read_text())
+        change(fresh, "agc", seed, last=content["last"], best=content["best"])
+    assert "nothing explains it" in said(page(arms=["control", "agc"], tab="Metrics"))
+
+
+# --- data sets --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tab", TABS)
+def test_different_data_is_fenced(fresh, tab):
+    two_data_sets(fresh)
+    app = page(arms=["control", "agc"], tab=tab)
+    assert "2 data sets" in app.warning[0].value
+    if tab not in ("Config",):
+        assert "data/other" in "\n".join(mark.value for mark in app.markdown)
+
+
+def test_no_difference_goes_across_a_fence(fresh):
+    from app.compare.rows import Settings, row_of
+
+    two_data_sets(fresh)
+    row = row_of("agc", "standard.amplitude.mae", Settings("last", None))
+    assert row.cells["difference"] == "control ran on other data"
+    assert not any("difference" in entry["id"] for entry in row.entries)
+
+
+# --- images -----------------------------------------------------------------------------------
+
+
+def image_figure(app) -> dict:
+    return next(figure for alt, figure in figures(app).items() if alt.startswith("Rows truth"))
+
+
+def test_all_panels_share_one_view_and_the_range_of_the_truth(runs):
+    from app.compare.scenes import scene
+
+    figure = image_figure(page(arms=ARMS, tab="Images", difference="both"))
+    layout = figure["layout"]
+    axes = [axis for name, axis in layout.items() if name.startswith(("xaxis", "yaxis"))]
+    assert len(axes) == 2 * 3 * 4
+    assert {axis["matches"] for axis in axes} == {"x", "y"}
+    assert layout["yaxis"]["scaleanchor"] == "x" and layout["uirevision"]
+    truth = scene("control", 102, "last").truth["amplitude"]
+    low, high = np.percentile(truth, (0.5, 99.5))
+    colours = layout["coloraxis"]
+    assert (colours["cmin"], colours["cmax"]) == (pytest.approx(low), pytest.approx(high))
+    assert layout["coloraxis2"]["cmin"] == -layout["coloraxis2"]["cmax"]
+
+
+def test_the_images_are_those_that_were_scored(runs):
+    """The mean of the drawn difference is the stored error."""
+    from app import load
+    from app.compare.scenes import scene
+
+    for arm in ARMS:
+        one = scene(arm, 101, "last")
+        for channel in ("amplitude", "phase"):
+            stored = load.results()[arm].numbers[101][f"last.standard.{channel}.mae"]
+            assert np.abs(one.difference(channel)).mean() == pytest.approx(stored, rel=1e-12)
+
+
+def test_a_constant_object_says_so_on_its_image_and_has_no_number(runs):
+    app = page(arms=["control", "dead"], tab="Images")
+    words = [note["text"] for note in image_figure(app)["layout"]["annotations"]]
+    assert sum("not evaluable:<br>constant amplitude" in text for text in words) == 2
+    assert any("constant phase" in text for text in words)
+    assert "dead s101: not evaluable: constant amplitude" in said(app)
+    assert not app.metric
+
+
+@pytest.mark.parametrize("tab", ["Images", "Residuals", "Resolution"])
+def test_what_is_not_pulled_or_failed_is_a_sentence(runs, tab):
+    for seed in (101, 102, 103):
+        (runs / f"runs/better/s{seed}/object_last.npz").unlink()
+    text = said(page(arms=["control", "better", "lost"], tab=tab))
+    assert "better seed 102 is not pulled: `study pull better`" in text
+    assert "lost seed 101 left no object of the last epoch (failed): the loss became NaN" in text
+
+
+def test_best_is_never_shown_for_last(runs):
+    from app.compare.scenes import Scene, scene
+
+    (runs / "runs/control/s101/object_last.npz").unlink()
+    assert isinstance(scene("control", 101, "best"), Scene)
+    assert "not pulled" in scene("control", 101, "last")
+
+
+def test_an_object_that_was_not_scored_is_not_shown(runs):
+    from app.compare.scenes import scene
+
+    other = (runs / "runs/better/s101/object_last.npz").read_bytes()
+    (runs / "runs/control/s101/object_last.npz").write_bytes(other)
+    assert "not the one that was scored" in scene("control", 101, "last")
+
+
+@pytest.mark.parametrize("tab", ["Curves", "Metrics", "Config"])
+def test_curves_metrics_and_settings_need_no_artifact(runs, tab):
+    import shutil
+
+    shutil.rmtree(runs / "runs")
+    shutil.rmtree(runs / "data")
+    app = page(arms=ARMS, tab=tab)
+    assert "not pulled" not in said(app) and not app.error
+    assert len(app.get("plotly_chart")) + len(app.dataframe) > 0
+
+
+def test_one_seed_for_all_or_each_arms_median(runs):
+    from app import load
+    from study.report.gather import median_seed
+
+    path = "best.standard.amplitude.mae"
+    middle = {arm: median_seed(load.results()[arm], path) for arm in ARMS}
+    text = said(page(arms=ARMS, tab="Images", checkpoint="best"))
+    assert "control s{control}, better s{better}".format(**middle) in text
+    assert "control s103, better s103" in said(page(arms=ARMS, tab="Images", seed="103"))
+
+
+def test_the_profile_goes_through_the_images(runs):
+    app = page(arms=ARMS, tab="Images", along="column", at_column="20")
+    from app.compare.scenes import scene
+
+    figure = next(f for alt, f in figures(app).items() if "along column 20" in alt)
+    drawn = next(trace for trace in figure["data"] if trace["name"] == "control")
+    one = scene("control", 102, "last")
+    assert decoded(drawn["y"]) == pytest.approx(one.images["amplitude"][:, 20 - one.corner[1]])
+    assert decoded(drawn["x"])[0] == one.corner[0]
+
+
+def test_a_large_window_is_sent_coarser_and_its_middle_whole():
+    from app.compare.panels import BUDGET, BYTES, Window, fitting
+
+    window = Window(10, 20, 336, 346)
+    view = fitting(window, 15, True)
+    assert view.step > 1 and view.window == window
+    assert 15 * 326 * 326 / view.step**2 * BYTES <= BUDGET
+    middle = fitting(window, 15, False)
+    h, w = middle.window.shape
+    assert middle.step == 1 and 15 * h * w * BYTES <= BUDGET
+    assert abs((middle.window.y0 + middle.window.y1) - (10 + 336)) <= 1
+    assert fitting(Window(0, 0, 100, 100), 15, False).window == Window(0, 0, 100, 100)
+
+
+def test_a_scale_bar_is_round_and_in_nm_where_a_pixel_has_a_size():
+    from app.compare.panels import scale_bar
+
+    assert scale_bar(None, 130) == (20, "20 px")
+    length, words = scale_bar(8e-9, 130)
+    assert words == "200 nm" and length == pytest.approx(25)
+
+
+# --- residuals, resolution, config, diagnostics -----------------------------------------------
+
+
+def test_a_stored_pattern_is_shown_and_another_is_said_to_be_none(runs):
+    app = page(arms=ARMS, tab="Residuals", pattern="3")
+    assert any(alt.startswith("Pattern 3: measured") for alt in figures(app))
+    app = page(arms=ARMS, tab="Residuals", pattern="40")
+    assert not any(alt.startswith("Pattern 40") for alt in figures(app))
+    assert "no stored prediction of pattern 40: a run keeps 8 of 49" in said(app)
+
+
+def test_the_scan_map_holds_every_pattern_that_has_an_r_factor(runs):
+    from app.compare.scenes import scene
+
+    figure = next(f for alt, f in figures(page(arms=ARMS, tab="Residuals")).items()
+                  if alt.startswith("R-factor"))  # fmt: skip
+    ratio = scene("control", 102, "last").result.r_factor
+    inside = np.flatnonzero(np.isfinite(ratio))
+    drawn = figure["data"][0]
+    assert [point[0] for point in drawn["customdata"]] == inside.tolist()
+    assert decoded(drawn["marker"]["color"]) == pytest.approx(ratio[inside])
+
+
+def test_the_curve_crosses_where_it_was_scored(runs):
+    from app.compare.resolution import crossing
+    from app.compare.scenes import scene
+    from study.metrics.frc import crossing as first_below
+    from study.metrics.pair import Undefined
+    from study.report.figures.scenes import ring_curve
+
+    one = scene("control", 101, "last")
+    for channel in ("amplitude", "phase"):
+        _, curve = ring_curve(one.pair(channel))
+        side = min(one.truth[channel].shape)
+        try:
+            expected = first_below(curve, 0.5) / side
+        except Undefined:
+            expected = None
+        assert crossing(one, channel) == (None if expected is None else pytest.approx(expected))
+
+
+def test_a_crossing_that_never_comes_is_a_value_and_a_constant_has_none(runs):
+    rows = page(arms=["control", "dead", "flat"], tab="Resolution").dataframe[0].value
+    told = set(rows.drop(columns=["arm", "channel", "unit"]).to_numpy().ravel())
+    assert "not evaluable: constant amplitude" in told
+    flat = rows[rows["arm"] == "flat"]
+    assert set(flat["s0"]) == {"not evaluable: constant amplitude", "not evaluable: constant phase"}
+
+
+def test_config_shows_what_differs_and_all_on_request(runs):
+    app = page(arms=ARMS, tab="Config")
+    assert list(app.dataframe[0].value["setting"]) == ["optimizer.lr"]
+    assert "`optimizer.lr` `0.001` → `0.002`" in said(app)
+    table = page(arms=ARMS, tab="Config", settings="true").dataframe[0].value
+    assert len(table) > 20
+
+
+def test_dead_layers_are_a_map_and_healthy_ones_a_sentence(runs):
+    app = page(arms=["control", "dead"], tab="Diagnostics")
+    assert "control: no dead unit in any of 4 layers" in said(app)
+    figure = next(f for alt, f in figures(app).items() if alt.startswith("Share of dead units"))
+    assert figure["data"][0]["y"] == ["lifter", "encoder.0", "decoder.0", "head"]
+
+
+def test_stored_statistics_are_shown_and_a_torn_line_is_left_out(runs):
+    folder = runs / "runs" / "control" / "s102" / "diagnostics"
+    folder.mkdir()
+    record = {"layer": "lifter.0", "kind": "parameter", "norm": 0.5, "source": "training"}
+    lines = [json.dumps({**record, "epoch": epoch}) for epoch in (1, 2)]
+    (folder / "gradients.jsonl").write_text("\n".join([*lines, '{"layer": "li', "7", ""]))
+    app = page(arms=ARMS, tab="Diagnostics")
+    assert "Stored statistics of control s102" in said(app)
+    assert any(alt.startswith("gradient norm of control") for alt in figures(app))
+    assert "No stored activation or gradient statistics of better" in said(app)
+
+
+def test_one_run_has_no_interval_and_no_difference(fresh):
+    one_run(fresh)
+    row = metric(page(tab="Metrics"), "amplitude MAE").loc["control"]
+    assert "[" not in row["last"] and row["seeds"] == "1 of 1 seed"
