@@ -5,7 +5,7 @@ BIN := .venv/bin
 IN_ENV := PATH="$(CURDIR)/$(BIN):$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro repro-all repro-full pull app report test check test-system lint lock bench bench-scaling image
+.PHONY: help setup repro repro-all repro-full pull push app report test check test-system lint lock bench bench-scaling image
 
 help:            ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ repro-full: setup  ## the published protocol at full scale (one GPU)
 
 pull: setup      ## bring the artifacts that others computed
 	@$(IN_ENV) study pull
+
+push: setup      ## send the artifacts computed here to the default remote
+	@$(IN_ENV) study push
 
 app: setup       ## open the app in a browser (127.0.0.1)
 	@$(IN_ENV) python -m streamlit run app/main.py

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# No test makes or fills the embedded remote of whoever runs it; those that want one name a folder.
+os.environ["ARMATURE_STORE"] = ""
 
 from jaxtyping import install_import_hook
 

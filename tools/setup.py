@@ -23,6 +23,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 UV = "uv==0.13.8"
+# Merge drivers of .gitattributes: what each does, and its file in tools/ (none: keep our side).
+DRIVERS = {
+    "dvclock": ("three-way merge of dvc.lock by stage", "merge_dvclock.py"),
+    "params": ("three-way merge of params.yaml by entry", "merge_params.py"),
+    "findings": ("our findings with both histories", "merge_findings.py"),
+    "regenerated": ("keep ours: the next dvc repro writes it anew", None),
+}
 DEFAULT_WHEELS_GB = 2.9  # download of torch with its CUDA packages
 
 
@@ -184,12 +191,39 @@ def local_cpu_wheel(python: str) -> bool:
 
 
 def register() -> None:
-    """Settings of this clone alone: the dvc.lock merge driver and DVC without telemetry."""
+    """Settings of this clone alone: merge drivers and the embedded remote."""
     if not (ROOT / ".git").exists():
         return
-    driver = f'"{VENV / "bin" / "python"}" "{ROOT / "tools" / "merge_dvclock.py"}" %O %A %B'
-    run("git", "config", "merge.dvclock.name", "three-way merge of dvc.lock by stage")
-    run("git", "config", "merge.dvclock.driver", driver)
+    python = VENV / "bin" / "python"
+    for name, (what, tool) in DRIVERS.items():
+        driver = f'"{python}" "{ROOT / "tools" / tool}" %O %A %B' if tool else "true"
+        run("git", "config", f"merge.{name}.name", what)
+        run("git", "config", f"merge.{name}.driver", driver)
+    embed_store()
+
+
+def embed_store() -> None:
+    """The embedded remote (study/stages/store.py), looked at again when a configuration changed.
+
+    It is a convenience: where its folder cannot be made, the set-up goes on without it.
+    """
+    stamp = VENV / ".armature-store"
+    if (ROOT / ".dvc").is_dir() and not (stamp.is_file() and stamp.read_text() == store_state()):
+        python = str(VENV / "bin" / "python")
+        if run(python, "-m", "study.stages.store", str(ROOT), check=False):
+            stamp.write_text(store_state())
+        else:
+            print("setup: no embedded remote (above); the rest is ready", file=sys.stderr)
+
+
+def store_state() -> str:
+    """What decides about the embedded remote: DVC's configurations, and where it should lie."""
+    home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    system = Path("/etc/xdg/dvc/config")
+    files = (ROOT / ".dvc" / "config", ROOT / ".dvc" / "config.local", home / "dvc/config", system)
+    content = b"|".join(file.read_bytes() if file.is_file() else b"" for file in files)
+    place = [os.environ.get(name, "-") for name in ("ARMATURE_STORE", "XDG_DATA_HOME", "HOME")]
+    return f"{hashlib.sha256(content).hexdigest()} {' '.join(place)}\n"
 
 
 if __name__ == "__main__":

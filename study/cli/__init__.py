@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from study.cli import arms, care, data, launch, regimes, report, results, runs, trace
+from study.cli import arms, care, data, launch, regimes, remotes, report, results, runs, trace
 
 app = typer.Typer(
     name="study",
@@ -16,11 +16,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (data, runs, launch, results, report, care):
+for module in (data, runs, launch, results, report, care, remotes):
     module.register(app)
 app.add_typer(arms.app, name="arms")
 app.add_typer(regimes.app, name="regimes")
 app.add_typer(trace.app, name="trace")
+app.add_typer(remotes.app, name="remote")
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ ROOT = Path()
 
 
 def register(app: typer.Typer) -> None:
-    for command in (plan, doctor, verify, clean, pull):
+    for command in (plan, doctor, verify, clean):
         app.command()(command)
 
 
@@ -36,12 +36,14 @@ def doctor() -> None:
 
 def verify(
     retrain: Annotated[str | None, typer.Option(help="ARM:SEED to train again and compare")] = None,
+    cache: Annotated[bool, typer.Option("--cache", help="Hash the DVC cache instead")] = False,
 ) -> None:
     """Hash and score the stored artifacts again; optionally train one seed again."""
+    from study.stages.cache import cache_lines
     from study.stages.verify import verify_all
 
     problems = 0
-    for line, fine in verify_all(ROOT, retrain):
+    for line, fine in cache_lines(ROOT) if cache else verify_all(ROOT, retrain):
         print(line)
         problems += not fine
     raise typer.Exit(1 if problems else 0)
@@ -55,10 +57,3 @@ def clean(
 
     for line in clean_checkout(ROOT, dry):
         print(line)
-
-
-def pull() -> None:
-    """Bring the cached artifacts from the default remote."""
-    from study.stages.remote import pull_all
-
-    print(pull_all(ROOT))

@@ -77,7 +77,7 @@ class Toy:
             "GIT_COMMITTER_EMAIL": "t@example.org",
         }
 
-    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             command,
             cwd=self.path,
@@ -85,7 +85,7 @@ class Toy:
             capture_output=True,
             text=True,
             check=False,
-            stdin=subprocess.DEVNULL,
+            input=stdin,
         )
 
     def must(self, *command: str) -> str:

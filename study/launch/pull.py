@@ -1,0 +1,148 @@
+"""Pulling from the app: a detached `study pull`, its progress in a file, ended by a signal.
+
+    work/pull/<id>.json     names, state, phase, done and total objects, size, lines, cause
+    work/pull/<id>.log      what the command printed
+
+A reload or a second browser reads the same file; a killed app changes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from study.outputs import chosen, place
+from study.params import UserError
+from study.runs import read_json, write_json
+
+ID = re.compile(r"[0-9]{10}-[0-9a-f]{8}")
+FOLDER = Path("work/pull")
+ENDED = ("finished", "failed", "cancelled")
+# Held until they end, so that none is left behind as a zombie or forgotten with a warning.
+_STARTED: list[subprocess.Popen[bytes]] = []
+
+
+@dataclass(frozen=True)
+class Pull:
+    """One pull as its file tells it."""
+
+    id: str
+    names: tuple[str, ...]
+    state: str  # queued, running, finished, failed, cancelled
+    phase: str  # connecting, moving, placing, over
+    done: int
+    total: int  # objects
+    size: int  # bytes of everything asked for
+    lines: tuple[str, ...]
+    cause: str | None
+
+    @property
+    def over(self) -> bool:
+        return self.state in ENDED
+
+
+def start_pull(root: Path, names: tuple[str, ...]) -> str:
+    """Start pulling these outputs (all of this pipeline for none); the id of the pull.
+
+    Raises UserError for a name that dvc.lock does not record, before anything starts.
+    """
+    top, pipeline = place(root)
+    found = [item for item in chosen(top, pipeline, tuple(names), False) if item.push]
+    pull_id = f"{int(time.time()):010d}-{uuid.uuid4().hex[:8]}"
+    file = _file(root, pull_id)
+    command = [sys.executable, "-m", "study", "pull", *names, "--status", str(file)]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.with_suffix(".log").open("wb") as log:
+        process = subprocess.Popen(
+            command,
+            cwd=root,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    _STARTED[:] = [process, *(earlier for earlier in _STARTED if earlier.poll() is None)]
+    if not file.is_file():
+        _announce(file, process.pid, [item.name for item in found])
+    return pull_id
+
+
+def read_pull(root: Path, pull_id: str) -> Pull:
+    """The pull as it stands now. Raises UserError for an unknown id."""
+    content = read_json(_file(root, pull_id))
+    if not isinstance(content, Mapping):
+        raise UserError(f"no pull {pull_id!r} in {FOLDER}")
+    state, cause = str(content.get("state")), content.get("cause")
+    if state not in ENDED and not _alive(content):
+        state = "failed"
+        cause = f"it ended without a word: {_last_words(root, pull_id)}"
+    return Pull(
+        id=pull_id,
+        names=tuple(content.get("names", ())),
+        state=state,
+        phase=str(content.get("phase")),
+        done=int(content.get("done", 0)),
+        total=int(content.get("total", 0)),
+        size=int(content.get("size", 0)),
+        lines=tuple(content.get("lines", ())),
+        cause=cause,
+    )
+
+
+def pulls(root: Path) -> list[Pull]:
+    """Every pull of this folder, the newest first."""
+    files = sorted((Path(root) / FOLDER).glob("*.json"), reverse=True)
+    return [read_pull(root, file.stem) for file in files if ID.fullmatch(file.stem)]
+
+
+def cancel_pull(root: Path, pull_id: str) -> None:
+    """End a running pull; what came stays in the cache, and nothing is half placed by us.
+
+    Raises UserError for an unknown id; an ended pull is left as it is.
+    """
+    content = read_json(_file(root, pull_id))
+    if not isinstance(content, Mapping):
+        raise UserError(f"no pull {pull_id!r} in {FOLDER}")
+    if content.get("state") not in ENDED and _alive(content):
+        os.kill(int(content["pid"]), signal.SIGTERM)
+
+
+def _announce(file: Path, pid: int, names: list[str]) -> None:
+    try:
+        started = psutil.Process(pid).create_time()
+    except psutil.NoSuchProcess:
+        started = 0.0
+    first = {"names": names, "state": "queued", "phase": "connecting"}
+    write_json(file, {**first, "pid": pid, "pid_started": started, "heartbeat": time.time()})
+
+
+def _alive(content: Mapping[str, Any]) -> bool:
+    try:
+        process = psutil.Process(int(content["pid"]))
+        same = abs(process.create_time() - float(content["pid_started"])) < 1.0
+        return same and process.status() != psutil.STATUS_ZOMBIE
+    except (psutil.NoSuchProcess, KeyError, TypeError, ValueError):
+        return False
+
+
+def _last_words(root: Path, pull_id: str) -> str:
+    log = _file(root, pull_id).with_suffix(".log")
+    lines = log.read_text(errors="replace").strip().splitlines() if log.is_file() else []
+    return lines[-1] if lines else "nothing was printed; pull again"
+
+
+def _file(root: Path, pull_id: str) -> Path:
+    if not ID.fullmatch(pull_id):
+        raise UserError(f"{pull_id!r} is no id of a pull")
+    return (Path(root) / FOLDER / f"{pull_id}.json").resolve()

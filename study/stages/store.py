@@ -1,0 +1,90 @@
+"""The embedded remote: a folder of this user, outside every checkout, shared between the clones.
+
+`make setup` writes it to .dvc/config.local, so that a fresh clone has a remote that works, offline
+and without an account. It is the default only where nobody chose one: DVC lets config.local win
+over the committed .dvc/config, so ours steps back as soon as another default is there.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+NAME = "armature-store"
+PLACE = "ARMATURE_STORE"  # environment variable: another folder, or empty for none
+OTHERS = ("system", "global", "repo")
+
+
+def folder() -> Path | None:
+    """Where the embedded remote lies for this user; None where it is switched off."""
+    given = os.environ.get(PLACE)
+    if given is not None:
+        return Path(given).expanduser().resolve() if given.strip() else None
+    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(data) / "armature" / "store"
+
+
+def settle(top: Path) -> str | None:
+    """Make the embedded remote and, where no other default exists, the default.
+
+    Returns a sentence when something was changed. Raises OSError where the folder cannot be made.
+    """
+    config = _config(top)
+    place = folder()
+    local = config.read("local")
+    before = local["remote"].get(NAME)
+    if place is None:
+        return step_back(top) if before is None else _forget(config)
+    said = step_back(top)
+    place.mkdir(parents=True, exist_ok=True)
+    wanted = {"url": str(place), "verify": True}
+    taken = _chosen(config) or config.read("local")["core"].get("remote")
+    if before and str(before.get("url")) == str(place) and taken:
+        return said
+    with config.edit("local") as edited:
+        edited["remote"][NAME] = wanted
+        if not taken:
+            edited["core"]["remote"] = NAME
+    default = ", the default remote" if not taken or taken == NAME else ""
+    return f"embedded remote {NAME!r}{default}: {place}"
+
+
+def step_back(top: Path) -> str | None:
+    """Give up being the default where the user or the project chose another one."""
+    config = _config(top)
+    chosen = _chosen(config)
+    if chosen is None or config.read("local")["core"].get("remote") != NAME:
+        return None
+    with config.edit("local") as edited:
+        del edited["core"]["remote"]
+    return f"the default remote is {chosen!r} now, no longer the embedded one"
+
+
+def _forget(config: Any) -> str:
+    with config.edit("local") as edited:
+        del edited["remote"][NAME]
+        if edited["core"].get("remote") == NAME:
+            del edited["core"]["remote"]
+    return f"the embedded remote {NAME!r} is switched off ({PLACE} is empty)"
+
+
+def _chosen(config: Any) -> str | None:
+    """The default remote that somebody chose for this machine or this project."""
+    for level in reversed(OTHERS):
+        if level in config.files and (name := config.read(level)["core"].get("remote")):
+            return str(name)
+    return None
+
+
+def _config(top: Path) -> Any:
+    from dvc.config import Config
+
+    return Config(str(top / ".dvc"), validate=False)
+
+
+if __name__ == "__main__":  # `make setup`
+    said = settle(Path(sys.argv[1]))
+    if said:
+        print(f"setup: {said}")  # noqa: T201

@@ -1,0 +1,100 @@
+"""Two users who each add an arm get both, whole, with their comments."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from study.arms import new_arm
+from study.params import load_study
+
+ROOT = Path(__file__).parent.parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+
+from merge_params import Conflict, blocks, merge  # noqa: E402
+
+ENTRIES = st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 3))
+
+
+def text_of(entries: dict[str, int]) -> str:
+    lines = [f"  # about {k}\n  {k}:\n    value: {v}\n    same: 1\n" for k, v in entries.items()]
+    return "# head\n\ndata:\n  quick: {n: 1}\n\narms:\n" + "\n".join(lines)
+
+
+def arms_of(text: str) -> dict[str, int]:
+    arms = re.findall(r"  # about (\w)\n  (\w):\n    value: (\d)\n    same: 1\n", text)
+    assert all(comment == name for comment, name, _ in arms), "comments go along"
+    assert text.count("value") == len(arms)
+    return {name: int(value) for _, name, value in arms}
+
+
+@pytest.mark.parametrize("file", ["params.yaml", "studies/params.yaml", "full/params.yaml"])
+def test_the_committed_files_are_cut_and_joined_unchanged(file):
+    text = (ROOT / file).read_text()
+    assert merge(text, text, text) == text
+    assert len(blocks(text)) > 10
+
+
+@settings(deadline=None)
+@given(ENTRIES, ENTRIES)
+def test_a_side_that_changed_nothing_loses_nothing(base, ours):
+    assert arms_of(merge(text_of(base), text_of(ours), text_of(base))) == ours
+    assert arms_of(merge(text_of(base), text_of(base), text_of(ours))) == ours
+
+
+@settings(deadline=None)
+@given(ENTRIES, ENTRIES, ENTRIES)
+def test_every_entry_is_one_side_whole_or_a_conflict(base, ours, theirs):
+    try:
+        merged = arms_of(merge(text_of(base), text_of(ours), text_of(theirs)))
+    except Conflict:
+        names = {*base, *ours, *theirs}
+        sides = [{base.get(n), ours.get(n), theirs.get(n)} for n in names]
+        assert any(len(side) == 3 or None in side for side in sides)
+        return
+    assert {*merged} >= {*ours} & {*theirs}
+    for name, value in merged.items():
+        assert value in (ours.get(name), theirs.get(name))
+        if ours.get(name) == base.get(name):
+            assert value == theirs[name]
+
+
+def test_git_merges_two_arms_of_one_origin(tmp_path):
+    """By lines git joins halves of them: they share all lines but three."""
+
+    def git(*arguments: str) -> int:
+        identity = ("-c", "user.name=t", "-c", "user.email=t@example.org")
+        return subprocess.run(("git", *identity, *arguments), cwd=tmp_path, check=False).returncode
+
+    file = tmp_path / "params.yaml"
+    git("init", "-qb", "main")
+    for name in ("params.yaml", ".gitattributes"):
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    driver = f'"{sys.executable}" "{ROOT / "tools" / "merge_params.py"}" %O %A %B'
+    git("config", "merge.params.driver", driver)
+    git("add", "-A")
+    git("commit", "-qm", "base")
+    base = set(load_study(file).arms)
+    git("checkout", "-qb", "other")
+    theirs = new_arm(file, "steeper", "control", ["optimizer.lr=0.002"])
+    git("commit", "-qam", "theirs")
+    git("checkout", "-q", "main")
+    ours = new_arm(file, "wider", "control", ["generator.width=16"])
+    git("commit", "-qam", "ours")
+    assert git("merge", "-q", "other", "-m", "merged") == 0
+    arms = load_study(file).arms
+    assert set(arms) == {*base, "steeper", "wider"}
+    assert arms["steeper"] == theirs and arms["wider"] == ours
+
+    git("checkout", "-q", "other")
+    file.write_text(file.read_text().replace("lr: 0.002", "lr: 0.003"))
+    git("commit", "-qam", "theirs again")
+    git("checkout", "-q", "main")
+    file.write_text(file.read_text().replace("lr: 0.002", "lr: 0.004"))
+    git("commit", "-qam", "ours again")
+    assert git("merge", "-q", "other", "-m", "merged") == 1, "one arm, two values: for a person"
+    assert "<<<<<<<" in file.read_text()

@@ -1,0 +1,54 @@
+"""Git merge driver for findings.json: our file, with the verdicts that either side ever gave.
+
+    merge_findings.py BASE OURS THEIRS      (git's %O %A %B; the result goes to OURS)
+
+findings.json is computed, so it needs no merging but for one thing: the history of each claim is
+kept nowhere else. The merge of dvc.lock drops the stage that both sides ran, and the next
+`dvc repro` writes the rest anew from the merged results.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def merge(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
+    """`ours` with the claims that only they have, and both histories of every claim."""
+    merged = dict(ours)
+    for part in ("claims", "superseded"):
+        left, right = ours.get(part, {}), theirs.get(part, {})
+        merged[part] = {
+            name: _joined(left.get(name), right.get(name))
+            for name in dict.fromkeys([*left, *right])
+        }
+    for name in merged["claims"]:
+        merged["superseded"].pop(name, None)
+    return merged
+
+
+def _joined(ours: Any, theirs: Any) -> Any:
+    if ours is None or theirs is None:
+        return ours or theirs
+    return {**ours, "history": _history(ours.get("history", []), theirs.get("history", []))}
+
+
+def _history(ours: list[Any], theirs: list[Any]) -> list[Any]:
+    """Every verdict of both once, by date; our present one stays the last."""
+    lost = [verdict for verdict in theirs if verdict not in ours]
+    if not lost:
+        return ours
+    earlier = sorted([*ours[:-1], *lost], key=lambda verdict: str(verdict.get("date")))
+    return [*earlier, *ours[-1:]]
+
+
+def main(ours: Path, theirs: Path) -> int:
+    left, right = (json.loads(path.read_text()) for path in (ours, theirs))
+    text = json.dumps(merge(left, right), indent=1, sort_keys=True, allow_nan=False) + "\n"
+    ours.write_text(text)
+    print("findings.json: histories merged; `dvc repro` writes it anew", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(Path(sys.argv[2]), Path(sys.argv[3])))
