@@ -267,9 +267,16 @@ class Loop:
             return job.but(note="stopping: it writes its checkpoint") if job.cancel else job
         if job.cancel:
             return self._over(job, "cancelled", "stopped; retry goes on from the checkpoint")
-        if ended.code == 0:
+        if ended.code == 0 or self._finished_unseen(job, ended):
             return job.but(state="committing", place=None, pid=None, note=None)
         return self._again(job, ended)
+
+    def _finished_unseen(self, job: Job, ended: Ended) -> bool:
+        """Whether a trainer that outlived its supervisor got to its end: nobody saw its exit."""
+        if ended.code is not None:
+            return False
+        origin = origin_of(self.root, job.arm)
+        return job.settings == origin.settings and all(map(origin.collected, job.seeds))
 
     def _again(self, job: Job, ended: Ended) -> Job:
         """Start a trainer that died once more, unless it cannot get further."""
