@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 ROOT = Path()
+Part = Literal["prepare", "train", "collect"]
 
 
 def register(app: typer.Typer) -> None:
@@ -30,12 +31,16 @@ def train(
         int | None,
         typer.Option(min=1, help="Runs at once (else as many as cores or GPU memory hold)"),
     ] = None,
+    only: Annotated[
+        Part | None,
+        typer.Option(help="One part alone: on a cluster the jobs train, the head does the rest"),
+    ] = None,
 ) -> None:
     """Train all seeds of an arm (finished ones are found, stopped ones resume)."""
     from study.stages.train import train_arm
 
     try:
-        runs = train_arm(ROOT, arm, seed, diagnose, devices, jobs)
+        runs = train_arm(ROOT, arm, seed, diagnose, devices, jobs, only)
     except KeyboardInterrupt:
         typer.echo("stopped; checkpoints are kept: run the same command to resume", err=True)
         raise typer.Exit(130) from None

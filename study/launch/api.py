@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from study.launch.executors import check_executor
+from study.launch.executors import check_ready
 from study.launch.folder import LaunchFolder, checked_id
 from study.launch.models import Job, Request, Supervisor, new_id
 from study.launch.origin import study_of
@@ -43,7 +43,7 @@ def submit(
     unknown = sorted(set(chosen) - set(row.seeds))
     if unknown:
         raise UserError(f"arm {arm!r} has no seed {unknown[0]}; its seeds: {list(row.seeds)}")
-    check_executor(executor)
+    check_ready(Path(root), executor)
     request = Request(
         id=new_id(arm), kind="start", created=time.time(), arm=arm, seeds=chosen, executor=executor
     )

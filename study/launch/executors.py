@@ -17,7 +17,10 @@ from study.launch.models import Job, Place
 from study.params import UserError, nearest
 
 # One line an executor: its name, the module that holds it, its class.
-EXECUTORS = {"local": ("study.launch.local", "Local")}
+EXECUTORS = {
+    "local": ("study.launch.local", "Local"),
+    "slurm": ("study.launch.slurm", "Slurm"),
+}
 
 
 @dataclass(frozen=True)
@@ -61,11 +64,23 @@ class Executor(Protocol):
         """Ask the job to checkpoint and end, later force it. Called until `ended` says it did."""
         ...
 
+    def note(self, root: Path, job: Job) -> str | None:
+        """What a job that has not ended waits for, or where it is; None: nothing to say."""
+        ...
+
 
 def make(name: str) -> Executor:
     """A new executor. Raises UserError for an unknown name."""
     module, kind = EXECUTORS[check_executor(name)]
     return getattr(importlib.import_module(module), kind)()
+
+
+def check_ready(root: Path, name: str) -> None:
+    """Raise UserError when an executor is unknown or cannot work here, before anything is asked."""
+    module, kind = EXECUTORS[check_executor(name)]
+    check = getattr(getattr(importlib.import_module(module), kind), "check", None)
+    if check is not None:
+        check(root)
 
 
 def check_executor(name: str) -> str:

@@ -76,6 +76,9 @@ class Local:
     def stop(self, root: Path, job: Job) -> None:
         self._stopping.stop(root, job.id)
 
+    def note(self, root: Path, job: Job) -> str | None:
+        return None
+
 
 def visible_gpus() -> list[str]:
     """Names for CUDA_VISIBLE_DEVICES of the NVIDIA GPUs here; none where torch is built without."""

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from study.launch.models import Job
 from study.launch.origin import Origin, origin_of
 from study.launch.processes import alive
+from study.launch.seen import SeenTask, seen
 from study.params import UserError
 
 SILENT_S = 60.0
@@ -249,6 +250,7 @@ def _working_rows(
         origin = origin_of(root, job.arm)
     except (UserError, OSError):
         origin = None
+    scheduled = seen(root, job.id) if job.executor != "local" else None
     rows = {}
     for seed in job.seeds:
         found = _current(origin, seed, live.get((job.arm, seed), []))
@@ -257,8 +259,17 @@ def _working_rows(
         ended = told.state in ("stopped", "cancelled")
         if ended and (told.ended or 0.0) <= (job.started or time.time()):
             told = replace(told, state="queued", cause=job.note, ended=None)  # it will go on
-        rows[job.arm, seed] = told
+        rows[job.arm, seed] = _scheduled(told, scheduled.of(seed) if scheduled else None)
     return rows
+
+
+def _scheduled(row: RunRow, task: SeenTask | None) -> RunRow:
+    """The row of a seed that a scheduler has: why it waits, or where it runs."""
+    if task is None or row.state in ("done", "failed", "collapsed", "unknown"):
+        return row
+    if task.waits:
+        return replace(row, state="queued", cause=task.words, eta_s=None, ended=None)
+    return replace(row, state="running", cause=task.words, ended=None) if task.runs else row
 
 
 def _current(origin: Origin | None, seed: int, live: Sequence[Found]) -> Found | None:

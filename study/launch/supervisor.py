@@ -264,7 +264,8 @@ class Loop:
         if ended is None:
             if job.cancel:
                 executor.stop(self.root, job)
-            return job.but(note="stopping: it writes its checkpoint") if job.cancel else job
+                return job.but(note="stopping: it writes its checkpoint")
+            return job.but(note=executor.note(self.root, job))
         if job.cancel:
             return self._over(job, "cancelled", "stopped; retry goes on from the checkpoint")
         if ended.code == 0 or self._finished_unseen(job, ended):

@@ -7,6 +7,7 @@ Design choices
   GPU takes several (`slots.py`).
 - One lock a run: a second start of the same seed waits for the first and finds it finished.
 - At the end the runs are copied to `runs/<arm>`, which DVC caches as one output.
+- On a cluster the head prepares and collects, and the jobs only train: they would race.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from filelock import FileLock
 
@@ -45,6 +46,7 @@ from study.stages.progress import Watch
 from study.stages.simulate import check_disk
 from study.stages.slots import see_only, slots
 
+Part = Literal["prepare", "train", "collect"]
 NEED_TRUTH = ("supervised", "oracle")
 BYTES_PER_PIXEL = 8  # of a pattern on the device: amplitude, and counts for some losses
 BYTES_PER_RUN = 60_000_000  # weights, checkpoint and diagnostics of one unfinished quick run
@@ -75,12 +77,17 @@ def train_arm(
     diagnose: bool = False,
     devices: int = 1,
     at_once: int | None = None,
+    only: Part | None = None,
 ) -> list[RunFolder]:
     """Train (or resume, or find) seeds of an arm and collect all that are settled in runs/<arm>.
 
     `seeds` None means all. Every run uses `devices` GPUs, or cores where there is no GPU; `at_once`
-    None means as many runs as the machine holds. Raises UserError for settings that cannot work,
-    before anything is written, and KeyboardInterrupt after a stop, with every checkpoint kept.
+    None means as many runs as the machine holds. `only` does one part, for runs of one arm on
+    several machines: `prepare` checks and takes the fingerprint, `train` writes work/ alone,
+    `collect` trains nothing.
+
+    Raises UserError for settings that cannot work, before anything is written, and
+    KeyboardInterrupt after a stop, with every checkpoint kept.
     """
     study = load_study(root / "params.yaml")
     row = find_row(study, name)
@@ -91,14 +98,28 @@ def train_arm(
     check_row(root, study, row, devices)
     check_disk(root / "work", BYTES_PER_RUN * len(chosen))
     places = slots(run_bytes(root, row), devices, at_once)
-    if "DVC_STAGE" not in os.environ:
+    if only in (None, "prepare") and "DVC_STAGE" not in os.environ:
         # By hand: no stage has just looked whether the code still behaves as it did.
         update(study, root / "fingerprints", [name])
     jobs = plan(root, name, row, diagnose, devices)
-    run_all([job for job in jobs if job.seed in chosen and not job.settled()], places)
+    if only in (None, "train"):
+        run_all([job for job in jobs if job.seed in chosen and not job.settled()], places)
     found = {job.seed: run for job in jobs if (run := job.settled()) is not None}
-    collect(found.items(), root / "runs" / name)
+    if only == "collect":
+        refuse_unsettled(name, sorted(set(chosen) - set(found)))
+    if only in (None, "collect"):
+        collect(found.items(), root / "runs" / name)
     return [run for seed, run in found.items() if seed in chosen]
+
+
+def refuse_unsettled(name: str, seeds: Sequence[int]) -> None:
+    """Raise UserError when runs that were to be collected are not there."""
+    if seeds:
+        listed = ", ".join(map(str, seeds))
+        raise UserError(
+            f"seeds {listed} of {name} are not settled for the settings, data and code that hold "
+            "now: stale, run again"
+        )
 
 
 def check_row(root: Path, study: Study, row: Row, devices: int) -> None:

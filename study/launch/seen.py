@@ -1,0 +1,75 @@
+"""What Slurm showed of a job's tasks when the supervisor last looked: for the app and `study runs`.
+
+work/slurm/seen/<job>.json     one entry a seed, written when it changes
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from study.launch import batches, scontrol
+from study.launch.folder import cached
+from study.params import Model
+from study.runs import write_json
+
+
+class SeenTask(Model):
+    """`state`: Slurm's word, None when forgotten; `words`: for a person; `log`: what it prints."""
+
+    seed: int
+    id: str
+    state: str | None
+    waits: bool
+    runs: bool
+    words: str
+    log: str
+
+
+class Seen(Model):
+    tasks: tuple[SeenTask, ...]
+
+    def of(self, seed: int) -> SeenTask | None:
+        return next((task for task in self.tasks if task.seed == seed), None)
+
+    @property
+    def note(self) -> str:
+        """One line for the job: how many run and wait, and why they wait."""
+        running = sum(task.runs for task in self.tasks)
+        waiting = [task for task in self.tasks if task.waits]
+        over = len(self.tasks) - running - len(waiting)
+        parts = [f"{running} running"] if running else []
+        if waiting:
+            parts.append(f"{len(waiting)} {', '.join(dict.fromkeys(t.words for t in waiting))}")
+        parts += [f"{over} over"] if over else []
+        return f"Slurm: {'; '.join(parts)}"
+
+
+def seen(root: Path, job_id: str) -> Seen | None:
+    """None for a job that no Slurm knows."""
+    return cached(_file(root, job_id), Seen)
+
+
+def write(
+    root: Path, job_id: str, tasks: Sequence[batches.Task], shown: dict[str, scontrol.Task]
+) -> None:
+    new = Seen(tasks=tuple(_entry(root, task, shown.get(task.id or "")) for task in tasks))
+    if new != seen(root, job_id):
+        write_json(_file(root, job_id), new.model_dump())
+
+
+def _entry(root: Path, task: batches.Task, shown: scontrol.Task | None) -> SeenTask:
+    id_ = task.id or ""
+    return SeenTask(
+        seed=task.seed,
+        id=id_,
+        state=shown.state if shown else None,
+        waits=shown is not None and shown.waits,
+        runs=shown is not None and shown.runs,
+        words=shown.sentence if shown else "Slurm no longer lists it",
+        log=str(batches.log_file(root, id_).relative_to(root)),
+    )
+
+
+def _file(root: Path, job_id: str) -> Path:
+    return batches.folder(root) / "seen" / f"{job_id}.json"
