@@ -13,7 +13,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from app import access, strip
+from app import access, acts, strip
 from study.params import UserError
 
 
@@ -45,7 +45,19 @@ def open_page() -> None:
     _OPENED.set(True)
     access.check()
     try:
+        _wake()
         page.run()
+    except UserError as error:
+        tell(error)
+
+
+def _wake() -> None:
+    """Once a session: work that a power cut or a killed supervisor left goes on."""
+    if access.read_only() or st.session_state.get("woken"):
+        return
+    st.session_state["woken"] = True
+    try:
+        acts.wake()
     except UserError as error:
         tell(error)
 

@@ -8,6 +8,7 @@ come from a URL are looked up in what is there and never joined to a path.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 import pandas
 import streamlit as st
 
-from study import environment
+from study import environment, launch
 from study.evidence import pipelines
 from study.evidence.arms import ArmResults, load_all
 from study.evidence.ledger import read_findings, stale
@@ -234,12 +235,35 @@ class Standing:
 
 
 def standing() -> Standing:
-    return Standing(commit(), _changes(), {}, busy())
+    working = busy()
+    return Standing(commit(), _changes(), _counts() if working else {}, working)
 
 
 def busy() -> bool:
     """Whether something is queued or runs, and so whether a page has a reason to look again."""
-    return False
+    return launch.active(ROOT)
+
+
+def jobs() -> tuple[launch.Job, ...]:
+    """Every job of this checkout, oldest first, those asked for just now among them."""
+    return launch.jobs(ROOT)
+
+
+def run_rows() -> tuple[launch.RunRow, ...]:
+    """One row for every arm and seed that has a run or a job. Raises UserError."""
+    return launch.run_rows(ROOT)
+
+
+def _counts() -> dict[str, int]:
+    """Arms by state: jobs at work, and arms that run without one (`dvc repro` by hand)."""
+    working = [job for job in jobs() if not job.over]
+    arms = {job.arm for job in working}
+    alone = {row.arm for row in run_rows() if row.state == "running"} - arms
+    counts = Counter([*(job.state for job in working), *("running" for _ in alone)])
+    return {state: counts[state] for state in ORDER if counts[state]}
+
+
+ORDER = ("queued", "preparing", "running", "committing")
 
 
 @st.cache_data(ttl=5, show_spinner=False)

@@ -14,10 +14,11 @@ POLL_S = 2.0
 
 def show() -> None:
     busy = load.busy()
-    st.fragment(_strip, run_every=POLL_S if busy else None)()
+    st.fragment(_strip, run_every=POLL_S if busy else None)(busy)
 
 
-def _strip() -> None:
+def _strip(was_busy: bool) -> None:
+    """`was_busy`: when the page was drawn; the whole page is drawn anew when that has changed."""
     facts = load.standing()
     with st.container(horizontal=True, horizontal_alignment="right", gap="small"):
         st.badge(
@@ -31,5 +32,5 @@ def _strip() -> None:
             st.badge(
                 "read only", icon=":material/lock:", color="orange", help=access.why_read_only()
             )
-    if load.busy() != facts.busy:
-        st.rerun()
+    if facts.busy != was_busy:
+        st.rerun(scope="app")

@@ -77,7 +77,7 @@ def planned(study: Study, draft: Draft, takes: Takes | None = None) -> Planned:
     Raises UserError for names that exist or are no names, unknown fields, values of the wrong type,
     and changes that change nothing.
     """
-    return _plan(study, _spelled, draft, takes)[0]
+    return _plan(study, lambda _, row: spelled(row), draft, takes)[0]
 
 
 def new_arm(
@@ -231,7 +231,7 @@ def _plan(
     return plan, block
 
 
-def _spelled(name: str, row: Row) -> dict[str, Any]:
+def spelled(row: Row) -> dict[str, Any]:
     """The row as the file would have it."""
     block = row.model_dump(mode="json")
     return {**block, "generator": row.generator.flat()} if isinstance(row, Arm) else block

@@ -91,6 +91,23 @@ def add(
     return row
 
 
+def command(draft: Draft, claim: ClaimDraft | None) -> list[str]:
+    """The words of the command line that do the same."""
+    words = arms.command(draft)
+    if claim is None:
+        return words
+    fields = {
+        "--claim": claim.id,
+        "--claim-text": claim.text,
+        "--metric": claim.metric,
+        "--direction": claim.direction,
+        "--margin": f"{claim.margin:g}",
+        "--family": claim.family,
+        "--needed-seeds": str(claim.needed_seeds),
+    }
+    return [*words, *(word for pair in fields.items() for word in pair)]
+
+
 def with_claim(claims: Path, claim: ClaimDraft, draft: Draft, changes: Collection[str]) -> str:
     """The whole of claims.yaml with the new claim at its end. Raises UserError for a bad one."""
     text = claims.read_text() if claims.is_file() else "claims:\n"

@@ -1,5 +1,37 @@
 """New arm: one change against an arm that exists, checked before it costs anything."""
 
-from app import frame
+import streamlit as st
+
+from app import frame, load
+from app.new_arm import ask, claim, retire, summary
+from app.new_arm.networks import networks, wait
 
 frame.enter("New arm", "One change against an arm that exists, checked before it costs anything.")
+summary.announce()
+study = load.study()
+left, right = st.columns([5, 3], gap="medium")
+with left, st.container(horizontal=True, vertical_alignment="bottom"):
+    base = ask.choose_base(study)
+    name, question = st.empty(), st.empty()
+proposal, cells = ask.read(study, base)
+with left:
+    name.text_input(
+        "Name", key="name", bind="query-params", placeholder=proposal.draft.name, max_chars=64
+    )
+    question.text_input(
+        "Question", key="asks", bind="query-params", placeholder="put together from the difference",
+        max_chars=300,
+    )  # fmt: skip
+    ask.draw(base, proposal, cells)
+    retire.show(base)
+ask.remember(proposal)
+with right, st.container(border=True):
+    may = summary.difference(proposal)
+    claimed, broken = claim.ask(proposal)
+    summary.line(proposal, claimed)
+    passed = proposal.plan is not None and proposal.plan.twin is None and summary.facts(proposal)
+    summary.buttons(proposal, claimed, may and passed and broken is None)
+if not networks().done:
+    with st.spinner("Reading what the networks take"):
+        wait(networks())
+    st.rerun()

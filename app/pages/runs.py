@@ -1,5 +1,62 @@
 """Runs: what is queued, runs, ended, and why."""
 
-from app import frame
+import streamlit as st
+
+from app import frame, load
+from app.runs import curves, detail, table, working
+from app.runs.words import run_id, state_of
+
+POLL_S = 2.0
 
 frame.enter("Runs", "What is queued, runs, ended, and why.")
+
+
+def everything() -> table.Rows:
+    jobs = {job.id: job for job in load.jobs()}
+    return table.ordered([(row, state_of(row, jobs)) for row in load.run_rows()])
+
+
+def at_work(known: set[str]) -> None:
+    """Jobs and curves that move; drawn anew every two seconds, the page when a run appears."""
+    working.after()
+    jobs, rows = load.jobs(), load.run_rows()
+    if {run_id(row) for row in rows} != known:
+        st.rerun(scope="app")
+    working.refused()
+    working.supervisor(any(not job.over for job in jobs))
+    working.show(jobs, rows)
+    curves.multiples([row for row in rows if row.state == "running"])
+
+
+def all_runs() -> None:
+    table.show(table.passing(everything()))
+
+
+def chosen_run(name: str) -> None:
+    working.after()
+    found = {run_id(row): (row, state) for row, state in everything()}
+    if name in found:
+        row, state = found[name]
+        detail.show(row, state, next((job for job in load.jobs() if job.id == row.job), None))
+
+
+rows = everything()
+every = POLL_S if load.busy() else None
+if not rows:
+    working.refused()
+    st.info(
+        "No runs in this checkout. Start one: `study launch control`, or on the page New arm. "
+        "Bring what others computed: `make pull`."
+    )
+    frame.link("new_arm", "New arm")
+    st.stop()
+st.fragment(at_work, run_every=every)({run_id(row) for row, _ in rows})
+table.filters(rows)
+shown = table.passing(rows)
+if not shown:
+    st.info("No run is left by these filters.")
+    st.stop()
+st.fragment(all_runs, run_every=every)()
+name = table.pick(shown)
+if name is not None:
+    st.fragment(chosen_run, run_every=every)(name)

@@ -1,0 +1,134 @@
+"""The claim that a new arm is run for: fixed with the arm, before any of its runs."""
+
+from __future__ import annotations
+
+import re
+
+import streamlit as st
+
+from app import load
+from app.escape import markdown as escaped
+from app.new_arm.ask import Proposal
+from study.claiming import CLAIMS, ClaimDraft, with_claim
+from study.evidence.claims import FAMILY_LIMIT, RATE, load_claims
+from study.evidence.columns import KNOWN, OUTCOME, Column
+from study.params import Arm, UserError
+
+USUAL = "last.standard.amplitude.mae"
+DIRECTIONS = ("lower", "higher", "equal")
+
+
+def ask(proposal: Proposal) -> tuple[ClaimDraft | None, str | None]:
+    """The claim, or None; and why it cannot stand, or None."""
+    if not isinstance(proposal.base, Arm) or proposal.plan is None:
+        return None, None
+    if not st.toggle("Fix a claim before the run", key="claim", bind="query-params"):
+        return None, None
+    draft = proposal.draft
+    metric = st.selectbox(
+        "metric", _metrics(), format_func=_titled, key="claim-metric", help="One number of a run"
+    )
+    column = RATE if metric == OUTCOME else KNOWN[metric]
+    direction = st.segmented_control(
+        "direction", DIRECTIONS, default=_expected(column), key=f"claim-direction-{metric}",
+        required=True, help=f"Of {escaped(draft.name)} against {escaped(draft.base)}",
+    )  # fmt: skip
+    with st.container(horizontal=True, gap="small"):
+        margin = _text(
+            "margin", f"in {column.margin_unit}", f"claim-margin-{metric}", _margin(column)
+        )
+        seeds = _text("needed seeds", "pairs that decide it", "claim-seeds", "8")
+        name = _text("id", "capitals, digits, dashes", f"claim-id-{draft.name}", _id(draft.name))
+        family = _text("family", "corrected together", f"claim-family-{draft.name}", draft.name)
+    words = f"{draft.name} ends at {_words(direction, column)} {draft.base}."
+    text = st.text_area(
+        "claim", key=f"claim-text-{draft.name}-{metric}-{direction}", height=70,
+        value=words[0].upper() + words[1:], max_chars=400,
+    )  # fmt: skip
+    try:
+        claim = _claim(name, text, metric, direction, margin, family, seeds)
+        with_claim(load.ROOT / CLAIMS, claim, draft, proposal.plan.changes)
+    except UserError as error:
+        st.caption(f":red[:material/error: {escaped(str(error).split('claims.yaml: ')[-1])}]")
+        return None, str(error)
+    _standing(proposal, claim)
+    return claim, None
+
+
+def _claim(
+    name: str, text: str, metric: str, direction: str, margin: str, family: str, seeds: str
+) -> ClaimDraft:
+    numbers = []
+    for what, given, kind in (("margin", margin, float), ("needed seeds", seeds, int)):
+        try:
+            numbers.append(kind(given))
+        except ValueError:
+            raise UserError(f"{what} is {given!r}; a number is accepted") from None
+    line = " ".join(text.split())
+    if not (line + name + family).isprintable():
+        raise UserError("the claim holds characters that cannot be shown; leave them out")
+    return ClaimDraft(name, line, metric, direction, float(numbers[0]), family, int(numbers[1]))
+
+
+def _text(label: str, help: str, key: str, default: str) -> str:
+    st.session_state.setdefault(key, default)
+    return st.text_input(label, key=key, help=help, max_chars=64, width=150).strip()
+
+
+def _metrics() -> list[str]:
+    paths = [path for path, column in KNOWN.items() if column.better is not None]
+    return [USUAL, OUTCOME, *(path for path in paths if path != USUAL)]
+
+
+def _titled(path: str) -> str:
+    return "failure rate (outcome)" if path == OUTCOME else f"{KNOWN[path].title} ({path})"
+
+
+def _expected(column: Column) -> str:
+    return column.better or "lower"
+
+
+def _margin(column: Column) -> str:
+    return "0.1" if column.path == OUTCOME else "0.02"
+
+
+def _words(direction: str | None, column: Column) -> str:
+    if direction == "equal":
+        return f"the same {column.title} as"
+    return f"a {direction} {column.title} than"
+
+
+def _id(arm: str) -> str:
+    return re.sub(r"[^A-Z0-9]+", "-", arm.upper()).strip("-") + "-001"
+
+
+def _standing(proposal: Proposal, claim: ClaimDraft) -> None:
+    """What the claim can become, said before it is fixed."""
+    notes = []
+    ran = (
+        sorted(set(load.results()[proposal.draft.base].seeds) & set(_seeds(proposal)))
+        if (proposal.draft.base in load.results())
+        else []
+    )
+    if ran:
+        seeds = ", ".join(map(str, ran[:6])) + (" …" if ran[6:] else "")
+        notes.append(
+            f"Exploratory at best: seeds {seeds} of {proposal.draft.base} have results already. "
+            "Fresh seeds on both arms can confirm."
+        )
+    else:
+        notes.append("Confirmatory if params.yaml and claims.yaml are committed before its runs.")
+    if len(_seeds(proposal)) != claim.needed_seeds:
+        notes.append(f"The arm has {len(_seeds(proposal))} seeds, the claim {claim.needed_seeds}.")
+    book = load_claims(load.ROOT / CLAIMS) if (load.ROOT / CLAIMS).is_file() else None
+    others = [c.id for c in book.families.get(claim.family, ())] if book else []
+    if others:
+        notes.append(
+            f"Family {claim.family} holds {', '.join(others)} (at most {FAMILY_LIMIT}): one more "
+            "claim takes the confirmatory standing from them."
+        )
+    st.caption(" ".join(escaped(note) for note in notes))
+
+
+def _seeds(proposal: Proposal) -> tuple[int, ...]:
+    return proposal.plan.row.seeds if proposal.plan else ()

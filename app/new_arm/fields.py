@@ -1,0 +1,125 @@
+"""The fields of a row, read from its model: types, choices and bounds. No list of fields is here.
+
+A model's JSON schema says all of it; that of the networks comes from `networks` (they are torch).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from study.arms import USUAL_LIMIT
+from study.params import PROSE, Row
+
+# Headings of the page for the sections of the model and for fields that stand alone; whatever is
+# not named here is shown under the last one.
+HEADINGS: Mapping[str, tuple[str, ...]] = {
+    "Network": ("generator",),
+    "Method": ("source",),
+    "Optimiser": ("optimizer",),
+    "Schedule": ("schedule",),
+    "Loss": ("loss",),
+    "Clipping": ("clip",),
+    "Budget": ("epochs", "batch_size"),
+    "Data": ("data", "batch_order"),
+    "Seeds": ("order_seed",),
+    "Precision": ("precision",),
+    "Other settings": (),
+}
+Schema = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Field:
+    """One leaf of a row. `choices` empty: text; `hint` says what the text may be."""
+
+    path: str
+    choices: tuple[str, ...]
+    hint: str
+
+    @property
+    def name(self) -> str:
+        return self.path.rpartition(".")[2]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a row. `variants`: the fields by the section's name; a part without a name has the
+    one variant ""."""
+
+    path: str
+    variants: Mapping[str, tuple[Field, ...]]
+
+
+def sections(row: Row, networks: Mapping[str, Schema], data: Sequence[str]) -> list[Section]:
+    """The parts of a row of this kind, in the order of the model."""
+    schema = _schema(type(row))
+    found = []
+    for name, part in schema["properties"].items():
+        if name in PROSE:
+            continue
+        if name == "generator":
+            variants = {net: _fields(name, net_schema) for net, net_schema in networks.items()}
+        else:
+            variants = _variants(name, part, schema)
+        found.append(Section(name, {v: _offered(fields, data) for v, fields in variants.items()}))
+    return found
+
+
+def grouped(parts: Sequence[Section]) -> Iterator[tuple[str, list[Section]]]:
+    """The sections under their headings, none left out."""
+    named = {path for paths in HEADINGS.values() for path in paths}
+    for heading, paths in HEADINGS.items():
+        mine = [p for p in parts if p.path in paths or (not paths and p.path not in named)]
+        if mine:
+            yield heading, mine
+
+
+@cache
+def _schema(model: type[Row]) -> Schema:
+    return model.model_json_schema()
+
+
+def _variants(name: str, part: Schema, schema: Schema) -> dict[str, tuple[Field, ...]]:
+    mapping = part.get("discriminator", {}).get("mapping")
+    if mapping:
+        targets = {variant: _resolved({"$ref": ref}, schema) for variant, ref in mapping.items()}
+        return {variant: _fields(name, target) for variant, target in targets.items()}
+    target = _resolved(part, schema)
+    if "properties" in target:
+        return {"": _fields(name, target)}
+    return {"": (_field(name, target),)}
+
+
+def _resolved(part: Schema, schema: Schema) -> Schema:
+    reference = part.get("$ref")
+    return part if reference is None else schema["$defs"][reference.rpartition("/")[2]]
+
+
+def _fields(section: str, schema: Schema) -> tuple[Field, ...]:
+    items = schema["properties"].items()
+    return tuple(_field(f"{section}.{key}", part) for key, part in items if key != "name")
+
+
+def _field(path: str, part: Schema) -> Field:
+    options = [option for option in part.get("anyOf", [part]) if option.get("type") != "null"]
+    inner = options[0] if options else part
+    null = len(options) < len(part.get("anyOf", options))
+    if inner.get("type") == "boolean":
+        return Field(path, ("false", "true"), "")
+    if "enum" in inner:
+        return Field(path, (*(str(value) for value in inner["enum"]), *(("null",) * null)), "")
+    kind = {"integer": "a whole number", "number": "a number"}.get(inner.get("type", ""), "a word")
+    bounds = [f"{sign} {inner[key]:g}" for key, sign in BOUNDS.items() if key in inner]
+    return Field(path, (), " ".join([kind, " and ".join(bounds), "or null" * null]).strip())
+
+
+BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+
+
+def _offered(fields: tuple[Field, ...], data: Sequence[str]) -> tuple[Field, ...]:
+    """Choices that no model knows: the clip rules, and the data sets of this checkout."""
+    choices = {"clip.gradient_clip_algorithm": tuple(USUAL_LIMIT), "data": tuple(data)}
+    return tuple(Field(f.path, choices.get(f.path, f.choices), f.hint) for f in fields)

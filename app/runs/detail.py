@@ -1,0 +1,87 @@
+"""One run in full: where it stands, its curve, its log, and what can be done with it."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app import access, acts, frame, load, states
+from app.escape import markdown as escaped
+from app.runs import curves
+from app.runs.logs import LINES, tail
+from app.runs.words import ago, clock, epochs, label, lasting, place, run_id
+from app.runs.working import act
+from study.launch import Job, RunRow
+from study.launch.folder import LaunchFolder
+
+NOTES = {
+    "failed": "A run that diverged is a result: it counts in the failure rate and is not repeated.",
+    "collapsed": "A collapsed run is a result: it counts in the failure rate and is not repeated.",
+    "unknown": "Its process lives but has not stamped its folder for a minute.",
+}
+
+
+def show(row: RunRow, state: str, job: Job | None) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
+        st.subheader(escaped(run_id(row)), anchor=False, width="content")
+        states.chip(state, label(row, state))
+        _buttons(row, state, job)
+    if row.cause:
+        st.markdown(f"Cause: {escaped(row.cause)}")
+    if state in NOTES:
+        st.caption(NOTES[state])
+    left, right = st.columns([3, 2], gap="medium")
+    with left:
+        curves.one(row)
+    with right:
+        _facts(row, state, job)
+    _log(row, job)
+
+
+def _facts(row: RunRow, state: str, job: Job | None) -> None:
+    facts = {
+        "epoch": epochs(row),
+        "left": lasting(row.eta_s),
+        "heartbeat": f"{ago(row.heartbeat)} ({clock(row.heartbeat)})" if row.heartbeat else "–",
+        "started": clock(row.started),
+        "ended": clock(row.ended),
+        "validation loss": "–" if row.val_loss is None else f"{row.val_loss:.4g}",
+        "folder": "none yet" if row.folder is None else _inside(str(row.folder)),
+    }
+    if job is not None:
+        facts |= {"job": f"{job.id}, {job.state}", "place": place(job) or "local"}
+    if job is not None and job.note:
+        facts["waits for"] = job.note
+    lines = [f"|{key}|{escaped(value)}|" for key, value in facts.items()]
+    st.markdown("\n".join(["|run||", "|:--|:--|", *lines]))
+
+
+def _inside(path: str) -> str:
+    """A path as seen from the checkout."""
+    return path.removeprefix(f"{load.ROOT.resolve()}/")
+
+
+def _buttons(row: RunRow, state: str, job: Job | None) -> None:
+    if job is not None and job.state in ("failed", "cancelled"):
+        _button("Retry", "retry", acts.retry, job.id)
+    elif state == "stopped" and (job is None or job.over):
+        _button("Resume", "resume-run", acts.start, row.arm)
+    frame.link("new_arm", "Clone", **{"from": row.arm})
+    frame.link("compare", "Compare", arms=row.arm)
+
+
+def _button(label: str, key: str, what, word: str) -> None:
+    if not access.read_only():
+        st.button(label, key=key, icon=":material/replay:", on_click=act, args=(what, word))
+
+
+def _log(row: RunRow, job: Job | None) -> None:
+    texts = {"run": "" if row.folder is None else tail(row.folder / "log.txt")}
+    if job is not None:
+        texts["job"] = tail(LaunchFolder(load.ROOT).job_log(job.id))
+    shown = {name: text for name, text in texts.items() if text}
+    if not shown:
+        st.caption("No log yet.")
+        return
+    for name, text in shown.items():
+        st.markdown(f"Log of the {name}, last {min(LINES, text.count(chr(10)) + 1)} lines")
+        st.code(text, language=None, height=240, wrap_lines=True)

@@ -1,0 +1,97 @@
+"""Every run as a row: filtered by state and arm, one of them chosen."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import streamlit as st
+
+from app import choose
+from app.runs.words import ORDER, ago, clock, epochs, label, lasting, run_id
+from study.launch import RunRow
+
+Rows = Sequence[tuple[RunRow, str]]  # a row, and its state as the page calls it
+
+
+def filters(rows: Rows) -> None:
+    """The two filters; both stand in the address."""
+    counts = Counter(state for _, state in rows)
+    known = [state for state in ORDER if state in counts]
+    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
+        choose.several(
+            "State", known, "state", format_func=lambda state: f"{state} ({counts[state]})"
+        )
+        choose.several("Arm", sorted({row.arm for row, _ in rows}), "arm")
+
+
+def passing(rows: Rows) -> Rows:
+    """The rows that the filters leave, as they stand now."""
+    wanted, arms = st.session_state.get("state"), st.session_state.get("arm")
+    return [
+        (row, state)
+        for row, state in rows
+        if (not wanted or state in wanted) and (not arms or row.arm in arms)
+    ]
+
+
+def ordered(rows: Rows) -> Rows:
+    """What works and what waits first, then the latest."""
+    return sorted(rows, key=lambda item: (min(ORDER.index(item[1]), 5), -(item[0].started or 0.0)))
+
+
+def show(rows: Rows) -> None:
+    """The table; a click on a row chooses it."""
+    st.dataframe(
+        [_record(row, state) for row, state in rows],
+        hide_index=True,
+        key="runs-table",
+        on_select=_choose,
+        selection_mode="single-row",
+        row_height=30,
+        height=min(38 + 30 * max(1, len(rows)), 430),
+        column_config={
+            "state": st.column_config.TextColumn(width="small"),
+            "seed": st.column_config.NumberColumn(width="small"),
+            "validation loss": st.column_config.NumberColumn(format="%.4g"),
+            "cause": st.column_config.TextColumn(width="large"),
+        },
+        alt=f"{len(rows)} runs with state, epoch, time left, heartbeat and cause",
+    )
+    st.session_state["runs-shown"] = [run_id(row) for row, _ in rows]
+    if st.session_state.pop("runs-picked", False):
+        st.rerun(scope="app")  # the table is a part of the page, the chosen run another
+
+
+def _choose() -> None:
+    picked = st.session_state["runs-table"].selection.rows
+    shown = st.session_state.get("runs-shown", [])
+    if picked and picked[0] < len(shown):
+        st.session_state["run"] = shown[picked[0]]
+        st.session_state["runs-picked"] = True
+
+
+SIGNS: Mapping[str, str] = {
+    "running": "▶", "preparing": "◔", "committing": "◕", "queued": "…", "done": "✓", "failed": "✕",
+    "collapsed": "▁", "stopped": "❚❚", "cancelled": "◼", "unknown": "?",
+}  # fmt: skip
+
+
+def _record(row: RunRow, state: str) -> dict[str, str | int | float | None]:
+    going = state in ("running", "unknown")
+    return {
+        "state": f"{SIGNS.get(state, '·')} {label(row, state)}",
+        "arm": row.arm,
+        "seed": row.seed,
+        "epoch": epochs(row),
+        "left": lasting(row.eta_s),
+        "heartbeat": ago(row.heartbeat) if going else "–",
+        "started": clock(row.started),
+        "validation loss": row.val_loss,
+        "cause": row.cause or "",
+    }
+
+
+def pick(rows: Rows) -> str | None:
+    """The run that is shown in full; the address names it as ?run=agc/s3."""
+    return choose.one("Run", [run_id(row) for row, _ in rows], "run")

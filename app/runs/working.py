@@ -1,0 +1,89 @@
+"""The jobs that are not over: what each does, how far it is, and how to stop it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import streamlit as st
+
+from app import access, acts, load, states
+from app.escape import markdown as escaped
+from app.runs.words import ago, lasting, place
+from study import launch
+from study.launch import Job, RunRow
+from study.params import UserError
+
+REFUSED_S = 30.0
+
+
+def supervisor(working: bool) -> None:
+    """What the supervisor says, where it has something to say."""
+    word = launch.supervisor_state(load.ROOT)
+    if word is not None and word.running and word.trouble:
+        st.error(escaped(word.trouble), icon=":material/error:")
+    if not working or (word is not None and word.running):
+        return
+    last = "" if word is None else f" Its last word was {ago(word.heartbeat)}."
+    with st.container(border=True, horizontal=True, vertical_alignment="center"):
+        st.markdown(f":orange[:material/warning:] Work is left and no supervisor serves it.{last}")
+        if not access.read_only() and st.button("Resume", key="resume", icon=":material/resume:"):
+            act(acts.wake)
+
+
+def show(jobs: Sequence[Job], rows: Sequence[RunRow]) -> None:
+    """One line for every job at work."""
+    for job in (job for job in jobs if not job.over):
+        with st.container(border=True, horizontal=True, vertical_alignment="center", gap="medium"):
+            states.chip(job.state)
+            st.markdown(f"**{escaped(job.arm)}**", width="content")
+            mine = [row for row in rows if row.job == job.id and row.arm == job.arm]
+            st.caption(escaped(" · ".join(_facts(job, mine))), width="stretch")
+            _stop(job)
+
+
+def _facts(job: Job, mine: Sequence[RunRow]) -> list[str]:
+    done = sum(row.state in ("done", "failed", "collapsed") for row in mine)
+    left = [row.eta_s for row in mine if row.eta_s is not None]
+    told = [f"{done} of {len(job.seeds)} seeds ended"]
+    told += [f"about {lasting(max(left))} to the end of those at work"] if left else []
+    told += [place(job)] if place(job) else []
+    told += [job.note] if job.note else []
+    return [*told, f"asked for {ago(job.created)}"]
+
+
+def _stop(job: Job) -> None:
+    if access.read_only():
+        return
+    if job.cancel:
+        st.caption("stopping …", width="content")
+        return
+    with st.popover("Stop", icon=":material/stop_circle:", key=f"stop-{job.id}"):
+        st.markdown(f"Stop **{escaped(job.arm)}**? Its checkpoints are kept, for Retry.")
+        st.button(
+            f"Yes, stop {job.arm}", key=f"yes-stop-{job.id}", type="primary",
+            on_click=act, args=(acts.stop, job.id),
+        )  # fmt: skip
+
+
+def act(what: Callable[..., object], *words: str) -> None:
+    """Do what a button says, before the page is drawn; a refusal stands on the page after it."""
+    st.session_state["runs-acted"] = True
+    st.session_state.pop("runs-refused", None)
+    try:
+        what(*words)
+    except UserError as error:
+        st.session_state["runs-refused"] = (str(error), time.time() + REFUSED_S)
+
+
+def after() -> None:
+    """First line of every part of the page: what a button did may concern the other parts."""
+    if st.session_state.pop("runs-acted", False):
+        st.rerun(scope="app")
+
+
+def refused() -> None:
+    """Why the last button did nothing; for a while, since the page is drawn anew all the time."""
+    said, until = st.session_state.get("runs-refused", ("", 0.0))
+    if time.time() < until:
+        st.error(escaped(said), icon=":material/error:")

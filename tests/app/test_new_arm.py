@@ -1,0 +1,241 @@
+"""New arm: the form says what the models say, refusals stand beside their field, and what is added
+is what was shown."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from checkouts import ROOT, opened
+from streamlit.testing.v1 import AppTest
+
+from pipeline.toy import PARAMS
+from study.evidence.claims import load_claims
+from study.params import Arm, Reference, Row, UserError, leaves, load_study
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+@pytest.fixture(scope="module")
+def networks() -> dict:
+    from study.stages.estimate import networks
+
+    return networks()
+
+
+@pytest.fixture
+def toy(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("ARMATURE_PUBLISHED_ON_LOOPBACK", "1")  # the test has no config.toml
+    (fresh / "params.yaml").write_text(PARAMS)
+    (fresh / "claims.yaml").write_text("claims: {}\n")
+    return fresh
+
+
+def parts_of(row: Row, networks: dict) -> list:
+    from app.new_arm.fields import sections
+
+    return sections(row, networks, [row.data])
+
+
+@pytest.mark.parametrize("file", ["params.yaml", "studies/params.yaml", "full/params.yaml"])
+def test_the_form_has_every_setting_of_every_arm_and_shows_what_it_is(file, networks):
+    from app.new_arm.form import cells, settings_of
+
+    for name, row in load_study(ROOT / file).arms.items():
+        form = cells(name, row, parts_of(row, networks), {}, lambda key, path, default: default)
+        shown = {cell.field.path: cell for group in form.values() for cell in group}
+        assert set(shown) == set(leaves(row))
+        assert not settings_of(form), "an untouched form changes nothing"
+        assert not any(cell.changed for cell in shown.values())
+
+
+def test_choices_and_bounds_come_from_the_models(networks):
+    row = load_study(ROOT / "params.yaml").arms["control"]
+    found = {f.path: f for p in parts_of(row, networks) for v in p.variants.values() for f in v}
+    assert found["precision"].choices == ("fp32", "tf32", "bf16")
+    assert found["clip.exclude_head"].choices == ("false", "true")
+    assert found["optimizer.momentum"].hint == "a number ≥ 0 and < 1"
+    assert found["clip.gradient_clip_val"].hint == "a number > 0 or null"
+    assert set(found["generator.decoder_norm"].choices) == {"none", "group"}
+
+
+def test_a_new_field_of_the_model_is_shown_without_a_heading_of_its_own():
+    from app.new_arm.fields import HEADINGS, Section, grouped
+
+    shown = dict(grouped([Section("brand_new", {"": ()}), Section("clip", {"": ()})]))
+    assert [part.path for part in shown["Other settings"]] == ["brand_new"]
+    known = {path for paths in HEADINGS.values() for path in paths}
+    assert known <= {*Arm.model_fields, *Reference.model_fields}
+
+
+def form_of(base: str, networks: dict, **texts: str):
+    """The form of a base with some widgets filled (dots as double underscores)."""
+    from app.new_arm.form import cells
+
+    row = load_study(ROOT / "params.yaml").arms[base]
+    takes = {name: tuple(schema["properties"]) for name, schema in networks.items()}
+    asked = {key.replace("__", "."): value for key, value in texts.items()}
+    parts = parts_of(row, networks)
+    return cells(base, row, parts, takes, lambda key, path, default: asked.get(path, default))
+
+
+@pytest.mark.parametrize(
+    ("texts", "settings"),
+    [
+        ({"epochs": "20"}, {"epochs=20"}),
+        ({"clip__gradient_clip_algorithm": "agc"}, {"clip.gradient_clip_algorithm=agc"}),
+        ({"optimizer__name": "adamw"}, {"optimizer.name=adamw"}),
+        (
+            {"optimizer__name": "sgd", "optimizer__momentum": "0.5"},
+            {"optimizer.name=sgd", "optimizer.momentum=0.5"},
+        ),
+        ({"loss__name": "supervised"}, {"loss.name=supervised"}),
+        (
+            {"generator__name": "cnn", "generator__width": "8"},
+            {"generator.name=cnn", "generator.width=8"},
+        ),
+    ],
+)
+def test_a_form_becomes_the_settings_of_the_command_line(texts, settings, networks):
+    from app.new_arm.form import settings_of
+    from study.arms import Draft, planned
+
+    found = settings_of(form_of("control", networks, **texts))
+    assert set(found) == settings and len(found) == len(settings)
+    study = load_study(ROOT / "params.yaml")
+    takes = {name: tuple(schema["properties"]) for name, schema in networks.items()}
+    assert planned(study, Draft("fresh", "control", found), takes).changes
+
+
+@pytest.mark.parametrize(
+    ("texts", "field"),
+    [
+        ({"epochs": "many"}, "epochs"),
+        ({"epochs": "[1"}, "epochs"),
+        ({"optimizer__lr": "-1"}, "optimizer.lr"),
+        ({"clip__gradient_clip_val": "null"}, "clip.gradient_clip_algorithm"),
+        ({"loss__overlap_weight": "x", "batch_size": "0"}, "loss.overlap_weight"),
+        ({"batch_size": "0", "epochs": "0"}, "batch_size"),
+    ],
+)
+def test_a_refusal_stands_beside_its_field(texts, field, networks):
+    from app.new_arm.form import settings_of, wrong
+    from study.arms import Draft, planned
+
+    form = form_of("control", networks, **texts)
+    with pytest.raises(UserError) as refusal:
+        planned(load_study(ROOT / "params.yaml"), Draft("x", "control", settings_of(form)))
+    said = wrong(str(refusal.value), form)
+    assert field in said and "Traceback" not in said[field] and "" not in said
+
+
+# --- on the page ------------------------------------------------------------------------------
+
+
+def box(app: AppTest, label: str):
+    """A text box by its name, changed or not."""
+    plain = label.replace("_", "\\_")
+    return next(found for found in app.text_input if found.label.split(" ")[-1] == plain)
+
+
+def said(app: AppTest) -> str:
+    kinds = (app.error, app.warning, app.success, app.info, app.markdown, app.caption)
+    return "\n".join(str(item.value) for kind in kinds for item in kind)
+
+
+def test_an_empty_checkout_is_a_sentence():
+    assert "params.yaml does not exist" in opened("new_arm").error[0].value
+
+
+@pytest.mark.slow
+def test_one_field_is_changed_checked_added_and_is_there(toy):
+    app = opened("new_arm")
+    assert app.button(key="add").disabled
+    box(app, "gradient_clip_val").set_value("2.0").run()
+    assert "One factor changed" in said(app) and "1.0 → **2.0**" in said(app)
+    assert "parameters" in said(app) and not app.button(key="add").disabled
+    command = next(c.value for c in app.code if c.value.startswith("study arms new"))
+    command = " ".join(command.replace("\\\n", " ").split())
+    assert "--from control --set clip.gradient_clip_val=2.0" in command
+    assert app.query_params["set"] == ["clip.gradient_clip_val=2.0"]
+    before = (toy / "params.yaml").read_text()
+    app.button(key="add").click().run()
+    assert not app.exception and "Added" in said(app)
+    added = load_study(toy / "params.yaml").arms["control_gradient_clip_val_2_0"]
+    assert added.changes == ("clip.gradient_clip_val",)
+    assert (toy / "params.yaml").read_text().startswith(before.rstrip("\n"))
+    assert "No difference" in said(app), "the form is empty again"
+
+
+@pytest.mark.slow
+def test_two_factors_need_the_tick_and_a_bad_one_stands_beside_its_field(toy):
+    app = opened("new_arm", set=["epochs=3", "batch_size=8"])
+    assert "2 factors changed" in said(app) and app.button(key="add").disabled
+    app.checkbox(key="confounded").check().run()
+    assert not app.button(key="add").disabled
+    before = (toy / "params.yaml").read_bytes()
+    box(app, "epochs").set_value("many").run()
+    assert app.button(key="add").disabled and "valid integer" in said(app)
+    assert not app.exception and (toy / "params.yaml").read_bytes() == before
+
+
+@pytest.mark.slow
+def test_a_twin_links_to_the_arm_that_exists(toy):
+    (toy / "params.yaml").write_text(
+        PARAMS.replace("changes: [generator.name]", "changes: [epochs]").replace(
+            "    generator: {name: cnn, width: 4, input_transform: none}", "    epochs: 3"
+        )
+    )
+    app = opened("new_arm", set="epochs=3")
+    assert "cnn has these settings already" in said(app) and app.button(key="add").disabled
+
+
+@pytest.mark.slow
+def test_a_claim_is_written_with_the_arm(toy):
+    app = opened("new_arm", set="epochs=3", name="longer", claim="true")
+    assert "Confirmatory if" in said(app)
+    app.button(key="add").click().run()
+    claim = load_claims(toy / "claims.yaml").claims[0]
+    assert (claim.id, claim.arms.treatment, claim.changes) == ("LONGER-001", "longer", ("epochs",))
+    assert "longer" in load_study(toy / "params.yaml").arms
+
+
+@pytest.mark.slow
+def test_what_geometry_refuses_cannot_be_added(toy):
+    app = opened("new_arm", set="generator.fno_blocks=6")
+    assert app.button(key="add").disabled and app.error
+
+
+@pytest.mark.slow
+def test_read_only_has_no_button_and_writes_nothing(toy, monkeypatch):
+    monkeypatch.setenv("ARMATURE_READ_ONLY", "1")
+    before = {p: p.read_bytes() for p in toy.iterdir() if p.is_file()}
+    app = opened("new_arm", set="epochs=3")
+    assert not app.button and "Reading alone" in said(app)
+    assert {p: p.read_bytes() for p in toy.iterdir() if p.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"set": "foo.bar=1"}, {"set": "=", "from": "control"}, {"from": "../x"}, {"set": "epochs"},
+        {"seeds": "one"}, {"name": "A B"}, {"set": "epochs=[1"}, {"set": "precision=fp8"},
+        {"set": "generator.name=nothing"},
+    ],
+)  # fmt: skip
+@pytest.mark.slow
+def test_a_bad_address_is_a_sentence(toy, query):
+    before = (toy / "params.yaml").read_bytes()
+    app = opened("new_arm", **query)
+    assert not app.exception and app.button(key="add").disabled
+    assert (toy / "params.yaml").read_bytes() == before
+
+
+@pytest.mark.slow
+def test_an_arm_is_archived_from_the_page(toy):
+    app = opened("new_arm", **{"from": "cnn"})
+    app.button(key="archive").click().run()
+    assert not app.exception and "archived/cnn" in said(app).replace("\\", "")
+    assert "cnn" not in load_study(toy / "params.yaml").arms
+    shutil.rmtree(toy / "archived")

@@ -1,0 +1,202 @@
+"""Runs: every state on screen, and buttons that ask the supervisor once."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from checkouts import opened
+from streamlit.testing.v1 import AppTest
+
+from pipeline.toy import PARAMS
+from study import launch
+from study.launch import Job
+from study.launch.folder import LaunchFolder
+from study.launch.models import new_id
+from study.runs import write_json, write_text
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+NOW = 1.9e9
+
+
+@pytest.fixture
+def toy(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout whose supervisor is never started: what is asked for stays a request."""
+    (fresh / "params.yaml").write_text(PARAMS)
+    monkeypatch.setenv("ARMATURE_PUBLISHED_ON_LOOPBACK", "1")  # the test has no config.toml
+    monkeypatch.setattr("study.launch.api.ensure", lambda root: None)
+    return fresh
+
+
+def run(root: Path, arm: str, seed: int, state: str, **facts: object) -> Path:
+    """A live run folder as a trainer leaves it."""
+    folder = root / "work" / f"{arm}{seed}"
+    status = {"state": state, "arm": arm, "seed": seed, "epoch": 3, "epochs": 10,
+              "started": time.time() - 60, "heartbeat": time.time(), **facts}  # fmt: skip
+    write_json(folder / "status.json", status)
+    rows = [f"{e},{0.5 / e},{0.6 / e},2.0" for e in (1, 2, 3)]
+    write_text(folder / "history.csv", "\n".join(["epoch,train_loss,val_loss,seconds", *rows]))
+    return folder
+
+
+def living() -> dict[str, object]:
+    process = psutil.Process()
+    return {"pid": os.getpid(), "pid_started": process.create_time()}
+
+
+def job(root: Path, arm: str, state: str, **facts: object) -> str:
+    made = Job.model_validate(
+        {"id": new_id(arm), "arm": arm, "seeds": (1, 2), "executor": "local",
+         "state": state, "created": time.time() - 90, "started": time.time() - 80, **facts}
+    )  # fmt: skip
+    LaunchFolder(root).save(made)
+    return made.id
+
+
+def said(app: AppTest) -> str:
+    kinds = (app.error, app.warning, app.info, app.markdown, app.caption, app.subheader)
+    return "\n".join(str(item.value) for kind in kinds for item in kind).replace("\\", "")
+
+
+def states(app: AppTest) -> list[str]:
+    return [str(value) for value in app.dataframe[0].value["state"]]
+
+
+def test_an_empty_checkout_says_how_to_start_one(toy):
+    assert "study launch control" in opened("runs").info[0].value
+
+
+@pytest.mark.parametrize(
+    ("state", "facts", "shown"),
+    [
+        ("running", {}, "▶ running"),
+        ("running", {"heartbeat": time.time() - 300}, "unknown since"),
+        ("finished", {}, "✓ done"),
+        ("failed", {"cause": "loss is NaN at epoch 3"}, "✕ failed"),
+        ("collapsed", {"cause": "constant amplitude"}, "collapsed"),
+        ("cancelled", {}, "cancelled"),
+        ("stopped", {}, "stopped"),
+    ],
+)
+def test_every_state_has_its_word_and_its_cause(toy, state, facts, shown):
+    run(toy, "control", 1, state, **{**living(), **facts})
+    app = opened("runs")
+    assert shown in states(app)[0]
+    assert str(facts.get("cause", "")) in said(app)
+
+
+def test_a_running_run_shows_epoch_time_left_and_heartbeat(toy):
+    run(toy, "control", 1, "running", **living())
+    row = opened("runs").dataframe[0].value.iloc[0]
+    assert (row["epoch"], row["left"]) == ("3/10", "14 s") and row["heartbeat"].endswith("ago")
+
+
+def test_a_dead_process_is_not_shown_as_running(toy):
+    run(toy, "control", 1, "running", pid=2**22 + 1, pid_started=1.0)
+    app = opened("runs")
+    assert "stopped" in states(app)[0] and "process is gone" in said(app)
+    assert any(button.key == "resume-run" for button in app.button)
+
+
+def test_the_log_is_shown_as_it_is_and_its_end_alone(toy):
+    folder = run(toy, "control", 1, "failed", cause="<b>no</b> *disk* $x$")
+    lines = [f"12:00:00 line {i} <script>alert(1)</script> **x** $y$" for i in range(300)]
+    write_text(folder / "log.txt", "\n".join(lines) + "\n")
+    app = opened("runs")
+    log = app.code[0].value.split("\n")
+    assert log == lines[-200:]
+    assert "<b>no" in said(app) and "*disk*" in said(app)
+
+
+def test_the_address_filters_and_chooses(toy):
+    for seed in (1, 2):
+        run(toy, "control", seed, "finished")
+        run(toy, "cnn", seed, "failed", cause="NaN")
+    app = opened("runs", state="failed", arm="cnn", run="cnn/s2")
+    assert set(app.dataframe[0].value["arm"]) == {"cnn"}
+    assert "cnn/s2" in said(app)
+
+
+@pytest.mark.parametrize(
+    "query", [{"run": "../../etc"}, {"state": "dreaming"}, {"arm": "<b>$x$"}, {"run": "cnn/s9"}]
+)
+def test_a_bad_address_is_a_sentence(toy, query):
+    run(toy, "control", 1, "finished")
+    app = opened("runs", **query)
+    assert "is not here" in app.warning[0].value
+
+
+def test_stop_asks_once_and_then_asks_the_supervisor(toy):
+    run(toy, "control", 1, "running", **living())
+    name = job(toy, "control", "running")
+    app = opened("runs")
+    assert not launch.find_job(toy, name).cancel
+    app.button(key=f"yes-stop-{name}").click().run()
+    assert not app.exception and launch.find_job(toy, name).cancel
+    assert "stopping" in said(app)
+    requests = list((toy / "work" / "launch" / "requests").glob("*.json"))
+    assert len(requests) == 1
+
+
+def test_two_sessions_start_an_arm_once(toy):
+    run(toy, "control", 1, "stopped")
+    first, second = opened("runs"), opened("runs")
+    first.button(key="resume-run").click().run()
+    second.button(key="resume-run").click().run()
+    assert not second.exception and "is queued already" in said(second)
+    assert len([j for j in launch.jobs(toy) if j.arm == "control"]) == 1
+
+
+def test_a_failed_job_is_retried(toy):
+    name = job(toy, "control", "failed", cause="the disk is full", ended=time.time())
+    app = opened("runs")
+    assert "the disk is full" in said(app)
+    app.button(key="retry").click().run()
+    assert launch.find_job(toy, name).state == "queued"
+
+
+def test_a_job_in_a_scheduler_tells_why_it_waits(toy):
+    job(toy, "control", "queued", executor="slurm", handle="4711", note="pending: Resources")
+    assert "slurm, job 4711" in (told := said(opened("runs"))) and "pending: Resources" in told
+
+
+def test_read_only_has_no_button_that_acts(toy, monkeypatch):
+    run(toy, "control", 1, "stopped")
+    job(toy, "cnn", "running")
+    monkeypatch.setenv("ARMATURE_READ_ONLY", "1")
+    assert not opened("runs").button
+
+
+@pytest.mark.parametrize("name", ["overview", "new_arm", "findings", "runs"])
+def test_the_strip_of_every_page_counts_what_works(toy, name):
+    job(toy, "control", "running")
+    job(toy, "cnn", "queued")
+    told = said(opened(name))
+    assert "1 running" in told and "1 queued" in told
+
+
+def test_nothing_is_polled_when_nothing_runs(toy):
+    from app import load
+
+    run(toy, "control", 1, "finished")
+    assert not load.busy() and load.standing().jobs == {}
+    job(toy, "control", "done")
+    assert not load.busy()
+    job(toy, "control", "running")
+    assert load.busy() and load.standing().jobs == {"running": 1}
+
+
+def test_work_that_was_left_goes_on_when_the_app_opens(toy, monkeypatch):
+    woken = []
+    monkeypatch.setattr("study.launch.api.ensure", woken.append)
+    opened("runs")
+    assert not woken, "nothing is left"
+    job(toy, "control", "running")
+    opened("runs")
+    assert len(woken) == 1
+    monkeypatch.setenv("ARMATURE_READ_ONLY", "1")
+    opened("runs")
+    assert len(woken) == 1
