@@ -270,7 +270,8 @@ class Calm:
 
 def test_what_slurm_refuses_is_a_sentence(toy: Toy, node: SlurmNode) -> None:
     (toy.path / "launch.yaml").write_text("slurm: {resources: {partition: nowhere}}\n")
-    launched = toy.run("study", "launch", "control", "--executor", "slurm", "--wait")
+    toy.must("study", "arms", "new", "fresh", "--set", "optimizer.lr=0.002")  # nothing trained it
+    launched = toy.run("study", "launch", "fresh", "--executor", "slurm", "--wait")
     assert launched.returncode == 1
     assert "Slurm refused the jobs: invalid partition specified: nowhere" in launched.stdout
 
