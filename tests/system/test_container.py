@@ -17,9 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from container_engine import ROOT, Engine, PipSettings, must
 
 from pipeline.toy import make_toy
+from system.container_engine import ROOT, Engine, PipSettings, must
 
 pytestmark = [pytest.mark.container, pytest.mark.slow]
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from container_engine import PipSettings
+from system.container_engine import PipSettings
 
 
 def test_a_machine_without_a_configuration_lends_nothing(tmp_path: Path) -> None:
