@@ -12,6 +12,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,9 @@ from study.outputs import outputs
 from system import servers
 from system.servers import KINDS, Server
 
+sys.path.insert(0, str(Path(__file__).parent.parent / "stages"))
+import stored
+
 pytestmark = [pytest.mark.s3, pytest.mark.slow]
 ARMS = ("control", "flat")
 SMALL = PARAMS.replace("seeds: [1, 2]", "seeds: [1]").replace("epochs: 2", "epochs: 1")
@@ -35,6 +39,18 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Toy:
     toy = make_toy(tmp_path_factory.mktemp("trained"), params=FEW)
     toy.repro()
     toy.commit("reproduced")
+    return toy
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Toy:
+    """A checkout with stored outputs and no study: what fails on the way asks for no network."""
+    content = {"best.pt": "weights " * 99, "history.csv": "epoch,val_loss\n1,0.5\n"}
+    arms = {name: {f"s1/{file}": name + text for file, text in content.items()} for name in ARMS}
+    stored.store(tmp_path / "made", arms)
+    (tmp_path / "made/imported").mkdir()
+    toy = Toy(tmp_path / "made")
+    toy.must("dvc", "checkout", "-q")
     return toy
 
 
@@ -136,8 +152,8 @@ def test_what_one_clone_sends_another_gets(kind, running, trained, tmp_path):
     assert fresh.must("git", "status", "--porcelain") == ""
 
 
-def test_a_corrupted_object_is_refused_named_and_mended(s3, trained, tmp_path):
-    owner = owner_of(trained, tmp_path / "owner", s3)
+def test_a_corrupted_object_is_refused_named_and_mended(s3, made, tmp_path):
+    owner = owner_of(made, tmp_path / "owner", s3)
     owner.must("study", "push")
     oid = oid_of(owner, "runs/control/s1/best.pt")
     content = bytearray(s3.object(oid).read_bytes())
@@ -153,11 +169,10 @@ def test_a_corrupted_object_is_refused_named_and_mended(s3, trained, tmp_path):
 
     owner.must("study", "push", "--again", "control")
     assert "control: here, 1 objects came" in fresh.must("study", "pull", "control")
-    assert fresh.repro() == []
 
 
-def test_a_corrupted_listing_is_refused_and_named(s3, trained, tmp_path):
-    owner = owner_of(trained, tmp_path / "owner", s3)
+def test_a_corrupted_listing_is_refused_and_named(s3, made, tmp_path):
+    owner = owner_of(made, tmp_path / "owner", s3)
     owner.must("study", "push")
     (listing,) = (item.md5 for item in outputs(owner.path) if item.name == "control")
     s3.object(listing).write_text("[]")
@@ -167,8 +182,8 @@ def test_a_corrupted_listing_is_refused_and_named(s3, trained, tmp_path):
     assert not (fresh.path / "runs").exists() and cached(fresh) == []
 
 
-def test_a_missing_object_is_named_and_sent_again(s3, trained, tmp_path):
-    owner = owner_of(trained, tmp_path / "owner", s3)
+def test_a_missing_object_is_named_and_sent_again(s3, made, tmp_path):
+    owner = owner_of(made, tmp_path / "owner", s3)
     owner.must("study", "push")
     oid = oid_of(owner, "runs/control/s1/history.csv")
     s3.object(oid).unlink()
@@ -181,8 +196,8 @@ def test_a_missing_object_is_named_and_sent_again(s3, trained, tmp_path):
     assert (fresh.path / "runs/control/s1/history.csv").is_file()
 
 
-def test_a_push_that_was_killed_goes_on_where_it_was(s3, trained, tmp_path):
-    owner = owner_of(trained, tmp_path / "owner", s3)
+def test_a_push_that_was_killed_goes_on_where_it_was(s3, made, tmp_path):
+    owner = owner_of(made, tmp_path / "owner", s3)
     many = owner.path / "imported/many"
     many.mkdir()
     for number in range(200):
@@ -207,8 +222,7 @@ def test_a_push_that_was_killed_goes_on_where_it_was(s3, trained, tmp_path):
     assert f"{total - len(before)} objects to send, {len(before)} are there already" in said
     assert {p: p.stat().st_mtime_ns for p in before} == before, "nothing is sent twice"
     fresh = clone(owner, tmp_path / "fresh", s3)
-    owner.must("git", "add", "-A")
-    fresh.must("study", "pull", "data")
+    (fresh.path / "imported").mkdir()
     shutil.copy(owner.path / "imported/many.dvc", fresh.path / "imported/many.dvc")
     fresh.must("study", "pull", "imported/many")
     assert len(list((fresh.path / "imported/many").iterdir())) == 200 and whole(fresh)
@@ -223,8 +237,8 @@ def sendable(toy: Toy) -> set[str]:
     return found
 
 
-def test_a_killed_pull_leaves_a_checkout_that_pulls_again(s3, trained, tmp_path):
-    owner = owner_of(trained, tmp_path / "owner", s3)
+def test_a_killed_pull_leaves_a_checkout_that_pulls_again(s3, made, tmp_path):
+    owner = owner_of(made, tmp_path / "owner", s3)
     owner.must("study", "push")
     fresh = clone(owner, tmp_path / "fresh", s3)
     process = subprocess.Popen(
@@ -237,12 +251,11 @@ def test_a_killed_pull_leaves_a_checkout_that_pulls_again(s3, trained, tmp_path)
     process.wait()
     assert whole(fresh), "what reached the cache is whole"
     fresh.must("study", "pull")
-    assert fresh.repro() == []
     assert list((fresh.path / ".dvc/cache/files/md5").glob(".pull-*")) == []
 
 
-def test_every_refusal_is_a_sentence(s3, running, trained, tmp_path):
-    owner = owner_of(trained, tmp_path / "owner", s3)
+def test_every_refusal_is_a_sentence(s3, running, made, tmp_path):
+    owner = owner_of(made, tmp_path / "owner", s3)
     owner.must("study", "push")
     fresh = clone(owner, tmp_path / "fresh", None)
 
@@ -271,8 +284,8 @@ def test_every_refusal_is_a_sentence(s3, running, trained, tmp_path):
     assert doctor.returncode == 0 and "remote: remote 'lab' is not reachable" in doctor.stdout
 
 
-def test_a_host_that_never_answers_ends_in_a_sentence(s3, trained, tmp_path):
-    owner = owner_of(trained, tmp_path / "owner", s3)
+def test_a_host_that_never_answers_ends_in_a_sentence(s3, made, tmp_path):
+    owner = owner_of(made, tmp_path / "owner", s3)
     owner.environment.pop("ARMATURE_REMOTE_WAIT_S")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
@@ -285,9 +298,9 @@ def test_a_host_that_never_answers_ends_in_a_sentence(s3, trained, tmp_path):
         assert "did not answer within 8 s: ssh://me@" in refused(owner, "study", "pull")
 
 
-def test_ssh_and_webdav_refuse_a_wrong_key_in_a_sentence(running, trained, tmp_path):
+def test_ssh_and_webdav_refuse_a_wrong_key_in_a_sentence(running, made, tmp_path):
     for kind in ("ssh", "webdav"):
-        owner = owner_of(trained, tmp_path / kind, running[kind])
+        owner = owner_of(made, tmp_path / kind, running[kind])
         if kind == "ssh":
             other = Path(running["ssh"].credentials[1]).with_name("other")
             owner.must("study", "remote", "key", "lab", "--file", str(other))
@@ -297,10 +310,10 @@ def test_ssh_and_webdav_refuse_a_wrong_key_in_a_sentence(running, trained, tmp_p
         assert "remote 'lab' refused the key" in refused(owner, "study", "pull", "control")
 
 
-def test_a_remote_for_reading_only_says_so(trained, tmp_path):
+def test_a_remote_for_reading_only_says_so(made, tmp_path):
     server = servers.webdav(tmp_path, "--read-only")
     try:
-        owner = owner_of(trained, tmp_path / "owner", server)
+        owner = owner_of(made, tmp_path / "owner", server)
         assert "remote 'lab' is not writable" in refused(owner, "study", "push")
     finally:
         server.stop()
