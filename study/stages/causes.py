@@ -60,6 +60,7 @@ CLASSES = {
     "FSTimeoutError": NOT_REACHED,
 }
 DENIED = ("AccessDenied", "Forbidden", "403")
+NO_WRITING = (*DENIED, "405")  # 405: a webdav server for reading only
 SYSTEM = {
     errno.ENOSPC: FULL,
     errno.EDQUOT: FULL,
@@ -85,8 +86,10 @@ def explain(error: BaseException, name: str, where: str, writing: bool = False) 
 def _template(chain: list[BaseException], writing: bool) -> str:
     for item in chain:
         code = code_of(item)
+        if writing and code in NO_WRITING:
+            return NOT_WRITABLE
         if code in DENIED:
-            return NOT_WRITABLE if writing else KEY
+            return KEY
         if code in CODES:
             return CODES[code]
     for item in chain:

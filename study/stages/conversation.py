@@ -46,13 +46,13 @@ def ask(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         process.stdin.close()
         lines: queue.Queue[str] = queue.Queue()
         threading.Thread(target=_read, args=(process.stdout, lines), daemon=True).start()
-        where = ""
+        name = where = ""
         patience: float | None = START_S
         while True:
             try:
                 line = lines.get(timeout=patience)
             except queue.Empty:
-                raise UserError(_slow(request, where, patience or 0.0)) from None
+                raise UserError(_slow(name, where, patience or 0.0)) from None
             if not line:
                 raise UserError(_crash(errors))
             event = json.loads(line)
@@ -65,7 +65,7 @@ def ask(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             if event["event"] == "done":
                 return
             if event["event"] == "ready":
-                where, patience = event["where"], wait_s()
+                name, where, patience = event["name"], event["where"], wait_s()
             if event["event"] == "reached":
                 patience = None
             yield event
@@ -132,10 +132,9 @@ def _read(stream: Iterable[str], lines: queue.Queue[str]) -> None:
     lines.put("")
 
 
-def _slow(request: Mapping[str, Any], where: str, patience: float) -> str:
+def _slow(name: str, where: str, patience: float) -> str:
     if not where:
         return f"DVC did not start within {patience:.0f} s; is the disk of .venv very slow?"
-    name = request.get("remote") or "the default one"
     return f"remote {name!r} " + SLOW.format(said=f"{patience:.0f}", where=where)
 
 

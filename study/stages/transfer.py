@@ -103,11 +103,24 @@ class Remote:
         return self._found.odb.oid_to_path(oid)
 
     def present(self, oids: Iterable[str]) -> set[str]:
-        """Which of these objects the remote has now; of a folder DVC would hash and delete some."""
+        """Which of these objects the remote has now, at the size that they have here.
+
+        Not every server writes whole files: a killed push can leave a part under the final name.
+        """
         wanted = list(oids)
-        if self.fs.protocol == "local":
-            return {oid for oid in wanted if Path(self.path(oid)).is_file()}
-        return set(self._found.odb.oids_exist(wanted, jobs=JOBS))
+        with ThreadPoolExecutor(JOBS) as pool:
+            sizes = pool.map(self._size, wanted)
+            return {oid for oid, size in zip(wanted, sizes, strict=True) if self._fits(oid, size)}
+
+    def _size(self, oid: str) -> int | None:
+        try:
+            return int(self.fs.info(self.path(oid))["size"])
+        except FileNotFoundError:
+            return None
+
+    def _fits(self, oid: str, size: int | None) -> bool:
+        here = self.cached(oid)
+        return size is not None and (not here.is_file() or here.stat().st_size == size)
 
     def load_client(self) -> None:
         """Import what speaks the protocol: seconds that are the disk's and not the remote's."""
