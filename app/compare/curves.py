@@ -235,10 +235,11 @@ def marks(line: Line, quantity: Quantity) -> list[go.Scatter]:
         outcome = line.outcomes.get(int(str(seed)), "ok")
         if len(known) and outcome != "ok":
             last = known.iloc[-1]
-            ends.setdefault(outcome, []).append((last["epoch"], last[quantity.column]))
+            at_end = (float(str(last["epoch"])), float(str(last[quantity.column])))
+            ends.setdefault(outcome, []).append(at_end)
         at = best_epoch(rows)
         if at is not None and at in set(known["epoch"]):
-            best.append((at, known.set_index("epoch")[quantity.column][at]))
+            best.append((at, float(str(known.set_index("epoch")[quantity.column][at]))))
     return [
         dots(line, best, "circle", 6),
         *(dots(line, e, looks.MARKS[o], 10) for o, e in ends.items()),

@@ -82,7 +82,7 @@ def definition(metric: str) -> str:
 def table(metric: str, rows: Sequence[RowOf], settings: Settings, block: Block) -> str | None:
     """The id of the number that was picked in the table."""
     shown = pandas.DataFrame([cells(row, settings) for row in rows])
-    shown = shown[[name for name in FIXED if name in shown and shown[name].astype(bool).any()]]
+    shown = shown[[name for name in FIXED if name in shown and any(shown[name])]]
     names = {"difference": st.column_config.TextColumn(difference_head(settings))}
     event = st.dataframe(
         shown,

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -31,6 +32,8 @@ class Asked:
     def __init__(self, *words: str) -> None:
         self._out: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (read when it is done)
         self._err: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+        # A cache drops an answer without a word: its files close with it.
+        self._closes = [weakref.finalize(self, stream.close) for stream in (self._out, self._err)]
         command = (sys.executable, "-m", "study", *words)
         self._process = subprocess.Popen(
             command, cwd=load.ROOT, stdin=subprocess.DEVNULL, stdout=self._out, stderr=self._err

@@ -36,7 +36,7 @@ def choice(arms: Mapping[str, ArmResults]) -> Choice:
         names = [n for n in arms if (n.partition("/")[0] if "/" in n else HERE) == study]
         names, asks = _question(str(study), names)
         checkpoint = str(
-            choose.one("Weights", list(CHECKPOINTS), "checkpoint", "last", CHECKPOINTS.__getitem__)
+            choose.one("Weights", list(CHECKPOINTS), "weights", "last", CHECKPOINTS.__getitem__)
         )
         text = _box(checkpoint)
     return Choice(names, checkpoint, asks, _read(text, checkpoint))

@@ -128,5 +128,5 @@ def _index(root: Path) -> None:
     """What `app.load.arms` does on the first visit, before its cache holds the table."""
     from app import load
 
-    load.newest(root / "results")
+    load.stamp(root / "results")
     load.arms_table(root / "results")

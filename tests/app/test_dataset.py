@@ -69,7 +69,7 @@ def test_an_empty_checkout_says_how_to_fill_it():
 
 def test_a_set_that_is_not_here_says_how_to_get_it_and_what_was_asked(fresh):
     settings(fresh, control=arm(seeds=SEEDS))
-    app = opened("dataset", set="tiny")
+    app = opened("dataset", data="tiny")
     assert "dvc repro data.dvc" in app.info[0].value and "study pull data" in app.info[0].value
     request = app.dataframe[0].value
     assert dict(zip(request["what"], request["value"], strict=True))["noise_seed"] == "4"
@@ -77,7 +77,7 @@ def test_a_set_that_is_not_here_says_how_to_get_it_and_what_was_asked(fresh):
 
 
 def test_a_simulated_set_shows_object_probe_scan_patterns_and_checks(checkout):
-    app = opened("dataset", set="tiny", split="test", pattern="17")
+    app = opened("dataset", data="tiny", split="test", pattern="17")
     assert app.slider(key="pattern").value == 17
     assert len(app.get("plotly_chart")) == 9
     assert all(alts(app))
@@ -102,7 +102,7 @@ def test_a_pattern_that_is_none_is_a_sentence(checkout, bad):
 
 
 def test_an_unknown_set_or_split_is_a_sentence(checkout):
-    app = opened("dataset", set="../../etc", split="tst")
+    app = opened("dataset", data="../../etc", split="tst")
     assert [("../../etc" in w.value, "tst" in w.value) for w in app.warning[:2]] == [
         (True, False),
         (False, True),
@@ -110,7 +110,7 @@ def test_an_unknown_set_or_split_is_a_sentence(checkout):
 
 
 def test_users_are_fenced_by_content(checkout):
-    app = opened("dataset", set="tiny")
+    app = opened("dataset", data="tiny")
     assert "1 of 2 arms have results on other content" in app.warning[0].value
     ran = dict(zip(*(app.dataframe[0].value[key] for key in ("arm", "results")), strict=True))
     assert ran == {
@@ -124,7 +124,7 @@ def test_users_are_fenced_by_content(checkout):
 def test_a_measured_set_shows_lengths_and_says_what_held_out_means(fresh, tiny):
     settings(fresh, control=arm(seeds=SEEDS, data="imported/star"))
     save_dataset(measured(tiny), fresh / "imported" / "star")
-    app = opened("dataset", set="imported/star")
+    app = opened("dataset", data="imported/star")
     told = texts(app)
     assert "no true object" in app.info[0].value
     assert "One measured object, one scan" in told and "of the test patterns lie within" in told

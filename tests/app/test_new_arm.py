@@ -158,7 +158,7 @@ def test_one_field_is_changed_checked_added_and_is_there(toy):
     command = next(c.value for c in app.code if c.value.startswith("study arms new"))
     command = " ".join(command.replace("\\\n", " ").split())
     assert "--from control --set clip.gradient_clip_val=2.0" in command
-    assert app.query_params["set"] == ["clip.gradient_clip_val=2.0"]
+    assert app.query_params["set"] == "clip.gradient_clip_val=2.0"
     before = (toy / "params.yaml").read_text()
     app.button(key="add").click().run()
     assert not app.exception and "Added" in said(app)
