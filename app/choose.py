@@ -74,5 +74,5 @@ def tell_unknown(label: str, options: Collection[str], key: str) -> None:
     unknown = [value for value in asked(key) if value not in options]
     for value in unknown[:3]:
         shown = value if len(value) <= 60 else value[:60] + "…"
-        told = f"{shown!r}, which is not here{nearest(value, options)}."
+        told = f"{shown!r}, which is not here{nearest(value, options) or '.'}"
         st.warning(f"The address asks for {label.lower()} {escape.markdown(told)}")

@@ -107,6 +107,8 @@ STYLE = """
   [data-testid="stDataFrame"], table { font-variant-numeric: tabular-nums; }
   .stMainBlockContainer { max-width: 1500px; padding-left: 2rem; padding-right: 2rem; }
   .block-container { overflow-x: clip; }
-  a:focus-visible, button:focus-visible { outline: 2px solid currentColor; outline-offset: 2px; }
+  a:focus-visible, button:focus-visible {
+    outline: 2px solid currentColor !important; outline-offset: 1px;
+  }
 </style>
 """

@@ -29,6 +29,8 @@ def figure(
     unit = f" ({column.unit})" if column.unit else ""
     weights = "" if metric.startswith("training.") else f", {settings.checkpoint}"
     made.update_xaxes(title_text=f"{looks.label(column.title)}{unit}{weights}")
+    if not any(row.values for row in rows):
+        made.update_xaxes(showticklabels=False)  # plotly's own range would look like values
     names = [looks.label(row.arm) for row in rows]
     made.update_yaxes(
         tickvals=list(range(len(rows))), ticktext=names, range=[len(rows) - 0.5, -0.5],
