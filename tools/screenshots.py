@@ -1,0 +1,137 @@
+"""Draw the app's pages as they look in this checkout, into docs/app-NAME.png.
+
+    python tools/screenshots.py [NAME ...]
+
+Run it in a checkout with results, runs and data (`make repro`). It starts an app of its own on a
+free port of 127.0.0.1 and ends it. Needs chromium (`apt-get install chromium`).
+"""
+
+import io
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Browser, ViewportSize, sync_playwright
+
+ROOT = Path(__file__).resolve().parent.parent
+WINDOW = ViewportSize(width=1280, height=900)
+PATIENCE_S = 120.0
+LARGEST_BYTES = 250_000
+FLAGS = [
+    *("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-proxy-server"),
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+]
+
+
+@dataclass(frozen=True)
+class Shot:
+    """`where`: address in the app."""
+
+    where: str
+    dark: bool = False
+
+
+ARMS = "arms=control&arms=stable&arms=rpie"
+SHOTS = {
+    "overview": Shot(""),
+    "new_arm": Shot("new_arm?from=control&set=optimizer.lr=0.0005"),
+    "runs": Shot("runs?run=control/s1"),
+    "compare": Shot(f"compare?{ARMS}&tab=Images"),
+    "compare_metrics": Shot("compare?arms=control&arms=agc&arms=stable&tab=Metrics"),
+    "compare_dark": Shot("compare?arms=control&arms=agc&arms=stable&tab=Curves", dark=True),
+    "findings": Shot("findings?claim=CONTROL-WON-001"),
+    "dataset": Shot("dataset"),
+    "provenance": Shot("provenance"),
+}
+
+
+def main(names: list[str]) -> int:
+    unknown = [name for name in names if name not in SHOTS]
+    if unknown:
+        print(f"screenshots: no picture {unknown[0]!r}; there are: {', '.join(SHOTS)}")
+        return 2
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        print("screenshots: no chromium here; `apt-get install chromium` brings it")
+        return 2
+    with app() as address, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        for name in names or SHOTS:
+            out = ROOT / "docs" / f"app-{name}.png"
+            out.write_bytes(small(taken(browser, address, SHOTS[name])))
+            print(f"{out.relative_to(ROOT)}: {out.stat().st_size / 1000:.0f} kB")
+        browser.close()
+    return 0
+
+
+@contextmanager
+def app() -> Iterator[str]:
+    """The address of an app on this checkout."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    options = ("--server.headless", "true", "--server.port", str(port))
+    command = (sys.executable, "-m", "streamlit", "run", "app/main.py", *options)
+    quiet = subprocess.DEVNULL
+    server = subprocess.Popen(command, cwd=ROOT, stdin=quiet, stdout=quiet, stderr=quiet)
+    try:
+        wait_for(f"http://127.0.0.1:{port}/_stcore/health", server)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    deadline = time.monotonic() + PATIENCE_S
+    while server.poll() is None and time.monotonic() < deadline:
+        try:
+            with direct.open(url, timeout=5):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    raise SystemExit("screenshots: the app does not answer")
+
+
+def taken(browser: Browser, address: str, shot: Shot) -> bytes:
+    """The picture, once the page stands still."""
+    scheme = "dark" if shot.dark else "light"
+    page = browser.new_page(viewport=WINDOW, color_scheme=scheme)
+    page.set_default_timeout(PATIENCE_S * 1000)
+    page.goto(f"{address}/{shot.where}")
+    page.wait_for_selector("h1")
+    for _ in range(6):  # an answer may start the next run of the page
+        page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
+        page.wait_for_selector("[data-testid=stSpinner]", state="detached")
+        page.wait_for_timeout(500)
+    page.wait_for_selector("text=Reading what the networks take", state="detached")
+    page.evaluate("document.fonts.ready")
+    picture = page.screenshot(animations="disabled", caret="hide")
+    page.close()
+    return picture
+
+
+def small(png: bytes) -> bytes:
+    """The picture in at most 256 colours, which is a third of its size."""
+    image = Image.open(io.BytesIO(png)).convert("RGB")
+    out = io.BytesIO()
+    image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
+        out, "PNG", optimize=True
+    )
+    if len(out.getvalue()) > LARGEST_BYTES:
+        print(f"screenshots: {len(out.getvalue())} bytes, more than {LARGEST_BYTES}")
+    return out.getvalue()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
