@@ -14,7 +14,16 @@ sys.path.insert(0, str(ROOT / "tests" / "report"))  # made.py makes runs by form
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     import streamlit as st
+    from streamlit.runtime.pages_manager import PagesManager
+    from streamlit.testing.v1 import app_test
 
+    # AppTest asks before every run whether there is a folder `pages`, as a server does once before
+    # its first answer. Here main.py has answered already.
+    class Answered(PagesManager):
+        pass
+
+    monkeypatch.setattr(PagesManager, "uses_pages_directory", False)
+    monkeypatch.setattr(app_test, "PagesManager", Answered)
     st.cache_data.clear()
     st.cache_resource.clear()
     monkeypatch.syspath_prepend(str(ROOT))
