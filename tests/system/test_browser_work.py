@@ -1,0 +1,126 @@
+"""Work that is started and stopped in a browser: what runs does not need the page, nor the app.
+
+Nothing asserts a time; the walk prints what its steps took (`pytest -s`).
+"""
+
+from __future__ import annotations
+
+import time
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from study.launch import Job, jobs
+from study.runs import read_json
+from system.app_server import AppServer
+from system.app_studies import AppStudy
+from system.conftest import Opener
+from system.watched import PATIENCE_MS, Watched
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+
+def job_of(study: AppStudy, arm: str) -> Job:
+    """The only job that was ever asked for under that name."""
+    [job] = [job for job in jobs(study.root) if job.arm == arm]
+    return job
+
+
+def field(page: Page, name: str) -> Locator:
+    """A field of New arm; a changed one has an icon before its name."""
+    return page.get_by_role("textbox", name=name).first
+
+
+def write(watched: Watched, box: Locator, text: str) -> None:
+    box.fill(text)
+    box.press("Enter")
+    watched.still()
+
+
+def add_and_start(watched: Watched) -> None:
+    """The button, once the check has passed."""
+    button = watched.under("add-start").get_by_role("button")
+    expect(button).to_be_enabled(timeout=PATIENCE_MS)
+    button.click()
+
+
+def badge(page: Page, word: str) -> Locator:
+    """The chip of a state."""
+    return page.locator(".stMarkdownBadge", has_text=word).first
+
+
+@contextmanager
+def timed(steps: dict[str, float], name: str) -> Iterator[None]:
+    start = time.monotonic()
+    yield
+    steps[name] = time.monotonic() - start
+
+
+def test_the_walk(app: AppServer, app_study: AppStudy, opener: Opener) -> None:
+    """Start an arm, close the browser, kill the app, come back, compare, read the verdict, export.
+
+    What a new user does on a fresh clone; only the sizes are tiny.
+    """
+    steps: dict[str, float] = {}
+    with timed(steps, "open the app"):
+        watched = opener(app)
+        page = watched.open()
+    with timed(steps, "change one field and fix a claim"):
+        watched.go("New arm")
+        write(watched, field(page, "lr"), "0.003")
+        expect(page.get_by_text("One factor changed against control")).to_be_visible()
+        write(watched, page.get_by_role("textbox", name="Name"), "brisk")
+        page.get_by_text("Fix a claim before the run").click()
+        watched.still()
+    with timed(steps, "check passed, add and start"):
+        add_and_start(watched)
+        expect(page.locator("h1")).to_have_text("Runs")
+        expect(page.get_by_text("brisk/s1").first).to_be_attached()
+    with timed(steps, "reload: the same page"):
+        page.reload()
+        watched.drawn()
+        assert "arm=brisk" in page.url
+        expect(page.get_by_text("brisk").first).to_be_attached()
+    with timed(steps, "close the browser, kill the app, open it again"):
+        watched.assert_clean()
+        page.context.close()
+        app.kill()
+        app.start()
+        watched = opener(app)
+        page = watched.open("runs?arm=brisk")
+    with timed(steps, "the arm ends and is committed"):
+        job = app_study.over(job_of(app_study, "brisk").id)
+        assert (job.state, job.cause) == ("done", None)
+        assert job.committed == ("train@brisk", "evaluate@brisk", "findings")
+        expect(badge(page, "done")).to_be_visible()
+    with timed(steps, "find it in Overview, compare it with control"):
+        watched.go("Overview")
+        for arm in ("control", "brisk"):
+            page.get_by_label(f"Select {arm} to compare").check()
+            watched.still()
+        page.get_by_role("link", name="Compare these 2").click()
+        expect(page.locator("h1")).to_have_text("Compare")
+        watched.still()
+        page.get_by_role("tab", name="Metrics").click()
+        watched.still()
+        expect(watched.under("arms").locator(".react-aria-ComboBox [data-tag]")).to_have_text(
+            ["control", "brisk"]
+        )
+    with timed(steps, "find its verdict"):
+        watched.go("Findings")
+        found = read_json(app_study.root / "findings.json")
+        assert found is not None
+        verdict = found["claims"]["BRISK-001"]["status"]
+        assert verdict in ("inconclusive", "not evaluable")  # two seeds, and nobody committed
+        expect(watched.under("claim-line-BRISK-001")).to_contain_text(verdict)
+    with timed(steps, "export a figure"):
+        watched.open("compare?arms=control&arms=brisk&tab=Images")
+        page.get_by_role("button", name="Export").first.click()
+        with page.expect_download() as found:
+            watched.under("export_images_svg").get_by_role("button").click()
+        assert ET.parse(Path(found.value.path())).getroot().tag.endswith("}svg")
+    print("\n".join(f"{seconds:7.1f} s  {name}" for name, seconds in steps.items()))
