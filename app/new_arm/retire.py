@@ -11,6 +11,8 @@ from app.escape import markdown as escaped
 from study.archive import Archived
 from study.params import UserError
 
+TOLD, REFUSED = "new-arm-retired", "new-arm-not-retired"
+
 
 def show(arm: str) -> None:
     if access.read_only():
@@ -22,28 +24,41 @@ def show(arm: str) -> None:
             "that name it move to archived/, and the findings keep those claims as superseded."
         )
         with st.container(horizontal=True, vertical_alignment="bottom"):
-            to = st.text_input("new name", key=f"rename-to-{arm}", max_chars=64, width=220)
-            if st.button("Rename", key="rename", disabled=not to.strip()):
-                _do(f"renamed to {escaped(to)}", lambda: acts.rename_arm(arm, to.strip()))
+            to = st.text_input("new name", key=f"rename-to-{arm}", max_chars=64, width=220).strip()
+            st.button("Rename", key="rename", disabled=not to, on_click=_rename, args=(arm, to))
             with st.popover("Archive", icon=":material/archive:"):
                 st.markdown(f"Take **{name}** out of the study?")
-                if st.button(f"Yes, archive {name}", key="archive", type="primary"):
-                    _do("archived", lambda: acts.archive_arm(arm))
-    told = st.session_state.pop("new-arm-retired", None)
+                st.button(
+                    f"Yes, archive {name}",
+                    key="archive",
+                    type="primary",
+                    on_click=_do,
+                    args=("archived", lambda: acts.archive_arm(arm)),
+                )
+    told, refused = (st.session_state.pop(key, None) for key in (TOLD, REFUSED))
     if told:
         st.success(told, icon=":material/inventory_2:")
+    if refused:
+        st.error(refused, icon=":material/error:")
+
+
+def _rename(arm: str, to: str) -> None:
+    _do(f"renamed to {escaped(to)}", lambda: acts.rename_arm(arm, to))
 
 
 def _do(what: str, act: Callable[[], Archived]) -> None:
+    """In a callback: the page that follows starts from an arm that is still there."""
     try:
         done = act()
     except UserError as error:
-        st.error(escaped(str(error)), icon=":material/error:")
+        st.session_state[REFUSED] = escaped(str(error))
         return
     claims = f" Superseded: {escaped(', '.join(done.claims))}." if done.claims else ""
-    st.session_state["new-arm-retired"] = (
+    st.session_state[TOLD] = (
         f"The arm is {what}; what was under its name: {escaped(str(done.folder))}.{claims} "
         "`dvc repro findings` writes the findings anew."
     )
-    st.query_params.clear()
-    st.rerun()
+    st.session_state.pop("from", None)
+    for key in ("set", "seeds"):
+        if key in st.query_params:
+            del st.query_params[key]
