@@ -3,7 +3,7 @@
 import streamlit as st
 
 from app import choose, frame, load
-from app.provenance import machine, reading, views
+from app.provenance import machine, pulling, reading, views
 
 frame.enter("Provenance", "Which stage is fresh, what is not pulled, what it was made with.")
 names = [views.TITLES.get(name, name) for name in load.pipeline_names()]
@@ -20,6 +20,7 @@ if reading.declared(folder):
         views.graph(found, kind)
     if kind:
         views.stage_table(found, kind, folder)
+    pulling.show(found, folder)
 else:
     st.info(
         "No pipeline here: dvc.yaml is not in this folder. `make repro` runs one in a checkout."

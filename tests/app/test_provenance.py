@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 from checkouts import SEEDS, change, opened, troubled, two_by_three
 
@@ -403,3 +404,64 @@ def test_packages_are_compared_with_every_version_that_the_lock_allows(tmp_path,
 def test_a_shallow_or_absent_history_cannot_tell():
     known = environments.History(None, None, {}, whole=False)
     assert environments.standing("a" * 40, known)[0] == "unknown"
+
+
+# --- what is not here -------------------------------------------------------------------------
+
+
+def unpulled(root: Path) -> None:
+    """Both arms' runs are recorded and not here."""
+    for key in ("one", "two"):
+        (root / "runs" / key / "w").unlink()
+        (root / "runs" / key).rmdir()
+
+
+def pull_file(root: Path, **facts: object) -> str:
+    """The status file of a pull as `study pull --status` writes it, alive while this test is."""
+    process = psutil.Process()
+    name = "1700000000-0123abcd"
+    first = {"names": ["one"], "phase": "moving", "done": 3, "total": 12, "size": 42}
+    alive = {"pid": process.pid, "pid_started": process.create_time()}
+    write_json(root / "work" / "pull" / f"{name}.json", {**first, **alive, **facts})
+    return name
+
+
+@pytest.fixture
+def loopback(monkeypatch):
+    """The address of the project's own .streamlit/config.toml, which a test folder lacks."""
+    monkeypatch.setenv("ARMATURE_PUBLISHED_ON_LOOPBACK", "1")
+
+
+def test_what_is_not_here_has_one_button(checkout, loopback):
+    unpulled(checkout)
+    app = opened("provenance")
+    assert "2 recorded outputs are not here" in texts(app)
+    assert app.button(key="pull").label.startswith("Pull 2 (")
+    app.multiselect(key="pull_names").set_value(["two"]).run()
+    assert app.button(key="pull").label.startswith("Pull 1 (")
+
+
+def test_reading_alone_hides_what_starts_and_stops(checkout, monkeypatch):
+    monkeypatch.setenv("ARMATURE_READ_ONLY", "1")
+    unpulled(checkout)
+    pull_file(checkout, state="running")
+    app = opened("provenance")
+    assert not app.button and "Reading alone" in texts(app)
+
+
+def test_a_running_pull_shows_its_progress_and_can_be_cancelled(checkout, loopback):
+    unpulled(checkout)
+    pull_file(checkout, state="running")
+    app = opened("provenance")
+    assert [button.key for button in app.button] == ["pull_cancel"]
+    bar = app.get("progress")[0].proto
+    assert bar.value == 25 and "3 of 12 objects" in bar.text
+
+
+def test_a_failed_pull_says_why_and_can_be_asked_again(checkout, loopback):
+    unpulled(checkout)
+    cause = "remote 'lab' cannot be reached: $HOME/<b>x</b>"
+    pull_file(checkout, state="failed", cause=cause, lines=["asking lab", "no answer"])
+    app = opened("provenance")
+    assert app.error[0].value == cause.replace("$", r"\$")
+    assert app.code[-1].value == "asking lab\nno answer" and app.button(key="pull")

@@ -1,0 +1,94 @@
+"""What is recorded and not here, and one click that brings it: progress, cancel, the cause.
+
+The pull is a detached process with a status file: a reload or a second browser sees the same one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import streamlit as st
+
+from app import access, load, states
+from app.provenance.state import Judged
+from app.provenance.views import escaped, pull_name, size_text
+from study.launch.pull import Pull, cancel_pull, pulls, read_pull, start_pull
+from study.params import UserError
+
+POLL_S = 2.0
+
+
+def show(found: Mapping[str, Judged], folder: str) -> None:
+    absent = {pull_name(j, folder): j for j in found.values() if j.state == "not pulled"}
+    last = next(iter(pulls(load.ROOT)), None)
+    if not absent and last is None:
+        return
+    st.subheader("Not in this checkout", anchor=False)
+    if absent:
+        size = sum(j.size for j in absent.values())
+        st.text(f"{len(absent)} recorded outputs are not here ({size_text(size)}).")
+    running = last is not None and not last.over
+    if access.read_only():
+        st.caption(escaped(access.why_read_only()))
+    elif absent and not running:
+        _ask(absent)
+    if last is not None:
+        st.fragment(_progress, run_every=POLL_S if running else None)(last.id, running)
+
+
+def _ask(absent: Mapping[str, Judged]) -> None:
+    left, right = st.columns([3, 1], vertical_alignment="bottom")
+    names = left.multiselect(
+        "Bring only", list(absent), key="pull_names", placeholder="all that is not here"
+    )
+    size = sum(absent[name].size for name in names or absent)
+    right.button(
+        f"Pull {len(names) or len(absent)} ({size_text(size)})",
+        key="pull",
+        icon=":material/cloud_download:",
+        on_click=_start,
+        args=(tuple(names or absent),),
+    )
+
+
+def _start(names: tuple[str, ...]) -> None:
+    if access.read_only():
+        return
+    try:
+        start_pull(load.ROOT, names)
+    except UserError as error:
+        st.toast(str(error).replace("$", r"\$"), icon=":material/error:")
+
+
+def _cancel(pull_id: str) -> None:
+    if not access.read_only():
+        cancel_pull(load.ROOT, pull_id)
+
+
+def _progress(pull_id: str, was_running: bool) -> None:
+    pull = read_pull(load.ROOT, pull_id)
+    if pull.over and was_running:
+        st.rerun()
+    names = ", ".join(pull.names[:4]) + (" …" if len(pull.names) > 4 else "")
+    if not pull.over:
+        st.progress(_share(pull), text=escaped(f"{_phase(pull)} {names}"))
+        if not access.read_only():
+            st.button("Cancel", key="pull_cancel", on_click=_cancel, args=(pull.id,))
+        return
+    state = {"finished": "done"}.get(pull.state, pull.state)
+    st.markdown(f"{states.text(state, f'last pull {pull.state}')} {escaped(names)}")
+    if pull.cause:
+        st.error(pull.cause.replace("$", r"\$"))
+    if pull.lines:
+        with st.expander("What it said"):
+            st.code("\n".join(pull.lines), language=None)
+
+
+def _share(pull: Pull) -> float:
+    return min(1.0, pull.done / pull.total) if pull.total else 0.0
+
+
+def _phase(pull: Pull) -> str:
+    if pull.phase == "moving" and pull.total:
+        return f"Bringing {pull.done} of {pull.total} objects:"
+    return {"connecting": "Asking the remote for", "placing": "Placing"}.get(pull.phase, "Bringing")
