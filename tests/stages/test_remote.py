@@ -17,7 +17,7 @@ from study.stages.remote import Wanted, check, pull, push
 from study.stages.remotes import add_remote, remote_lines, store_key
 
 sys.path.insert(0, str(Path(__file__).parent))
-import stored
+import stored_checkout
 
 ARMS = {"control": {"a.txt": "one", "s1/b.txt": "two"}, "flat": {"a.txt": "one", "c.txt": "three"}}
 
@@ -25,7 +25,7 @@ ARMS = {"control": {"a.txt": "one", "s1/b.txt": "two"}, "flat": {"a.txt": "one",
 @pytest.fixture
 def top(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("ARMATURE_REMOTE_WAIT_S", "120")
-    stored.store(tmp_path / "top", ARMS)
+    stored_checkout.store(tmp_path / "top", ARMS)
     return tmp_path / "top"
 
 
@@ -33,9 +33,9 @@ def top(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def fresh(top: Path, tmp_path: Path) -> Path:
     """A clone without artifacts; both share the folder `lab`, which holds everything."""
     add_remote(top, "lab", str(tmp_path / "lab"), None, False)
-    stored.git(top, "commit", "-qam", "remote")
+    stored_checkout.git(top, "commit", "-qam", "remote")
     push(Wanted(top))
-    stored.git(top, "clone", "-q", str(top), str(tmp_path / "fresh"))
+    stored_checkout.git(top, "clone", "-q", str(top), str(tmp_path / "fresh"))
     return tmp_path / "fresh"
 
 
@@ -68,13 +68,13 @@ def test_files_that_nothing_keeps_are_not_overwritten(fresh):
 def test_a_corrupted_object_is_never_sent_and_never_placed(fresh, top, tmp_path):
     for file in (tmp_path / "lab").rglob("*"):
         if file.is_file() and file.read_text() == "two":
-            stored.spoil(file)
+            stored_checkout.spoil(file)
     with pytest.raises(UserError, match=r"runs/control/s1/b.txt is corrupted on remote 'lab'"):
         pull(Wanted(fresh))
     assert list((fresh / "runs").iterdir()) == [fresh / "runs/flat"]
 
-    oid = stored.hashlib.md5(b"two").hexdigest()
-    stored.spoil(stored.object_of(top, oid))
+    oid = stored_checkout.hashlib.md5(b"two").hexdigest()
+    stored_checkout.spoil(stored_checkout.object_of(top, oid))
     with pytest.raises(UserError, match=r"b\.txt is corrupted in this cache"):
         push(Wanted(top), again=True)
     (line, fine), (total, _) = cache_lines(top)
@@ -85,7 +85,7 @@ def test_a_corrupted_object_is_never_sent_and_never_placed(fresh, top, tmp_path)
 @pytest.mark.slow
 def test_a_sound_cache_is_sound_and_an_orphan_is_named(top):
     assert list(cache_lines(top)) == [("cache: 5 objects, 0.0 MB, 0 corrupted", True)]
-    stored.spoil(stored.object_of(top, stored.put(top, "orphan")))
+    stored_checkout.spoil(stored_checkout.object_of(top, stored_checkout.put(top, "orphan")))
     (line, fine), _ = cache_lines(top)
     assert not fine and "nothing of this commit uses it" in line
 

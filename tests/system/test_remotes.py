@@ -26,7 +26,7 @@ from system import servers
 from system.servers import KINDS, Server
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "stages"))
-import stored
+import stored_checkout
 
 pytestmark = [pytest.mark.s3, pytest.mark.slow]
 ARMS = ("control", "flat")
@@ -47,7 +47,7 @@ def made(tmp_path: Path) -> Toy:
     """A checkout with stored outputs and no study: what fails on the way asks for no network."""
     content = {"best.pt": "weights " * 99, "history.csv": "epoch,val_loss\n1,0.5\n"}
     arms = {name: {f"s1/{file}": name + text for file, text in content.items()} for name in ARMS}
-    stored.store(tmp_path / "made", arms)
+    stored_checkout.store(tmp_path / "made", arms)
     (tmp_path / "made/imported").mkdir()
     toy = Toy(tmp_path / "made")
     toy.must("dvc", "checkout", "-q")
