@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from study.params import UserError
@@ -40,6 +41,8 @@ def ask(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
     Raises UserError with the reason when the remote cannot serve it, NoRemote when there is none.
     """
+    if not (Path(request["top"]) / ".dvc").is_dir():
+        raise NoRemote(NO_REMOTE)  # a folder that DVC does not know
     with tempfile.TemporaryFile() as errors, _started(errors, request["top"]) as process:
         assert process.stdin and process.stdout
         process.stdin.write(json.dumps(request))
