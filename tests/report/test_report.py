@@ -237,14 +237,14 @@ def test_without_a_collapse_or_a_survivor_no_traces_are_drawn():
 
 def test_the_frc_on_the_figure_crosses_where_the_score_says(pipeline):
     from study.metrics.frc import crossing
-    from study.report.figures.resolution import curve
+    from study.report.figures.resolution import ring_curve
     from study.report.figures.scenes import find_shown
     from study.report.gather import gather
 
     inputs = gather(pipeline)
     shown, _ = find_shown(inputs, ("back_projection_5",))
     stored = inputs.arms["studies/back_projection_5"].values("last.standard.amplitude.frc50")
-    frequency, found = curve(shown[0].pairs["amplitude"])
+    frequency, found = ring_curve(shown[0].pairs["amplitude"])
     assert frequency[-1] == 0.5
     assert crossing(found, 0.5) * frequency[1] == pytest.approx(stored[0], rel=1e-12)
 

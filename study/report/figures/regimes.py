@@ -26,6 +26,7 @@ TITLES = {
     "rpie_blind": "rPIE, probe refined",
     "network_rpie": "network, then rPIE",
 }
+HEIGHT_MM = 19  # of one method's map
 METRICS = {
     "amplitude_mae": ("amplitude MAE", "object units"),
     "phase_mae": ("phase MAE", "rad"),
@@ -33,7 +34,7 @@ METRICS = {
 
 
 def draw_regimes(inputs: Inputs, metric: str) -> Drawing | str:
-    """Rows: probe known or perturbed; columns: methods; each a map of dose over scan step."""
+    """Rows: methods; columns: probe known or perturbed; each a map of dose over scan step."""
     if inputs.regimes is None:
         return "Regime map: not stored here (recorded/studies/regimes.json); `make repro-all`."
     found = heat_map(inputs.regimes, metric)
@@ -44,16 +45,16 @@ def draw_regimes(inputs: Inputs, metric: str) -> Drawing | str:
     values = [value for row in found.values for value in row if value]
     if not values:
         return f"Regime map of {METRICS[metric][0]}: no cell is evaluable."
-    figure = canvas(24 + 30 * len(probes))
-    axes = grid(figure, len(probes), len(methods), (21, 16, 11, 6), (2, 4))
+    figure = canvas(18 + HEIGHT_MM * len(methods))
+    axes = grid(figure, len(methods), len(probes), (36, 16, 11, 6), (3, 2))
     norm = LogNorm(min(values), max(values) if max(values) > min(values) else 2 * min(values))
     image = None
-    for line, probe in zip(axes, probes, strict=True):
-        for axis, method in zip(line, methods, strict=True):
+    for line, method in zip(axes, methods, strict=True):
+        for axis, probe in zip(line, probes, strict=True):
             image = _map(axis, found, (probe, method), doses, norm) or image
     _labels(axes, methods, probes, doses, found.steps_px)
     title, unit = METRICS[metric]
-    bar = (167, 13, 2, 28 * len(probes) - 4)
+    bar = (167, 13, 2, HEIGHT_MM * len(methods) - 4)
     colourbar(figure, image, bar, f"{title} ({unit})", horizontal=False)
     return Drawing(f"regimes_{metric}", figure, _table(found), (_caption(title, unit, found),))
 
@@ -86,9 +87,9 @@ def _map(
             dark = bool(value) and norm(value) < 0.55
             words = "n.e." if value is None else _brief(value)
             colour = "white" if dark else "#222222"
-            axis.text(j, i, words, ha="center", va="center", size=5, color=colour)
+            axis.text(j, i, words, ha="center", va="center", size=6, color=colour)
             if best:
-                box = Rectangle((j - 0.44, i - 0.42), 0.88, 0.84, fill=False, ec=RED, lw=1.4)
+                box = Rectangle((j - 0.44, i - 0.42), 0.88, 0.84, fill=False, ec=RED, lw=1.2)
                 axis.add_patch(box)
     for spine in axis.spines.values():
         spine.set_visible(True)
@@ -106,8 +107,8 @@ def _labels(
     doses: Sequence[float],
     steps: Sequence[float],
 ) -> None:
-    for axis, method in zip(axes[0], methods, strict=True):
-        axis.set_title(TITLES[method], pad=3)
+    for axis, probe in zip(axes[0], probes, strict=True):
+        axis.set_title(f"{probe} probe", pad=3)
     for axis in axes.flat:
         axis.set_xticks(range(len(steps)), [])
         axis.set_yticks(range(len(doses)), [])
@@ -115,9 +116,11 @@ def _labels(
     for axis in axes[-1]:
         axis.set_xticks(range(len(steps)), [f"{step:g}" for step in steps])
         axis.set_xlabel("scan step (px)")
-    for axis, probe in zip(axes[:, 0], probes, strict=True):
-        axis.set_yticks(range(len(doses)), [f"{dose:.0e}".replace("e+0", "e") for dose in doses])
-        axis.set_ylabel(f"{probe} probe\nphotons a pattern")
+    words = [f"{dose:.0e}".replace("e+0", "e") for dose in doses]
+    for axis, method in zip(axes[:, 0], methods, strict=True):
+        axis.set_yticks(range(len(doses)), words)
+        name = TITLES[method].replace(", ", ",\n")
+        axis.set_ylabel(name, rotation=0, ha="right", va="center", labelpad=4)
 
 
 def _caption(title: str, unit: str, found: HeatMap) -> str:
@@ -125,7 +128,8 @@ def _caption(title: str, unit: str, found: HeatMap) -> str:
     return (
         f"{title[0].upper()}{title[1:]} ({unit}, logarithmic colour) of every method, n = {n} "
         "reconstructions with a score, one a cell: one object, one seed and no interval, so the "
-        "map shows where methods part and proves no order. Framed: the lowest error of that scan "
+        "map shows where methods part and proves no order. Lines of a map: photons a pattern. Framed: "
+        "the lowest error of that scan "
         f"step, dose and probe, or within {percent(TIE)} of it. n.e.: not evaluable, the "
         "reconstruction is degenerate."
     )
