@@ -128,8 +128,8 @@ def _caption(title: str, unit: str, found: HeatMap) -> str:
     return (
         f"{title[0].upper()}{title[1:]} ({unit}, logarithmic colour) of every method, n = {n} "
         "reconstructions with a score, one a cell: one object, one seed and no interval, so the "
-        "map shows where methods part and proves no order. Lines of a map: photons a pattern. Framed: "
-        "the lowest error of that scan "
+        "map shows where methods part and proves no order. Lines of a map: photons a pattern. "
+        "Framed: the lowest error of that scan "
         f"step, dose and probe, or within {percent(TIE)} of it. n.e.: not evaluable, the "
         "reconstruction is degenerate."
     )
