@@ -5,7 +5,7 @@ BIN := .venv/bin
 IN_ENV := PATH="$(CURDIR)/$(BIN):$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro repro-all repro-full pull push app report test check test-system lint lock bench bench-scaling image
+.PHONY: help setup repro repro-all repro-full pull push app report test check test-system test-faults lint lock bench bench-scaling image
 
 help:            ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,10 +49,10 @@ report: setup    ## one page and one PDF of all findings, into build/report
 	@$(IN_ENV) study report
 
 test: setup lint ## the whole test suite but what needs system packages
-	@$(IN_ENV) pytest -n 2 --dist loadgroup -m "not gpu and not browser and not slurm and not s3 and not container"
+	@$(IN_ENV) pytest -n 2 --dist loadgroup -m "not gpu and not browser and not slurm and not s3 and not container and not faults"
 
 check: setup lint  ## the fast tests (under two minutes)
-	@$(IN_ENV) pytest -q -n 2 --dist loadgroup -m "not slow and not gpu and not browser and not slurm and not s3 and not container"
+	@$(IN_ENV) pytest -q -n 2 --dist loadgroup -m "not slow and not gpu and not browser and not slurm and not s3 and not container and not faults"
 
 lint: setup      ## format, lint, types, and the arrows of the house
 	@$(IN_ENV) ruff format --check .
@@ -65,6 +65,9 @@ test-system: setup  ## install .ci/apt.txt and run the tests that need it; a ski
 
 image:           ## build the container image (TORCH=cpu|cuda) with docker, podman or buildah
 	@$(PYTHON) tools/image.py $(TORCH)
+
+test-faults: setup  ## kill trainers, supervisors and merges of real pipelines, for many minutes
+	@$(IN_ENV) pytest -m faults
 
 bench: setup     ## measure every goal of speed on this machine, into bench/latest.json
 	@$(IN_ENV) python -m bench

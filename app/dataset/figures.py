@@ -95,7 +95,7 @@ def picture(values: np.ndarray, shades: Shades, pixel: Pixel, bar: bool = True) 
 def _bar(key: str) -> dict[str, object]:
     """The key below the picture, as wide as it."""
     title = {"text": key, "side": "bottom", "font": {"size": 12}}
-    place = {"orientation": "h", "x": 0.5, "xanchor": "center", "y": -0.1, "yanchor": "top"}
+    place = {"orientation": "h", "x": 0.5, "xanchor": "center", "y": -0.17, "yanchor": "top"}
     return {"thickness": 9, "len": 0.9, "title": title, "ypad": 0, "tickangle": 0, **place}
 
 

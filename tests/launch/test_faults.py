@@ -22,7 +22,7 @@ from study.launch import active, resume, retry, run_rows, submit, supervisor_sta
 from study.launch.folder import LaunchFolder
 from study.launch.models import Job
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("launch")]
+pytestmark = [pytest.mark.slow, pytest.mark.faults, pytest.mark.xdist_group("launch")]
 ARMS = ("first", "second", "pair")
 
 

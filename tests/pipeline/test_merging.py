@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.toy import PARAMS, ROOT, Toy, make_toy
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.faults]
 FLAT = PARAMS[: PARAMS.index("arms:")] + "arms:\n" + PARAMS[PARAMS.index("  flat:") :]
 REFERENCE = """
   {name}:
