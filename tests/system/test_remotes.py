@@ -214,6 +214,7 @@ def test_a_push_that_was_killed_goes_on_where_it_was(s3, made, tmp_path):
     for one in [*psutil.Process(process.pid).children(recursive=True), process]:
         one.send_signal(signal.SIGKILL)
     process.wait()
+    settle(s3)
     # s3rver shows an object while it is written, so what was cut short is there too.
     before = {path: path.stat().st_mtime_ns for path in s3.objects() if complete(path)}
     assert 0 < len(before) < total, "killed in the middle"
@@ -227,6 +228,14 @@ def test_a_push_that_was_killed_goes_on_where_it_was(s3, made, tmp_path):
     shutil.copy(owner.path / "imported/many.dvc", fresh.path / "imported/many.dvc")
     fresh.must("study", "pull", "imported/many")
     assert len(list((fresh.path / "imported/many").iterdir())) == 200 and whole(fresh)
+
+
+def settle(server: Server) -> None:
+    """Wait until the server has written what it had received before the kill."""
+    seen: list[tuple[Path, int]] = []
+    while (now := sorted((path, path.stat().st_size) for path in server.objects())) != seen:
+        seen = now
+        time.sleep(2.0)
 
 
 def complete(path: Path) -> bool:
