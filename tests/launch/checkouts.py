@@ -15,6 +15,7 @@ import pandas
 import psutil
 import torch
 
+from pipeline.toy import PARAMS as TOY
 from pipeline.toy import Toy, make_toy
 from study.launch import Job
 from study.launch.folder import LaunchFolder
@@ -22,17 +23,10 @@ from study.launch.models import new_id
 from study.launch.processes import MARK, alive, mark
 from study.runs import RunFolder, read_json
 
-PARAMS = """
-data:
-  toy:
-    {n: 16, object_px: 48, canvas_px: 128, lines: 65, phase: true, images_per_split: 1,
-     group_size: 1, photons_per_pattern: 1.0e+6, noise_seed: 4,
-     object_seeds: {train: 1, validation: 3, test: 2},
-     probe: {kind: ideal_disk, smooth_sigma_px: 0.5},
-     assumed_probe: null,
-     scan: {kind: raster, stride_px: {train: 4, validation: 6, test: 4}}}
-
-arms:
+# The data set of the toy checkout, with arms of their own.
+PARAMS = (
+    TOY[: TOY.index("arms:")]
+    + """arms:
   first: &arm
     asks: Does a run survive?
     versus: null
@@ -64,6 +58,7 @@ arms:
     seeds: [1, 2]
     optimizer: {name: adam, lr: 0.003}
 """
+)
 PATIENCE_S = 1800.0  # of a machine that others use too; a law never depends on it
 
 
