@@ -181,8 +181,18 @@ def helped_by(monkeypatch: pytest.MonkeyPatch, part: Callable[..., None]) -> Non
 
 
 def helpers_of(process: psutil.Process) -> list[psutil.Process]:
-    """Children that run this python's multiprocessing; not its resource tracker."""
-    return [p for p in process.children() if "spawn_main" in " ".join(p.cmdline())]
+    """Children that run this python's multiprocessing; not its resource tracker.
+
+    Other tests of this process leave children too, which may end at any moment.
+    """
+    return [child for child in process.children() if "spawn_main" in command_of(child)]
+
+
+def command_of(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except (psutil.ZombieProcess, psutil.NoSuchProcess):
+        return ""
 
 
 def signal_the_helpers(epoch: int, of: int, row: dict) -> None:
