@@ -21,6 +21,12 @@ def add(draft: Draft, claim: ClaimDraft | None, takes: Takes, seen: Row) -> None
         raise UserError(f"params.yaml cannot be written: {error.strerror or error}") from None
 
 
+def commit(draft: Draft, claim: ClaimDraft | None) -> str:
+    """Commit what `add` wrote; returns the short hash. Raises UserError when git refuses."""
+    _may_write()
+    return claiming.committed(load.ROOT, draft, claim)
+
+
 def start(arm: str, seeds: tuple[int, ...] | None = None) -> str:
     """Queue an arm; returns the job's id. Raises UserError, for an arm that is at work for one."""
     _may_write()

@@ -16,6 +16,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from study import arms
 from study.arms import Draft, Takes
+from study.committing import commit
 from study.evidence.claims import parse_claims
 from study.evidence.columns import OUTCOME, find_column
 from study.params import Row, UserError
@@ -91,9 +92,19 @@ def add(
     return row
 
 
-def command(draft: Draft, claim: ClaimDraft | None) -> list[str]:
+def committed(root: Path, draft: Draft, claim: ClaimDraft | None) -> str:
+    """Commit what `add` wrote; returns the short hash. Raises UserError when git refuses.
+
+    Other changes of the same files go with it: a file is committed whole.
+    """
+    names = [PARAMS] if claim is None else [PARAMS, CLAIMS]
+    message = f"Add arm {draft.name}" + (f" and claim {claim.id}" if claim else "")
+    return commit(root, names, message)
+
+
+def command(draft: Draft, claim: ClaimDraft | None, commits: bool = False) -> list[str]:
     """The words of the command line that do the same."""
-    words = arms.command(draft)
+    words = [*arms.command(draft), *(["--commit"] if commits else [])]
     if claim is None:
         return words
     fields = {

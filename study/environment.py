@@ -54,11 +54,11 @@ def checkout(root: Path = Path()) -> Path:
 def describe(root: Path, device: str) -> dict[str, Any]:
     """The content of environment.json. `dirty` is None where there is no git."""
     commit = git("rev-parse", "HEAD", root=root)
-    changes = git("status", "--porcelain", "--", *CLEAN_PATHS, root=checkout(root))
+    changed = changes(root)
     return {
         "commit": commit.strip() if commit else None,
         "commit_date": (git("show", "-s", "--format=%cI", "HEAD", root=root) or "").strip() or None,
-        "dirty": None if changes is None else bool(changes.strip()),
+        "dirty": None if changed is None else bool(changed.strip()),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processor": processor(),
@@ -66,6 +66,11 @@ def describe(root: Path, device: str) -> dict[str, Any]:
         "device": device,
         "versions": {name: version(name) for name in PACKAGES},
     }
+
+
+def changes(root: Path) -> str | None:
+    """What `git status` says of the paths that have to be clean; None where there is no git."""
+    return git("status", "--porcelain", "--", *CLEAN_PATHS, root=checkout(root))
 
 
 def version(package: str) -> str | None:

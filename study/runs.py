@@ -28,7 +28,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
 
 STATES = ("queued", "running", "finished", "failed", "cancelled", "collapsed", "stopped")
@@ -65,6 +64,8 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_npz(path: Path, **arrays: Any) -> None:
     """Uncompressed npz of plain arrays (no pickle). The bytes depend on the arrays alone."""
+    import numpy as np  # here, as most who look at run folders never touch an array
+
     write_whole(path, lambda stream: np.savez(stream, allow_pickle=False, **arrays))
 
 
@@ -77,15 +78,13 @@ def write_yaml(path: Path, value: Any) -> None:
 
 
 def plain(value: Any) -> Any:
-    """JSON-able copy: numpy scalars to numbers, paths to text, non-finite numbers to None."""
+    """JSON-able copy: numpy values to lists and numbers, paths to text, non-finite to None."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
-    if isinstance(value, np.ndarray):
+    if hasattr(value, "tolist"):
         return plain(value.tolist())
-    if isinstance(value, np.generic):
-        return plain(value.item())
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return str(value) if isinstance(value, Path) else value

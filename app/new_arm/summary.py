@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
@@ -14,6 +15,7 @@ from app.escape import markdown as escaped
 from app.new_arm.ask import Proposal
 from app.new_arm.form import word
 from app.new_arm.networks import check, wait
+from study import committing
 from study.claiming import ClaimDraft, command
 from study.params import UserError, leaves
 
@@ -106,13 +108,41 @@ def _time(answer: Mapping[str, Any], proposal: Proposal) -> str:
 # --- the command and the buttons --------------------------------------------------------------
 
 
-def line(proposal: Proposal, claim: ClaimDraft | None) -> None:
+def commits(claim: ClaimDraft | None) -> bool:
+    """Whether the arm is committed when it is added; what its runs count for otherwise."""
+    unclean = committing.unclean(load.ROOT)
+    if unclean is None:
+        st.caption("This folder is no git repository: no claim can be judged on its runs.")
+        return False
+    files = ["params.yaml"] if claim is None else ["params.yaml", "claims.yaml"]
+    chosen = st.checkbox(
+        f"Commit {' and '.join(files)}", value=True, key="commit",
+        help="Runs count for claims only if they start from a committed tree",
+    )  # fmt: skip
+    others = [name for name in unclean if name not in files]
+    if not chosen:
+        st.caption(":orange[Runs of an uncommitted arm count for no claim.]")
+    elif others:
+        st.caption(
+            f":orange[Uncommitted changes in {escaped(_listed(others))}: until you commit them, "
+            "runs count for no claim.]"
+        )
+    elif unclean:
+        st.caption(f"Other changes in {escaped(_listed(unclean))} go into the commit too.")
+    return chosen
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def line(proposal: Proposal, claim: ClaimDraft | None, commit: bool) -> None:
     st.markdown("The same on the command line")
-    words = shlex.join(command(proposal.draft, claim))
+    words = shlex.join(command(proposal.draft, claim, commit))
     st.code(words.replace(" --", " \\\n  --"), language=None, wrap_lines=True)
 
 
-def buttons(proposal: Proposal, claim: ClaimDraft | None, ready: bool) -> None:
+def buttons(proposal: Proposal, claim: ClaimDraft | None, commit: bool, ready: bool) -> None:
     if access.read_only():
         st.info(escaped(access.why_read_only()), icon=":material/lock:")
         return
@@ -123,19 +153,21 @@ def buttons(proposal: Proposal, claim: ClaimDraft | None, ready: bool) -> None:
             icon=":material/play_arrow:",
         )  # fmt: skip
     if only or start:
-        _add(proposal, claim, start)
+        _add(proposal, claim, commit, start)
 
 
-def _add(proposal: Proposal, claim: ClaimDraft | None, start: bool) -> None:
+def _add(proposal: Proposal, claim: ClaimDraft | None, commit: bool, start: bool) -> None:
+    """Each step only after the one before it went well; what was written stays and is told."""
     assert proposal.plan is not None
-    name = proposal.draft.name
+    name, done, trouble = proposal.draft.name, "", None
     try:
         acts.add(proposal.draft, claim, proposal.takes, proposal.plan.row)
     except UserError as error:
         st.error(escaped(str(error)), icon=":material/error:")
         return
-    trouble = None
     try:
+        if commit:
+            done = acts.commit(proposal.draft, claim)
         if start:
             acts.start(name)
     except UserError as error:
@@ -143,28 +175,38 @@ def _add(proposal: Proposal, claim: ClaimDraft | None, start: bool) -> None:
     _clear()
     if start and trouble is None:
         st.switch_page("pages/runs.py", query_params={"arm": name})
-    st.session_state["new-arm-added"] = (name, claim.id if claim else None, trouble)
+    st.session_state["new-arm-added"] = Added(name, claim.id if claim else None, done, trouble)
     st.rerun()
+
+
+@dataclass(frozen=True)
+class Added:
+    """What the last click did. `commit`: "" where it committed nothing."""
+
+    name: str
+    claim: str | None
+    commit: str
+    trouble: str | None
 
 
 def _clear() -> None:
     """An empty form on the same base."""
     for key in [str(key) for key in st.session_state]:
-        if key.startswith("new:") or key in ("name", "asks", "confounded", "claim"):
+        if key.startswith("new:") or key in ("name", "asks", "confounded", "claim", "commit"):
             del st.session_state[key]
     st.query_params.from_dict({key: v for key, v in st.query_params.items() if key == "from"})
 
 
 def announce() -> None:
     """What the last click did."""
-    added = st.session_state.pop("new-arm-added", None)
+    added: Added | None = st.session_state.pop("new-arm-added", None)
     if added is None:
         return
-    name, claim, trouble = added
-    told = f"Added {escaped(name)} to params.yaml"
-    told += f" and {escaped(claim)} to claims.yaml: commit both before the runs." if claim else "."
-    if trouble is None:
+    told = f"Added {escaped(added.name)} to params.yaml"
+    told += f" and {escaped(added.claim)} to claims.yaml" if added.claim else ""
+    told += f", committed as {escaped(added.commit)}." if added.commit else ": not committed yet."
+    if added.trouble is None:
         st.success(told, icon=":material/check_circle:")
     else:
-        st.warning(f"{told} It is not started: {escaped(trouble)}", icon=":material/warning:")
-    frame.link("runs", f"Runs of {name}", arm=name)
+        st.warning(f"{told} It is not started: {escaped(added.trouble)}", icon=":material/warning:")
+    frame.link("runs", f"Runs of {added.name}", arm=added.name)

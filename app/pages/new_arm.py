@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import frame, load
+from app import access, frame, load
 from app.new_arm import ask, claim, retire, summary
 from app.new_arm.networks import networks, wait
 
@@ -28,9 +28,10 @@ ask.remember(proposal)
 with right, st.container(border=True):
     may = summary.difference(proposal)
     claimed, broken = claim.ask(proposal)
-    summary.line(proposal, claimed)
+    commit = not access.read_only() and summary.commits(claimed)
+    summary.line(proposal, claimed, commit)
     passed = proposal.plan is not None and proposal.plan.twin is None and summary.facts(proposal)
-    summary.buttons(proposal, claimed, may and passed and broken is None)
+    summary.buttons(proposal, claimed, commit, may and passed and broken is None)
 if not networks().done:
     with st.spinner("Reading what the networks take"):
         wait(networks())

@@ -131,9 +131,13 @@ def new(
         str | None, typer.Option(help="Claims corrected together (else NAME)")
     ] = None,
     needed_seeds: Annotated[int, typer.Option(help="Paired seeds that the claim fixes")] = 8,
+    commit: Annotated[
+        bool,
+        typer.Option("--commit", help="Commit it to git, or its runs count for no claim"),
+    ] = False,
 ) -> None:
     """Add an arm to params.yaml: another arm with some fields changed; with --claim, its claim."""
-    from study.claiming import ClaimDraft, add
+    from study.claiming import ClaimDraft, add, committed
     from study.stages.estimate import check_draft, takes
 
     draft = _draft(name, base, settings, seeds, asks)
@@ -146,7 +150,12 @@ def new(
     if len(row.changes) > 1:
         print(f"{len(row.changes)} factors changed: no difference can be attributed to one of them")
     if claim:
-        print(f"claimed {claim}; commit params.yaml and claims.yaml before the runs")
+        print(f"claimed {claim}")
+    if commit:
+        print(f"committed as {committed(Path(), draft, claimed or None)}")
+    else:
+        files = "params.yaml and claims.yaml" if claim else "params.yaml"
+        print(f"commit {files} before the runs, or they count for no claim")
     print(f"next: study arms check {name}; dvc repro")
 
 

@@ -23,6 +23,7 @@ from study.params import UserError
 
 SILENT_S = 60.0
 LAST_EPOCHS = 5
+STATUS = "status.json"
 NAMES = {"finished": "done"}
 
 
@@ -42,8 +43,13 @@ class RunRow:
     ended: float | None = None
     val_loss: float | None = None
     cause: str | None = None
-    folder: Path | None = None
+    place: str | None = None
     job: str | None = None
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the run lies. Made when asked for: ten thousand paths cost a tenth of a second."""
+        return None if self.place is None else Path(self.place)
 
 
 class Status(BaseModel):
@@ -66,8 +72,12 @@ class Status(BaseModel):
 
 @dataclass(frozen=True)
 class Found:
-    folder: Path
+    place: str
     status: Status
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.place)
 
 
 _Key = tuple[int, int, int]
@@ -97,12 +107,12 @@ def run_rows(root: Path, jobs: Sequence[Job] | None = None) -> tuple[RunRow, ...
 def live_now(root: Path) -> bool:
     """Whether a run stamped its folder within the last minute and says that it runs."""
     since = time.time() - SILENT_S
-    for path in _status_files(root / "work"):
+    for place in _run_folders(root / "work"):
         try:
-            fresh = path.stat().st_mtime > since
+            fresh = os.stat(f"{place}/{STATUS}").st_mtime > since  # noqa: PTH116  (thousands)
         except OSError:
             continue
-        status = _status(path) if fresh else None
+        status = _status(place) if fresh else None
         if (
             status is not None
             and status.state == "running"
@@ -117,55 +127,56 @@ def live_now(root: Path) -> bool:
 
 def _live(root: Path) -> dict[tuple[str, int], list[Found]]:
     found: dict[tuple[str, int], list[Found]] = {}
-    for path in _status_files(root / "work"):
-        status = _status(path)
+    for place in _run_folders(root / "work"):
+        status = _status(place)
         if status is not None:
-            found.setdefault((status.arm, status.seed), []).append(Found(path.parent, status))
+            found.setdefault((status.arm, status.seed), []).append(Found(place, status))
     return found
 
 
 def _collected(root: Path) -> dict[tuple[str, int], Found]:
     found = {}
     for arm in _folders(root / "runs"):
-        for path in _status_files(arm):
-            status = _status(path)
+        for place in _run_folders(arm):
+            status = _status(place)
             if status is not None:
                 # The folder says whose run it is.
-                found[arm.name, status.seed] = Found(path.parent, status)
+                found[os.path.basename(arm), status.seed] = Found(place, status)  # noqa: PTH119
     return found
 
 
-def _folders(folder: Path) -> Iterable[Path]:
+def _folders(folder: Path | str) -> Iterable[str]:
+    """Names with their folder, as text: making paths of thousands costs more than reading them."""
     try:
         with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries if entry.name[0] != "."]
+            return [entry.path for entry in entries if entry.name[0] != "."]
     except OSError:
         return []
-    return [folder / name for name in names]
 
 
-def _status_files(folder: Path) -> Iterable[Path]:
-    return (path / "status.json" for path in _folders(folder) if path.suffix != ".lock")
+def _run_folders(folder: Path | str) -> Iterable[str]:
+    return (place for place in _folders(folder) if not place.endswith(".lock"))
 
 
-def _status(path: Path) -> Status | None:
+def _status(place: str) -> Status | None:
     """Parsed once for every state of the file; None when it is absent, torn or something else."""
-    name = str(path)
+    name = f"{place}/{STATUS}"
     try:
         facts = os.stat(name)  # noqa: PTH116  (ten thousand of them)
         key = (facts.st_mtime_ns, facts.st_size, facts.st_ino)
         known = _read.get(name)
         if known is None or known[0] != key:
-            known = _read[name] = (key, _parsed(path))
+            known = _read[name] = (key, _parsed(name))
     except OSError:
         _read.pop(name, None)
         return None
     return known[1]
 
 
-def _parsed(path: Path) -> Status | None:
+def _parsed(name: str) -> Status | None:
     try:
-        return Status.model_validate_json(path.read_bytes())
+        with open(name, "rb") as stream:  # noqa: PTH123
+            return Status.model_validate_json(stream.read())
     except ValidationError:
         return None
 
@@ -183,19 +194,19 @@ def _newest(root: Path, live: Sequence[Found], collected: Found | None) -> Found
 
 
 def _row(key: tuple[str, int], found: Found | None, job: Job | None) -> RunRow:
-    row = RunRow(*key, state="stopped", job=job.id if job else None)
-    if found is not None:
-        row = _told(row, found, job)
-    if job is not None and job.state in ("failed", "cancelled"):
-        row = _job_end(row, job)
-    return row
+    row = RunRow(*key, state="stopped") if found is None else _told(*key, found, job)
+    if job is None:
+        return row
+    row = replace(row, job=job.id)
+    return _job_end(row, job) if job.state in ("failed", "cancelled") else row
 
 
-def _told(row: RunRow, found: Found, job: Job | None) -> RunRow:
+def _told(arm: str, seed: int, found: Found, job: Job | None) -> RunRow:
     """The row as the run folder tells it."""
     status = found.status
-    row = replace(
-        row,
+    row = RunRow(
+        arm,
+        seed,
         state=NAMES.get(status.state, status.state),
         epoch=status.epoch or 0,
         epochs=status.epochs or 0,
@@ -204,7 +215,7 @@ def _told(row: RunRow, found: Found, job: Job | None) -> RunRow:
         ended=status.ended if status.state != "running" else None,
         val_loss=status.val_loss,
         cause=status.cause,
-        folder=found.folder,
+        place=found.place,
     )
     return _at_work(row, status, job) if status.state == "running" else row
 
@@ -254,8 +265,10 @@ def _working_rows(
     rows = {}
     for seed in job.seeds:
         found = _current(origin, seed, live.get((job.arm, seed), []))
-        row = RunRow(job.arm, seed, state="queued", job=job.id, cause=job.note)
-        told = row if found is None else _told(row, found, job)
+        told = RunRow(job.arm, seed, state="queued", cause=job.note)
+        if found is not None:
+            told = _told(job.arm, seed, found, job)
+        told = replace(told, job=job.id)
         ended = told.state in ("stopped", "cancelled")
         if ended and (told.ended or 0.0) <= (job.started or time.time()):
             told = replace(told, state="queued", cause=job.note, ended=None)  # it will go on
@@ -278,7 +291,7 @@ def _current(origin: Origin | None, seed: int, live: Sequence[Found]) -> Found |
         return None
     found = next((one for one in live if one.folder.name == folder.path.name), None)
     if found is None and origin.collected(seed):
-        path = origin.root / "runs" / origin.arm / f"s{seed}"
-        status = _status(path / "status.json")
-        return Found(path, status) if status is not None else None
+        place = str(origin.root / "runs" / origin.arm / f"s{seed}")
+        status = _status(place)
+        return Found(place, status) if status is not None else None
     return found

@@ -4,6 +4,7 @@ is what was shown."""
 from __future__ import annotations
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -199,6 +200,33 @@ def test_a_claim_is_written_with_the_arm(toy):
     claim = load_claims(toy / "claims.yaml").claims[0]
     assert (claim.id, claim.arms.treatment, claim.changes) == ("LONGER-001", "longer", ("epochs",))
     assert "longer" in load_study(toy / "params.yaml").arms
+
+
+@pytest.mark.slow
+def test_arm_and_claim_are_committed_unless_one_says_no(toy, monkeypatch):
+    """A run of an uncommitted arm counts for no claim; other edits are named, not committed."""
+    for key, value in (("NAME", "A Tester"), ("EMAIL", "tester@example.org")):
+        monkeypatch.setenv(f"GIT_AUTHOR_{key}", value)
+        monkeypatch.setenv(f"GIT_COMMITTER_{key}", value)
+
+    def git(*words: str) -> str:
+        return subprocess.run(("git", *words), check=True, capture_output=True, text=True).stdout
+
+    git("init", "-q")
+    git("add", "params.yaml", "claims.yaml")
+    git("commit", "-qm", "study")
+    (toy / "requirements.lock").write_text("")
+    app = opened("new_arm", set="epochs=3", name="longer", claim="true")
+    assert "Uncommitted changes in requirements.lock" in said(app)
+    assert any("--commit" in code.value for code in app.code)
+    app.checkbox(key="commit").uncheck().run()
+    assert "count for no claim" in said(app)
+    assert not any("--commit" in code.value for code in app.code)
+    app.checkbox(key="commit").check().run()
+    app.button(key="add").click().run()
+    assert not app.exception and "committed as" in said(app)
+    assert git("status", "--porcelain", "params.yaml", "claims.yaml") == ""
+    assert git("log", "-1", "--format=%s").strip() == "Add arm longer and claim LONGER-001"
 
 
 @pytest.mark.slow

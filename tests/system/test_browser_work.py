@@ -12,9 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from launch.checkouts import until
 from playwright.sync_api import Locator, Page, expect
 
 from study.launch import Job, jobs
+from study.params import load_study
 from study.runs import read_json
 from system.app_server import AppServer
 from system.app_studies import AppStudy
@@ -115,7 +117,7 @@ def test_the_walk(app: AppServer, app_study: AppStudy, opener: Opener) -> None:
         found = read_json(app_study.root / "findings.json")
         assert found is not None
         verdict = found["claims"]["BRISK-001"]["status"]
-        assert verdict in ("inconclusive", "not evaluable")  # two seeds, and nobody committed
+        assert verdict == "inconclusive"  # two seeds; the page committed arm and claim
         expect(watched.under("claim-line-BRISK-001")).to_contain_text(verdict)
     with timed(steps, "export a figure"):
         watched.open("compare?arms=control&arms=brisk&tab=Images")
@@ -124,3 +126,83 @@ def test_the_walk(app: AppServer, app_study: AppStudy, opener: Opener) -> None:
             watched.under("export_images_svg").get_by_role("button").click()
         assert ET.parse(Path(found.value.path())).getroot().tag.endswith("}svg")
     print("\n".join(f"{seconds:7.1f} s  {name}" for name, seconds in steps.items()))
+
+
+def test_stop_stops_for_good(app: AppServer, app_study: AppStudy, opener: Opener) -> None:
+    watched = opener(app)
+    [job] = app_study.launch("long")
+    page = watched.open_live("runs?arm=long")
+    expect(badge(page, "running")).to_be_visible()
+    until(lambda: app_study.epochs("long") > 0)
+    assert app_study.processes(job)
+    page.get_by_role("button", name="Stop").first.click()
+    page.get_by_role("button", name="Yes, stop long").click()
+    ended = app_study.over(job)
+    assert ended.state == "cancelled"
+    until(lambda: not app_study.processes(job))
+    expect(badge(page, "cancelled")).to_be_visible()
+    expect(page.get_by_role("button", name="Stop", exact=True)).to_have_count(0)
+    page.reload()
+    watched.drawn()
+    expect(page.get_by_role("button", name="Retry").first).to_be_visible()
+    assert app_study.epochs("long") == app_study.epochs("long") > 0
+    watched.assert_clean()
+
+
+def test_two_sessions_start_one_run(app: AppServer, app_study: AppStudy, opener: Opener) -> None:
+    """Both have filled in the same form; the second click is answered in a sentence."""
+    both = [opener(app), opener(app)]
+    for watched in both:
+        watched.open("new_arm?from=control&set=optimizer.lr=0.0015&name=twice")
+        expect(watched.under("add-start").get_by_role("button")).to_be_enabled()
+    for watched in both:
+        watched.under("add-start").get_by_role("button").click(no_wait_after=True)
+    for watched in both:
+        watched.still()
+    job = app_study.over(job_of(app_study, "twice").id)
+    assert job.state == "done" and job.attempts == 1
+    assert list(load_study(app_study.root / "params.yaml").arms).count("twice") == 1
+    stayed = [w for w in both if "new_arm" in w.page.url]
+    assert len(stayed) == 1, "one went on to its run"
+    expect(stayed[0].page.get_by_test_id("stAlert").first).to_contain_text("twice")
+    for watched in both:
+        watched.assert_clean()
+
+
+# --- reading alone ----------------------------------------------------------------------------
+
+WRITING = ("Add", "Add and start", "Stop", "Retry", "Resume", "Rename", "Archive", "Pull")
+PLACES = ("new_arm?from=control&set=optimizer.lr=0.004", "provenance")
+
+
+def offered(watched: Watched) -> set[str]:
+    """Which buttons that write something stand on the pages, while `long` is at work."""
+    page = watched.open_live("runs?arm=long")
+    expect(badge(page, "running")).to_be_visible()
+    found = buttons(watched)
+    for where in PLACES:
+        watched.open(where)
+        found |= buttons(watched)
+    return found
+
+
+def buttons(watched: Watched) -> set[str]:
+    watched.assert_clean()
+    named = {name: watched.page.get_by_role("button", name=name, exact=True) for name in WRITING}
+    return {name for name, button in named.items() if button.count()}
+
+
+def test_reading_alone_offers_nothing_that_starts_or_stops(
+    app: AppServer, read_only_app: AppServer, app_study: AppStudy, opener: Opener
+) -> None:
+    [job] = app_study.launch("long")
+    try:
+        assert {"Add", "Add and start", "Stop"} <= offered(opener(app))
+        reading = opener(read_only_app)
+        assert offered(reading) == set()
+        expect(reading.page.get_by_text("read only").first).to_be_visible()
+        page = reading.open("new_arm")
+        expect(page.get_by_text("ARMATURE_READ_ONLY=1 is set").first).to_be_visible()
+    finally:
+        app_study.study("stop", job)
+        app_study.over(job)

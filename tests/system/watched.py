@@ -77,6 +77,12 @@ class Watched:
         self.drawn()
         return self.page
 
+    def open_live(self, where: str) -> Page:
+        """Go to a page that looks again every second, and so is never still."""
+        self.page.goto(f"{self.server.address}/{where}")
+        expect(self.page.locator("h1").first).to_be_visible(timeout=PATIENCE_MS)
+        return self.page
+
     def drawn(self) -> None:
         """Wait until the title stands there and no script runs any more."""
         expect(self.page.locator("h1").first).to_be_visible(timeout=PATIENCE_MS)
