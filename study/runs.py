@@ -186,7 +186,9 @@ class RunFolder:
 
         def beat() -> None:
             while not over.wait(HEARTBEAT_S):
-                self.update_status()
+                # A full disk is the trainer's to report; it may have room again at the next beat.
+                with contextlib.suppress(OSError):
+                    self.update_status()
 
         thread = threading.Thread(target=beat, daemon=True)
         thread.start()

@@ -110,3 +110,23 @@ def test_history_is_written_whole_and_read_back(tmp_path):
     assert run.history().empty
     run.write_history([{"epoch": 0, "val_loss": 1.0}, {"epoch": 1, "val_loss": 0.5}])
     assert run.history()["val_loss"].tolist() == [1.0, 0.5]
+
+
+def test_a_heartbeat_outlives_a_full_disk(tmp_path, monkeypatch):
+    """One beat finds no room; the next ones stamp again."""
+    beats = []
+
+    def write(path, value):
+        beats.append(value)
+        if len(beats) == 1:
+            raise OSError(28, "No space left on device")
+        write_json(path, value)
+
+    monkeypatch.setattr("study.runs.HEARTBEAT_S", 0.001)
+    monkeypatch.setattr("study.runs.write_json", write)
+    run = RunFolder(tmp_path)
+    with run.heartbeat():
+        deadline = time.monotonic() + 30
+        while not run.status() and time.monotonic() < deadline:
+            time.sleep(0.001)
+    assert len(beats) > 1 and run.status()["heartbeat"] > 0
