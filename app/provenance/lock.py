@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML, YAMLError
-
-from study.params import UserError, read_yaml
+from study.lockfile import Locked, read_lock
+from study.params import read_yaml
 
 
 @dataclass(frozen=True)
@@ -33,44 +32,27 @@ class Record:
 
 def records(folder: Path) -> dict[str, Record]:
     """Every recorded stage by name. Raises UserError for a dvc.lock that is none."""
-    file = folder / "dvc.lock"
-    found = {str(name): _record(entry) for name, entry in _stages(file).items()}
+    found = {name: _stage(locked) for name, locked in read_lock(folder / "dvc.lock").items()}
     for place in [folder / "data.dvc", *(folder / "imported").glob("*.dvc")]:
         if place.is_file():
-            name = place.relative_to(folder)
-            record = _record(read_yaml(place) or {}, name.parent)
-            if record.outs:
-                found[name.as_posix()] = record
+            name, content = place.relative_to(folder), read_yaml(place) or {}
+            outs = _contents(content.get("outs", ()), name.parent)
+            if outs:
+                deps = _contents(content.get("deps", ()))
+                found[name.as_posix()] = Record("", deps, {}, outs)
     return found
 
 
-def _stages(file: Path) -> Mapping[str, Any]:
-    if not file.is_file():
-        return {}
-    try:
-        # The C parser: a large dvc.lock takes the other one seconds.
-        content = YAML(typ="safe").load(file.read_text())
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{file} is no valid YAML ({' '.join(str(error).split())[:120]}); is a merge "
-            "unfinished? see `git status`"
-        ) from None
-    stages = content.get("stages") if isinstance(content, Mapping) else None
-    if not isinstance(stages, Mapping):
-        raise UserError(f"{file} holds no stages; restore it with `git checkout -- {file}`")
-    return stages
-
-
-def _record(entry: Mapping[str, Any], below: Path = Path()) -> Record:
+def _stage(locked: Locked) -> Record:
     return Record(
-        cmd=str(entry.get("cmd", "")),
-        deps=_contents(entry.get("deps", ()), Path()),
-        params=entry.get("params") or {},
-        outs=_contents(entry.get("outs", ()), below),
+        cmd=str(locked.value("cmd") or ""),
+        deps=_contents(locked.paths("deps")),
+        params=locked.value("params") or {},
+        outs=_contents(locked.paths("outs")),
     )
 
 
-def _contents(items: Any, below: Path) -> dict[str, Content]:
+def _contents(items: Any, below: Path = Path()) -> dict[str, Content]:
     """A .dvc file names its outputs from its own folder; without md5 nothing was recorded yet."""
     return {
         (below / str(item["path"])).as_posix(): Content(

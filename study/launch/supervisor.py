@@ -16,45 +16,40 @@ Design choices
 from __future__ import annotations
 
 import contextlib
-import os
-import subprocess
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 
 from study.launch import commits, executors, processes
+from study.launch.book import Book, say
 from study.launch.executors import Ended, Executor
 from study.launch.folder import LaunchFolder
 from study.launch.models import Job, Request, Supervisor
 from study.launch.origin import Origin, origin_of, study_of
+from study.launch.turn import Turn
 from study.params import UserError
 
 TICK_S = 0.2
 BEAT_S = 5.0
 DEATHS = 3
-UNSAVED_S = 60.0  # how long it waits for a disk that cannot be written, with nothing else to do
 
 
 class Loop:
-    """Everything the supervisor knows; `jobs` is the content of jobs/, kept equal to it."""
+    """Everything the supervisor knows."""
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root).resolve()
         self.folder = LaunchFolder(self.root)
-        self.jobs = {job.id: job for job in self.folder.job_list() if not job.over}
+        self.book = Book(self.folder)
+        self.turn = Turn(self.root)
         self.executors: dict[str, Executor] = {}
-        self.step: commits.Step | None = None
-        self.not_before: dict[str, float] = {}
-        self.unsaved: dict[str, float] = {}
         self.ending: dict[str, tuple[str, str | None]] = {}
-        self.trouble: str | None = None
         self.started = time.time()
         self.next_beat = 0.0
         self.stopping = processes.Stopping()
-        self.dropped: list[subprocess.Popen[bytes]] = []
 
     # -- the loop
 
@@ -63,8 +58,8 @@ class Loop:
         self._recover()
         while True:
             self.tick()
-            if self._idle():
-                with self._said("requests cannot be looked for"), self.folder.asking():
+            if self.book.done:
+                with self.book.said("requests cannot be looked for"), self.folder.asking():
                     if next(self.folder.pending(), None) is None:
                         self._beat(running=False)
                         leave()
@@ -73,21 +68,17 @@ class Loop:
 
     def tick(self) -> None:
         """Look at everything once."""
-        self.dropped = [child for child in self.dropped if child.poll() is None]
-        with self._said("requests cannot be taken"):
+        self.turn.reap()
+        with self.book.said("requests cannot be taken"):
             self._take_requests()
-        for job in sorted(self.jobs.values(), key=lambda job: job.id):
-            if job.id in self.unsaved:
-                self._keep(job)
+        for job in self.book.in_turn():
+            if job.id in self.book.unsaved:
+                self.book.keep(job)
             elif not job.over:
-                self._keep(self._advanced(job))
+                self.book.keep(self._advanced(job))
         if time.monotonic() > self.next_beat:
             self.next_beat = time.monotonic() + BEAT_S
             self._beat(running=True)
-
-    def _idle(self) -> bool:
-        waits = (time.monotonic() - since < UNSAVED_S for since in self.unsaved.values())
-        return all(job.over for job in self.jobs.values()) and not any(waits)
 
     def _beat(self, running: bool) -> None:
         me = psutil.Process()
@@ -97,37 +88,11 @@ class Loop:
             started=self.started,
             heartbeat=time.time(),
             slots=self._executor("local").slots(),
-            trouble=self.trouble,
+            trouble=self.book.trouble,
             running=running,
         )
         with contextlib.suppress(OSError):  # then nothing can be written: the log has it
             self.folder.announce(word)
-
-    @contextlib.contextmanager
-    def _said(self, what: str) -> Iterator[None]:
-        """A disk that cannot be read or written is said, and survived."""
-        try:
-            yield
-            if self.trouble and self.trouble.startswith(what):
-                self.trouble = None
-        except OSError as error:
-            trouble = f"{what}: {error.strerror or error}"
-            if trouble != self.trouble:
-                self.trouble = trouble
-                say(trouble)
-
-    def _keep(self, job: Job) -> None:
-        """Remember a job and write it down; what cannot be written is tried again."""
-        if self.jobs.get(job.id) == job and job.id not in self.unsaved:
-            return
-        self.jobs[job.id] = job
-        before = self.unsaved.pop(job.id, time.monotonic())
-        with self._said(f"{self.folder.jobs} cannot be written"):
-            try:
-                self.folder.save(job)
-            except OSError:
-                self.unsaved[job.id] = before
-                raise
 
     def _executor(self, name: str) -> Executor:
         if name not in self.executors:
@@ -139,7 +104,7 @@ class Loop:
     def _take_requests(self) -> None:
         for path, request in self.folder.pending():
             self.next_beat = 0.0
-            with self._said(f"{path.name} cannot be taken"):
+            with self.book.said(f"{path.name} cannot be taken"):
                 refused = request if isinstance(request, str) else self._apply(request)
                 if refused is None:
                     path.unlink(missing_ok=True)
@@ -152,17 +117,17 @@ class Loop:
             if self.folder.job_file(request.id).exists():
                 return None
             return self._add(request)
-        job = self.jobs.get(request.job or "") or self._stored(request.job or "")
+        job = self.book.find(request.job or "")
         if job is None:
             return f"request refused: no job {request.job!r}"
         if request.kind == "cancel":
             # A file may ask late: what is over stays as it is.
-            self._save(job if job.over else job.but(cancel=True))
+            self.book.save(job if job.over else job.but(cancel=True))
         elif job.state in ("failed", "cancelled"):
             fresh = Job.model_validate(
                 {key: getattr(job, key) for key in ("id", "arm", "seeds", "executor", "created")}
             )
-            self._save(fresh.but(attempts=job.attempts))
+            self.book.save(fresh.but(attempts=job.attempts))
         return None
 
     def _add(self, request: Request) -> str | None:
@@ -175,16 +140,8 @@ class Loop:
         except UserError as error:
             return f"request refused: {error}"
         facts = request.model_dump(include={"id", "arm", "seeds", "executor", "created"})
-        self._save(Job.model_validate(facts))
+        self.book.save(Job.model_validate(facts))
         return None
-
-    def _stored(self, job_id: str) -> Job | None:
-        return next((job for job in self.folder.job_list() if job.id == job_id), None)
-
-    def _save(self, job: Job) -> None:
-        """Write first, then remember: the request stays until its effect is on disk."""
-        self.folder.save(job)
-        self.jobs[job.id] = job
 
     # -- one job
 
@@ -209,8 +166,8 @@ class Loop:
 
     def _over(self, job: Job, state: str, cause: str | None) -> Job:
         """The end of a job; what it left running is stopped before it is called so."""
-        if self.step is not None and self.step.job == job.id:
-            self._drop_step()
+        if self.turn.of(job.id):
+            self.turn.drop()
         self.ending[job.id] = (state, cause)
         if not self.stopping.stop(self.root, job.id):
             return job.but(note="stopping what is left of it")
@@ -220,10 +177,10 @@ class Loop:
     def _queued(self, job: Job) -> Job:
         if job.cancel:
             return self._over(job, "cancelled", "stopped before it began")
-        active = [other for other in self.jobs.values() if other.place is not None]
+        active = [other for other in self.book.jobs.values() if other.place is not None]
         ahead = [
             other
-            for other in self.jobs.values()
+            for other in self.book.jobs.values()
             if other.state == "queued" and other.executor == job.executor and other.id < job.id
         ]
         others = [other for other in active if other.executor == job.executor]
@@ -236,12 +193,12 @@ class Loop:
         if job.cancel:
             return self._over(job, "cancelled", "stopped before it trained")
         origin = origin_of(self.root, job.arm)
-        ours = self.step is not None and self.step.job == job.id
+        ours = self.turn.of(job.id)
         if not ours and processes.of_job(self.root, job.id):
             return job.but(note="waiting for a command of an earlier supervisor")
         if not ours and not origin.data_missing(study_of(self.root)):
             return self._start(job, origin)
-        return self._dvc(job, "data.dvc", ["repro", "data.dvc"], self._prepared)
+        return self.turn.take(job, "data.dvc", ["repro", "data.dvc"], self._prepared)
 
     def _prepared(self, job: Job) -> Job:
         return self._start(job, origin_of(self.root, job.arm))
@@ -255,7 +212,7 @@ class Loop:
             state="running", settings=origin.settings, attempts=job.attempts + 1,
             pid=None, pid_started=None, note=None,
         )  # fmt: skip
-        self._save(job)  # before the process: a kill in between leaves a job that looks for it
+        self.book.save(job)  # before the process: a kill in between leaves a job that looks for it
         return self._executor(job.executor).start(self.root, job)
 
     def _running(self, job: Job) -> Job:
@@ -310,7 +267,7 @@ class Loop:
         if not left:
             return self._over(job, "done", None)
         origin = origin_of(self.root, job.arm)
-        if self.step is None and left[0].startswith("train@"):
+        if self.turn.free and left[0].startswith("train@"):
             stale_guard(job, origin)
             missing = [seed for seed in origin.row.seeds if not origin.collected(seed)]
             if missing:
@@ -318,7 +275,7 @@ class Loop:
                 return self._over(
                     job, "done", f"not committed: {job.arm} still lacks seeds {listed}"
                 )
-        return self._dvc(job, left[0], commits.commands(job)[left[0]], self._recorded)
+        return self.turn.take(job, left[0], commits.commands(job)[left[0]], self._recorded)
 
     def _recorded(self, job: Job) -> Job:
         name = next(name for name in commits.commands(job) if name not in job.committed)
@@ -330,50 +287,14 @@ class Loop:
                 raise
         return job.but(committed=(*job.committed, name), note=None)
 
-    def _dvc(self, job: Job, name: str, words: list[str], after: Callable[[Job], Job]) -> Job:
-        """Bring one DVC command of a job forward: begin it when DVC is free, see how it ended."""
-        if self.step is None:
-            return self._begin(job, name, words)
-        if self.step.job != job.id:
-            return job.but(note="waiting for the DVC command of another job")
-        code = self.step.child.poll()
-        if code is None:
-            return job
-        busy, said = self.step.busy, self.step.said()
-        self._drop_step()
-        if code == 0:
-            return after(job)
-        if busy:
-            self.not_before[job.id] = time.monotonic() + commits.AGAIN_AFTER_S
-            return job.but(note="waiting for another DVC command to end")
-        return self._over(job, "failed", f"dvc {' '.join(words)}: {commits.last_words(said, code)}")
-
-    def _begin(self, job: Job, name: str, words: list[str]) -> Job:
-        if time.monotonic() < self.not_before.get(job.id, 0.0):
-            return job
-        if processes.of_job(self.root, job.id):
-            return job.but(note="waiting for the DVC command of an earlier supervisor")
-        begun = commits.begin(self.root, job, name, words)
-        if isinstance(begun, str):
-            self.not_before[job.id] = time.monotonic() + commits.AGAIN_AFTER_S
-            return job.but(note=begun)
-        self.step = begun
-        return job.but(note=f"dvc {' '.join(words)}")
-
-    def _drop_step(self) -> None:
-        if self.step is not None:
-            self.step.lock.release()
-            self.dropped.append(self.step.child)
-            self.step = None
-
     # -- after a restart
 
     def _recover(self) -> None:
         """Find the processes of jobs that ran when the last supervisor ended."""
-        for job in list(self.jobs.values()):
+        for job in self.book.in_turn():
             if job.state == "running":
                 with contextlib.suppress(UserError):
-                    self._keep(self._executor(job.executor).recover(self.root, job))
+                    self.book.keep(self._executor(job.executor).recover(self.root, job))
 
 
 def stale_guard(job: Job, origin: Origin) -> None:
@@ -386,9 +307,3 @@ def stale_guard(job: Job, origin: Origin) -> None:
             f"{which}{job.arm} started from settings, data or code that changed meanwhile: stale, "
             "run again"
         )
-
-
-def say(text: str) -> None:
-    """One more line in supervisor.log, which is this process's output."""
-    with contextlib.suppress(OSError):
-        os.write(1, f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n".encode())

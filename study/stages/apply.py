@@ -58,7 +58,7 @@ def _run(source: str, data: Dataset, checkpoint: str) -> tuple[Any, dict[str, An
     if not (Path(source) / "status.json").is_file():
         raise UserError(
             f"{source!r} is neither `rpie` nor a run folder; try runs/ARM/sSEED, which `dvc repro` "
-            "or `dvc pull` makes"
+            "or `study pull` makes"
         )
     applied = apply(RunFolder(Path(source)), data, checkpoint)
     return applied, {"checkpoint": checkpoint, "epoch": applied.reconstruction.epoch}

@@ -42,7 +42,7 @@ def verify_all(root: Path, retrain: str | None) -> Iterator[Line]:
 def data_lines(root: Path, study: Study) -> Iterator[Line]:
     for name in sorted({row.data for row in study.arms.values()}):
         if not (root / name).is_dir():
-            yield f"{name}: not here, nothing to check (`dvc pull` or `dvc repro`)", True
+            yield f"{name}: not here, nothing to check (`study pull` or `dvc repro`)", True
             continue
         try:
             manifest = verify_dataset(root / name)
@@ -55,7 +55,7 @@ def data_lines(root: Path, study: Study) -> Iterator[Line]:
 def rescored(root: Path, study: Study, name: str) -> Line:
     """Score the stored runs of an arm into a scratch folder and compare number by number."""
     if not (root / "runs" / name).is_dir():
-        return f"{name}: no runs here, nothing to check (`dvc pull` or `dvc repro`)", True
+        return f"{name}: no runs here, nothing to check (`study pull` or `dvc repro`)", True
     with tempfile.TemporaryDirectory() as scratch:
         try:
             score_arm(name, find_row(study, name), root / "runs", root, Path(scratch))

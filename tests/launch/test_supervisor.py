@@ -128,7 +128,7 @@ def test_a_large_job_is_not_overtaken(root: Path, machine: Local) -> None:
     large = add_job(root, "pair", seeds=(1, 2))
     machine.cores = 2
     small = add_job(root, "second")
-    loop.jobs = {one.id: one for one in (running, large, small)}
+    loop.book.jobs = {one.id: one for one in (running, large, small)}
     assert loop._queued(large) == large, "it does not fit yet"
     assert loop._queued(small) == small, "it waits behind it"
 
@@ -162,9 +162,9 @@ def test_only_the_last_command_of_a_log_explains_it(tmp_path: Path) -> None:
 def test_a_job_whose_data_cannot_be_made_fails_with_the_cause(root: Path) -> None:
     """A folder without DVC: the real command fails, and its words are the cause."""
     loop, waiting = Loop(root), add_job(root)
-    loop.jobs[waiting.id] = waiting
-    until(lambda: (loop.tick(), loop.jobs[waiting.id].over)[1])
-    ended = loop.jobs[waiting.id]
+    loop.book.jobs[waiting.id] = waiting
+    until(lambda: (loop.tick(), loop.book.jobs[waiting.id].over)[1])
+    ended = loop.book.jobs[waiting.id]
     assert ended.state == "failed"
     assert re.match(r"dvc repro data\.dvc: .*DVC repository", ended.cause or ""), ended.cause
     assert LaunchFolder(root).job_list() == [ended]

@@ -131,7 +131,7 @@ def test_what_is_not_stored_is_a_sentence(pipeline, tmp_path):
     write_report(tmp_path, tmp_path / "out")
     text = reading.read(tmp_path / "out" / "report.html").text
     for sentence in (
-        "Reconstructions: not stored here; dvc pull or make repro-all",
+        "Reconstructions: not stored here; study pull --all or make repro-all",
         "Fourier ring correlation: not stored here",
         "Residuals: not stored here",
         "Dead units: not stored here",

@@ -23,7 +23,7 @@ def draw_curves(inputs: Inputs, group: Group) -> Drawing | str:
         arm for arm in inputs.stored(inputs.ordered(group.arms), "arm") if len(_losses(inputs, arm))
     ]
     if not arms:
-        return f"Loss curves of {group.name}: not stored here; `dvc pull` or `make repro-all`."
+        return f"Loss curves of {group.name}: not stored here; `study pull --all` or `make repro-all`."
     rows = math.ceil(len(arms) / COLUMNS)
     figure = canvas(4 + rows * ROW_MM + (8 if rows == 1 else 0))
     axes = grid(figure, rows, COLUMNS, (13, 2, 9, 8), (3, 13))

@@ -42,7 +42,7 @@ def draw_dead(inputs: Inputs, arms: Sequence[str]) -> Drawing | str:
     tables = {arm: dead_share(inputs, arm) for arm in inputs.stored(arms, "arm")}
     tables = {arm: table for arm, table in tables.items() if not table.empty}
     if not tables:
-        return "Dead units: not stored here; `dvc pull` or `make repro-all`."
+        return "Dead units: not stored here; `study pull --all` or `make repro-all`."
     worst = {arm: float(table.to_numpy().max()) for arm, table in tables.items()}
     if max(worst.values()) < WORTH_DRAWING:
         top = max(worst, key=lambda arm: worst[arm])

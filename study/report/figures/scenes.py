@@ -95,7 +95,7 @@ def ring_curve(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
 def missing(what: str, absent: dict[str, str]) -> str:
     """The sentence in place of a figure."""
     told = "; ".join(f"{name}: {why}" for name, why in absent.items())
-    return f"{what}: not stored here; `dvc pull` or `make repro-all`{f' ({told})' if told else ''}."
+    return f"{what}: not stored here; `study pull --all` or `make repro-all`{f' ({told})' if told else ''}."
 
 
 def same_size(shown: Sequence[Shown]) -> list[Shown]:

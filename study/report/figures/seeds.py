@@ -26,7 +26,7 @@ def draw_seeds(inputs: Inputs, group: Group) -> Drawing | str:
     """Rows are arms, in the order of the study; amplitude on the left, phase on the right."""
     arms = [a for a in inputs.ordered(group.arms) if inputs.arms[a].label not in ENDS]
     if not inputs.stored(arms, "arm"):
-        return f"Seeds of {group.name}: not stored here; `dvc pull` or `make repro-all`."
+        return f"Seeds of {group.name}: not stored here; `study pull --all` or `make repro-all`."
     figure = canvas(17 + ROW_MM * len(arms))
     axes = grid(figure, 1, 2, (38, 3, 9, 3), (5, 0))[0]
     for axis, (path, title) in zip(axes, PANELS.items(), strict=True):

@@ -39,7 +39,7 @@ PREFIX = "BETTER-"
 def better(inputs: Inputs) -> list[Block]:
     title: list[Block] = [Heading(2, "The better arm")]
     if f"{inputs.main}better" not in inputs.arms:
-        words = "The arm `better` is not stored here; `dvc pull` or `make repro-all`."
+        words = "The arm `better` is not stored here; `study pull --all` or `make repro-all`."
         return [*title, said(words)]
     arms = inputs.stored([f"{inputs.main}{name}" for name in (*ROWS, *OTHERS)])
     rows = tuple(

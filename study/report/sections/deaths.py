@@ -30,7 +30,7 @@ def killed(inputs: Inputs) -> list[Block]:
     absent = [name for name in STUDIES if name not in {group.name for group in there}]
     blocks: list[Block] = [Heading(2, "What killed the runs")]
     if absent:
-        told = f"Studies {', '.join(absent)}: not stored here; `dvc pull` or `make repro-all`."
+        told = f"Studies {', '.join(absent)}: not stored here; `study pull --all` or `make repro-all`."
         blocks.append(said(told))
     root = inputs.group(ROOT_STUDY)
     shown = there or ([root] if root and inputs.stored(root.arms, "arm") else [])

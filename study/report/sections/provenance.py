@@ -65,7 +65,7 @@ def _files(inputs: Inputs) -> list[Line]:
 
 def _environments(found: Sequence[tuple[Mapping[str, Any], list[str]]]) -> list[Block]:
     if not found:
-        return [said("Environments of the runs: not stored here; `dvc pull`.")]
+        return [said("Environments of the runs: not stored here; `study pull`.")]
     heads = ("runs", "device", "Python", "machine", "versions")
     rows = tuple(_row(environment, runs) for environment, runs in found)
     caption = f"Environments of n = {sum(len(runs) for _, runs in found)} runs."

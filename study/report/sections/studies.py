@@ -47,7 +47,7 @@ def _study(inputs: Inputs, group: Group) -> list[Block]:
     if there:
         blocks.append(_table(inputs, group, there))
     if absent:
-        words = f"No results yet of {listed(absent)}; `dvc pull` or `make repro-all`."
+        words = f"No results yet of {listed(absent)}; `study pull --all` or `make repro-all`."
         blocks.append(said(words))
     drawn = (draw_seeds(inputs, group), draw_curves(inputs, group)) if there else ()
     return blocks + [one if isinstance(one, Drawing) else said(one) for one in drawn]

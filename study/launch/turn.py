@@ -1,0 +1,75 @@
+"""Whose turn with DVC it is: one command at a time, and never beside one of somebody else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from subprocess import Popen
+
+from study.launch import commits, processes
+from study.launch.models import Job
+from study.params import UserError
+
+
+class Turn:
+    """The one DVC command of this supervisor, and who waits for it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.step: commits.Step | None = None
+        self.not_before: dict[str, float] = {}
+        self.dropped: list[Popen[bytes]] = []
+
+    @property
+    def free(self) -> bool:
+        return self.step is None
+
+    def of(self, job_id: str) -> bool:
+        return self.step is not None and self.step.job == job_id
+
+    def take(self, job: Job, name: str, words: Sequence[str], after: Callable[[Job], Job]) -> Job:
+        """Bring one DVC command of a job forward: begin it when DVC is free, see how it ended.
+
+        `after`: what follows when it went well. Raises UserError with DVC's words when it did not.
+        """
+        if self.step is None:
+            return self._begin(job, name, words)
+        if self.step.job != job.id:
+            return job.but(note="waiting for the DVC command of another job")
+        code = self.step.child.poll()
+        if code is None:
+            return job
+        busy, said = self.step.busy, self.step.said()
+        self.drop()
+        if code == 0:
+            return after(job)
+        if busy:
+            self._later(job)
+            return job.but(note="waiting for another DVC command to end")
+        raise UserError(f"dvc {' '.join(words)}: {commits.last_words(said, code)}")
+
+    def _begin(self, job: Job, name: str, words: Sequence[str]) -> Job:
+        if time.monotonic() < self.not_before.get(job.id, 0.0):
+            return job
+        if processes.of_job(self.root, job.id):
+            return job.but(note="waiting for the DVC command of an earlier supervisor")
+        begun = commits.begin(self.root, job, name, list(words))
+        if isinstance(begun, str):
+            self._later(job)
+            return job.but(note=begun)
+        self.step = begun
+        return job.but(note=f"dvc {' '.join(words)}")
+
+    def _later(self, job: Job) -> None:
+        self.not_before[job.id] = time.monotonic() + commits.AGAIN_AFTER_S
+
+    def drop(self) -> None:
+        """Give up the turn; a command that still runs is waited for in `reap`."""
+        if self.step is not None:
+            self.step.lock.release()
+            self.dropped.append(self.step.child)
+            self.step = None
+
+    def reap(self) -> None:
+        self.dropped = [child for child in self.dropped if child.poll() is None]

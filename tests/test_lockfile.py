@@ -1,0 +1,45 @@
+"""dvc.lock read by lines is what a YAML parser reads."""
+
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from study.lockfile import read_lock
+from study.params import UserError
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize("file", ["dvc.lock", "studies/dvc.lock"])
+def test_the_committed_files_are_read_as_a_yaml_parser_reads_them(file):
+    stages = YAML(typ="safe").load((ROOT / file).read_text())["stages"]
+    found = read_lock(ROOT / file)
+    assert len(stages) > 20 and list(found) == list(stages)
+    for name, stage in stages.items():
+        for part in ("deps", "outs"):
+            expected = [{k: str(v) for k, v in item.items()} for item in stage.get(part, [])]
+            assert found[name].paths(part) == expected
+        for part in ("cmd", "params"):
+            assert found[name].value(part) == stage.get(part)
+
+
+def test_nothing_ran_yet(tmp_path):
+    assert read_lock(tmp_path / "dvc.lock") == {}
+    (tmp_path / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n")
+    assert read_lock(tmp_path / "dvc.lock") == {}
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"schema: '2.0'\nstages:\n<<<<<<< HEAD\n  a:\n", "unfinished merge"),
+        (b"[1, 2]\n", "holds no stages; restore it"),
+        (b"", "holds no stages"),
+        (b"\xff\xfe\x00", "is no text"),
+    ],
+)
+def test_what_is_no_lock_is_a_sentence(tmp_path, content, says):
+    (tmp_path / "dvc.lock").write_bytes(content)
+    with pytest.raises(UserError, match=says):
+        read_lock(tmp_path / "dvc.lock")
