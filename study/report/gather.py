@@ -39,6 +39,12 @@ STUDIES = "studies"
 ERROR = "last.standard.amplitude.mae"
 
 
+def not_here(what: str, why: str = "") -> str:
+    """The sentence in place of what was not pulled and not computed."""
+    more = f" ({why})" if why else ""
+    return f"{what}: not stored here; `study pull --all` or `make repro-all`{more}."
+
+
 @dataclass
 class Inputs:
     """Everything that was found; files that are read later are added to `used`."""

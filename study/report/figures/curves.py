@@ -11,7 +11,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from study.report.document import Drawing
 from study.report.figures.style import GRAY, OUTCOMES, canvas, grid, wrapped
-from study.report.gather import Group, Inputs
+from study.report.gather import Group, Inputs, not_here
 
 COLUMNS = 5
 ROW_MM = 36.0
@@ -23,7 +23,7 @@ def draw_curves(inputs: Inputs, group: Group) -> Drawing | str:
         arm for arm in inputs.stored(inputs.ordered(group.arms), "arm") if len(_losses(inputs, arm))
     ]
     if not arms:
-        return f"Loss curves of {group.name}: not stored here; `study pull --all` or `make repro-all`."
+        return not_here(f"Loss curves of {group.name}")
     rows = math.ceil(len(arms) / COLUMNS)
     figure = canvas(4 + rows * ROW_MM + (8 if rows == 1 else 0))
     axes = grid(figure, rows, COLUMNS, (13, 2, 9, 8), (3, 13))

@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from study.evidence.wording import counted, fmt, percent
 from study.report.document import Drawing
 from study.report.figures.style import canvas, colourbar, short
-from study.report.gather import Inputs
+from study.report.gather import Inputs, not_here
 
 PREFIX = "dead."
 LAYER_MM, ARMS_SHOWN, CLOSE = 2.9, 14, 2
@@ -42,7 +42,7 @@ def draw_dead(inputs: Inputs, arms: Sequence[str]) -> Drawing | str:
     tables = {arm: dead_share(inputs, arm) for arm in inputs.stored(arms, "arm")}
     tables = {arm: table for arm, table in tables.items() if not table.empty}
     if not tables:
-        return "Dead units: not stored here; `study pull --all` or `make repro-all`."
+        return not_here("Dead units")
     worst = {arm: float(table.to_numpy().max()) for arm, table in tables.items()}
     if max(worst.values()) < WORTH_DRAWING:
         top = max(worst, key=lambda arm: worst[arm])

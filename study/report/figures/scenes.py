@@ -14,7 +14,7 @@ from study.formats.reconstruction import Reconstruction
 from study.metrics.frc import centre_square, frc
 from study.metrics.pair import Pair, checked_scene
 from study.metrics.standard import STANDARD
-from study.report.gather import Inputs, median_seed
+from study.report.gather import Inputs, median_seed, not_here
 
 CHANNELS = ("amplitude", "phase")
 # In this order, as far as they are stored: what a reader wants to see beside each other.
@@ -95,7 +95,7 @@ def ring_curve(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
 def missing(what: str, absent: dict[str, str]) -> str:
     """The sentence in place of a figure."""
     told = "; ".join(f"{name}: {why}" for name, why in absent.items())
-    return f"{what}: not stored here; `study pull --all` or `make repro-all`{f' ({told})' if told else ''}."
+    return not_here(what, told)
 
 
 def same_size(shown: Sequence[Shown]) -> list[Shown]:

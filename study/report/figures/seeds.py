@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from study.report.document import Drawing
 from study.report.figures.curves import _stem
 from study.report.figures.style import BLACK, BLUE, GRAY, RED, canvas, grid, short
-from study.report.gather import Group, Inputs
+from study.report.gather import Group, Inputs, not_here
 
 PANELS = {
     "last.standard.amplitude.mae": "amplitude MAE (object units)",
@@ -26,7 +26,7 @@ def draw_seeds(inputs: Inputs, group: Group) -> Drawing | str:
     """Rows are arms, in the order of the study; amplitude on the left, phase on the right."""
     arms = [a for a in inputs.ordered(group.arms) if inputs.arms[a].label not in ENDS]
     if not inputs.stored(arms, "arm"):
-        return f"Seeds of {group.name}: not stored here; `study pull --all` or `make repro-all`."
+        return not_here(f"Seeds of {group.name}")
     figure = canvas(17 + ROW_MM * len(arms))
     axes = grid(figure, 1, 2, (38, 3, 9, 3), (5, 0))[0]
     for axis, (path, title) in zip(axes, PANELS.items(), strict=True):

@@ -18,7 +18,7 @@ from study.report.document import (
     number,
     said,
 )
-from study.report.gather import Inputs
+from study.report.gather import Inputs, not_here
 from study.report.sections.cells import FLOOR, named, outcomes, pipeline, score
 
 COLUMNS = {
@@ -39,7 +39,7 @@ PREFIX = "BETTER-"
 def better(inputs: Inputs) -> list[Block]:
     title: list[Block] = [Heading(2, "The better arm")]
     if f"{inputs.main}better" not in inputs.arms:
-        words = "The arm `better` is not stored here; `study pull --all` or `make repro-all`."
+        words = not_here("The arm `better`")
         return [*title, said(words)]
     arms = inputs.stored([f"{inputs.main}{name}" for name in (*ROWS, *OTHERS)])
     rows = tuple(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from study.evidence.wording import listed
 from study.report.document import Block, Bullets, Heading, Line, Number, Table, said
 from study.report.figures.dead import dead_share, draw_dead
-from study.report.gather import ROOT_STUDY, Group, Inputs
+from study.report.gather import ROOT_STUDY, Group, Inputs, not_here
 from study.report.sections.cells import deaths, outcomes, pipeline, rounded, score, short
 
 STUDIES = ("forensics", "stress", "clip_sweep")
@@ -30,7 +30,7 @@ def killed(inputs: Inputs) -> list[Block]:
     absent = [name for name in STUDIES if name not in {group.name for group in there}]
     blocks: list[Block] = [Heading(2, "What killed the runs")]
     if absent:
-        told = f"Studies {', '.join(absent)}: not stored here; `study pull --all` or `make repro-all`."
+        told = not_here(f"Studies {', '.join(absent)}")
         blocks.append(said(told))
     root = inputs.group(ROOT_STUDY)
     shown = there or ([root] if root and inputs.stored(root.arms, "arm") else [])

@@ -6,7 +6,7 @@ from study.evidence.wording import listed
 from study.report.document import Block, Drawing, Heading, Line, Table, said
 from study.report.figures.curves import draw_curves
 from study.report.figures.seeds import draw_seeds
-from study.report.gather import Group, Inputs
+from study.report.gather import Group, Inputs, not_here
 from study.report.sections.cells import (
     FLOOR,
     delta,
@@ -47,7 +47,7 @@ def _study(inputs: Inputs, group: Group) -> list[Block]:
     if there:
         blocks.append(_table(inputs, group, there))
     if absent:
-        words = f"No results yet of {listed(absent)}; `study pull --all` or `make repro-all`."
+        words = not_here(f"Results of {listed(absent)}")
         blocks.append(said(words))
     drawn = (draw_seeds(inputs, group), draw_curves(inputs, group)) if there else ()
     return blocks + [one if isinstance(one, Drawing) else said(one) for one in drawn]
