@@ -13,8 +13,11 @@ help:            ## this list
 setup:           ## make .venv with everything pinned (TORCH=cpu|cuda, PYTHON=python3.12)
 	@$(PYTHON) tools/setup.py $(TORCH)
 
+# DVC runs one stage at a time: `study train --all` lets no core wait, and the stages find its runs.
 repro: setup     ## reproduce the study: data, every arm and seed, scores, findings
 	@$(IN_ENV) study plan
+	@$(IN_ENV) dvc repro -q data.dvc fingerprint
+	@$(IN_ENV) study train --all
 	@$(IN_ENV) dvc repro
 	@$(IN_ENV) study findings --readme
 	@$(IN_ENV) study results
@@ -23,7 +26,11 @@ repro: setup     ## reproduce the study: data, every arm and seed, scores, findi
 repro-all: setup ## the other quick studies too (under two hours on two cores), and the report
 	@$(IN_ENV) study plan
 	@cd studies && $(IN_ENV) study plan
+	@$(IN_ENV) dvc repro -q data.dvc fingerprint
+	@$(IN_ENV) study train --all
 	@$(IN_ENV) dvc repro
+	@cd studies && $(IN_ENV) dvc repro -q data.dvc fingerprint
+	@cd studies && $(IN_ENV) study train --all
 	@cd studies && $(IN_ENV) dvc repro
 	@$(IN_ENV) study record studies
 	@$(IN_ENV) dvc repro
@@ -33,6 +40,8 @@ repro-all: setup ## the other quick studies too (under two hours on two cores), 
 
 repro-full: setup  ## the published protocol at full scale (one GPU)
 	@cd full && $(IN_ENV) study plan
+	@cd full && $(IN_ENV) dvc repro -q data.dvc fingerprint
+	@cd full && $(IN_ENV) study train --all
 	@cd full && $(IN_ENV) dvc repro
 	@$(IN_ENV) study record full
 

@@ -1,11 +1,13 @@
 """Selections that stand in the URL: a page can be sent, reloaded and come back to.
 
 What a URL asks for and is not there becomes a sentence, and the rest of the selection stands.
+Options are shown as they are: Streamlit writes what it shows into the URL, so a label that counts
+something would be another address tomorrow.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 
 import streamlit as st
 
@@ -23,7 +25,6 @@ def several(
     options: Sequence[str],
     key: str,
     default: Sequence[str] = (),
-    format_func: Callable[[str], str] = str,
     max_selections: int | None = None,
 ) -> list[str]:
     """A multiselect bound to `?key=a&key=b`; unknown values are told and left out."""
@@ -34,7 +35,6 @@ def several(
         default=[value for value in default if value in options],
         key=key,
         bind="query-params",
-        format_func=format_func,
         max_selections=max_selections,
     )
 
@@ -44,7 +44,6 @@ def one(
     options: Sequence[str],
     key: str,
     default: str | None = None,
-    format_func: Callable[[str], str] = str,
 ) -> str | None:
     """A segmented control (up to five options, always one chosen) or a select box bound to `?key=`.
 
@@ -56,17 +55,9 @@ def one(
     first = default if default in options else options[0]
     if len(options) <= 5:
         return st.segmented_control(
-            label, options, default=first, key=key, bind="query-params",
-            format_func=format_func, required=True,
-        )  # fmt: skip
-    return st.selectbox(
-        label,
-        options,
-        index=options.index(first),
-        key=key,
-        bind="query-params",
-        format_func=format_func,
-    )
+            label, options, default=first, key=key, bind="query-params", required=True
+        )
+    return st.selectbox(label, options, index=options.index(first), key=key, bind="query-params")
 
 
 def tell_unknown(label: str, options: Collection[str], key: str) -> None:

@@ -25,9 +25,8 @@ def table(found: Mapping[str, Any]) -> None:
     rows = [_plain(row) for row in published_table.rows(published)]
     words = [row[VERDICT].partition(":")[0] for row in rows]
     counts = Counter(words)
-    kept = choose.several(
-        "Verdict", list(counts), "verdict", format_func=lambda word: f"{counts[word]} {word}"
-    )
+    kept = choose.several("Verdict", list(counts), "verdict")
+    st.caption(", ".join(f"{count} {word}" for word, count in counts.items()))
     shown = [row for row, word in zip(rows, words, strict=True) if not kept or word in kept]
     st.dataframe(
         [dict(zip(HEADS, row, strict=True)) for row in shown],

@@ -16,7 +16,7 @@ from study.params import UserError
 
 HERE = "this pipeline"
 ALL = "all"
-CHECKPOINTS = {"last": "final", "best": "best"}
+CHECKPOINTS = ("last", "best")
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,7 @@ def choice(arms: Mapping[str, ArmResults]) -> Choice:
         study = choose.one("Results of", _studies(arms), "study", HERE)
         names = [n for n in arms if (n.partition("/")[0] if "/" in n else HERE) == study]
         names, asks = _question(str(study), names)
-        checkpoint = str(
-            choose.one("Weights", list(CHECKPOINTS), "weights", "last", CHECKPOINTS.__getitem__)
-        )
+        checkpoint = str(choose.one("Weights", CHECKPOINTS, "weights", "last"))
         text = _box(checkpoint)
     return Choice(names, checkpoint, asks, _read(text, checkpoint))
 

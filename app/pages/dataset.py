@@ -13,8 +13,7 @@ if not found:
     st.stop()
 left, right = st.columns([2, 3], vertical_alignment="bottom")
 with left:
-    words = {name: name if entry.here else f"{name} (not here)" for name, entry in found.items()}
-    name = choose.one("Data set", list(found), "data", format_func=lambda key: words.get(key, key))
+    name = choose.one("Data set", list(found), "data")
 entry = found[name or next(iter(found))]
 if not entry.here:
     views.absent(entry)

@@ -19,10 +19,9 @@ def filters(rows: Rows) -> None:
     counts = Counter(state for _, state in rows)
     known = [state for state in ORDER if state in counts]
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
-        choose.several(
-            "State", known, "state", format_func=lambda state: f"{state} ({counts[state]})"
-        )
+        choose.several("State", known, "state")
         choose.several("Arm", sorted({row.arm for row, _ in rows}), "arm")
+    st.caption(", ".join(f"{counts[state]} {state}" for state in known))
 
 
 def passing(rows: Rows) -> Rows:

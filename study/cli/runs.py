@@ -18,7 +18,10 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
-    arm: Annotated[str, typer.Option(help="Name of an arm in params.yaml")],
+    arm: Annotated[str | None, typer.Option(help="Name of an arm in params.yaml")] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="What all arms lack, side by side; dvc repro collects it")
+    ] = False,
     seed: Annotated[list[int] | None, typer.Option(help="Only these of its seeds")] = None,
     diagnose: Annotated[
         bool, typer.Option("--diagnose", help="Write loader, activation and gradient statistics")
@@ -37,9 +40,17 @@ def train(
     ] = None,
 ) -> None:
     """Train all seeds of an arm (finished ones are found, stopped ones resume)."""
-    from study.stages.train import train_arm
+    from study.stages.train import train_all, train_arm
 
+    if (arm is None) != every:
+        raise typer.BadParameter("name one arm with --arm, or say --all")
+    if every and (seed or diagnose or devices > 1 or only):
+        raise typer.BadParameter("--all goes with --jobs alone; name one --arm for the rest")
     try:
+        if arm is None:
+            count = train_all(ROOT, jobs)
+            print(f"trained {count} runs; `dvc repro` collects them" if count else "all are there")
+            return
         runs = train_arm(ROOT, arm, seed, diagnose, devices, jobs, only)
     except KeyboardInterrupt:
         typer.echo("stopped; checkpoints are kept: run the same command to resume", err=True)

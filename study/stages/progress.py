@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from study.runs import RunFolder
+from study.runs import SETTLED, RunFolder
 
 POLL_S = 0.25
 LINE_EVERY_S = 15.0
 
 
 class Watch:
-    """Shows epoch, loss and remaining time of the runs in `folders`, together one arm."""
+    """Shows epochs and remaining time of runs together: `folders` with the epochs of each."""
 
-    def __init__(self, folders: list[Path], arm: str) -> None:
-        self.runs = [RunFolder(folder) for folder in folders]
-        self.arm = arm
+    def __init__(self, folders: Mapping[Path, int], what: str) -> None:
+        self.going = {RunFolder(folder): epochs for folder, epochs in folders.items()}
+        self.total = sum(folders.values())
+        self.over = 0  # epochs of settled runs, which are not read again
+        self.what = what
         self.console = Console()
         self.progress = Progress(
             TextColumn("{task.description}"),
@@ -33,7 +35,7 @@ class Watch:
             console=self.console,
             disable=not self.console.is_terminal,
         )
-        self.task = self.progress.add_task(f"{arm}: epochs", total=None, left="")
+        self.task = self.progress.add_task(f"{what}: epochs", total=self.total, left="")
         self.started = time.monotonic()
         self.first_epochs: int | None = None
         self.next_line = self.started + LINE_EVERY_S
@@ -52,27 +54,32 @@ class Watch:
 
     def update(self) -> None:
         """Read the folders once, show what changed, and sleep a little."""
-        statuses = [run.status() for run in self.runs]
-        total = sum(int(status.get("epochs", 0)) for status in statuses) or None
-        # Seeds that wait have no folder yet: they will take as many epochs as the others.
-        if total is not None:
-            known = sum("epochs" in status for status in statuses)
-            total = round(total * len(statuses) / known)
-        done = sum(int(status.get("epoch", 0)) for status in statuses)
+        done = self._done()
         if self.first_epochs is None:
             self.first_epochs = done
-        left = self._left(done, total)
-        self.progress.update(self.task, completed=done, total=total, left=left)
-        if not self.console.is_terminal and time.monotonic() > self.next_line and total:
-            self.console.print(f"{self.arm}: epoch {done} of {total} over all seeds, {left}")
+        left = self._left(done)
+        self.progress.update(self.task, completed=done, left=left)
+        if not self.console.is_terminal and time.monotonic() > self.next_line and self.total:
+            self.console.print(f"{self.what}: epoch {done} of {self.total} over all seeds, {left}")
             self.next_line = time.monotonic() + LINE_EVERY_S
         time.sleep(POLL_S)
 
-    def _left(self, done: int, total: int | None) -> str:
+    def _done(self) -> int:
+        """Epochs done; a run that ended before its time has none left."""
+        here = 0
+        for run, epochs in list(self.going.items()):
+            status = run.status()
+            if status.get("state") in SETTLED:
+                self.over += self.going.pop(run)
+            else:
+                here += min(int(status.get("epoch") or 0), epochs)
+        return self.over + here
+
+    def _left(self, done: int) -> str:
         fresh = done - (self.first_epochs or 0)
-        if not total or fresh <= 0:
+        if fresh <= 0:
             return "measuring"
-        seconds = (time.monotonic() - self.started) / fresh * (total - done)
+        seconds = (time.monotonic() - self.started) / fresh * (self.total - done)
         return f"about {seconds:.0f} s left"
 
 

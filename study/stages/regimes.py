@@ -33,9 +33,9 @@ from study.evidence.regimes import FORMAT, NETWORKS, fewest_patterns, where
 from study.formats.dataset import Manifest, check_request, load_manifest
 from study.params import RegimeCell, Regimes, Study, UserError, load_study
 from study.runs import RunFolder, read_json, write_json
+from study.stages.pool import stop_on_signals
 from study.stages.progress import Steps
 from study.stages.regime_part import CHECKPOINT, Part, numbers
-from study.stages.train import stop_on_signals
 
 # Whose source text decides the numbers of a part.
 CODE = (

@@ -36,8 +36,8 @@ from study.params import (
     read_yaml,
 )
 from study.runs import plain, write_text
+from study.stages.pool import stop_on_signals
 from study.stages.progress import Steps
-from study.stages.train import stop_on_signals
 
 
 class Traced(Model):

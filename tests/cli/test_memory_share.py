@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from study.params import Arm, UserError
-from study.stages import train
+from study.stages import pool
 
 
 @pytest.mark.parametrize(
@@ -27,13 +27,13 @@ def test_runs_side_by_side_share_the_memory(
         (tmp_path / "asked").open("a").write(f"{limit_bytes}\n")
         raise UserError("far enough")
 
-    monkeypatch.setattr(train, "load_dataset", load)
+    monkeypatch.setattr(pool, "load_dataset", load)
     monkeypatch.setattr("study.environment.memory", lambda: 1200)
     jobs = [
-        train.Job(tmp_path, "control", control, seed, tmp_path / f"{seed}", {}, False, devices)
+        pool.Job(tmp_path, "control", control, seed, tmp_path / f"{seed}", {}, False, devices)
         for seed in range(seeds)
     ]
     with pytest.raises(UserError, match="far enough"):
-        train.run_all(jobs, [None] * places)
+        pool.run_all(jobs, [None] * places)
     asked = [float(line) for line in (tmp_path / "asked").read_text().split()]
     assert asked == [1200 / 4 / share] * seeds
