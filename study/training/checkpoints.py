@@ -56,7 +56,36 @@ def read_state(path: Path) -> State:
 
 
 def write_state(path: Path, state: State) -> None:
-    write_whole(path, lambda stream: torch.save(state, stream))
+    """Write `state` whole. Raises OSError for a disk that is full or gone."""
+
+    def save(stream: Any) -> None:
+        kept = _Kept(stream)
+        try:
+            torch.save(state, kept)
+        except RuntimeError:
+            if kept.error is not None:
+                raise kept.error from None
+            raise
+
+    write_whole(path, save)
+
+
+class _Kept:
+    """A stream that keeps the error of the disk: torch makes one of its own file format of it."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+        self.error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        try:
+            return self.stream.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        self.stream.flush()
 
 
 # --- weights ----------------------------------------------------------------------------------

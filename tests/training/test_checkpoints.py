@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -98,3 +100,23 @@ def test_the_newest_checkpoint_that_loads_is_taken(tmp_path: Path) -> None:
     remove_checkpoints(folder)
     assert load_checkpoint(folder) is None
     assert {file.name for file in tmp_path.iterdir()} == {"events.jsonl", "log.txt"}
+
+
+FULL = """
+import resource, sys, torch
+from pathlib import Path
+from study.training.checkpoints import write_state
+resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 10**9))
+try:
+    write_state(Path(sys.argv[1]), {"weights": torch.zeros(100_000)})
+except OSError as error:
+    print(error.strerror)
+"""
+
+
+def test_a_full_disk_is_told_as_what_it_is(tmp_path: Path) -> None:
+    """torch alone says: unexpected pos. In a process of its own, for the limit on its files."""
+    command = (sys.executable, "-c", FULL, str(tmp_path / "last.pt"))
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "File too large"
+    assert list(tmp_path.iterdir()) == []
