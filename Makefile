@@ -5,7 +5,7 @@ BIN := .venv/bin
 IN_ENV := PATH="$(CURDIR)/$(BIN):$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro repro-all repro-full pull push app report test check test-system test-faults lint lock bench bench-scaling image
+.PHONY: help setup repro repro-all repro-full pull push app report test check test-system lint lock bench bench-scaling image
 
 help:            ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,14 +69,11 @@ lint: setup      ## format, lint, types, and the arrows of the house
 	@$(IN_ENV) basedpyright
 	@$(IN_ENV) lint-imports
 
-test-system: setup  ## install .ci/apt.txt and run the tests that need it; a skip is a failure
+test-system: setup  ## install .ci/apt.txt; browser, cluster, remotes, container, kills; no skips
 	@bash .ci/system
 
 image:           ## build the container image (TORCH=cpu|cuda) with docker, podman or buildah
 	@$(PYTHON) tools/image.py $(TORCH)
-
-test-faults: setup  ## kill trainers, supervisors and merges of real pipelines, for many minutes
-	@$(IN_ENV) pytest -m faults
 
 bench: setup     ## measure every goal of speed on this machine, into bench/latest.json
 	@$(IN_ENV) python -m bench

@@ -5,6 +5,7 @@ Nothing asserts a time; the walk prints what its steps took (`pytest -s`).
 
 from __future__ import annotations
 
+import re
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
@@ -146,6 +147,31 @@ def test_stop_stops_for_good(app: AppServer, app_study: AppStudy, opener: Opener
     watched.drawn()
     expect(page.get_by_role("button", name="Retry").first).to_be_visible()
     assert app_study.epochs("long") == app_study.epochs("long") > 0
+    watched.assert_clean()
+
+
+def test_ten_kills_of_the_app_disturb_no_run(
+    app: AppServer, app_study: AppStudy, opener: Opener
+) -> None:
+    """The app started it; from then on it is nobody's child, through training and commit."""
+    watched = opener(app)
+    page = watched.open("new_arm?from=control&set=epochs=200&name=lasting")
+    add_and_start(watched)
+    expect(page.locator("h1")).to_have_text("Runs")
+    watched.assert_clean()
+    page.context.close()
+    for _ in range(10):
+        app.kill()
+        app.start()
+    job = app_study.over(job_of(app_study, "lasting").id)
+    assert (job.state, job.cause, job.attempts) == ("done", None, 1)
+    for run in app_study.live("lasting"):
+        epochs = re.findall(r"epoch (\d+)/200", (run.path / "log.txt").read_text())
+        assert epochs == [str(number + 1) for number in range(200)], "each epoch once"
+        assert not [event for event in run.events() if event["kind"] == "resumed"]
+    watched = opener(app)
+    page = watched.open("runs?arm=lasting")
+    expect(badge(page, "done")).to_be_visible()
     watched.assert_clean()
 
 
