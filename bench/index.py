@@ -68,7 +68,7 @@ def measure_list(folder: Path) -> Figure:
     said = subprocess.run(
         study("runs"), cwd=folder, env=environment(), capture_output=True, text=True, check=True
     ).stdout
-    assert "control" in said, said[:500]
+    assert f"arm_{ARMS - 1}" in said, said[:500]
     walls = [run(study("runs"), folder).wall_s for _ in range(STARTS)]
     return Figure(LIST, median(walls), {"wall s": walls})
 
@@ -77,8 +77,8 @@ def measure_paint(folder: Path) -> Figure:
     binary = browser.find()
     if binary is None:
         return Figure(PAINT, None, why="no chromium on this machine (apt install chromium)")
-    with served(folder) as address:
-        cold, *warm = first_paints(binary, f"{address}/runs", None)
+    with served(folder) as server:
+        cold, *warm = first_paints(binary, f"{server.address}/runs", None)
     return Figure(PAINT, median(warm), {"cold": cold, "warm": warm})
 
 

@@ -5,12 +5,14 @@ made for this (`bench.many`), and opened in a headless chromium. First paint is 
 overview's table has been drawn, counted from the start of the navigation by the page itself.
 
 The goal is for a running app: the second and third load. The first load of all, with a cold server
-and a cold browser, stands in the details.
+and a cold browser, stands in the details. A page switch ends when the page's title stands and its
+script has run to the end; memory is the server's.
 """
 
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import socket
 import subprocess
@@ -20,7 +22,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
+
+import psutil
 
 from bench import browser
 from bench.figure import Figure, Goal
@@ -31,28 +35,43 @@ from study.stages.findings import write_findings
 ROOT = Path(__file__).parent.parent
 ARMS, SEEDS = 50, 5
 STARTS, LOADS = 7, 3
+TITLES = ("New arm", "Runs", "Compare", "Findings", "Data set", "Provenance", "Overview")
 
 HELP = Goal("C8-help", "study --help", 0.3, "s", False)
 APP = Goal("C8-app", f"app first paint, {ARMS} arms x {SEEDS} seeds, warm", 3.0, "s", False)
 
-# Resolves with the page's clock one frame after the table's canvas holds more than one colour.
-# The grid keeps a real table inside its canvas for screen readers: its rows are counted.
+SWITCH = Goal("C8-switch", "app, the slowest of seven page switches", 1.0, "s", False)
+MEMORY = Goal("C8-memory", "app, what 100 refreshes add to 100 before", 20.0, "MB", False)
+REFRESHES = 100
+
+# Resolves with the page's clock one frame after a table is there: the arms of the overview (its
+# component lives in a shadow root), or a data frame, whose canvas holds more than one colour then.
 WATCH = """
 window.painted = new Promise(done => {
+  const shadows = node => [...node.querySelectorAll("*")]
+    .flatMap(child => child.shadowRoot ? [child.shadowRoot] : []);
+  const arms = () => {
+    const place = document.querySelector(".st-key-arms-table");
+    return place ? [place, ...shadows(place)]
+      .reduce((sum, root) => sum + root.querySelectorAll("td.tick").length, 0) : 0;
+  };
   const drawn = canvas => {
     if (!canvas || !canvas.width || !canvas.height) return false;
     const pixels = new Uint32Array(canvas.getContext("2d")
       .getImageData(0, 0, canvas.width, Math.min(canvas.height, 120)).data.buffer);
     return pixels.some(pixel => pixel !== pixels[0]);
   };
-  const look = () => {
+  // The grid keeps a real table inside its canvas for screen readers; its header is a row too.
+  const frame = () => {
     const canvas = document.querySelector('[data-testid="stDataFrame"] canvas');
     const grid = document.querySelector('[data-testid="stDataFrame"] table[role="grid"]');
-    if (!drawn(canvas) || !grid) return requestAnimationFrame(look);
+    return drawn(canvas) && grid ? Number(grid.getAttribute("aria-rowcount")) - 1 : 0;
+  };
+  const look = () => {
+    const rows = arms() || frame();
+    if (!rows) return requestAnimationFrame(look);
     requestAnimationFrame(() => done({
-      opened: performance.timeOrigin,
-      seconds: performance.now() / 1000,
-      rows: Number(grid.getAttribute("aria-rowcount")),
+      opened: performance.timeOrigin, seconds: performance.now() / 1000, rows: rows,
     }));
   };
   requestAnimationFrame(look);
@@ -77,9 +96,32 @@ def measure_help() -> Figure:
 # --- the app ----------------------------------------------------------------------------------
 
 
+# Goes to a page by the navigation; seconds until its title stands and no script runs any more.
+GO = """
+new Promise(done => {
+  const title = TITLE, start = performance.now();
+  const links = [...document.querySelectorAll('[data-testid="stTopNavLink"]')];
+  links.find(link => link.textContent.includes(title)).click();
+  const look = () => {
+    const app = document.querySelector('[data-testid="stApp"]');
+    const there = document.querySelector("h1")?.textContent.trim() === title;
+    const still = app.getAttribute("data-test-script-state") === "notRunning";
+    if (!there || !still) return requestAnimationFrame(look);
+    done((performance.now() - start) / 1000);
+  };
+  requestAnimationFrame(look);
+})
+"""
+
+
+class Server(NamedTuple):
+    address: str
+    pid: int
+
+
 @contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """Address of this checkout's app on the results in `folder`."""
+def served(folder: Path) -> Iterator[Server]:
+    """This checkout's app on the results in `folder`."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -89,7 +131,7 @@ def served(folder: Path) -> Iterator[str]:
     server = subprocess.Popen(command, cwd=folder, env=environment(), **quiet)
     try:
         browser.until(lambda: healthy(port), server)
-        yield f"http://127.0.0.1:{port}"
+        yield Server(f"http://127.0.0.1:{port}", server.pid)
     finally:
         browser.end(server)
 
@@ -105,38 +147,65 @@ def healthy(port: int) -> bool:
         connection.close()
 
 
-def first_paints(binary: str, address: str, rows: int | None) -> list[float]:
+def first_paints(binary: str, address: str, rows: int | None, loads: int = LOADS) -> list[float]:
     """Seconds to the drawn table, which has `rows` rows (None: any), load by load in a browser."""
     seconds, opened = [], 0.0
     with browser.opened(binary) as page:
         page.call("Page.enable")
         page.call("Page.addScriptToEvaluateOnNewDocument", source=WATCH)
-        for _ in range(LOADS):
+        for _ in range(loads):
             page.call("Page.navigate", url=address)
             painted = page.value("window.painted")
             assert painted["opened"] > opened, "this is the page of the load before"
             opened = painted["opened"]
-            # The header is a row too.
-            assert rows in (None, painted["rows"] - 1), f"the table has {painted['rows']} rows"
+            assert rows in (None, painted["rows"]), f"the table has {painted['rows']} rows"
             seconds.append(painted["seconds"])
     return seconds
 
 
-def measure_app() -> Figure:
+def switches(binary: str, address: str) -> dict[str, float]:
+    """Seconds to every page from another one, each visited before."""
+    with browser.opened(binary) as page:
+        page.call("Page.enable")
+        page.call("Page.addScriptToEvaluateOnNewDocument", source=WATCH)
+        page.call("Page.navigate", url=address)
+        page.value("window.painted")
+        rounds = [
+            {title: page.value(GO.replace("TITLE", json.dumps(title))) for title in TITLES}
+            for _ in range(2)
+        ]
+    return rounds[-1]
+
+
+def resident_mb(pid: int) -> float:
+    return psutil.Process(pid).memory_info().rss / 1e6
+
+
+def measure_app() -> list[Figure]:
     binary = browser.find()
     if binary is None:
-        return Figure(APP, None, why="no chromium on this machine (apt install chromium)")
+        why = "no chromium on this machine (apt install chromium)"
+        return [Figure(goal, None, why=why) for goal in (APP, SWITCH, MEMORY)]
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         make_checkout(folder, ARMS, SEEDS)
         write_findings(folder)
         commit(folder, "findings")
-        with served(folder) as address:
-            cold, *warm = first_paints(binary, address, ARMS)
+        with served(folder) as server:
+            cold, *warm = first_paints(binary, server.address, ARMS)
+            took = switches(binary, server.address)
+            held = [resident_mb(server.pid)]
+            for _ in range(2):
+                first_paints(binary, server.address, ARMS, REFRESHES)
+                held.append(resident_mb(server.pid))
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     details = {"cold": cold, "warm": warm, "load of the machine": load}
-    return Figure(APP, median(warm), details)
+    return [
+        Figure(APP, median(warm), details),
+        Figure(SWITCH, max(took.values()), {"s": took}),
+        Figure(MEMORY, held[2] - held[1], {"MB after 0, 100 and 200 refreshes": held}),
+    ]
 
 
 def measure() -> list[Figure]:
-    return [measure_help(), measure_app()]
+    return [measure_help(), *measure_app()]

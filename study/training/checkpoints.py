@@ -59,7 +59,7 @@ def write_state(path: Path, state: State) -> None:
     """Write `state` whole. Raises OSError for a disk that is full or gone."""
 
     def save(stream: Any) -> None:
-        kept = _Kept(stream)
+        kept: Any = _Kept(stream)
         try:
             torch.save(state, kept)
         except RuntimeError:
