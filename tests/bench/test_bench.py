@@ -122,8 +122,8 @@ def test_the_stored_figures_are_known_and_judged_by_their_own_numbers():
 
 def test_without_a_browser_the_app_has_no_figure_but_a_reason(monkeypatch):
     monkeypatch.setattr(browser, "find", lambda: None)
-    figure = startup.measure_app()
-    assert figure.value is None and "apt install chromium" in str(figure.why)
+    for figure in startup.measure_app():
+        assert figure.value is None and "apt install chromium" in str(figure.why)
 
 
 def test_a_made_checkout_is_judged_like_a_real_one(tmp_path):
