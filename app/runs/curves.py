@@ -100,7 +100,7 @@ def multiples(rows: Sequence[RunRow]) -> None:
             line={"color": LINES[1][2]}, row=i // ACROSS + 1, col=i % ACROSS + 1,
         )  # fmt: skip
         figure.update_xaxes(range=[0.5, row.epochs + 0.5], row=i // ACROSS + 1, col=i % ACROSS + 1)
-    figure.update_yaxes(type="log", matches="y")
+    figure.update_yaxes(type="log", matches="y", nticks=4)
     figure.update_annotations(font={"size": 12})
     figure.update_layout(
         height=40 + 130 * lines, margin={"l": 8, "r": 8, "t": 24, "b": 8}, uirevision="multiples"

@@ -83,5 +83,6 @@ def _log(row: RunRow, job: Job | None) -> None:
         st.caption("No log yet.")
         return
     for name, text in shown.items():
-        st.markdown(f"Log of the {name}, last {min(LINES, text.count(chr(10)) + 1)} lines")
+        count = text.count("\n") + 1
+        st.markdown(f"Log of the {name}" + (f", last {LINES} lines" if count >= LINES else ""))
         st.code(text, language=None, height=240, wrap_lines=True)

@@ -48,6 +48,7 @@ def show(rows: Rows) -> None:
         on_select=_choose,
         selection_mode="single-row",
         row_height=30,
+        placeholder="–",
         height=min(38 + 30 * max(1, len(rows)), 430),
         column_config={
             "state": st.column_config.TextColumn(width="small"),
