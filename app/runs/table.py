@@ -51,7 +51,7 @@ def show(rows: Rows) -> None:
         placeholder="–",
         height=min(38 + 30 * max(1, len(rows)), 430),
         column_config={
-            "state": st.column_config.TextColumn(width="small"),
+            "state": st.column_config.TextColumn(width=140),
             "seed": st.column_config.NumberColumn(width="small"),
             "validation loss": st.column_config.NumberColumn(format="%.4g"),
             "cause": st.column_config.TextColumn(width="large"),

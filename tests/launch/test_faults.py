@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from launch.checkouts import Checkout, assert_equal_runs, until
+from launch.checkouts import PATIENCE_S, Checkout, assert_equal_runs, until
 from study.launch import active, resume, retry, run_rows, submit, supervisor_state
 from study.launch.folder import LaunchFolder
 from study.launch.models import Job
@@ -303,6 +303,20 @@ def _all_jobs(here: Checkout) -> list[Job]:
 def _serves(process: psutil.Process, here: Checkout) -> bool:
     words = process.info["cmdline"] or []
     return "study.launch" in words and str(here.root.resolve()) in words
+
+
+def test_one_may_wait_and_watch(here: Checkout) -> None:
+    """`launch --wait` ends with the job, and so does a watcher beside it."""
+    here.forget("first")
+    words = ("study", "launch", "first", "--wait")
+    waiting = here.toy.start(sys.executable, "-m", *words)
+    until(lambda: active(here.root))
+    watching = here.toy.start(sys.executable, "-m", "study", "runs", "--watch")
+    out, _ = waiting.communicate(timeout=PATIENCE_S)
+    assert waiting.returncode == 0 and out.splitlines()[-1] == "first: done"
+    seen, _ = watching.communicate(timeout=PATIENCE_S)
+    assert watching.returncode == 0 and "first" in seen
+    assert here.study("launch", "nobody", "--wait").returncode == 2
 
 
 def test_stop_before_anything_ran(here: Checkout) -> None:

@@ -88,6 +88,11 @@ class Toy:
             input=stdin,
         )
 
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        """The same, left running."""
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return subprocess.Popen(command, cwd=self.path, env=self.environment, text=True, **pipes)
+
     def must(self, *command: str) -> str:
         done = self.run(*command)
         assert done.returncode == 0, f"{command}: {done.stdout}\n{done.stderr}"

@@ -6,6 +6,7 @@ Nothing asserts a time; the walk prints what its steps took (`pytest -s`).
 from __future__ import annotations
 
 import re
+import shutil
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
@@ -193,6 +194,34 @@ def test_two_sessions_start_one_run(app: AppServer, app_study: AppStudy, opener:
     expect(stayed[0].page.get_by_test_id("stAlert").first).to_contain_text("twice")
     for watched in both:
         watched.assert_clean()
+
+
+def test_what_is_not_here_is_pulled_by_one_click(
+    app: AppServer, app_study: AppStudy, opener: Opener, tmp_path: Path
+) -> None:
+    """First with a remote that is not there: a sentence; then all of it comes."""
+    store, away = tmp_path / "store", tmp_path / "away"
+    store.mkdir()
+    app_study.toy.must("study", "remote", "add", "lab", str(store))
+    app_study.toy.must("study", "push", "control")
+    weights = app_study.root / "runs/control/s1/last.pt"
+    before = weights.read_bytes()
+    shutil.rmtree(app_study.root / "runs/control")
+    shutil.rmtree(app_study.root / ".dvc/cache")
+    store.rename(away)
+    watched = opener(app)
+    page = watched.open("provenance")
+    pull = watched.under("pull").get_by_role("button")
+    pull.click()
+    expect(page.get_by_test_id("stAlert").filter(has_text="lab")).to_be_visible()
+    expect(page.get_by_text("last pull failed")).to_be_visible()
+    assert not weights.exists()
+    away.rename(store)
+    pull.click()
+    expect(page.get_by_text("last pull finished")).to_be_visible()
+    assert weights.read_bytes() == before
+    expect(watched.under("pull")).to_have_count(0)
+    watched.assert_clean()
 
 
 # --- reading alone ----------------------------------------------------------------------------
