@@ -21,19 +21,26 @@ WIDTH = 150  # px of a field: four across the network, two in the other cards
 
 @dataclass(frozen=True)
 class Proposal:
-    """What the form says. `plan` None: it cannot be an arm, for the reasons in `refused`."""
+    """What the form says. `plan` None: it cannot be an arm, for the reasons in `refused`.
+
+    `whole`: whether the networks' own fields were known when it was read; they may come at any
+    moment after, and then the page is drawn once more.
+    """
 
     base: Row
     draft: Draft
     plan: Planned | None
     refused: Mapping[str, str]  # field -> sentence; "" for those of no field
     takes: Takes
+    whole: bool
 
 
 def read(study: Study, base: str) -> tuple[Proposal, dict[str, list[Cell]]]:
     """The form as it stands now, before it is drawn: widgets keep their texts in the session."""
     row = study.arms[base]
-    answer = networks().answer or {}
+    known = networks()
+    whole = known.done
+    answer = (known.answer if whole else None) or {}
     takes = {name: tuple(schema["properties"]) for name, schema in answer.items()}
     parts = fields.sections(row, answer, _data_sets(study, row))
     asked = _address(row, parts)
@@ -46,7 +53,7 @@ def read(study: Study, base: str) -> tuple[Proposal, dict[str, list[Cell]]]:
         except UserError as error:
             untouched = not draft.settings
             refused = {} if untouched else form.wrong(str(error), cells)
-    return Proposal(row, draft, plan, refused, takes), cells
+    return Proposal(row, draft, plan, refused, takes, whole), cells
 
 
 def _draft(
@@ -119,7 +126,7 @@ def _text(asked: Mapping[str, str], key: str, path: str, default: str) -> str:
 
 def remember(proposal: Proposal) -> None:
     """Keep the form in the address, so that a reload and a colleague see it as it stands."""
-    if not networks().done:
+    if not proposal.whole:
         return
     settings = list(proposal.draft.settings)
     if st.query_params.get_all("set") != settings:
@@ -172,7 +179,7 @@ def _group(base: str, heading: str, found: Sequence[Cell], proposal: Proposal) -
                 with st.container(width=WIDTH, gap="xxsmall"):
                     _widget(cell)
                     _refusal(proposal, cell.field.path)
-        if heading == "Network" and not networks().done:
+        if heading == "Network" and not proposal.whole:
             st.caption("Reading what the networks take …")
 
 

@@ -170,6 +170,26 @@ def test_one_field_is_changed_checked_added_and_is_there(toy):
 
 
 @pytest.mark.slow
+def test_networks_that_answer_while_the_page_is_drawn_are_drawn(toy, networks, monkeypatch):
+    """The check of an address with changes takes longer than they do."""
+
+    class Late:
+        asked = 0
+        answer = networks
+
+        @property
+        def done(self) -> bool:
+            self.asked += 1
+            return self.asked > 1
+
+    late = Late()
+    monkeypatch.setattr("app.new_arm.networks._networks", lambda key: late)
+    app = opened("new_arm", set=["optimizer.lr=0.003", "generator.fno_blocks=1"])
+    assert not app.exception and "Reading what the networks take" not in said(app)
+    assert box(app, "fno_blocks").value == "1" and box(app, "lr").value == "0.003"
+
+
+@pytest.mark.slow
 def test_two_factors_need_the_tick_and_a_bad_one_stands_beside_its_field(toy):
     app = opened("new_arm", set=["epochs=3", "batch_size=8"])
     assert "2 factors changed" in said(app) and app.button(key="add").disabled
