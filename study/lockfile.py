@@ -1,8 +1,7 @@
 """dvc.lock, read without DVC.
 
-It is written by a program in one fixed layout, so inputs and outputs are read line by line (half a
-megabyte: 10 ms; a YAML parser: a second). What may be nested, the settings, is parsed when asked
-for.
+DVC writes it in one fixed layout, so inputs and outputs are read line by line (half a megabyte: 10
+ms; a YAML parser: a second). What is nested or written otherwise is parsed when asked for.
 """
 
 from __future__ import annotations
@@ -27,10 +26,12 @@ class Locked:
         """Every path of `deps` or `outs`: path, md5, size, nfiles, as text."""
         found: list[dict[str, str]] = []
         for line in self.sections.get(name, ())[1:]:
+            match = FIELD.fullmatch(line)
+            if match is None:  # another writer's layout
+                return [{k: str(v) for k, v in item.items()} for item in self.value(name) or ()]
             if line.startswith("    - "):
                 found.append({})
-            if found and (match := FIELD.fullmatch(line)):
-                found[-1][match[1]] = match[2].strip("'\"")
+            found[-1][match[1]] = match[2].strip("'\"")
         return found
 
     def value(self, name: str) -> Any:

@@ -24,6 +24,18 @@ def test_the_committed_files_are_read_as_a_yaml_parser_reads_them(file):
             assert found[name].value(part) == stage.get(part)
 
 
+def test_another_layout_says_the_same(tmp_path):
+    out = {"path": "runs/a", "md5": "a" * 32, "size": 3}
+    file = tmp_path / "dvc.lock"
+    file.write_text(
+        "schema: '2.0'\nstages:\n  train@a:\n    cmd: x\n    deps: []\n    outs:\n"
+        f"    - {{path: runs/a, md5: {'a' * 32}, size: 3}}\n"
+    )
+    found = read_lock(file)["train@a"]
+    assert found.paths("outs") == [{k: str(v) for k, v in out.items()}]
+    assert found.paths("deps") == [] and found.value("cmd") == "x"
+
+
 def test_nothing_ran_yet(tmp_path):
     assert read_lock(tmp_path / "dvc.lock") == {}
     (tmp_path / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n")

@@ -116,7 +116,7 @@ STAGE_SECONDS = 4  # of start-up, each for training and scoring an arm
 
 
 def plan_lines(root: Path) -> list[str]:
-    """Minutes and disk that `dvc repro` would take from an empty cache; refuses a full disk.
+    """Minutes and disk that `make repro` would take from an empty cache; refuses a full disk.
 
     Raises UserError when the disk has too little room.
     """
@@ -127,12 +127,13 @@ def plan_lines(root: Path) -> list[str]:
     disk += runs * 12_000_000  # weights twice, objects, diagnostics; kept live and cached
     check_disk(root, disk)
     seconds = [(measured_seconds(root, name), row) for name, row in study.arms.items()]
-    known = [taken * rounds(len(row.seeds)) for taken, row in seconds if taken is not None]
+    # All arms' runs share the cores (`study train --all`); by themselves arms take longer.
+    known = [taken * len(row.seeds) for taken, row in seconds if taken is not None]
     unknown = sum(taken is None for taken, _ in seconds)
     lines = [f"{len(study.arms)} arms, {runs} runs, {environment.cores()} cores"]
     if known:
-        seconds_in_all = sum(known) + SETUP_SECONDS + 2 * STAGE_SECONDS * len(study.arms)
-        minutes = seconds_in_all / 60
+        stages = SETUP_SECONDS + 2 * STAGE_SECONDS * len(study.arms)
+        minutes = (sum(known) / environment.cores() + stages) / 60
         lines.append(
             f"about {math.ceil(minutes)} min in all from an empty cache, at the speed of the "
             "committed runs; what is there already is skipped"

@@ -248,6 +248,27 @@ def test_a_full_disk_is_a_cause_and_nothing_is_half_written(warm: Warm, here: Ch
     warm.assert_as_undisturbed("first")
 
 
+def test_a_folder_that_cannot_be_written_is_a_cause(warm: Warm, here: Checkout) -> None:
+    """runs/ is a file: root, whom no permission stops, cannot write into that either."""
+    here.forget("first")
+    runs = here.root / "runs"
+    away = runs.rename(runs.with_name("away"))
+    runs.write_text("no folder")
+    try:
+        [job_id] = here.launch("first")
+        job = here.over(job_id)
+    finally:
+        runs.unlink()
+        away.rename(runs)
+    assert job.state == "failed" and "runs" in (job.cause or ""), job.cause
+    [row] = [row for row in run_rows(here.root) if row.arm == "first"]
+    assert row.state == "done", "it was trained; what failed is its collection"
+    retry(here.root, job_id)
+    until(lambda: not here.job(job_id).over)
+    to_the_end(here, job_id)
+    warm.assert_as_undisturbed("first")
+
+
 def test_three_deaths_without_an_epoch_are_enough(here: Checkout) -> None:
     here.forget("first")
     [job_id] = here.launch("first")
