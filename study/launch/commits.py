@@ -133,6 +133,8 @@ def forget(root: Path, stage: str) -> None:
 
 def last_words(text: str, code: int | None) -> str:
     """Why a command failed, from what it printed: our own sentence, DVC's, or an error's name."""
+    if code is not None and code < 0:
+        return f"it was killed by signal {-code}"
     lines = [line.strip() for line in text.splitlines() if line.strip() and line[:3] != "---"]
     ours = [line.removeprefix("study: ") for line in lines if line.startswith("study: ")]
     theirs = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]

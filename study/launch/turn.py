@@ -11,6 +11,8 @@ from study.launch import commits, processes
 from study.launch.models import Job
 from study.params import UserError
 
+KILLS = 3
+
 
 class Turn:
     """The one DVC command of this supervisor, and who waits for it."""
@@ -19,6 +21,7 @@ class Turn:
         self.root = root
         self.step: commits.Step | None = None
         self.not_before: dict[str, float] = {}
+        self.killed: dict[str, int] = {}
         self.dropped: list[Popen[bytes]] = []
 
     @property
@@ -43,11 +46,20 @@ class Turn:
         busy, said = self.step.busy, self.step.said()
         self.drop()
         if code == 0:
+            self.killed.pop(job.id, None)
             return after(job)
         if busy:
             self._later(job)
             return job.but(note="waiting for another DVC command to end")
+        if code < 0 and self._again(job):
+            return job.but(note=f"dvc {' '.join(words)} was killed by signal {-code}; once more")
         raise UserError(f"dvc {' '.join(words)}: {commits.last_words(said, code)}")
+
+    def _again(self, job: Job) -> bool:
+        """Whether a killed command is tried once more: recording twice does no harm."""
+        self.killed[job.id] = self.killed.get(job.id, 0) + 1
+        self._later(job)
+        return self.killed[job.id] < KILLS
 
     def _begin(self, job: Job, name: str, words: Sequence[str]) -> Job:
         if time.monotonic() < self.not_before.get(job.id, 0.0):

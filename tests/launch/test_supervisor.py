@@ -7,9 +7,13 @@ import hashlib
 import json
 import os
 import re
+import subprocess
+import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from launch.checkouts import add_job, settings_alone, until
 from study.formats.dataset import save_dataset
@@ -20,6 +24,7 @@ from study.launch.models import Place
 from study.launch.origin import origin_of, study_of
 from study.launch.processes import alive
 from study.launch.supervisor import Loop, stale_guard
+from study.launch.turn import Turn
 from study.params import UserError, load_study
 from study.runs import RunFolder, write_json
 from study.simulate import simulate
@@ -168,6 +173,31 @@ def test_a_job_whose_data_cannot_be_made_fails_with_the_cause(root: Path) -> Non
     assert ended.state == "failed"
     assert re.match(r"dvc repro data\.dvc: .*DVC repository", ended.cause or ""), ended.cause
     assert LaunchFolder(root).job_list() == [ended]
+
+
+def test_a_killed_dvc_command_is_tried_again_and_at_last_said(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting, begun = add_job(root), []
+    monkeypatch.setattr(commits, "AGAIN_AFTER_S", 0.0)
+
+    def begin(root: Path, job: Job, name: str, words: list[str]) -> commits.Step:
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        child.kill()
+        child.wait()
+        begun.append(name)
+        lock = FileLock(root / "one.lock", timeout=0)
+        lock.acquire()
+        return commits.Step(job.id, name, child, root / "log", 0, lock)
+
+    monkeypatch.setattr(commits, "begin", begin)
+    turn = Turn(root)
+    take = partial(turn.take, waiting, "train@first", ["commit"], lambda job: job)
+    notes = [take().note for _ in range(5)]
+    assert notes[1::2] == ["dvc commit was killed by signal 9; once more"] * 2
+    with pytest.raises(UserError, match="dvc commit: it was killed by signal 9"):
+        take()
+    assert len(begun) == 3 and turn.free
 
 
 # --- commits ----------------------------------------------------------------------------------
