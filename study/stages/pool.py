@@ -162,6 +162,7 @@ def run_one(job: Job, gpu: int | None, limit_bytes: float) -> None:
     try:
         with FileLock(f"{job.folder}.lock"):
             if not run.settled:
+                sweep(run.path)
                 compute(job, run, limit_bytes)
     except KeyboardInterrupt:
         raise SystemExit(130) from None
@@ -174,6 +175,12 @@ def run_one(job: Job, gpu: int | None, limit_bytes: float) -> None:
     except Exception as error:
         run.finish("stopped", cause=repr(error))
         raise
+
+
+def sweep(folder: Path) -> None:
+    """Remove what writers that were killed left half-written; the lock of the run is held."""
+    for left in folder.rglob(".*.tmp"):
+        left.unlink(missing_ok=True)
 
 
 def compute(job: Job, run: RunFolder, limit_bytes: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,19 @@ def test_a_run_that_breaks_is_named_and_harms_no_other(
         train_all(root)
     settled = {key for key, run in live(root).items() if run.settled}
     assert settled == {("first", 1), ("second", 1), ("pair", 1)}
+
+
+def test_what_a_killed_writer_left_is_swept_when_its_run_goes_on(ahead: Path):
+    run = live(ahead)["first", 1]
+    for left in (run.path / ".history.csv.77.88.tmp", run.path / "diagnostics/.x.csv.7.8.tmp"):
+        left.parent.mkdir(exist_ok=True)
+        left.write_text("half a li")
+    before = {file.name for file in run.path.iterdir()} - {".history.csv.77.88.tmp"}
+    run.update_status(state="stopped")
+    shutil.rmtree(ahead / "runs/first", ignore_errors=True)
+    assert train_all(ahead) == 1
+    assert not list(run.path.rglob(".*.tmp"))
+    assert {file.name for file in run.path.iterdir()} >= before - {"diagnostics"}
 
 
 @pytest.mark.parametrize(
