@@ -57,9 +57,12 @@ class Turn:
 
     def _again(self, job: Job) -> bool:
         """Whether a killed command is tried once more: recording twice does no harm."""
-        self.killed[job.id] = self.killed.get(job.id, 0) + 1
+        count = self.killed.pop(job.id, 0) + 1
+        if count == KILLS:  # a retry of the job counts anew
+            return False
+        self.killed[job.id] = count
         self._later(job)
-        return self.killed[job.id] < KILLS
+        return True
 
     def _begin(self, job: Job, name: str, words: Sequence[str]) -> Job:
         if time.monotonic() < self.not_before.get(job.id, 0.0):
