@@ -35,11 +35,15 @@ class Locked:
         return found
 
     def value(self, name: str) -> Any:
-        """`cmd` or `params`; None where it has none."""
-        from ruamel.yaml import YAML
+        """`cmd` or `params`; None where it has none. Raises UserError where it is no YAML."""
+        from ruamel.yaml import YAML, YAMLError
 
         lines = self.sections.get(name)
-        return YAML(typ="safe").load("\n".join(lines))[name] if lines else None
+        try:
+            return YAML(typ="safe").load("\n".join(lines))[name] if lines else None
+        except YAMLError as error:
+            told = " ".join(str(error).split())[:120]
+            raise UserError(f"dvc.lock is no valid YAML ({told}); {_restore('dvc.lock')}") from None
 
 
 def read_lock(file: Path) -> dict[str, Locked]:
@@ -71,5 +75,5 @@ def read_lock(file: Path) -> dict[str, Locked]:
     return found
 
 
-def _restore(file: Path) -> str:
+def _restore(file: Path | str) -> str:
     return f"restore it with `git checkout -- {file}`"

@@ -36,6 +36,12 @@ def test_another_layout_says_the_same(tmp_path):
     assert found.paths("deps") == [] and found.value("cmd") == "x"
 
 
+def test_a_part_that_is_no_yaml_is_a_sentence(tmp_path):
+    (tmp_path / "dvc.lock").write_text("stages:\n  a:\n    cmd: x\n    params:\n      f: [1, {\n")
+    with pytest.raises(UserError, match=r"dvc\.lock is no valid YAML .*restore it"):
+        read_lock(tmp_path / "dvc.lock")["a"].value("params")
+
+
 def test_nothing_ran_yet(tmp_path):
     assert read_lock(tmp_path / "dvc.lock") == {}
     (tmp_path / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n")
