@@ -31,11 +31,13 @@ def launch(
     wait: Annotated[bool, typer.Option("--wait", help="Stay until they ended")] = False,
 ) -> None:
     """Train arms in the background, side by side, and commit each to DVC when it is done."""
-    from study.launch import submit
+    from study.launch import check_start, submit
 
-    chosen = _numbers(seeds)
+    chosen, names = _numbers(seeds), list(dict.fromkeys(arm))
+    for name in names:  # all can start, or none is started
+        check_start(ROOT, name, chosen, executor)
     submitted = []
-    for name in arm:
+    for name in names:
         submitted.append(submit(ROOT, name, chosen, executor))
         print(f"{name}: job {submitted[-1]}")
     if wait:

@@ -10,6 +10,7 @@ work/launch and in the run folders; any process may be killed at any moment.
 from study.launch.api import (
     active,
     cancel,
+    check_start,
     ensure,
     find_job,
     jobs,
@@ -28,6 +29,7 @@ __all__ = [
     "Supervisor",
     "active",
     "cancel",
+    "check_start",
     "ensure",
     "find_job",
     "jobs",

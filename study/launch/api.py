@@ -37,6 +37,18 @@ def submit(
     Raises UserError for an unknown arm, seed or executor, for an arm that a job is already working
     on, in read-only mode, and when work/launch cannot be written.
     """
+    chosen = check_start(root, arm, seeds, executor)
+    request = Request(
+        id=new_id(arm), kind="start", created=time.time(), arm=arm, seeds=chosen, executor=executor
+    )
+    _ask(root, request, arm)
+    return request.id
+
+
+def check_start(
+    root: Path, arm: str, seeds: Sequence[int] | None = None, executor: str = "local"
+) -> tuple[int, ...]:
+    """The seeds that `submit` would start. Raises UserError as it does, and writes nothing."""
     check_writable()
     row = find_row(study_of(root), arm)
     chosen = tuple(dict.fromkeys(seeds)) if seeds else row.seeds
@@ -44,11 +56,18 @@ def submit(
     if unknown:
         raise UserError(f"arm {arm!r} has no seed {unknown[0]}; its seeds: {list(row.seeds)}")
     check_ready(Path(root), executor)
-    request = Request(
-        id=new_id(arm), kind="start", created=time.time(), arm=arm, seeds=chosen, executor=executor
-    )
-    _ask(root, request, arm)
-    return request.id
+    check_alone(root, arm)
+    return chosen
+
+
+def check_alone(root: Path, arm: str) -> None:
+    """Raise UserError while a job works on the arm."""
+    for job in jobs(root):
+        if job.arm == arm and not job.over:
+            raise UserError(
+                f"arm {arm!r} is {job.state} already, as job {job.id}; stop that one first, or "
+                "wait for it"
+            )
 
 
 def cancel(root: Path, job_id: str) -> None:
@@ -98,8 +117,11 @@ def active(root: Path) -> bool:
 def jobs(root: Path) -> tuple[Job, ...]:
     """Every job, oldest first; requests that are not taken yet are in it already."""
     folder = LaunchFolder(root)
+    # First the requests: the supervisor writes a job before it removes the request, so that one
+    # which is taken meanwhile is seen at least once.
+    asked = list(folder.pending())
     found = {job.id: job for job in folder.job_list()}
-    for _, request in folder.pending():
+    for _, request in asked:
         if isinstance(request, str):
             continue
         if request.kind == "start" and request.id not in found:
@@ -109,7 +131,7 @@ def jobs(root: Path) -> tuple[Job, ...]:
         job = found.get(request.job or "")
         if job is not None and request.kind == "cancel" and not job.over:
             found[job.id] = job.but(cancel=True, note="stopping")
-        if job is not None and request.kind == "retry":
+        if job is not None and request.kind == "retry" and job.over:
             found[job.id] = job.but(state="queued", cause=None, ended=None)
     return tuple(sorted(found.values(), key=lambda job: job.id))
 
@@ -154,12 +176,8 @@ def _ask(root: Path, request: Request, alone: str | None) -> None:
     folder = LaunchFolder(root)
     try:
         with folder.asking():
-            for job in jobs(root) if alone is not None else ():
-                if job.arm == alone and not job.over:
-                    raise UserError(
-                        f"arm {alone!r} is {job.state} already, as job {job.id}; stop that one "
-                        "first, or wait for it"
-                    )
+            if alone is not None:
+                check_alone(root, alone)
             folder.ask(request)
     except OSError as error:
         raise UserError(f"{folder.path} cannot be written: {error.strerror or error}") from None

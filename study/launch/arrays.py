@@ -6,6 +6,7 @@ submitit writes the batch file, submits it and brings its checkpoint protocol; s
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -34,9 +35,10 @@ def submit(
         batch = batches.planned(root, group)
         try:
             ids = _submit_array(root, batch, asked[group[0].arm], slurm)
-        except UserError:
+        except BaseException:
             for one in done:
-                cancel(task.id for task in one.tasks if task.id)
+                with contextlib.suppress(UserError):  # the reason is told, not this
+                    cancel(task.id for task in one.tasks if task.id)
             for one in (*done, batch):
                 batches.forget(root, one)
             raise

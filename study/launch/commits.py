@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 from study.launch import processes
 from study.launch.folder import LaunchFolder
 from study.launch.models import Job
+from study.params import UserError
 from study.runs import read_json, write_text
 
 AGAIN_AFTER_S = 2.0
@@ -29,13 +30,29 @@ LOG_BYTES = 65536
 BUSY = ("Unable to acquire lock", "is busy, it is being blocked by")
 
 
-def commands(job: Job) -> dict[str, list[str]]:
-    """What records a trained arm: the name of each DVC stage and the words after `dvc`."""
-    return {
+def commands(root: Path, job: Job) -> dict[str, list[str]]:
+    """What records a trained arm: the name of each DVC stage and the words after `dvc`.
+
+    The findings are a stage of the root study alone.
+    """
+    steps = {
         f"train@{job.arm}": ["commit", "-f", f"train@{job.arm}"],
         f"evaluate@{job.arm}": ["repro", "-s", f"evaluate@{job.arm}"],
-        "findings": ["repro", "-s", "findings"],
     }
+    if "findings" in stage_names(root):
+        steps["findings"] = ["repro", "-s", "findings"]
+    return steps
+
+
+def stage_names(root: Path) -> set[str]:
+    """The stages of a folder's dvc.yaml. Raises UserError when it cannot be read."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        return set(YAML(typ="safe").load(root / "dvc.yaml")["stages"])
+    except (OSError, YAMLError, KeyError, TypeError) as error:
+        raise UserError(f"{root / 'dvc.yaml'} names no stages: {error}") from None
 
 
 @dataclass

@@ -1,8 +1,8 @@
 """Where jobs compute: the few questions that the supervisor asks, and who answers them.
 
 An executor trains and nothing else: data before, and commits after, are the supervisor's. What it
-must remember over a restart stands in the job (`place`, `pid`, `pid_started`, `handle`). It tells
-the truth from the run folders where it can, not from what a scheduler believes.
+must remember over a restart stands in the job (`place`, `pid`, `pid_started`) or in its own files.
+It tells the truth from the run folders where it can, not from what a scheduler believes.
 """
 
 from __future__ import annotations

@@ -64,8 +64,8 @@ class Job(_File):
 
     `note`: what it waits for just now. `cause`: why it ended as it did. `deaths`: how often it died
     since the last finished epoch; `progress`: epochs done over all its seeds. `settings`: hash of
-    the settings it first started with. `handle`: the name of the job in a scheduler.
-    `committed`: the DVC stages that hold its result. `cancel`: a stop was asked for.
+    the settings it first started with. `committed`: the DVC stages that hold its result. `cancel`:
+    a stop was asked for.
     """
 
     id: JobId
@@ -86,7 +86,6 @@ class Job(_File):
     place: Place | None = None
     pid: int | None = None
     pid_started: float | None = None
-    handle: str | None = None
     committed: tuple[str, ...] = ()
 
     @property

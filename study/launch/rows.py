@@ -186,7 +186,10 @@ def _newest(root: Path, live: Sequence[Found], collected: Found | None) -> Found
     newest = max(live, key=lambda found: found.status.started or 0.0, default=None)
     if newest is None or collected is None:
         return newest or collected
-    since = collected.folder.parent.stat().st_mtime
+    try:
+        since = collected.folder.parent.stat().st_mtime
+    except OSError:  # it is being collected anew, or checked out
+        return newest
     return newest if (newest.status.heartbeat or 0.0) > since else collected
 
 

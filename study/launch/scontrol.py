@@ -7,6 +7,7 @@ a while (MinJobAge, five minutes by default) and then forgotten: the run folder 
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -78,7 +79,13 @@ def call(*command: str) -> subprocess.CompletedProcess[str]:
     """A command of Slurm. Raises UserError when it is absent or the controller does not answer."""
     try:
         return subprocess.run(
-            command, capture_output=True, text=True, check=False, timeout=TIMEOUT_S
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=TIMEOUT_S,
+            # Otherwise scontrol cuts a list of waiting tasks after 64 characters.
+            env={**os.environ, "SLURM_BITSTR_LEN": "0"},
         )
     except FileNotFoundError:
         check_slurm()
@@ -93,9 +100,13 @@ def call(*command: str) -> subprocess.CompletedProcess[str]:
 def show(array: str) -> dict[str, Task] | None:
     """The tasks of a job array by their id (`12_3`, or `12`); None when Slurm gave no answer.
 
-    An array that Slurm has forgotten is empty: its tasks ended.
+    An array that Slurm has forgotten is empty: its tasks ended. A controller that is silent, and a
+    supervisor that was started where Slurm is not on PATH, say nothing of what the tasks do.
     """
-    done = call("scontrol", "--oneliner", "show", "job", array)
+    try:
+        done = call("scontrol", "--oneliner", "show", "job", array)
+    except UserError:
+        return None
     if done.returncode == 0:
         return {task.job: task for task in parse(done.stdout)}
     return {} if "Invalid job id" in done.stderr else None

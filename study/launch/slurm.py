@@ -1,5 +1,6 @@
 """Executor `slurm`: the seeds of every job that starts together become one job array.
 
+    find      after a restart: what an earlier supervisor submitted
     prepare   on this machine: settings checked, fingerprint taken
     gather    jobs that start within a second share an array
     compute   array tasks; each trains one seed and writes work/ alone (`array_task.py`)
@@ -36,19 +37,24 @@ from study.runs import append_line
 GATHER_S, GATHER_MOST_S = 1.0, 300.0
 HEAD_AT_ONCE = 4  # processes on a login node, which many people share
 LOOK_EVERY_S = 5.0  # the controller serves a whole cluster
+SILENT_S = 30.0  # between questions to one that does not answer: each holds up other jobs
 CANCEL_EVERY_S = 15.0
 
 
 @dataclass
 class Way:
-    """How far a job has come. `result`: its end, when that is known before it is asked for."""
+    """How far a job has come. `result`: its end, when that is known before it is asked for.
+
+    `silent`: Slurm gave no answer when it was last asked.
+    """
 
     job: Job
-    phase: Literal["prepare", "gather", "compute", "collect", "over"]
+    phase: Literal["find", "prepare", "gather", "compute", "collect", "over"]
     child: subprocess.Popen[bytes] | None = None
     tasks: list[batches.Task] = field(default_factory=list)
     over_since: dict[str, float] = field(default_factory=dict)
     next_cancel: float = 0.0
+    silent: bool = False
     result: Ended = field(default_factory=lambda: Ended(None))
 
     def over_for(self, task: batches.Task, shown: Mapping[str, scontrol.Task]) -> float:
@@ -64,7 +70,7 @@ class Slurm:
     def __init__(self) -> None:
         self._ways: dict[str, Way] = {}
         self._shown: dict[str, tuple[float, dict[str, scontrol.Task]]] = {}
-        self._due = self._latest = 0.0
+        self._due = self._latest = self._ask_after = 0.0
         self._stopping = processes.Stopping()
 
     def slots(self) -> str:
@@ -89,16 +95,13 @@ class Slurm:
         return job.but(pid=child.pid, pid_started=psutil.Process(child.pid).create_time())
 
     def recover(self, root: Path, job: Job) -> Job:
-        tasks = batches.known(root, job)
-        if tasks:
-            self._ways[job.id] = Way(job, "compute", tasks=tasks)
+        self._ways[job.id] = Way(job, "find")
         return job
 
     def ended(self, root: Path, job: Job) -> Ended | None:
-        way = self._ways.get(job.id)
-        if way is None:  # its supervisor was killed before it submitted
-            return Ended(None, died=True) if self._stopping.stop(root, job.id) else None
+        way = self._ways[job.id]
         look = {
+            "find": self._find,
             "prepare": self._prepare,
             "gather": self._gather,
             "compute": self._compute,
@@ -111,8 +114,8 @@ class Slurm:
         return ended
 
     def stop(self, root: Path, job: Job) -> None:
-        way = self._ways.get(job.id)
-        if way is None or way.phase in ("prepare", "collect"):
+        way = self._ways[job.id]
+        if way.phase in ("find", "prepare", "collect"):
             self._stopping.stop(root, job.id)
         elif way.phase == "gather":
             way.phase = "over"
@@ -124,9 +127,11 @@ class Slurm:
 
     def note(self, root: Path, job: Job) -> str | None:
         """What the job is at, in words."""
-        way = self._ways.get(job.id)
-        if way is None or way.phase != "compute":
-            return way and {"prepare": "checking", "collect": "collecting"}.get(way.phase)
+        way = self._ways[job.id]
+        if way.silent:
+            return "Slurm does not answer; waiting for it"
+        if way.phase != "compute":
+            return {"prepare": "checking", "collect": "collecting"}.get(way.phase)
         found = seen.seen(root, job.id)
         return found.note if found else "submitted"
 
@@ -136,6 +141,21 @@ class Slurm:
         seeds = [word for seed in job.seeds for word in ("--seed", str(seed))]
         words = ("train", "--arm", job.arm, *seeds, "--only", part)
         return processes.start(root, job, [sys.executable, "-m", "study", *words])
+
+    def _find(self, root: Path, way: Way) -> Ended | None:
+        """Go on with what was submitted; without any, its supervisor was killed before that."""
+        if time.monotonic() < self._ask_after:
+            return None
+        try:
+            way.tasks = batches.known(root, way.job)
+        except UserError:
+            self._ask_after, way.silent = time.monotonic() + SILENT_S, True
+            return None
+        way.silent = False
+        if way.tasks:
+            way.phase = "compute"
+            return None
+        return Ended(None, died=True) if self._stopping.stop(root, way.job.id) else None
 
     def _prepare(self, root: Path, way: Way) -> Ended | None:
         code = way.child.poll() if way.child else None
@@ -176,13 +196,16 @@ class Slurm:
             for task in way.tasks:
                 log = batches.log_file(root, task.id or "").relative_to(root)
                 line = f"seed {task.seed}: Slurm task {task.id}, log in {log}"
-                append_line(root / "work" / "launch" / "jobs" / f"{way.job.id}.log", line)
+                with contextlib.suppress(OSError):  # a word for a person; the tasks go on
+                    append_line(root / "work" / "launch" / "jobs" / f"{way.job.id}.log", line)
 
     def _compute(self, root: Path, way: Way) -> Ended | None:
         shown = self._look(way.tasks)
+        way.silent = shown is None
         if shown is None:
             return None
-        seen.write(root, way.job.id, way.tasks, shown)
+        with contextlib.suppress(OSError):  # what is shown to people decides nothing
+            seen.write(root, way.job.id, way.tasks, shown)
         bad: list[tuple[int, str, bool]] = []
         for task in way.tasks:
             found = fate(root, task, shown.get(task.id or ""), way.over_for(task, shown))
@@ -207,8 +230,11 @@ class Slurm:
         for array in sorted({(task.id or "").partition("_")[0] for task in tasks}):
             looked, shown = self._shown.get(array, (-LOOK_EVERY_S, {}))
             if time.monotonic() - looked >= LOOK_EVERY_S:
+                if time.monotonic() < self._ask_after:
+                    return None
                 fresh = scontrol.show(array)
                 if fresh is None:
+                    self._ask_after = time.monotonic() + SILENT_S
                     return None
                 shown = fresh
                 self._shown[array] = (time.monotonic(), shown)

@@ -196,9 +196,24 @@ class Loop:
         ours = self.turn.of(job.id)
         if not ours and processes.of_job(self.root, job.id):
             return job.but(note="waiting for a command of an earlier supervisor")
-        if not ours and not origin.data_missing(study_of(self.root)):
+        missing = ours or origin.data_missing(study_of(self.root))
+        if not ours and self._data_busy(job, missing):
+            return job.but(note="waiting: data/ is in use, or about to be written anew")
+        if not missing:
             return self._start(job, origin)
         return self.turn.take(job, "data.dvc", ["repro", "data.dvc"], self._prepared)
+
+    def _data_busy(self, job: Job, missing: bool) -> bool:
+        """Whether a job has to wait because DVC takes data/ away whole before it writes it anew.
+
+        The writing waits for every reader, and readers that came later wait for the writing.
+        """
+        others = [other for other in self.book.jobs.values() if other.id != job.id]
+        if missing:
+            return any(other.state == "running" for other in others)
+        writing = self.turn.step is not None and self.turn.step.name == "data.dvc"
+        earlier = (other.state == "preparing" and other.id < job.id for other in others)
+        return writing or any(earlier)
 
     def _prepared(self, job: Job) -> Job:
         return self._start(job, origin_of(self.root, job.arm))
@@ -263,7 +278,8 @@ class Loop:
     def _committing(self, job: Job) -> Job:
         if job.cancel:
             return self._over(job, "cancelled", "stopped after training, before its commit ended")
-        left = [name for name in commits.commands(job) if name not in job.committed]
+        steps = commits.commands(self.root, job)
+        left = [name for name in steps if name not in job.committed]
         if not left:
             return self._over(job, "done", None)
         origin = origin_of(self.root, job.arm)
@@ -275,10 +291,10 @@ class Loop:
                 return self._over(
                     job, "done", f"not committed: {job.arm} still lacks seeds {listed}"
                 )
-        return self.turn.take(job, left[0], commits.commands(job)[left[0]], self._recorded)
+        return self.turn.take(job, left[0], steps[left[0]], self._recorded)
 
     def _recorded(self, job: Job) -> Job:
-        name = next(name for name in commits.commands(job) if name not in job.committed)
+        name = next(name for name in commits.commands(self.root, job) if name not in job.committed)
         if name.startswith("train@"):
             try:
                 stale_guard(job, origin_of(self.root, job.arm))

@@ -26,6 +26,8 @@ from study.stages.collect import settled_run
 from study.stages.progress import Watch
 from study.stages.slots import see_only
 
+STOPS = (signal.SIGINT, signal.SIGTERM)
+
 
 @dataclass(frozen=True)
 class Job:
@@ -79,12 +81,13 @@ def run_all(jobs: Sequence[Job], places: Sequence[int | None]) -> None:
                     reap(busy, ended)
                 place = next(i for i in range(len(places)) if i not in busy)
                 process = context.Process(target=run_one, args=(job, places[place], limit))
-                busy[place] = job, process
-                process.start()
+                with signals_wait():  # a stop meets a child that is whole, or none
+                    process.start()
+                    busy[place] = job, process
             while busy:
                 watch.update()
                 reap(busy, ended)
-        except KeyboardInterrupt:
+        except BaseException:
             stop([process for _, process in busy.values()])
             raise
     report_broken(ended)
@@ -124,13 +127,22 @@ def stop_on_signals() -> Iterator[None]:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, interrupt) for number in numbers]
+    before = [signal.signal(number, interrupt) for number in STOPS]
     try:
         yield
     finally:
-        for number, handler in zip(numbers, before, strict=True):
+        for number, handler in zip(STOPS, before, strict=True):
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def signals_wait() -> Iterator[None]:
+    """Hold stops back while the body runs; a child that is started in it holds them back too."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
 
 
 def stop(processes: Sequence[Any]) -> None:
@@ -160,6 +172,7 @@ def run_one(job: Job, gpu: int | None, limit_bytes: float) -> None:
     run = RunFolder(job.folder)
     job.folder.parent.mkdir(parents=True, exist_ok=True)
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)  # see signals_wait
         with FileLock(f"{job.folder}.lock"):
             if not run.settled:
                 sweep(run.path)
@@ -168,7 +181,8 @@ def run_one(job: Job, gpu: int | None, limit_bytes: float) -> None:
         raise SystemExit(130) from None
     except (MemoryError, torch.OutOfMemoryError) as error:
         # A result: the published failure rates count it.
-        run.finish("failed", cause=f"out of memory: {str(error).splitlines()[0]}")
+        said = str(error).splitlines() or [type(error).__name__]
+        run.finish("failed", cause=f"out of memory: {said[0]}")
     except UserError as error:
         run.finish("stopped", cause=str(error))
         raise SystemExit(2) from None
@@ -207,6 +221,6 @@ def record_environment(run: RunFolder, now: dict[str, Any]) -> None:
     if first is None:
         write_json(file, now)
         return
-    run.event("resumed", commit=now["commit"], dirty=now["dirty"])
+    run.event("started again", commit=now["commit"], dirty=now["dirty"])
     mixed = bool(first["dirty"] or now["dirty"] or first["commit"] != now["commit"])
     write_json(file, {**first, "dirty": mixed if first["dirty"] is not None else None})

@@ -154,8 +154,13 @@ def check_row(root: Path, row: Row, devices: int) -> None:
 def plan(root: Path, name: str, row: Row, diagnose: bool, devices: int) -> list[Job]:
     """One job a seed, with the hashes it starts from."""
     data_hash = load_manifest(root / row.data).content_sha256
-    behaviour = (root / "fingerprints" / f"{name}.json").read_bytes()
-    fingerprint = hashlib.sha256(behaviour).hexdigest()
+    file = root / "fingerprints" / f"{name}.json"
+    try:
+        fingerprint = hashlib.sha256(file.read_bytes()).hexdigest()
+    except FileNotFoundError:
+        raise UserError(
+            f"{name} has no fingerprint yet; `study train --arm {name} --only prepare` takes it"
+        ) from None
     origin = {"data_sha256": data_hash, "fingerprint": fingerprint, "settings": leaves(row)}
     return [
         Job(

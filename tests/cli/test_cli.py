@@ -101,6 +101,16 @@ def test_an_unknown_arm_gets_the_nearest_name(call, here):
     refused(call, here, "no seed 9", "train", "--arm", "control", "--seed", "9")
 
 
+def test_one_arm_that_cannot_start_starts_none(call, here):
+    refused(call, here, "did you mean 'control'", "launch", "control", "contrl")
+    assert not (here / "work").exists()
+
+
+def test_a_training_alone_asks_for_the_fingerprint(call, here):
+    shutil.rmtree(here / "fingerprints", ignore_errors=True)
+    refused(call, here, "no fingerprint yet", "train", "--arm", "control", "--only", "train")
+
+
 def test_devices_that_are_not_there_or_not_needed_are_refused(call, here, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setattr("study.environment.cores", lambda: 32)
@@ -275,6 +285,11 @@ def test_every_command_has_help_and_opens_without_torch():
         "verify",
         "doctor",
         "clean",
+        "launch",
+        "runs",
+        "stop",
+        "retry",
+        "resume",
     ):
         assert f"\n  {name} " in done.stdout
 

@@ -23,6 +23,8 @@ from study.launch.models import new_id
 from study.launch.processes import MARK, alive, mark
 from study.runs import RunFolder, read_json
 
+REPOSITORY = Path(__file__).parents[2]
+
 # The data set of the toy checkout, with arms of their own.
 PARAMS = (
     TOY[: TOY.index("arms:")]
@@ -66,6 +68,7 @@ def settings_alone(path: Path) -> Path:
     """A folder in which arms are known and nothing can train: no data, no code, no DVC."""
     path.mkdir(parents=True, exist_ok=True)
     (path / "params.yaml").write_text(PARAMS)
+    shutil.copy(REPOSITORY / "dvc.yaml", path)
     return path
 
 

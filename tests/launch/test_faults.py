@@ -148,10 +148,14 @@ def test_a_power_loss_loses_at_most_an_epoch(warm: Warm, here: Checkout) -> None
     for process in (here.supervisor(), *here.processes(job_id)):
         kill(process)
     until(lambda: not here.processes(job_id))
+    done = {run.path.name: int(run.status()["epoch"]) for run in here.live("pair")}
     assert {row.state for row in run_rows(here.root) if row.arm == "pair"} <= {"stopped", "queued"}
     assert here.job(job_id).state == "running", "nobody was left to write anything else"
     assert resume(here.root)
     assert to_the_end(here, job_id).attempts == 2
+    for run in here.live("pair"):
+        [went_on] = [event for event in run.events() if event["kind"] == "resumed"]
+        assert done[run.path.name] - 1 <= went_on["epoch"], "at most the epoch it was in is lost"
     warm.assert_as_undisturbed("pair")
 
 

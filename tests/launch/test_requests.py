@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from launch.checkouts import add_job, settings_alone
-from study.launch import api, cancel, jobs, read_only, retry, submit
+from study.launch import Job, api, cancel, jobs, read_only, retry, submit
 from study.launch.folder import LaunchFolder
 from study.launch.models import new_id
 from study.launch.supervisor import Loop
@@ -148,6 +148,21 @@ def test_a_request_is_a_job_from_the_moment_it_is_written(root: Path) -> None:
     assert (job.id, job.state, job.seeds) == (name, "queued", (1, 2))
     Loop(root)._take_requests()
     assert jobs(root) == (job,), "taken, it is the same job"
+
+
+def test_a_request_that_is_taken_in_this_moment_is_a_job(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The supervisor takes it between the two folders that are looked into."""
+    loop, name, listed = Loop(root), submit(root, "first"), LaunchFolder.job_list
+
+    def then_taken(folder: LaunchFolder) -> list[Job]:
+        found = listed(folder)
+        loop._take_requests()
+        return found
+
+    monkeypatch.setattr(LaunchFolder, "job_list", then_taken)
+    assert [job.id for job in jobs(root)] == [name]
 
 
 def test_one_arm_has_one_job(root: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -9,9 +10,11 @@ import psutil
 import pytest
 
 from launch.checkouts import add_job, add_run, settings_alone
-from study.launch import RunRow, active, run_rows, supervisor_state
+from study.launch import RunRow, active, rows, run_rows, supervisor_state
 from study.launch.folder import LaunchFolder
 from study.launch.models import Supervisor
+from study.launch.rows import Status
+from study.runs import RunFolder
 
 ME = {"pid": os.getpid(), "pid_started": psutil.Process().create_time()}
 GONE = {"pid": 2**22 + 1, "pid_started": 1.0}
@@ -83,6 +86,17 @@ def test_the_collected_run_counts_until_a_newer_one_is_at_work(root: Path) -> No
     os.utime(root / "runs/first", (1.0, 1.0))
     add_run(root / "work/new", "first", 1, state="running", started=3.0, **ME)
     assert row(root).state == "running"
+
+
+def test_a_collected_run_that_is_replaced_in_this_moment_is_no_error(root: Path) -> None:
+    add_run(root / "work/a", "first", 1, state="running", started=3.0, **ME)
+    add_run(root / "runs/first/s1", "first", 1, state="finished", started=2.0)
+    live, collected = (
+        rows.Found(str(place), Status.model_validate(RunFolder(place).status()))
+        for place in (root / "work/a", root / "runs/first/s1")
+    )
+    shutil.rmtree(root / "runs/first")
+    assert rows._newest(root, [live], collected) == live
 
 
 def test_a_queued_job_is_a_row_for_each_of_its_seeds(root: Path) -> None:

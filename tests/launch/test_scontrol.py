@@ -66,3 +66,22 @@ def test_a_forgotten_array_is_empty_and_a_silent_controller_is_none(monkeypatch,
     assert scontrol.show("77") == {}
     answer("slurm_load_jobs error: Unable to contact slurm controller (connect failure)")
     assert scontrol.show("77") is None
+
+
+def test_a_hanging_controller_and_an_absent_slurm_are_no_answer(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert scontrol.show("77") is None
+    program = tmp_path / "scontrol"
+    program.write_text("#!/bin/sh\nexec /bin/sleep 60\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(scontrol, "TIMEOUT_S", 0.2)
+    assert scontrol.show("77") is None
+
+
+def test_scontrol_is_asked_for_whole_lists_of_tasks(monkeypatch, tmp_path):
+    """It cuts them after 64 characters otherwise, in the middle of a number."""
+    program = tmp_path / "scontrol"
+    program.write_text('#!/bin/sh\necho "$SLURM_BITSTR_LEN"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert scontrol.call("scontrol").stdout == "0\n"

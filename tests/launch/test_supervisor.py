@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from launch.checkouts import add_job, settings_alone, until
+from launch.checkouts import REPOSITORY, add_job, settings_alone, until
 from study.formats.dataset import save_dataset
 from study.launch import Job, commits, local
 from study.launch.folder import LaunchFolder
@@ -200,7 +200,49 @@ def test_a_killed_dvc_command_is_tried_again_and_at_last_said(
     assert len(begun) == 3 and turn.free and not turn.killed, "a retry counts anew"
 
 
+# --- data -------------------------------------------------------------------------------------
+
+
+def test_data_is_written_anew_while_nobody_reads_it(root: Path) -> None:
+    """DVC takes data/ away whole before it makes it again."""
+    reader = add_job(root, "first", state="running", place=Place(jobs=1))
+    writer = add_job(root, "second", state="preparing", place=Place(jobs=1))
+    loop = Loop(root)
+    assert loop._preparing(writer).note == "waiting: data/ is in use, or about to be written anew"
+    assert loop.turn.free, "no DVC command was begun"
+    loop.book.jobs.pop(reader.id)
+    assert "DVC" in (until_begun(loop, writer) or ""), "with the reader gone it is begun"
+
+
+def until_begun(loop: Loop, job: Job) -> str | None:
+    """What became of a job whose DVC command cannot work here."""
+    until(lambda: (loop.tick(), loop.book.jobs[job.id].over)[1])
+    return loop.book.jobs[job.id].cause
+
+
+def test_a_reader_waits_for_the_writing_that_was_asked_for_before(ready: Path) -> None:
+    writer = add_job(ready, "first", state="preparing", place=Place(jobs=1))
+    reader = add_job(ready, "second", state="preparing", place=Place(jobs=1))
+    loop = Loop(ready)
+    loop.book.jobs = {job.id: job for job in (writer, reader)}
+    waits = loop._preparing(reader)
+    assert (waits.state, (waits.note or "")[:14]) == ("preparing", "waiting: data/")
+    assert not loop._data_busy(writer, missing=False), "and never the other way round"
+
+
 # --- commits ----------------------------------------------------------------------------------
+
+
+def test_only_stages_of_the_folder_are_recorded(tmp_path: Path) -> None:
+    """The findings are a stage of the root study; `studies` and `full` have none."""
+    one = add_job(settings_alone(tmp_path))
+    trained = ["train@first", "evaluate@first"]
+    assert list(commits.commands(REPOSITORY, one)) == [*trained, "findings"]
+    for folder in ("studies", "full"):
+        assert list(commits.commands(REPOSITORY / folder, one)) == trained
+    (tmp_path / "dvc.yaml").write_text("stages: [\n")
+    with pytest.raises(UserError, match=r"dvc\.yaml names no stages"):
+        commits.commands(tmp_path, one)
 
 
 def test_part_of_the_seeds_is_not_committed(ready: Path) -> None:
