@@ -22,6 +22,7 @@ from typing import Any
 
 import psutil
 
+from study.launch.processes import alive
 from study.outputs import chosen, place
 from study.params import UserError
 from study.runs import read_json, write_json
@@ -129,11 +130,10 @@ def _announce(file: Path, pid: int, names: list[str]) -> None:
 
 def _alive(content: Mapping[str, Any]) -> bool:
     try:
-        process = psutil.Process(int(content["pid"]))
-        same = abs(process.create_time() - float(content["pid_started"])) < 1.0
-        return same and process.status() != psutil.STATUS_ZOMBIE
-    except (psutil.NoSuchProcess, KeyError, TypeError, ValueError):
+        pid, started = int(content["pid"]), float(content["pid_started"])
+    except (KeyError, TypeError, ValueError):
         return False
+    return alive(pid, started)
 
 
 def _last_words(root: Path, pull_id: str) -> str:
