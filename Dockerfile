@@ -32,8 +32,8 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     && bin/pip install --no-cache-dir -r installed.txt
 
 # Any numeric user can work here: a home that all may write, names for those who ask who they are,
-# and a checkout of another owner at /study that git agrees to read.
-RUN useradd --uid 1000 --no-create-home --home-dir /home/study study \
+# and a checkout of another owner at /study that git agrees to read. Ubuntu's images have a user 1000.
+RUN useradd --uid 1000 --non-unique --no-create-home --home-dir /home/study study \
     && mkdir -m 1777 /home/study /cache \
     && git config --system --add safe.directory /study
 ENV PATH=/opt/armature/bin:${PATH} \

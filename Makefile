@@ -44,6 +44,8 @@ repro-full: setup  ## the published protocol at full scale (one GPU)
 	@cd full && $(IN_ENV) study train --all
 	@cd full && $(IN_ENV) dvc repro
 	@$(IN_ENV) study record full
+	@$(IN_ENV) dvc repro -s findings
+	@$(IN_ENV) study findings --readme
 
 pull: setup      ## bring the artifacts that others computed
 	@$(IN_ENV) study pull

@@ -7,6 +7,8 @@
 A claim is fixed before its runs and names its arms. When an arm goes, the claims that name it leave
 claims.yaml with it, and the next findings list them, with all their verdicts, under `superseded`.
 A new name is a new arm to every claim: the same happens, and the block stays under its new name.
+Claims of the checkout on FOLDER/<arm> stand in another folder's file; they are taken out by hand
+first, or they would name an arm that is not there.
 Weights stay under runs/<arm>/ and in the DVC cache; runs found again under their hash cost nothing.
 
 Each step leaves a checkout that works: the copy first, then the claims, the arm, the results.
@@ -26,6 +28,7 @@ from ruamel.yaml.comments import CommentedMap
 from study import arms
 from study.claiming import CLAIMS, PARAMS, appended
 from study.evidence.claims import Claim, parse_claims
+from study.outputs import place
 from study.params import Study, UserError, check_name, find_row, parse_study
 from study.runs import write_text
 
@@ -42,7 +45,8 @@ def archive_arm(root: Path, name: str) -> Archived:
     """Take arm `name` out of the pipeline folder `root`, as the module says.
 
     The caller makes sure that it does not run. Raises UserError, and changes nothing, for an
-    unknown arm, one that others are compared with, and one that a question or a regime names.
+    unknown arm, one that others are compared with, and one that a question, a regime or a claim of
+    the checkout names.
     """
     params = root / PARAMS
     with arms.lock(params):
@@ -50,6 +54,7 @@ def archive_arm(root: Path, name: str) -> Archived:
         study = parse_study(_plain(text), str(params))
         find_row(study, name)
         _refuse_needed(study, name)
+        _refuse_claimed(root, name)
         shorter = _without(text.split("\n"), document["arms"], name, _after(document))
         parse_study(_plain(shorter), str(params))
         return _move(root, name, shorter)
@@ -58,7 +63,8 @@ def archive_arm(root: Path, name: str) -> Archived:
 def rename_arm(root: Path, old: str, new: str) -> Archived:
     """Give an arm another name, wherever params.yaml names it; its past goes to the archive.
 
-    Raises UserError, and changes nothing, for an unknown arm and a name that is taken or none.
+    Raises UserError, and changes nothing, for an unknown arm, one that a claim of the checkout
+    names, and a name that is taken or none.
     """
     params = root / PARAMS
     with arms.lock(params):
@@ -67,6 +73,7 @@ def rename_arm(root: Path, old: str, new: str) -> Archived:
         find_row(study, old)
         if check_name(new) in study.arms:
             raise UserError(f"arm {new!r} exists already; choose another name")
+        _refuse_claimed(root, old)
         renamed = _renamed(text, document, old, new)
         after = parse_study(_plain(renamed), str(params))
         if old in after.arms or list(after.arms) != [new if n == old else n for n in study.arms]:
@@ -203,3 +210,17 @@ def _refuse_needed(study: Study, name: str) -> None:
     cells = study.regimes.cells if study.regimes else ()
     if any(name in (cell.control, cell.better) for cell in cells):
         raise UserError(f"a cell of regimes names {name!r}; take it out of that cell first")
+
+
+def _refuse_claimed(root: Path, name: str) -> None:
+    """Raise UserError with the claims of the checkout on this arm of a folder below it."""
+    top, pipeline = place(root)
+    file = top / CLAIMS
+    if not pipeline or not file.is_file():
+        return
+    gone = _claims_on(file.read_text(), file, f"{pipeline}/{name}")
+    if gone:
+        raise UserError(
+            f"../{CLAIMS} names '{pipeline}/{name}' in {', '.join(claim.id for claim in gone)}; "
+            "take that out of it first (the findings keep the verdicts, as superseded)"
+        )

@@ -82,10 +82,21 @@ def missing(top: Path, everything: bool = False) -> list[Output]:
 
 
 def place(root: Path) -> tuple[Path, str]:
-    """(top of the checkout, name of the pipeline) of the folder that a command runs in."""
+    """(top of the checkout, name of the pipeline) of the folder that a command runs in.
+
+    Raises UserError for a pipeline that is none of PIPELINES: what is pushed would be the root's.
+    """
     top = environment.checkout(root).resolve()
     relative = root.resolve().relative_to(top).as_posix()
-    return top, relative if relative in PIPELINES else ""
+    if relative in PIPELINES:
+        return top, relative
+    if relative != "." and (root / "dvc.yaml").is_file():
+        raise UserError(
+            f"{relative} has a dvc.yaml and is no pipeline that is known here "
+            f"({', '.join(filter(None, PIPELINES))}, and the root); docs/scaling.md says where to "
+            "name it"
+        )
+    return top, ""
 
 
 # --- reading ----------------------------------------------------------------------------------

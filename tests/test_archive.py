@@ -3,6 +3,7 @@ leaves a checkout that can be read."""
 
 import itertools
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,22 @@ def test_a_mistake_is_named_and_nothing_is_changed(checkout, act, says):
         act(checkout)
     files = [file for file in checkout.rglob("*") if file.is_file() and file.suffix != ".lock"]
     assert {file: file.read_bytes() for file in files} == before
+
+
+@pytest.mark.parametrize("act", [archive_arm, lambda root, name: rename_arm(root, name, "new")])
+def test_an_arm_that_claims_of_the_checkout_name_stays(checkout, act):
+    """They stand in the file of another folder: nothing would take them along."""
+    subprocess.run(("git", "init", "-q"), cwd=checkout, check=True)
+    below = checkout / "studies"
+    below.mkdir()
+    shutil.copy(ROOT / "params.yaml", below / "params.yaml")
+    before = (below / "params.yaml").read_bytes()
+    with pytest.raises(UserError, match=r"\.\./claims\.yaml names 'studies/agc' in .*SILVER-LOSS"):
+        act(below, "agc")
+    assert (below / "params.yaml").read_bytes() == before and not (below / "archived").exists()
+    (checkout / "claims.yaml").write_text("claims: {}\n")
+    act(below, "agc")
+    assert "agc" not in load_study(below / "params.yaml").arms
 
 
 @pytest.mark.parametrize("failing", [1, 2, 3])

@@ -73,12 +73,25 @@ def test_without_git_nothing_is_said_to_be_clean(tmp_path: Path):
         commit(tmp_path, ["params.yaml"], "Add")
 
 
-def test_a_refusal_of_git_is_a_sentence_and_the_arm_stays(checkout: Path):
-    for key in ("user.name", "user.email"):
-        git(checkout, "config", "--unset", key)
+def test_without_an_identity_the_commands_that_give_one_are_named_and_the_arm_stays(
+    checkout: Path,
+):
     git(checkout, "config", "user.useConfigOnly", "true")
+    git(checkout, "config", "--unset", "user.email")
+    add(checkout, LONGER, CLAIM)
+    with pytest.raises(UserError, match=r"git config user\.name .* git config user\.email") as said:
+        committed(checkout, LONGER, CLAIM)
+    assert str(said.value).endswith("then commit params.yaml and claims.yaml")
+    assert set(unclean(checkout) or ()) == {"params.yaml", "claims.yaml"}
+    git(checkout, "config", "user.email", "tester@example.org")
+    committed(checkout, LONGER, CLAIM)
+    assert unclean(checkout) == ()
+
+
+def test_a_refusal_of_git_is_a_sentence_and_the_arm_stays(checkout: Path):
     add(checkout, LONGER)
-    with pytest.raises(UserError, match=r"git commit failed: .*email"):
+    (checkout / ".git/index.lock").touch()
+    with pytest.raises(UserError, match=r"git add failed: .*index\.lock"):
         committed(checkout, LONGER, None)
     assert unclean(checkout) == ("params.yaml",)
 

@@ -1,10 +1,11 @@
 """What dvc.lock records and what is not here, read without DVC."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from study.outputs import chosen, missing, outputs
+from study.outputs import chosen, missing, outputs, place
 from study.params import UserError
 
 DVC_YAML = """
@@ -117,3 +118,14 @@ def test_a_broken_lock_is_refused(top):
 def test_a_study_that_never_ran_records_nothing(tmp_path):
     (tmp_path / "dvc.yaml").write_text(DVC_YAML)
     assert outputs(tmp_path) == [] == missing(tmp_path, everything=True)
+
+
+def test_a_pipeline_that_nobody_named_is_refused(top):
+    """Its pushes would be the root's, without a word."""
+    subprocess.run(("git", "init", "-q"), cwd=top, check=True)
+    assert place(top) == (top, "") and place(top / "studies") == (top, "studies")
+    assert place(top / "imported") == (top, ""), "a folder without a pipeline is the root's"
+    (top / "fourth").mkdir()
+    (top / "fourth/dvc.yaml").write_text(DVC_YAML)
+    with pytest.raises(UserError, match=r"fourth has a dvc\.yaml .*\(studies, full, .*scaling"):
+        place(top / "fourth")

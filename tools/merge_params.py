@@ -1,11 +1,11 @@
-"""Git merge driver for params.yaml: three-way merge of its entries by name, comments kept.
+"""Git merge driver for params.yaml and claims.yaml: their entries merged by name, comments kept.
 
     merge_params.py BASE OURS THEIRS        (git's %O %A %B; the result goes to OURS)
 
 Two arms that start from the same one share most of their lines. Merging by lines joins halves of
 them into one entry with every key twice (`merge=union` did so without a word), so whole entries are
-merged: `arms.control` is one, with the comment above it. An entry that both sides changed
-differently gets git's usual marks, in the whole file.
+merged: `arms.control` is one, with the comment above it, and so is a claim. An entry that both
+sides changed differently gets git's usual marks, in the whole file.
 """
 
 import re

@@ -9,7 +9,10 @@ Design choices
   versions, no hashes, no CUDA packages) everything else: a hashed lock refuses a local CPU build.
 - uv installs in seconds and pip in minutes; uv ignores pip's configuration, so the indexes and
   find-links that pip would use are passed on.
-- A stamp holds the hash of what was installed: an unchanged set-up costs nothing.
+- A stamp holds the hash of what was installed and where: an unchanged set-up costs nothing.
+- The torch of the stamp stays until another is asked for by name. Then `.venv` is made anew, since
+  the CPU build of a version satisfies the pin of the CUDA one. So it is where a checkout was moved
+  or copied: its scripts would run the other place's Python and code.
 """
 
 import hashlib
@@ -26,7 +29,7 @@ UV = "uv==0.13.8"
 # Merge drivers of .gitattributes: what each does, and its file in tools/ (none: keep our side).
 DRIVERS = {
     "dvclock": ("three-way merge of dvc.lock by stage", "merge_dvclock.py"),
-    "params": ("three-way merge of params.yaml by entry", "merge_params.py"),
+    "params": ("three-way merge of params.yaml and claims.yaml by entry", "merge_params.py"),
     "findings": ("our findings with both histories", "merge_findings.py"),
     "regenerated": ("keep ours: the next dvc repro writes it anew", None),
 }
@@ -45,12 +48,16 @@ def main() -> int:
         )
     if shutil.which("git") is None:
         return refuse("git is not on the PATH; Armature and DVC need it. Install git and run again")
-    torch = detect() if wanted == "auto" else wanted
+    stamp = VENV / ".armature-stamp"
+    before = stamp.read_text() if stamp.is_file() else ""
+    there = before.partition(" ")[0]
+    torch = (there or detect()) if wanted == "auto" else wanted
     requirements = ROOT / ("requirements.lock" if torch == "cuda" else "requirements-cpu.txt")
     fingerprint = stamp_of(requirements, torch)
-    stamp = VENV / ".armature-stamp"
-    if not (stamp.is_file() and stamp.read_text() == fingerprint):
-        stamp.unlink(missing_ok=True)
+    if before != fingerprint:
+        if there not in ("", torch) or not whole_environment():
+            make_environment()
+        stamp.write_text(f"{torch} begun\n")
         install(requirements, torch)
         stamp.write_text(fingerprint)
     register()
@@ -69,7 +76,7 @@ def detect() -> str:
 
 def stamp_of(requirements: Path, torch: str) -> str:
     content = requirements.read_bytes() + (ROOT / "pyproject.toml").read_bytes()
-    return f"{torch} {sys.version_info[:2]} {hashlib.sha256(content).hexdigest()}\n"
+    return f"{torch} {sys.version_info[:2]} {hashlib.sha256(content).hexdigest()} {ROOT}\n"
 
 
 def run(*command: str, check: bool = True) -> bool:
@@ -83,8 +90,6 @@ def run(*command: str, check: bool = True) -> bool:
 
 def install(requirements: Path, torch: str) -> None:
     python = str(VENV / "bin" / "python")
-    if not whole_environment():
-        make_environment()
     quiet = ("-m", "pip", "--disable-pip-version-check", "install", "-q")
     has_uv = run(python, *quiet, UV, check=False)
     print(
@@ -124,17 +129,19 @@ def install(requirements: Path, torch: str) -> None:
 
 
 def whole_environment() -> bool:
-    """Whether .venv was made by this version of Python, and to its end (pip comes last)."""
+    """Whether .venv was made here, by this version of Python, and to its end (pip comes last)."""
     config = VENV / "pyvenv.cfg"
     version = ".".join(map(str, sys.version_info[:2]))
+    lines = config.read_text().splitlines() if config.is_file() else []
     return (
-        config.is_file()
-        and f"version = {version}." in config.read_text()
+        any(line.startswith(f"version = {version}.") for line in lines)
+        and any(line.startswith("command = ") and line.endswith(f" {VENV}") for line in lines)
         and (VENV / "bin" / "pip").exists()
     )
 
 
 def make_environment() -> None:
+    (VENV / "pyvenv.cfg").unlink(missing_ok=True)  # what a broken removal leaves is no environment
     shutil.rmtree(VENV, ignore_errors=True)
     if not run(sys.executable, "-m", "venv", str(VENV), check=False):
         shutil.rmtree(VENV, ignore_errors=True)

@@ -71,7 +71,8 @@ class Slurm(Model):
     at_once: array tasks that run side by side. requeues: how often a task may reach its time limit.
     stop_s: seconds before the limit at which a task checkpoints. setup: shell lines of your own at
     the start of every task, such as `module load cuda`. command: what runs `study` on a node, such
-    as `[apptainer, exec, --nv, armature.sif, study]`; None: this installation.
+    as `[apptainer, exec, --nv, --bind, "CHECKOUT:/study", /path/armature.sif, python, -m, study]`
+    (docs/cluster.md); None: this installation.
     """
 
     at_once: Annotated[StrictInt, Field(ge=1)] = 8

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from study import environment
 from study.params import UserError, load_study
+from study.stages.cache import cache_folder, is_object
 from study.stages.remote import check
 
 Line = tuple[str, bool]  # what to print, and whether the installation itself is sound
@@ -67,8 +68,8 @@ def checkout(root: Path, facts: dict[str, object]) -> Iterator[Line]:
     for name in sorted({row.data for row in study.arms.values()}):
         there = (root / name / "manifest.json").is_file()
         yield f"{name}: {'there' if there else 'absent; `dvc repro` or `make pull` makes it'}", True
-    cache = root / ".dvc" / "cache"
-    yield f"cache: {sum(1 for _ in cache.rglob('*')) if cache.exists() else 0} entries", True
+    cache = cache_folder(environment.checkout(root).resolve())
+    yield f"cache: {sum(is_object(cache, path) for path in cache.glob('??/*'))} objects", True
 
 
 def remote(root: Path) -> Line:

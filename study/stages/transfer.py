@@ -148,7 +148,7 @@ class Remote:
 
     def _connect(self) -> None:
         """A plain connection first: libraries repeat a refused one for half a minute."""
-        address = urllib.parse.urlsplit(self.endpoint or self.url.replace("webdav", "http"))
+        address = urllib.parse.urlsplit(self.endpoint or self.url.replace("webdav", "http", 1))
         if address.scheme not in ("http", "https") or not address.hostname:
             return
         proxies = urllib.request.getproxies()

@@ -89,18 +89,24 @@ def differences(left: Any, right: Any, path: str = "") -> list[str]:
 
 def retrained(root: Path, study: Study, which: str) -> Line:
     """Train one seed from nothing and compare its losses with the stored run's."""
-    import torch
-
-    from study.formats.dataset import load_dataset
-    from study.training.fit import fit
-
     name, _, text = which.partition(":")
     row = find_row(study, name)
     if not isinstance(row, Arm) or not text.isdigit() or int(text) not in row.seeds:
         raise UserError(f"--retrain takes ARM:SEED with a trained arm and its seed; got {which!r}")
     seed = int(text)
-    torch.set_num_threads(1)  # as `study train` does: another order of sums is another run
     stored = RunFolder(root / "runs" / name / f"s{seed}")
+    if not stored.status():
+        return (
+            f"{name} seed {seed}: its run is not here, so there is nothing to compare with "
+            "(`study pull` or `dvc repro`)",
+            False,
+        )
+    import torch
+
+    from study.formats.dataset import load_dataset
+    from study.training.fit import fit
+
+    torch.set_num_threads(1)  # as `study train` does: another order of sums is another run
     scratch = Path(tempfile.mkdtemp())
     try:
         run = RunFolder(scratch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from study.stages.conversation import NoRemote, wait_s
 from study.stages.publish import publish
 from study.stages.remote import Wanted, check, pull, push
 from study.stages.remotes import add_remote, remote_lines, store_key
+from study.stages.transfer import Remote
 
 sys.path.insert(0, str(Path(__file__).parent))
 import stored_checkout
@@ -207,3 +209,24 @@ def test_patience_is_a_number(monkeypatch):
     monkeypatch.setenv("ARMATURE_REMOTE_WAIT_S", "soon")
     with pytest.raises(UserError, match="accepted: seconds"):
         wait_s()
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("webdav://127.0.0.1:8080/arm", ("127.0.0.1", 8080)),
+        ("webdav://webdav.example.org/arm", ("webdav.example.org", 80)),
+        ("webdavs://webdavs.example.org/webdav", ("webdavs.example.org", 443)),
+        ("ssh://me@webdav.example.org/arm", None),
+    ],
+)
+def test_the_first_connection_goes_to_the_host_of_the_address(monkeypatch, url, host):
+    tried = []
+    monkeypatch.setattr("urllib.request.getproxies", dict)
+    monkeypatch.setattr(
+        "socket.create_connection", lambda address, timeout: tried.append(address) or io.BytesIO()
+    )
+    remote = object.__new__(Remote)
+    remote.url, remote.endpoint = url, None
+    remote._connect()
+    assert tried == [host] * (host is not None)

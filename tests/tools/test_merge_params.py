@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from study.arms import new_arm
+from study.arms import Draft, new_arm
+from study.claiming import ClaimDraft, with_claim
+from study.evidence.claims import load_claims
 from study.params import load_study
 
 ROOT = Path(__file__).parent.parent.parent
@@ -32,7 +34,9 @@ def arms_of(text: str) -> dict[str, int]:
     return {name: int(value) for _, name, value in arms}
 
 
-@pytest.mark.parametrize("file", ["params.yaml", "studies/params.yaml", "full/params.yaml"])
+@pytest.mark.parametrize(
+    "file", ["params.yaml", "studies/params.yaml", "full/params.yaml", "claims.yaml"]
+)
 def test_the_committed_files_are_cut_and_joined_unchanged(file):
     text = (ROOT / file).read_text()
     assert merge(text, text, text) == text
@@ -98,3 +102,33 @@ def test_git_merges_two_arms_of_one_origin(tmp_path):
     git("commit", "-qam", "ours again")
     assert git("merge", "-q", "other", "-m", "merged") == 1, "one arm, two values: for a person"
     assert "<<<<<<<" in file.read_text()
+
+
+def test_git_merges_two_claims_at_the_end_of_one_file(tmp_path):
+    """By lines git sees both sides append at one place, which is a conflict."""
+
+    def git(*arguments: str) -> None:
+        identity = ("-c", "user.name=t", "-c", "user.email=t@example.org")
+        subprocess.run(("git", *identity, *arguments), cwd=tmp_path, check=True)
+
+    def claim(arm: str) -> None:
+        metric = "last.standard.amplitude.mae"
+        draft = ClaimDraft(f"{arm.upper()}-001", "It is better.", metric, "lower", 0.02, arm, 8)
+        file.write_text(with_claim(file, draft, Draft(arm, "control"), ["optimizer.lr"]))
+        git("commit", "-qam", arm)
+
+    file = tmp_path / "claims.yaml"
+    git("init", "-qb", "main")
+    for name in ("claims.yaml", ".gitattributes"):
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    driver = f'"{sys.executable}" "{ROOT / "tools" / "merge_params.py"}" %O %A %B'
+    git("config", "merge.params.driver", driver)
+    git("add", "-A")
+    git("commit", "-qm", "base")
+    before = [c.id for c in load_claims(file).claims]
+    git("checkout", "-qb", "other")
+    claim("theirs")
+    git("checkout", "-q", "main")
+    claim("ours")
+    git("merge", "-q", "other", "-m", "merged")
+    assert [c.id for c in load_claims(file).claims] == [*before, "OURS-001", "THEIRS-001"]
