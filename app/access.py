@@ -16,13 +16,15 @@ import os
 
 import streamlit as st
 
+from study import launch
+
 READ_ONLY = "ARMATURE_READ_ONLY"
 PUBLISHED = "ARMATURE_PUBLISHED_ON_LOOPBACK"
 
 
 def read_only() -> bool:
     """Whether this app may not write: by its environment, or bound openly without a login."""
-    return os.environ.get(READ_ONLY) == "1" or (open_to_others() and not has_login())
+    return launch.read_only() or (open_to_others() and not has_login())
 
 
 def open_to_others() -> bool:
@@ -60,8 +62,9 @@ def check() -> None:
 
 def why_read_only() -> str:
     """The sentence that stands where the buttons would."""
-    if os.environ.get(READ_ONLY) == "1":
-        return f"Reading alone: {READ_ONLY}=1 is set, so nothing can be started or stopped here."
+    if launch.read_only():
+        said = f"{READ_ONLY}={os.environ.get(READ_ONLY)}"
+        return f"Reading alone: {said} is set, so nothing can be started or stopped here."
     return (
         f"Reading alone: the app listens on {st.get_option('server.address') or 'all addresses'} "
         "and asks for no login. Bind it to 127.0.0.1, or configure OIDC in .streamlit/secrets.toml."

@@ -5,7 +5,11 @@ All of them write files that are checked by the same models as the command line'
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+
 from app import access, load
+from app.findings import comments
 from study import archive, claiming, launch
 from study.arms import Draft, Takes
 from study.claiming import ClaimDraft
@@ -15,10 +19,8 @@ from study.params import Row, UserError
 def add(draft: Draft, claim: ClaimDraft | None, takes: Takes, seen: Row) -> None:
     """Write a new arm, with its claim or not at all. Raises UserError."""
     _may_write()
-    try:
+    with _told("params.yaml"):
         claiming.add(load.ROOT, draft, claim, takes, seen)
-    except OSError as error:
-        raise UserError(f"params.yaml cannot be written: {error.strerror or error}") from None
 
 
 def commit(draft: Draft, claim: ClaimDraft | None) -> str:
@@ -52,20 +54,32 @@ def wake() -> bool:
 def archive_arm(name: str) -> archive.Archived:
     """Raises UserError for an arm that is at work, or needed."""
     _may_write()
-    _idle(name)
-    return archive.archive_arm(load.ROOT, name)
+    launch.check_idle(load.ROOT, name)
+    with _told("params.yaml, results/ or archived/"):
+        return archive.archive_arm(load.ROOT, name)
 
 
 def rename_arm(name: str, to: str) -> archive.Archived:
     """Raises UserError for an arm that is at work, and for a name that is taken or none."""
     _may_write()
-    _idle(name)
-    return archive.rename_arm(load.ROOT, name, to)
+    launch.check_idle(load.ROOT, name)
+    with _told("params.yaml, results/ or archived/"):
+        return archive.rename_arm(load.ROOT, name, to)
 
 
-def _idle(name: str) -> None:
-    if job := next((j for j in launch.jobs(load.ROOT) if j.arm == name and not j.over), None):
-        raise UserError(f"arm {name!r} is {job.state} as job {job.id}; stop that first")
+def comment(claim: str, name: str, text: str, known: Collection[str]) -> None:
+    """Sign a comment on one of the `known` claims. Raises UserError for what is no comment."""
+    _may_write()
+    comments.add(load.ROOT, claim, name, text, known)
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """What cannot be written is a sentence: the disk is full, the folder is somebody else's."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{what} cannot be written: {error.strerror or error}") from None
 
 
 def _may_write() -> None:

@@ -60,10 +60,56 @@ def one(
     return st.selectbox(label, options, index=options.index(first), key=key, bind="query-params")
 
 
+def correct(key: str, value: str, said: str | None = None) -> None:
+    """Let the widget `key`, not drawn yet, show `value` for what the address says under `said`.
+
+    The address may be written until a widget is bound to it; from then on the session may, and
+    Streamlit writes the address. The page starts once more: a widget takes what the address held
+    when the run began, after the browser's Back even over the session.
+    """
+    if key not in st.session_state:
+        _forget(said)
+        st.query_params[key] = value
+        st.rerun()
+    if not st.session_state.pop(f"{key}-corrected", False):
+        st.session_state[f"{key}-corrected"] = True
+        st.rerun()
+    _forget(said)
+    st.session_state[key] = value
+
+
+def _forget(said: str | None) -> None:
+    """Take another word for a key out of the address; no widget is bound to it."""
+    if said is not None:
+        del st.query_params[said]
+
+
+def tell_outside(label: str, numbers: range, key: str) -> bool:
+    """What the URL asks for under `key` and is none of `numbers`, in sentences; whether there is.
+
+    It leaves the address, as a widget that is bound to it would make it.
+    """
+    wrong = [value for value in asked(key) if not _is_in(value, numbers)]
+    if wrong and key not in st.session_state:
+        del st.query_params[key]
+    for value in wrong[:3]:
+        told = f"{_short(value)!r}; there are {numbers[0]} to {numbers[-1]}."
+        st.warning(f"The address asks for {label.lower()} {escape.markdown(told)}")
+    return bool(wrong)
+
+
+def _is_in(value: str, numbers: range) -> bool:
+    """Whether a text is one of `numbers`; int() refuses texts of thousands of digits."""
+    return value.isascii() and value.isdigit() and len(value) < 10 and int(value) in numbers
+
+
 def tell_unknown(label: str, options: Collection[str], key: str) -> None:
     """What the URL asks for under `key` and is not among `options`, in sentences."""
     unknown = [value for value in asked(key) if value not in options]
     for value in unknown[:3]:
-        shown = value if len(value) <= 60 else value[:60] + "…"
-        told = f"{shown!r}, which is not here{nearest(value, options) or '.'}"
+        told = f"{_short(value)!r}, which is not here{nearest(value, options) or '.'}"
         st.warning(f"The address asks for {label.lower()} {escape.markdown(told)}")
+
+
+def _short(value: str) -> str:
+    return value if len(value) <= 60 else value[:60] + "…"

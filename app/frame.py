@@ -14,6 +14,7 @@ from pathlib import Path
 import streamlit as st
 
 from app import access, acts, strip
+from app.parts import tell
 from study.params import UserError
 
 
@@ -60,11 +61,6 @@ def _wake() -> None:
         acts.wake()
     except UserError as error:
         tell(error)
-
-
-def tell(error: UserError) -> None:
-    """A mistake or a broken file is a sentence on the page, whatever page it is."""
-    st.error(str(error).replace("$", r"\$"), icon=":material/error:")
 
 
 def navigation():

@@ -24,18 +24,29 @@ from study.evidence.ledger import read_findings, stale
 from study.evidence.table import arms_table
 from study.formats.dataset import Dataset, Manifest, load_dataset, load_manifest
 from study.formats.reconstruction import Reconstruction, load_reconstruction
-from study.params import Row, Study, load_study
+from study.launch.local import Local
+from study.params import Row, Study, UserError, load_study
 
 ROOT = Path()
-Stamp = tuple[int, float, int]  # files, newest time, bytes
-CODE = ("study", "app", "params.yaml", "claims.yaml")
+Stamp = int  # of this process alone: Python salts the hashes of texts
 
 
 def stamp(*places: Path) -> Stamp:
-    """What lies at `places` (files, or folders with all below), as a key for caches."""
-    found = [item.stat() for place in places for item in _files(place)]
-    newest = max((item.st_mtime for item in found), default=0.0)
-    return len(found), newest, sum(item.st_size for item in found)
+    """What lies at `places` (files, or folders with all below), as a key for caches.
+
+    Path, size and time of every file: sums would not see a file that another one took the place of.
+    """
+    return hash(tuple(sorted(facts for place in places for facts in _facts(place))))
+
+
+def _facts(place: Path) -> Iterable[tuple[str, int, int]]:
+    """What vanishes while a folder is read is left out: a run collects, DVC checks out."""
+    for item in _files(place):
+        try:
+            found = item.stat()
+        except FileNotFoundError:
+            continue
+        yield os.fspath(item), found.st_size, found.st_mtime_ns
 
 
 def _files(place: Path) -> Iterable[os.DirEntry[str] | Path]:
@@ -46,7 +57,11 @@ def _files(place: Path) -> Iterable[os.DirEntry[str] | Path]:
 
 
 def _walk(folder: Path | str) -> Iterable[os.DirEntry[str]]:
-    with os.scandir(folder) as entries:
+    try:
+        entries = os.scandir(folder)
+    except FileNotFoundError:
+        return
+    with entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
                 yield from _walk(entry.path)
@@ -226,17 +241,23 @@ def _dataset(folder: str, splits: tuple[str, ...], key: Stamp) -> Dataset:
 
 @dataclass(frozen=True)
 class Standing:
-    """What the strip shows. `dirty`: what differs from the commit; `jobs`: how many, by state."""
+    """What the strip shows. `dirty`: what differs from the commit; `jobs`: how many, by state.
+
+    `data`: name and short hash of the first arm's data set, None where it is not here.
+    """
 
     commit: str
     dirty: str
+    data: str | None
+    device: str
     jobs: Mapping[str, int]
     busy: bool
 
 
 def standing() -> Standing:
     working = busy()
-    return Standing(commit(), _changes(), _counts() if working else {}, working)
+    counts = _counts() if working else {}
+    return Standing(commit(), _changes(), _data(), _device(), counts, working)
 
 
 def busy() -> bool:
@@ -274,6 +295,21 @@ def commit() -> str:
 
 @st.cache_data(ttl=5, show_spinner=False)
 def _changes() -> str:
-    changed = environment.git("status", "--porcelain", "--", *CODE, root=ROOT) or ""
-    names = [line[3:] for line in changed.splitlines()]
+    names = [line[3:] for line in (environment.changes(ROOT) or "").splitlines()]
     return f"not as committed: {', '.join(names[:5])}" if names else ""
+
+
+def _data() -> str | None:
+    """Of the arm that all others are compared with, which is the first of params.yaml."""
+    try:
+        path = next(iter(study().arms.values())).data
+        found = manifest(ROOT / path) if (ROOT / path / "manifest.json").is_file() else None
+    except UserError:  # the page itself says what is broken
+        return None
+    return f"{Path(path).name} {found.content_sha256[:8]}" if found is not None else None
+
+
+@st.cache_data(ttl=300, show_spinner=False)
+def _device() -> str:
+    """What runs started here compute on, as the supervisor counts it; torch is not asked."""
+    return Local().slots()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import load
+from app import escape, load
 from study.evidence.explain import explain
 from study.evidence.wording import fmt
 from study.params import UserError
@@ -28,7 +28,7 @@ def tell(number_id: str) -> None:
     try:
         told = explain(number_id, load.ROOT)
     except UserError as error:
-        st.warning(str(error).replace("$", r"\$"))
+        st.warning(escape.markdown(str(error)))
         return
     unit = f" {told.unit}" if told.unit else ""
     value = "null" if told.value is None else f"{fmt(told.value, 6)}{unit}"
@@ -36,7 +36,7 @@ def tell(number_id: str) -> None:
     st.markdown(f"**{value}{bounds}**")
     st.caption(told.definition)
     if told.note:
-        st.caption(told.note)
+        st.caption(escape.markdown(told.note))
     st.markdown("This command must give that value again:")
     st.code(told.command, language="sh", wrap_lines=True)
     st.markdown(f"Inputs ({len(told.inputs)} files)")

@@ -1,4 +1,4 @@
-"""The status strip of every page: commit, data, what runs, who may write.
+"""The status strip of every page: commit, data, device, what runs, who may write.
 
 It polls while something runs and stands still otherwise.
 """
@@ -8,13 +8,14 @@ from __future__ import annotations
 import streamlit as st
 
 from app import access, load, states
+from app.parts import fragment
 
 POLL_S = 2.0
 
 
 def show() -> None:
     busy = load.busy()
-    st.fragment(_strip, run_every=POLL_S if busy else None)(busy)
+    fragment(_strip, POLL_S if busy else None)(busy)
 
 
 def _strip(was_busy: bool) -> None:
@@ -26,6 +27,14 @@ def _strip(was_busy: bool) -> None:
         )
         if facts.dirty:
             st.badge("changed", icon=":material/edit:", color="orange", help=facts.dirty)
+        if facts.data is not None:
+            st.badge(
+                facts.data, icon=":material/grid_on:", color="gray",
+                help="Data set of the first arm, and its content's hash",
+            )  # fmt: skip
+        st.badge(
+            facts.device, icon=":material/memory:", color="gray", help="What runs started here use"
+        )
         for state, count in facts.jobs.items():
             states.chip(state, f"{count} {state}")
         if access.read_only():

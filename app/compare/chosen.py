@@ -103,13 +103,13 @@ def choose_seed(options: Sequence[str]) -> str:
 
 
 def _accept_other_words() -> None:
-    """`epoch=final`, as people say it, is `checkpoint=last`."""
-    asked = st.query_params.get("checkpoint") or st.query_params.get("epoch")
-    if "epoch" in st.query_params or asked in SAME_AS:
-        del st.query_params["epoch" if "epoch" in st.query_params else "checkpoint"]
-        if asked in (*SAME_AS, *CHECKPOINTS):
-            st.query_params["checkpoint"] = SAME_AS.get(asked, asked)
-        st.rerun()  # a widget takes what the address held when the run began
+    """`epoch=final`, as people say it, is `checkpoint=last`; an epoch that is neither is told."""
+    choose.tell_unknown("Epoch", (*CHECKPOINTS, *SAME_AS), "epoch")
+    epoch = st.query_params.get("epoch", "")
+    if epoch in (*CHECKPOINTS, *SAME_AS):
+        choose.correct("checkpoint", SAME_AS.get(epoch, epoch), "epoch")
+    elif (asked := st.query_params.get("checkpoint")) in SAME_AS:
+        choose.correct("checkpoint", SAME_AS[asked])
 
 
 def ordered(found: Mapping[str, ArmResults]) -> list[str]:

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 import streamlit as st
 from plotly.subplots import make_subplots
 
-from app import export, load
+from app import choose, export, load
 from app.compare import looks
 from app.compare.chosen import Block, Chosen, fenced
 from app.compare.rows import asked_for
@@ -59,6 +59,7 @@ class Line:
 
 def show(chosen: Chosen, found: Sequence[Block]) -> None:
     known = [quantity.column for quantity in QUANTITIES]
+    choose.tell_unknown("Quantity", known, "quantity")
     columns = st.pills(
         "Quantities",
         known,

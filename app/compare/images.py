@@ -65,7 +65,7 @@ def tell_absent(absent: dict[str, str]) -> None:
     for sentence in absent.values():
         state = "not pulled" if "not pulled" in sentence else "missing"
         icon, _ = states.look(state)
-        st.info(sentence.replace("$", r"\$"), icon=icon)
+        st.info(sentence, icon=icon)
 
 
 def tell_seeds(chosen: Chosen, scenes: Sequence[Scene]) -> None:
@@ -143,11 +143,12 @@ def exports(
     alt: str,
 ) -> None:  # fmt: skip
     facts = export.Facts.of(f"images_{chosen.checkpoint}", block.arms, ids_of(scenes), alt)
+    drawable = any(one.truth is not None for one in scenes)
     export.popover(
         block.key("export_images"),
         facts,
         table=lambda: profile_table(scenes, window, profile),
-        draw=lambda: export.late(PAPER).images(scenes),
+        draw=(lambda: export.late(PAPER).images(scenes)) if drawable else None,
         scenes=scenes,
     )
 

@@ -98,12 +98,17 @@ def table(metric: str, rows: Sequence[RowOf], settings: Settings, block: Block) 
         return None
     i, column = places[0]
     picked = rows[i].ids.get(column)
-    if picked is None and column == "difference" and rows[i].cells.get(column):
+    if picked is None and column == "difference" and has_difference(rows[i], settings):
         st.caption(
             f"No single id: this is the paired difference of {rows[i].mean_id} and "
             f"{settings.against}/mean/{rows[i].path}."
         )
     return picked
+
+
+def has_difference(row: RowOf, settings: Settings) -> bool:
+    """Whether there is a paired difference to the chosen arm, and not a dash or a reason."""
+    return any(entry["what"] == f"minus {settings.against}" for entry in row.entries)
 
 
 def difference_head(settings: Settings) -> str:

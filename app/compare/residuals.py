@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 import streamlit as st
 from plotly.subplots import make_subplots
 
-from app import export
+from app import choose, export
 from app.compare import looks
 from app.compare.chosen import Block, Chosen, fenced
 from app.compare.images import tell_absent, tell_seeds
@@ -32,7 +32,7 @@ def show(chosen: Chosen, found: Sequence[Block]) -> None:
 def draw(chosen: Chosen, block: Block) -> None:
     scenes, absent = find(chosen, block.arms)
     tell_absent(absent)
-    scenes = [one for one in scenes if np.isfinite(one.result.r_factor).any()]
+    scenes = with_r_factor(scenes)
     if not scenes:
         return
     tell_seeds(chosen, scenes)
@@ -53,12 +53,27 @@ def draw(chosen: Chosen, block: Block) -> None:
     )
     patterns(scenes, pattern, block)
     ids = tuple(f"{one.arm}/s{one.seed}/{one.checkpoint}.r_factor.sum" for one in scenes)
+    drawable = any(one.truth is not None and pattern in one.result.shown for one in scenes)
     export.popover(
         block.key("export_residuals"),
         export.Facts.of(f"residuals_{chosen.checkpoint}", block.arms, ids, alt),
         table=lambda: table(scenes),
-        draw=lambda: export.late(PAPER).residuals(scenes, pattern),
+        draw=(lambda: export.late(PAPER).residuals(scenes, pattern)) if drawable else None,
     )
+
+
+def with_r_factor(scenes: Sequence[Scene]) -> list[Scene]:
+    """The scenes that have a map; a sentence for every other one."""
+    found = []
+    for one in scenes:
+        if np.isfinite(one.result.r_factor).any():
+            found.append(one)
+        else:
+            st.info(
+                f"{one.arm} s{one.seed} has no R-factor: the window of every test pattern leaves "
+                "the scored region."
+            )
+    return found
 
 
 def picked(block: Block) -> None:
@@ -73,6 +88,7 @@ def picked(block: Block) -> None:
 
 def choose_pattern(scenes: Sequence[Scene], block: Block) -> int:
     last = len(scenes[0].result.r_factor) - 1
+    wrong = choose.tell_outside("Pattern", range(last + 1), block.key("pattern"))
     stored = common_stored(scenes)
     return int(
         st.number_input(
@@ -81,7 +97,7 @@ def choose_pattern(scenes: Sequence[Scene], block: Block) -> int:
             last,
             usual(scenes, stored),
             key=block.key("pattern"),
-            bind="query-params",
+            bind=None if wrong else "query-params",  # bound to 1e999 it stops the page
             width=360,
         )
     )

@@ -187,9 +187,12 @@ def difference(
     found = load.results()
     if other is None or other == results.name or other not in found:
         return "–", None
+    sides = (results, found[other])
+    mixed = [side.name for side in sides if side.data_sha256 is None]
+    if mixed:
+        return f"the seeds of {listed(mixed)} ran on different data", None
     if found[other].data_sha256 != results.data_sha256:
         return f"{other} ran on other data", None
-    sides = (results, found[other])
     if any(spoilt(side, path) for side in sides):
         return "not evaluable", None
     effect = against(*sides, [path]).get(path)

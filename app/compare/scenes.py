@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from app import load
+from app import escape, load
 from app.compare.chosen import Chosen
 from study.evidence.arms import block, lookup, sha256
 from study.formats.dataset import Dataset
@@ -72,7 +72,7 @@ def find(chosen: Chosen, arms: Sequence[str]) -> tuple[list[Scene], dict[str, st
 
 
 def scene(arm: str, seed: int, checkpoint: str) -> Scene | str:
-    """The object that was scored, or a sentence. Raises UserError for a torn file."""
+    """The object that was scored, or a sentence (Markdown). Raises UserError for a torn file."""
     results = load.results()[arm]
     content = results.seeds.get(seed)
     if content is None:
@@ -81,7 +81,7 @@ def scene(arm: str, seed: int, checkpoint: str) -> Scene | str:
     file = load.run_folder(arm, seed) / f"object_{name}.npz"
     scored = content["evidence"].get(f"runs/{arm.rpartition('/')[2]}/s{seed}/{file.name}")
     if scored is None:
-        cause = f": {content['cause']}" if content["cause"] else "."
+        cause = f": {escape.markdown(content['cause'])}" if content["cause"] else "."
         return f"{arm} seed {seed} left no object of the {name} epoch ({content['outcome']}){cause}"
     if not file.is_file():
         return f"{arm} seed {seed} is not pulled: `study pull {arm}`"

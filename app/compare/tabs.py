@@ -9,6 +9,7 @@ import streamlit as st
 from app import choose
 from app.compare import config, curves, diagnostics, images, metrics, residuals, resolution
 from app.compare.chosen import Block, Chosen, blocks
+from app.parts import fragment
 from study.evidence.wording import listed
 
 TABS: Mapping[str, Callable[[Chosen, Sequence[Block]], None]] = {
@@ -35,7 +36,7 @@ def show(chosen: Chosen) -> None:
     for tab, draw in zip(opened, TABS.values(), strict=True):
         with tab:
             if tab.open:
-                st.fragment(draw)(chosen, found)
+                fragment(draw)(chosen, found)
 
 
 def known_tab() -> None:
@@ -44,7 +45,7 @@ def known_tab() -> None:
         named = next((tab for tab in TABS if tab.lower() == asked.lower()), None)
         if named is None:
             choose.tell_unknown("Tab", list(TABS), "tab")
-            del st.query_params["tab"]
+            if "tab" not in st.session_state:  # else the tabs are drawn, and clear it themselves
+                del st.query_params["tab"]
         elif named != asked:
-            st.query_params["tab"] = named
-            st.rerun()  # a widget takes what the address held when the run began
+            choose.correct("tab", named)

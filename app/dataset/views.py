@@ -249,11 +249,7 @@ def scan_and_patterns(
 
 def _pattern_slider(total: int) -> int:
     """`?pattern=`: from 0 to total - 1; anything else becomes a sentence and pattern 0."""
-    for value in choose.asked("pattern"):
-        if not (value.isascii() and value.isdigit() and int(value) < total):
-            shown = value if len(value) <= 60 else value[:60] + "…"
-            told = f"The address asks for pattern {shown!r}; this split has 0 to {total - 1}."
-            st.warning(told.replace("$", r"\$"))
+    choose.tell_outside("Pattern", range(total), "pattern")
     if st.session_state.get("pattern", 0) > total - 1:
         st.session_state["pattern"] = 0
     if total < 2:

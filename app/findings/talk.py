@@ -6,7 +6,7 @@ from html import escape as html_escape
 
 import streamlit as st
 
-from app import access, load
+from app import access, acts, load
 from app.findings import comments
 from study.params import UserError
 
@@ -61,7 +61,7 @@ def _name(claim: str) -> str:
 def _keep(claim: str, name: str, text: str) -> None:
     found = load.findings() or {"claims": {}}
     try:
-        comments.add(load.ROOT, claim, name, text, found["claims"])
+        acts.comment(claim, name, text, found["claims"])
     except UserError as error:
         st.error(str(error).replace("$", r"\$"))
     else:

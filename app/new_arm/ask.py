@@ -11,7 +11,7 @@ from app import choose, load
 from app.escape import markdown as escaped
 from app.new_arm import fields, form
 from app.new_arm.form import Cell
-from app.new_arm.networks import networks
+from app.new_arm.networks import ask_again, networks
 from study.arms import Draft, Planned, Takes, parse_seeds, planned, seeds_text
 from study.params import Arm, Row, Study, UserError
 
@@ -24,7 +24,7 @@ class Proposal:
     """What the form says. `plan` None: it cannot be an arm, for the reasons in `refused`.
 
     `whole`: whether the networks' own fields were known when it was read; they may come at any
-    moment after, and then the page is drawn once more.
+    moment after, and then the page is drawn once more. `lacking`: why they will not come.
     """
 
     base: Row
@@ -33,18 +33,19 @@ class Proposal:
     refused: Mapping[str, str]  # field -> sentence; "" for those of no field
     takes: Takes
     whole: bool
+    lacking: str | None = None
 
 
 def read(study: Study, base: str) -> tuple[Proposal, dict[str, list[Cell]]]:
     """The form as it stands now, before it is drawn: widgets keep their texts in the session."""
     row = study.arms[base]
-    known = networks()
-    whole = known.done
-    answer = (known.answer if whole else None) or {}
-    takes = {name: tuple(schema["properties"]) for name, schema in answer.items()}
-    parts = fields.sections(row, answer, _data_sets(study, row))
+    answer, lacking = _networks()
+    takes = {name: tuple(schema["properties"]) for name, schema in (answer or {}).items()}
+    parts = fields.sections(row, answer or {}, _data_sets(study, row))
     asked = _address(row, parts)
     cells = form.cells(base, row, parts, takes, lambda *field: _text(asked, *field))
+    for sentence in form.no_choices(cells, asked):
+        st.warning(escaped(sentence))
     draft, refused = _draft(study, base, row, form.settings_of(cells), asked)
     plan = None
     if not refused:
@@ -53,7 +54,18 @@ def read(study: Study, base: str) -> tuple[Proposal, dict[str, list[Cell]]]:
         except UserError as error:
             untouched = not draft.settings
             refused = {} if untouched else form.wrong(str(error), cells)
-    return Proposal(row, draft, plan, refused, takes, whole), cells
+    return Proposal(row, draft, plan, refused, takes, answer is not None, lacking), cells
+
+
+def _networks() -> tuple[Mapping[str, fields.Schema] | None, str | None]:
+    """The networks' own fields, or why they will not come; (None, None) while they are awaited."""
+    asked = networks()
+    if not asked.done:
+        return None, None
+    if asked.answer is None:
+        ask_again()
+        return None, asked.refusal
+    return asked.answer, None
 
 
 def _draft(
@@ -179,7 +191,10 @@ def _group(base: str, heading: str, found: Sequence[Cell], proposal: Proposal) -
                 with st.container(width=WIDTH, gap="xxsmall"):
                     _widget(cell)
                     _refusal(proposal, cell.field.path)
-        if heading == "Network" and not proposal.whole:
+        if heading == "Network" and proposal.lacking is not None:
+            told = f"What the networks take is not known: {proposal.lacking}"
+            st.error(escaped(told), icon=":material/error:")
+        elif heading == "Network" and not proposal.whole:
             st.caption("Reading what the networks take …")
 
 

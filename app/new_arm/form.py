@@ -76,6 +76,18 @@ def wrong(sentence: str, form: Mapping[str, Sequence[Cell]]) -> dict[str, str]:
     return found
 
 
+def no_choices(form: Mapping[str, Sequence[Cell]], asked: Mapping[str, str]) -> list[str]:
+    """What the address sets a field to that has other choices; the field keeps its own."""
+    return [
+        f"the address sets {path}={asked[path][:60]!r}; accepted: {', '.join(cell.field.choices)}"
+        for group in form.values()
+        for cell in group
+        if (path := cell.field.path) in asked
+        and cell.field.choices
+        and asked[path].strip() not in cell.field.choices
+    ]
+
+
 def _names(part: str, path: str) -> bool:
     section, _, field = path.rpartition(".")
     if re.search(rf"(^|[\s.]){re.escape(path)}\b", part):
@@ -99,7 +111,8 @@ def _section(
         return _leaves(prefix, base, row, part.variants[""], takes, read)
     now = str(base[part.path]["name"])
     field = Field(f"{part.path}.name", names if now in names else (*names, now), "")
-    name = _cell(prefix, field, now, now, read)
+    # Until the names are known another widget stands for them: the address is read when they are.
+    name = _cell(prefix if names else f"{prefix}awaited:", field, now, now, read)
     block = base if name.setting is None else changed_block(base, row, (name.setting,), takes)
     fields = part.variants.get(name.text, ())
     return [name, *_leaves(prefix, block, row, fields, takes, read, base)]

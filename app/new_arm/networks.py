@@ -10,6 +10,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import weakref
 from collections.abc import Mapping, Sequence
@@ -27,9 +28,15 @@ CODE = Path(study.__file__).parent
 
 
 class Asked:
-    """One command of `study` that prints a JSON object, on its way or done."""
+    """One command of `study` that prints a JSON object, on its way or done.
+
+    Sessions share it: its files are read by one at a time.
+    """
 
     def __init__(self, *words: str) -> None:
+        self._name = " ".join(("study", *words[:2]))
+        self._reading = threading.Lock()
+        self._parsed: Mapping[str, Any] | None = None
         self._out: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (read when it is done)
         self._err: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         # A cache drops an answer without a word: its files close with it.
@@ -54,17 +61,21 @@ class Asked:
         """The object; None while it is on its way and when there is a `refusal` instead."""
         if not self.done or self._process.returncode != 0:
             return None
-        return json.loads(_read(self._out))
+        with self._reading:
+            if self._parsed is None:
+                self._parsed = json.loads(_read(self._out))
+            return self._parsed
 
     @property
     def refusal(self) -> str | None:
         """Why there is no answer: the sentence for a user, or the last line of what went wrong."""
         if not self.done or self._process.returncode == 0:
             return None
-        lines = _read(self._err).strip().splitlines() or ["no word"]
+        with self._reading:
+            lines = _read(self._err).strip().splitlines() or ["no word"]
         if self._process.returncode == 2:
             return lines[-1].removeprefix("study: ")
-        return f"the check ended with exit code {self._process.returncode}: {lines[-1]}"
+        return f"{self._name} ended with exit code {self._process.returncode}: {lines[-1]}"
 
 
 def _read(stream: IO[bytes]) -> str:
@@ -82,6 +93,11 @@ def wait(asked: Asked) -> None:
 def networks() -> Asked:
     """`study arms fields`, asked once for every state of the networks' code."""
     return _networks(load.stamp(CODE / "generators"))
+
+
+def ask_again() -> None:
+    """Forget an answer that was none: the next page asks anew."""
+    _networks.clear()
 
 
 @st.cache_resource(show_spinner=False, max_entries=1)

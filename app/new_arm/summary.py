@@ -175,7 +175,8 @@ def _add(proposal: Proposal, claim: ClaimDraft | None, commit: bool, start: bool
     _clear()
     if start and trouble is None:
         st.switch_page("pages/runs.py", query_params={"arm": name})
-    st.session_state["new-arm-added"] = Added(name, claim.id if claim else None, done, trouble)
+    base, named = proposal.draft.base, claim.id if claim else None
+    st.session_state["new-arm-added"] = Added(name, base, named, done, trouble)
     st.rerun()
 
 
@@ -184,24 +185,26 @@ class Added:
     """What the last click did. `commit`: "" where it committed nothing."""
 
     name: str
+    base: str
     claim: str | None
     commit: str
     trouble: str | None
 
 
 def _clear() -> None:
-    """An empty form on the same base."""
+    """An empty form; `announce` puts the base back."""
     for key in [str(key) for key in st.session_state]:
         if key.startswith("new:") or key in ("name", "asks", "confounded", "claim", "commit"):
             del st.session_state[key]
-    st.query_params.from_dict({key: v for key, v in st.query_params.items() if key == "from"})
+    st.query_params.from_dict({})  # what widgets are bound to may go in this way, not be written
 
 
 def announce() -> None:
-    """What the last click did."""
+    """What the last click did; the form starts from the same base again."""
     added: Added | None = st.session_state.pop("new-arm-added", None)
     if added is None:
         return
+    st.session_state["from"] = added.base
     told = f"Added {escaped(added.name)} to params.yaml"
     told += f" and {escaped(added.claim)} to claims.yaml" if added.claim else ""
     told += f", committed as {escaped(added.commit)}." if added.commit else ": not committed yet."

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from app import choose, load
+from app import choose, escape, load
 from app.overview.query import EXAMPLE, LONGEST, QueryError, Test, parse
 from app.overview.rows import query_columns
 from study.evidence.arms import ArmResults
@@ -86,7 +86,7 @@ def _read(text: str, checkpoint: str) -> Test:
     try:
         return parse(text, query_columns(checkpoint))
     except QueryError as error:
-        told = f"The query is not understood, so every arm is shown: {error}"
-        st.warning(told.replace("$", r"\$"))
+        told = escape.markdown(str(error))
+        st.warning(f"The query is not understood, so every arm is shown: {told}")
         st.code(f"{text}\n{' ' * error.at}^", language=None)
         return lambda record: True

@@ -23,11 +23,12 @@ def _verdicts() -> None:
     if found is None:
         st.caption("No findings.json yet: `dvc repro findings` judges the claims.")
         return
-    changed = len(load.stale_claims())
-    counts = {**found["counts"], **({"stale": changed} if changed else {})}
+    changed = load.stale_claims()
+    claims = found["claims"].items()
+    counts = Counter("stale" if name in changed else entry["status"] for name, entry in claims)
     with st.container(horizontal=True, gap="small", width="content"):
-        for status, count in counts.items():
-            if count:
+        for status in (*found["counts"], "stale"):
+            if count := counts[status]:
                 st.page_link(
                     "pages/findings.py",
                     label=states.text(status, f"{count} {status}"),

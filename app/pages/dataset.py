@@ -4,6 +4,7 @@ import streamlit as st
 
 from app import choose, frame, load
 from app.dataset import reading, sets, views
+from app.parts import fragment
 from study.params import SPLITS
 
 frame.enter("Data set", "What was measured or simulated, and who uses it.")
@@ -29,7 +30,7 @@ views.facts(manifest)
 part = reading.part(entry.folder, split)
 views.object_and_probe(part, manifest, min(image, images - 1), found.values())
 st.subheader("Scan and patterns", anchor=False)
-st.fragment(views.scan_and_patterns)(entry, part, manifest, split, image)
+fragment(views.scan_and_patterns)(entry, part, manifest, split, image)
 st.subheader("Do the splits know of each other?", anchor=False)
 views.split_checks(entry)
 st.subheader("Used by", anchor=False)

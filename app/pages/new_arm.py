@@ -32,7 +32,7 @@ with right, st.container(border=True):
     summary.line(proposal, claimed, commit)
     passed = proposal.plan is not None and proposal.plan.twin is None and summary.facts(proposal)
     summary.buttons(proposal, claimed, commit, may and passed and broken is None)
-if not proposal.whole:
+if not proposal.whole and proposal.lacking is None:
     with st.spinner("Reading what the networks take"):
         wait(networks())
     st.rerun()

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from app import frame, load
+from app.parts import fragment
 from app.runs import curves, detail, table, working
 from app.runs.words import run_id, state_of
 
@@ -50,13 +51,13 @@ if not rows:
     )
     frame.link("new_arm", "New arm")
     st.stop()
-st.fragment(at_work, run_every=every)({run_id(row) for row, _ in rows})
+fragment(at_work, every)({run_id(row) for row, _ in rows})
 table.filters(rows)
 shown = table.passing(rows)
 if not shown:
     st.info("No run is left by these filters.")
     st.stop()
-st.fragment(all_runs, run_every=every)()
+fragment(all_runs, every)()
 name = table.pick(shown)
 if name is not None:
-    st.fragment(chosen_run, run_every=every)(name)
+    fragment(chosen_run, every)(name)

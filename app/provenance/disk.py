@@ -28,7 +28,7 @@ class Disk:
 
     def size(self, path: str) -> tuple[int, int] | None:
         """(bytes, files) of a path, or None where nothing lies."""
-        found = [item.stat().st_size for _, item in self._files(path)]
+        found = [facts.st_size for _, item in self._files(path) if (facts := _facts(item))]
         return (sum(found), len(found)) if self._exists(path) else None
 
     def md5(self, path: str) -> str | None:
@@ -39,7 +39,9 @@ class Disk:
         if not place.is_dir():
             return None
         listed = [
-            {"md5": self._md5(Path(item)), "relpath": name} for name, item in self._files(path)
+            {"md5": digest, "relpath": name}
+            for name, item in self._files(path)
+            if (digest := self._md5(item))
         ]
         listed.sort(key=lambda entry: entry["relpath"])
         text = json.dumps(listed, sort_keys=True)
@@ -72,11 +74,24 @@ class Disk:
                     file = Path(root) / name
                     yield file.relative_to(place).as_posix(), file
 
-    def _md5(self, file: Path) -> str:
-        facts = file.stat()
+    def _md5(self, file: Path) -> str | None:
+        """None for a file that went while the folder was read."""
+        facts = _facts(file)
+        if facts is None:
+            return None
         key = (str(file.absolute()), facts.st_size, facts.st_mtime_ns, facts.st_ino)
         if key not in self._known:
-            with file.open("rb") as stream:
-                digest = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False))
+            try:
+                with file.open("rb") as stream:
+                    digest = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False))
+            except FileNotFoundError:
+                return None
             self._known[key] = digest.hexdigest()
         return self._known[key]
+
+
+def _facts(file: Path) -> os.stat_result | None:
+    try:
+        return file.stat()
+    except FileNotFoundError:
+        return None

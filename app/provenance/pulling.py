@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import streamlit as st
 
 from app import access, load, states
+from app.parts import fragment
 from app.provenance.state import Judged
 from app.provenance.views import escaped, pull_name, size_text
 from study.launch.pull import Pull, cancel_pull, pulls, read_pull, start_pull
@@ -33,7 +34,7 @@ def show(found: Mapping[str, Judged], folder: str) -> None:
     elif absent and not running:
         _ask(absent)
     if last is not None:
-        st.fragment(_progress, run_every=POLL_S if running else None)(last.id, running)
+        fragment(_progress, POLL_S if running else None)(last.id, running)
 
 
 def _ask(absent: Mapping[str, Judged]) -> None:

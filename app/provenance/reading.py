@@ -82,11 +82,12 @@ def _runs(pipeline: str, key: load.Stamp) -> list[environments.Run]:
 
 
 def history() -> environments.History:
-    return _history((environment.git("rev-parse", "HEAD", root=load.ROOT) or "").strip())
+    """Read again when HEAD is another commit, or the same one under another branch."""
+    return _history(environment.git("rev-parse", "HEAD", "--abbrev-ref", "HEAD", root=load.ROOT))
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)
-def _history(head: str) -> environments.History:
+def _history(head: str | None) -> environments.History:
     return environments.history(load.ROOT)
 
 

@@ -60,8 +60,6 @@ def epochs(row: RunRow) -> str:
 def place(job: Job) -> str:
     """Where a job computes: its cores, its GPU, its name in a scheduler."""
     parts = [] if job.executor == "local" else [job.executor]
-    if job.handle:
-        parts.append(f"job {job.handle}")
     if job.place is not None and job.place.gpu is not None:
         parts.append(f"GPU {job.place.gpu}")
     if job.place is not None and job.place.jobs:

@@ -163,8 +163,9 @@ def new(
 def archive(name: Name) -> None:
     """Take an arm out of the study; its results and claims are kept under archived/."""
     from study.archive import archive_arm
+    from study.launch import check_idle
 
-    _idle(name)
+    check_idle(Path(), name)
     _say(f"archived {name}", archive_arm(Path(), name))
 
 
@@ -172,18 +173,10 @@ def archive(name: Name) -> None:
 def rename(name: Name, to: Annotated[str, typer.Argument(help="The new name")]) -> None:
     """Give an arm another name; results and claims under the old one are kept in archived/."""
     from study.archive import rename_arm
+    from study.launch import check_idle
 
-    _idle(name)
+    check_idle(Path(), name)
     _say(f"renamed {name} to {to}", rename_arm(Path(), name, to))
-
-
-def _idle(name: str) -> None:
-    """Raise UserError while a job works on the arm."""
-    from study.launch import jobs
-    from study.params import UserError
-
-    if job := next((job for job in jobs(Path()) if job.arm == name and not job.over), None):
-        raise UserError(f"arm {name!r} is {job.state} as job {job.id}; stop that first")
 
 
 def _say(done: str, archived: Archived) -> None:

@@ -10,6 +10,7 @@ work/launch and in the run folders; any process may be killed at any moment.
 from study.launch.api import (
     active,
     cancel,
+    check_idle,
     check_start,
     ensure,
     find_job,
@@ -29,6 +30,7 @@ __all__ = [
     "Supervisor",
     "active",
     "cancel",
+    "check_idle",
     "check_start",
     "ensure",
     "find_job",

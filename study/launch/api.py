@@ -19,7 +19,7 @@ from study.launch.folder import LaunchFolder, checked_id
 from study.launch.models import Job, Request, Supervisor, new_id
 from study.launch.origin import study_of
 from study.launch.processes import alive
-from study.launch.rows import live_now
+from study.launch.rows import live_now, run_rows
 from study.params import UserError, find_row
 
 READ_ONLY = "ARMATURE_READ_ONLY"
@@ -68,6 +68,19 @@ def check_alone(root: Path, arm: str) -> None:
                 f"arm {arm!r} is {job.state} already, as job {job.id}; stop that one first, or "
                 "wait for it"
             )
+
+
+def check_idle(root: Path, arm: str) -> None:
+    """Raise UserError while a job or a run by hand (`study train`, `dvc repro`) works on the arm.
+
+    A run without a heartbeat counts too: its process lives.
+    """
+    check_alone(root, arm)
+    rows = [row for row in run_rows(root, jobs(root)) if row.arm == arm]
+    if row := next((row for row in rows if row.state in ("running", "unknown")), None):
+        raise UserError(
+            f"seed {row.seed} of arm {arm!r} runs without a job, in {row.folder}; stop that first"
+        )
 
 
 def cancel(root: Path, job_id: str) -> None:

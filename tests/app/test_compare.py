@@ -1,5 +1,6 @@
 """Compare: deep links, what every tab says on checkouts of every kind, and what it draws."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -59,6 +60,44 @@ def test_final_is_last_and_a_tab_may_be_written_small(runs):
     app = page(arms=ARMS, tab="images", epoch="final")
     assert "weights of the last epoch" in said(app)
     assert page(arms=ARMS, tab="Images", checkpoint="best").session_state["checkpoint"] == "best"
+
+
+def test_a_lenient_link_is_followed_on_a_page_that_is_open(fresh):
+    """The browser's Back brings what the address was before its widgets were drawn."""
+    two_by_three(fresh)
+    app = page(tab="Metrics", checkpoint="best")
+    for tab, epoch, weights in (("config", "final", "last"), ("curves", "best", "best")):
+        app.query_params |= {"tab": tab, "epoch": epoch}
+        app.run()
+        assert not app.exception and not app.warning
+        assert app.session_state["tab"] == tab.capitalize()
+        assert app.session_state["checkpoint"] == weights
+        assert "epoch" not in app.query_params
+    app.query_params["tab"] = "Pictures"
+    app.run()
+    assert not app.exception and "'Pictures'" in said(app)
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ({"epoch": "frist"}, "epoch 'frist', which is not here"),
+        ({"quantity": "bogus"}, "quantity 'bogus', which is not here"),
+        ({"quantity": "train_los"}, "did you mean 'train_loss'"),
+    ],
+)
+def test_a_wrong_word_is_told_and_the_rest_stands(fresh, query, words):
+    two_by_three(fresh)
+    app = page(tab="Curves", **query)
+    assert words in said(app).replace("\\", "")
+    assert app.get("plotly_chart")
+
+
+@pytest.mark.parametrize("tab", ["Curves", "Metrics", "Config"])
+def test_a_broken_file_is_a_sentence_in_its_tab(fresh, tab):
+    two_by_three(fresh)
+    (fresh / "params.yaml").write_text("arms: [")
+    assert "params.yaml" in page(tab=tab).error[0].value
 
 
 # --- curves -----------------------------------------------------------------------------------
@@ -185,6 +224,28 @@ def test_no_difference_goes_across_a_fence(fresh):
     assert not any("difference" in entry["id"] for entry in row.entries)
 
 
+def test_seeds_on_different_data_are_named(fresh):
+    from app.compare.rows import Settings, row_of
+
+    two_by_three(fresh)
+    for arm in ("control", "agc"):
+        change(fresh, arm, 1, data__sha256="e" * 64)
+    row = row_of("agc", "standard.amplitude.mae", Settings("last", None))
+    assert row.cells["difference"] == "the seeds of agc, control ran on different data"
+
+
+def test_a_dash_is_no_difference(fresh):
+    from app.compare.metrics import has_difference
+    from app.compare.rows import Settings, row_of
+
+    two_by_three(fresh)
+    for settings in (Settings("last", "control"), Settings("last", None)):
+        row = row_of("control", "standard.amplitude.mae", settings)
+        assert row.cells["difference"] == "–" and not has_difference(row, settings)
+    settings = Settings("last", "control")
+    assert has_difference(row_of("agc", "standard.amplitude.mae", settings), settings)
+
+
 # --- images -----------------------------------------------------------------------------------
 
 
@@ -236,6 +297,13 @@ def test_what_is_not_pulled_or_failed_is_a_sentence(runs, tab):
     text = said(page(arms=["control", "better", "lost"], tab=tab))
     assert "better seed 102 is not pulled: `study pull better`" in text
     assert "lost seed 101 left no object of the last epoch (failed): the loss became NaN" in text
+
+
+def test_a_cause_is_text_and_never_markup(runs):
+    from app.compare.scenes import scene
+
+    change(runs, "lost", 101, cause="**x** $a$ <b>")
+    assert scene("lost", 101, "last").endswith(r"\*\*x\*\* \$a\$ \<b\>")
 
 
 def test_best_is_never_shown_for_last(runs):
@@ -318,6 +386,47 @@ def test_a_stored_pattern_is_shown_and_another_is_said_to_be_none(runs):
     app = page(arms=ARMS, tab="Residuals", pattern="40")
     assert not any(alt.startswith("Pattern 40") for alt in figures(app))
     assert "no stored prediction of pattern 40: a run keeps 8 of 49" in said(app)
+    kinds = {button.proto.label for button in app.get("download_button")}
+    assert kinds == {"CSV"}, "a figure on paper needs the prediction"
+
+
+@pytest.mark.parametrize("bad", ["49", "99999", "-1", "x", "1e999", "9" * 5000])
+def test_a_pattern_that_is_none_is_a_sentence(runs, bad):
+    app = page(arms=[*ARMS, "nobody"], tab="Residuals", pattern=bad)
+    told = said(app)
+    assert "there are 0 to 48" in told and "'nobody'" in told and app.get("plotly_chart")
+    app.run()
+    assert not app.exception and "there are 0 to 48" not in said(app)
+
+
+def test_what_has_no_truth_is_not_offered_on_paper(runs, monkeypatch):
+    from app import export
+    from app.compare import images
+    from app.compare.chosen import Chosen, blocks
+    from app.compare.scenes import common_window, scene
+
+    offered = []
+    monkeypatch.setattr(export, "popover", lambda *given, **made: offered.append(made["draw"]))
+    one = scene("control", 101, "last")
+    for shown in (one, dataclasses.replace(one, truth=None)):
+        images.exports(
+            Chosen(("control",), "last", "101"), blocks(["control"])[0], [shown],
+            common_window([shown]), images.Profile("row", 20), "alt",
+        )  # fmt: skip
+    assert offered[0] is not None and offered[1] is None
+
+
+def test_a_run_without_any_r_factor_says_so(runs, monkeypatch):
+    from app.compare import residuals
+    from app.compare.scenes import scene
+
+    told = []
+    monkeypatch.setattr(residuals.st, "info", told.append)
+    one = scene("control", 101, "last")
+    blank = np.full_like(one.result.r_factor, np.nan)
+    lost = dataclasses.replace(one, result=dataclasses.replace(one.result, r_factor=blank))
+    assert [kept is one for kept in residuals.with_r_factor([lost, one])] == [True]
+    assert len(told) == 1 and "control s101 has no R-factor" in told[0]
 
 
 def test_the_scan_map_holds_every_pattern_that_has_an_r_factor(runs):

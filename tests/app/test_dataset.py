@@ -95,10 +95,15 @@ def test_the_split_of_the_address_is_shown(checkout):
     assert not app.exception and app.slider(key="pattern").value <= 48
 
 
-@pytest.mark.parametrize("bad", ["49", "-1", "1e3", "../x", "²", "9" * 99])
+@pytest.mark.parametrize("bad", ["49", "-1", "1e3", "../x", "²", "9" * 99, "9" * 5000])
 def test_a_pattern_that_is_none_is_a_sentence(checkout, bad):
     app = opened("dataset", pattern=bad)
     assert "0 to 48" in app.warning[0].value and app.slider(key="pattern").value == 0
+
+
+def test_what_the_address_says_is_text_and_never_markup(checkout):
+    told = opened("dataset", pattern="[x](http://y) **z**").warning[0].value
+    assert "](http" not in told and "**z" not in told
 
 
 def test_an_unknown_set_or_split_is_a_sentence(checkout):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -169,24 +170,74 @@ def test_one_field_is_changed_checked_added_and_is_there(toy):
     assert "No difference" in said(app), "the form is empty again"
 
 
+class Late:
+    """Networks that answer while the page is drawn."""
+
+    def __init__(self, answer: dict) -> None:
+        self.asked, self.answer = 0, answer
+
+    @property
+    def done(self) -> bool:
+        self.asked += 1
+        return self.asked > 1
+
+
+def test_a_network_of_the_address_is_kept_until_the_networks_are_known(toy, networks, monkeypatch):
+    late = Late(networks)
+    monkeypatch.setattr("app.new_arm.networks._networks", lambda key: late)
+    app = opened("new_arm", set="generator.name=cnn")
+    assert "→ **cnn**" in said(app)
+
+
+def test_networks_that_cannot_be_asked_are_told_and_asked_again(toy, monkeypatch):
+    asked = []
+
+    class Failed:
+        done, answer, refusal = True, None, "torch is *broken*"
+
+        def __init__(self, *words: str) -> None:
+            asked.append(words)
+
+    monkeypatch.setattr("app.new_arm.networks.Asked", Failed)
+    app = opened("new_arm", set="generator.width=8")
+    assert r"torch is \*broken\*" in said(app) and "Reading what" not in said(app)
+    assert app.query_params["set"] == "generator.width=8", "kept for when they are known"
+    before = len(asked)
+    app.run()
+    assert len(asked) > before
+
+
+def test_an_answer_that_sessions_share_is_read_once(toy, monkeypatch):
+    from app.new_arm.networks import Asked, wait
+
+    (toy / "study.sh").write_text("#!/bin/sh\necho '{\"hybrid\": {}}'\n")
+    (toy / "study.sh").chmod(0o755)
+    monkeypatch.setattr("app.new_arm.networks.sys.executable", str(toy / "study.sh"))
+    asked = Asked("arms", "fields")
+    wait(asked)
+    with ThreadPoolExecutor(8) as sessions:
+        answers = list(sessions.map(lambda _: asked.answer, range(64)))
+    assert answers[0] == {"hybrid": {}} and all(found is answers[0] for found in answers)
+
+
 @pytest.mark.slow
 def test_networks_that_answer_while_the_page_is_drawn_are_drawn(toy, networks, monkeypatch):
     """The check of an address with changes takes longer than they do."""
-
-    class Late:
-        asked = 0
-        answer = networks
-
-        @property
-        def done(self) -> bool:
-            self.asked += 1
-            return self.asked > 1
-
-    late = Late()
+    late = Late(networks)
     monkeypatch.setattr("app.new_arm.networks._networks", lambda key: late)
     app = opened("new_arm", set=["optimizer.lr=0.003", "generator.fno_blocks=1"])
     assert not app.exception and "Reading what the networks take" not in said(app)
     assert box(app, "fno_blocks").value == "1" and box(app, "lr").value == "0.003"
+
+
+@pytest.mark.slow
+def test_an_arm_added_to_another_base_leaves_an_empty_form_on_that_base(toy):
+    app = opened("new_arm", **{"from": "cnn", "set": "epochs=3", "name": "longer"})
+    app.button(key="add").click().run()
+    assert not app.exception and "Added" in said(app)
+    assert load_study(toy / "params.yaml").arms["longer"].versus == "cnn"
+    assert "No difference from cnn" in said(app) and app.text_input(key="name").value == ""
+    assert app.query_params == {"from": "cnn"}
 
 
 @pytest.mark.slow
@@ -265,17 +316,25 @@ def test_read_only_has_no_button_and_writes_nothing(toy, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "query",
+    ("query", "words"),
     [
-        {"set": "foo.bar=1"}, {"set": "=", "from": "control"}, {"from": "../x"}, {"set": "epochs"},
-        {"seeds": "one"}, {"name": "A B"}, {"set": "epochs=[1"}, {"set": "precision=fp8"},
-        {"set": "generator.name=nothing"},
+        ({"set": "foo.bar=1"}, "no field"), ({"set": "=", "from": "control"}, "no field"),
+        ({"from": "../x"}, "not here"), ({"set": "epochs"}, "no field"),
+        ({"seeds": "one"}, "seeds: "), ({"name": "A B", "set": "epochs=3"}, "'A B'"),
+        ({"set": "epochs=[1"}, "epochs: "),
+        ({"set": "precision=fp8"}, "precision='fp8'; accepted: fp32, tf32, bf16"),
+        ({"set": "generator.name=nothing"}, "generator.name='nothing'; accepted: "),
     ],
 )  # fmt: skip
 @pytest.mark.slow
-def test_a_bad_address_is_a_sentence(toy, query):
+def test_a_bad_address_is_a_sentence(toy, networks, monkeypatch, query, words):
+    known = Late(networks)
+    assert not known.done and known.done
+    monkeypatch.setattr("app.new_arm.networks._networks", lambda key: known)
     before = (toy / "params.yaml").read_bytes()
     app = opened("new_arm", **query)
+    told = "\n".join(item.value for item in (*app.warning, *app.error)).replace("\\", "")
+    assert words in told
     assert not app.exception and app.button(key="add").disabled
     assert (toy / "params.yaml").read_bytes() == before
 

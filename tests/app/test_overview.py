@@ -104,6 +104,8 @@ def test_a_query_that_is_none_is_told_with_its_place(fresh):
     assert "character 11" in app.warning[0].value
     assert app.code[0].value.splitlines()[1].index("^") == 10
     assert arms_of(app) == ["control", "agc"]
+    told = opened("overview", q="**x** > [y](http://z)").warning[0].value
+    assert "**x" not in told and "](http" not in told
 
 
 def test_selected_arms_lead_to_compare(fresh):
@@ -124,6 +126,13 @@ def test_verdicts_lead_to_their_claims(fresh):
     two_by_three(fresh)
     found = [query for query in links(opened("overview")).values() if "status" in query]
     assert found == ["status=inconclusive"]
+
+
+def test_a_stale_claim_is_counted_once(fresh):
+    two_by_three(fresh)
+    change(fresh, "agc", 1, last__val_loss=3.0)
+    found = [query for query in links(opened("overview")).values() if "status" in query]
+    assert found == ["status=stale"]
 
 
 def test_equal_arms_without_a_reason_are_an_error(fresh):

@@ -130,6 +130,34 @@ def test_files_that_dvc_ignores_change_nothing(checkout):
     assert states_of(checkout)["prepare"] == "fresh"
 
 
+def test_what_vanishes_while_a_folder_is_read_is_left_out(checkout):
+    """A link that leads nowhere is listed and cannot be looked at, as a file that has just gone."""
+    (checkout / "code" / "gone.py").symlink_to("nowhere")
+    assert states_of(checkout)["prepare"] == "fresh"
+
+
+def test_a_stamp_changes_with_every_file(tmp_path, monkeypatch):
+    from app import load
+
+    def file(name: str, text: str) -> None:
+        write_text(tmp_path / name, text)
+        os.utime(tmp_path / name, (1, 1))
+
+    file("a", "12")
+    file("b/c", "345")
+    seen = {load.stamp(tmp_path)}
+    file("a", "123")
+    file("b/c", "45")
+    seen.add(load.stamp(tmp_path))  # as many files, as many bytes, no newer time
+    (tmp_path / "a").rename(tmp_path / "d")
+    seen.add(load.stamp(tmp_path))
+    os.utime(tmp_path / "d", (0, 0))
+    seen.add(load.stamp(tmp_path))
+    assert len(seen) == 4 and load.stamp(tmp_path) in seen
+    monkeypatch.setattr(load, "_files", lambda place: [*tmp_path.iterdir(), tmp_path / "gone"])
+    assert load.stamp(tmp_path) not in seen
+
+
 def test_an_edited_arm_is_stale_alone_and_says_what_changed(checkout):
     edit(checkout, "two", lr=0.2)
     found = judged(checkout)
@@ -399,6 +427,26 @@ def test_packages_are_compared_with_every_version_that_the_lock_allows(tmp_path,
     found = machine.packages(tmp_path)
     assert found is not None and found.differing == (("scipy", "1.1", "1.0"),)
     assert found.absent == ("absent",) and found.installed == 3
+
+
+def test_a_branch_and_a_change_that_a_run_would_not_be_clean_with_are_seen(fresh):
+    from app import load
+    from app.provenance import reading
+
+    def git(*words: str) -> None:
+        who = ("-c", "user.name=t", "-c", "user.email=t@t")
+        subprocess.run(("git", *who, *words), check=True, capture_output=True)
+
+    write_text(fresh / "studies" / "params.yaml", "a: 1\n")
+    git("init", "-qb", "main")
+    git("add", "-A")
+    git("commit", "-qm", "study")
+    assert reading.history().branch == "main" and load.standing().dirty == ""
+    git("switch", "-qc", "other")
+    assert reading.history().branch == "other"
+    load.st.cache_data.clear()
+    write_text(fresh / "studies" / "params.yaml", "a: 2\n")
+    assert load.standing().dirty == "not as committed: studies/params.yaml"
 
 
 def test_a_shallow_or_absent_history_cannot_tell():

@@ -159,8 +159,8 @@ def test_a_failed_job_is_retried(toy):
 
 
 def test_a_job_in_a_scheduler_tells_why_it_waits(toy):
-    job(toy, "control", "queued", executor="slurm", handle="4711", note="pending: Resources")
-    assert "slurm, job 4711" in (told := said(opened("runs"))) and "pending: Resources" in told
+    job(toy, "control", "queued", executor="slurm", note="pending: Resources")
+    assert "slurm" in (told := said(opened("runs"))) and "pending: Resources" in told
 
 
 def test_read_only_has_no_button_that_acts(toy, monkeypatch):
@@ -178,15 +178,38 @@ def test_the_strip_of_every_page_counts_what_works(toy, name):
     assert "1 running" in told and "1 queued" in told
 
 
-def test_nothing_is_polled_when_nothing_runs(toy):
+def test_nothing_is_polled_when_nothing_runs(toy, monkeypatch):
     from app import load
 
+    polled: list[float | None] = []
+
+    def fragment(draw, run_every=None):
+        polled.append(run_every)
+        return draw
+
+    monkeypatch.setattr("app.parts.st.fragment", fragment)
     run(toy, "control", 1, "finished")
-    assert not load.busy() and load.standing().jobs == {}
     job(toy, "control", "done")
-    assert not load.busy()
+    assert not load.busy() and load.standing().jobs == {}
+    opened("runs")
+    assert len(polled) >= 4 and set(polled) == {None}
+    polled.clear()
     job(toy, "control", "running")
     assert load.busy() and load.standing().jobs == {"running": 1}
+    opened("runs")
+    assert len(polled) >= 4 and set(polled) == {2.0}
+
+
+def test_the_strip_tells_the_first_arms_data_and_where_runs_compute(toy, tiny, monkeypatch):
+    from study.formats.dataset import save_dataset
+
+    monkeypatch.setattr("app.load.Local.slots", lambda self: "3 GPUs")
+    told = said(opened("runs"))
+    assert "3 GPUs" in told and "grid_on" not in told
+    save_dataset(tiny, toy / "data" / "toy")
+    assert f"toy {tiny.manifest.content_sha256[:8]}" in said(opened("runs"))
+    (toy / "params.yaml").write_text("arms: [")
+    assert "3 GPUs" in said(opened("findings"))
 
 
 def test_work_that_was_left_goes_on_when_the_app_opens(toy, monkeypatch):

@@ -191,25 +191,34 @@ def test_a_deep_link_leads_where_it_was_copied(stored_app: AppServer, opener: Op
 
 
 @pytest.mark.parametrize(
-    "where",
+    ("where", "wrong"),
     [
-        "compare?arms=nobody&arms=control&tab=Nonsense&checkpoint=third&seed=99",
-        "compare?arms=../../etc/passwd",
-        "compare?arms=<script>alert(1)</script>&arms=$\\alpha$",
-        "dataset?set=../../etc&split=none&image=77",
-        "runs?run=nobody/s1&state=asleep&arm=nobody",
-        "new_arm?from=nobody&set=nothing=1&set=optimizer.lr=x&seeds=a",
-        "findings?claim=NO-1&view=none&status=none",
-        "provenance?pipeline=none",
-        "?arms=nobody&study=none&q=amp ssim ???",
+        (
+            "compare?arms=nobody&arms=control&tab=Nonsense&checkpoint=third&seed=99&epoch=frist",
+            ("nobody", "Nonsense", "third", "99", "frist"),
+        ),
+        ("compare?arms=../../etc/passwd", ("../../etc/passwd",)),
+        (
+            "compare?arms=<script>alert(1)</script>&arms=$\\alpha$",
+            ("<script>alert(1)</script>", "alpha$"),
+        ),
+        ("dataset?data=../../etc&split=none&pattern=7e7", ("../../etc", "none", "7e7")),
+        ("runs?run=nobody/s1&state=asleep&arm=nowhere", ("nobody/s1", "asleep", "nowhere")),
+        ("new_arm?set=nothing=1&seeds=a", ("nothing=1", "'a'")),
+        ("new_arm?set=optimizer.lr=x&set=precision=fp8", ("optimizer.lr", "fp8")),
+        ("findings?claim=NO-1&view=neither", ("neither",)),
+        ("findings?claim=NO-1&status=asleep", ("NO-1", "asleep")),
+        ("provenance?pipeline=nowhere", ("nowhere",)),
+        ("?arms=nobody&study=nowhere&q=amp ssim ???", ("nobody", "nowhere", "amp")),
     ],
 )
 def test_a_wrong_address_is_answered_in_a_sentence(
-    stored_app: AppServer, opener: Opener, where: str
+    stored_app: AppServer, opener: Opener, where: str, wrong: tuple[str, ...]
 ) -> None:
     watched = opener(stored_app)
     page = watched.open(where)
-    expect(page.get_by_test_id("stAlert").first).to_be_visible()
+    for value in wrong:
+        expect(page.get_by_test_id("stAlert").filter(has_text=value).first).to_be_visible()
     watched.assert_clean()
     watched.assert_fits()
 
