@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 import streamlit as st
 from plotly.subplots import make_subplots
 
-from app import choose, export
+from app import choose, export, numbers
 from app.compare import looks
 from app.compare.chosen import Block, Chosen, fenced
 from app.compare.images import tell_absent, tell_seeds
@@ -54,12 +54,16 @@ def draw(chosen: Chosen, block: Block) -> None:
     patterns(scenes, pattern, block)
     ids = tuple(f"{one.arm}/s{one.seed}/{one.checkpoint}.r_factor.sum" for one in scenes)
     drawable = any(one.truth is not None and pattern in one.result.shown for one in scenes)
-    export.popover(
-        block.key("export_residuals"),
-        export.Facts.of(f"residuals_{chosen.checkpoint}", block.arms, ids, alt),
-        table=lambda: table(scenes),
-        draw=(lambda: export.late(PAPER).residuals(scenes, pattern)) if drawable else None,
-    )
+    with st.container(horizontal=True):
+        for number in ids:
+            if st.button(number, icon=":material/tag:", key=block.key(f"id_{number}")):
+                numbers.ask(number)
+        export.popover(
+            block.key("export_residuals"),
+            export.Facts.of(f"residuals_{chosen.checkpoint}", block.arms, ids, alt),
+            table=lambda: table(scenes),
+            draw=(lambda: export.late(PAPER).residuals(scenes, pattern)) if drawable else None,
+        )
 
 
 def with_r_factor(scenes: Sequence[Scene]) -> list[Scene]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas
 import plotly.graph_objects as go
@@ -41,18 +42,29 @@ def draw(chosen: Chosen, block: Block) -> None:
             "Mean removed, Hann window. Gray line: 0.5; a mark stands where a curve first falls "
             "below it. A degenerate channel has no curve."
         )
-    st.markdown("**Crossing of 0.5, every seed** (as scored)")
-    rows = crossings(chosen, block, unit_of(scenes))
-    st.dataframe(rows, hide_index=True, key=block.key("crossings"), alt="FRC crossings by seed")
+    st.markdown("**Crossing of 0.5, every seed** (as scored). A cell that is chosen tells its id.")
+    event = st.dataframe(
+        rows := crossings(chosen, block, unit_of(scenes)),
+        hide_index=True,
+        key=block.key("crossings"),
+        on_select="rerun",
+        selection_mode="single-cell",
+        alt="FRC crossings by seed",
+    )
     with st.container(horizontal=True):
-        for channel in CHANNELS:
-            arm = block.arms[0]
-            path = f"{chosen.checkpoint}.standard.{channel}.frc50"
-            number = f"{arm}/s{chosen.seed_of(arm)}/{path}"
-            if st.button(number, icon=":material/tag:", key=block.key(f"id_{channel}")):
-                numbers.ask(number)
+        if picked := picked_id(event, rows, chosen):
+            numbers.show(picked)
         if scenes:
             exports(chosen, block, scenes)
+
+
+def picked_id(event: Any, rows: Sequence[Mapping[str, str]], chosen: Chosen) -> str | None:
+    """The id of the number that was picked in the table of crossings."""
+    cells = list(event["selection"]["cells"]) if event else []
+    if not cells or cells[0][0] >= len(rows) or cells[0][1] in HEAD:
+        return None
+    row, seed = rows[cells[0][0]], cells[0][1]
+    return f"{row['arm']}/{seed}/{chosen.checkpoint}.standard.{row['channel']}.frc50"
 
 
 def exports(chosen: Chosen, block: Block, scenes: Sequence[Scene]) -> None:

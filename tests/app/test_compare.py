@@ -390,6 +390,27 @@ def test_a_stored_pattern_is_shown_and_another_is_said_to_be_none(runs):
     assert kinds == {"CSV"}, "a figure on paper needs the prediction"
 
 
+def test_numbers_of_residuals_and_resolution_have_ids(runs):
+    from app.compare import resolution
+    from app.compare.chosen import Chosen, blocks
+    from study.evidence.explain import explain
+
+    app = page(arms=ARMS, tab="Residuals")
+    ids = [button.label for button in app.button if button.label.endswith(".r_factor.sum")]
+    assert [name.partition("/")[0] for name in ids] == ARMS
+    assert all(explain(name, runs).value is not None for name in ids)
+
+    chosen = Chosen(tuple(ARMS), "last", "101")
+    last = json.loads((runs / "results/better/seeds/s102.json").read_text())["last"]
+    last["standard"]["phase"]["frc50"] = 0.25
+    change(runs, "better", 102, last=last)
+    rows = resolution.crossings(chosen, blocks(ARMS)[0], (1.0, "1/px"))
+    i = next(i for i, row in enumerate(rows) if row["s102"] == "0.25")
+    event = {"selection": {"cells": [(i, "s102")]}}
+    assert explain(resolution.picked_id(event, rows, chosen) or "", runs).value == 0.25
+    assert resolution.picked_id({"selection": {"cells": [(i, "arm")]}}, rows, chosen) is None
+
+
 @pytest.mark.parametrize("bad", ["49", "99999", "-1", "x", "1e999", "9" * 5000])
 def test_a_pattern_that_is_none_is_a_sentence(runs, bad):
     app = page(arms=[*ARMS, "nobody"], tab="Residuals", pattern=bad)
