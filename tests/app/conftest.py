@@ -1,14 +1,22 @@
 """Every test of the app in a folder of its own, with empty caches."""
 
+import functools
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
+from streamlit.components.v2 import manifest_scanner
+
+from study.formats.dataset import Dataset
+from study.params import Arm
 
 ROOT = Path(__file__).parent.parent.parent
 sys.path.insert(0, str(ROOT))  # app is no installed package
 sys.path.insert(0, str(ROOT / "tests" / "evidence"))  # stored.py makes results by hand
 sys.path.insert(0, str(ROOT / "tests" / "report"))  # made.py makes runs by formula
+
+components = functools.cache(manifest_scanner.scan_component_manifests)
 
 
 @pytest.fixture(autouse=True)
@@ -22,6 +30,8 @@ def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     class Answered(PagesManager):
         pass
 
+    # It also looks through every installed package for components before every run.
+    monkeypatch.setattr(manifest_scanner, "scan_component_manifests", components)
     monkeypatch.setattr(PagesManager, "uses_pages_directory", False)
     monkeypatch.setattr(app_test, "PagesManager", Answered)
     st.cache_data.clear()
@@ -29,3 +39,20 @@ def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.syspath_prepend(str(ROOT))
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def scored_runs(tmp_path_factory: pytest.TempPathFactory, tiny: Dataset, control: Arm) -> Path:
+    """What `reconstructed` makes, once; for copies alone."""
+    from checkouts import reconstructed
+
+    folder = tmp_path_factory.mktemp("scored")
+    reconstructed(folder, tiny, control)
+    return folder
+
+
+@pytest.fixture
+def runs(fresh: Path, scored_runs: Path) -> Path:
+    """A checkout of one's own with runs, objects and data (`checkouts.reconstructed`)."""
+    shutil.copytree(scored_runs, fresh, dirs_exist_ok=True)
+    return fresh

@@ -2,22 +2,15 @@
 
 import dataclasses
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
-from checkouts import change, one_run, opened, reconstructed, troubled, two_by_three, two_data_sets
+from checkouts import change, one_run, opened, troubled, two_by_three, two_data_sets
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 TABS = ("Curves", "Metrics", "Images", "Residuals", "Resolution", "Config", "Diagnostics")
 ARMS = ["control", "better"]
-
-
-@pytest.fixture
-def runs(fresh: Path, tiny, control) -> Path:
-    reconstructed(fresh, tiny, control)
-    return fresh
 
 
 def page(**query):

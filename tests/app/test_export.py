@@ -8,17 +8,11 @@ import h5py
 import numpy as np
 import pandas
 import pytest
-from checkouts import opened, reconstructed, two_by_three
+from checkouts import opened, two_by_three
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 ID = "control/s101/last.standard.amplitude.mae"
-
-
-@pytest.fixture
-def runs(fresh: Path, tiny, control) -> Path:
-    reconstructed(fresh, tiny, control)
-    return fresh
 
 
 @pytest.fixture
