@@ -92,7 +92,7 @@ def build(
             "claims": entries,
             "counts": {s: sum(e["status"] == s for e in entries.values()) for s in STATUSES},
             "superseded": {i: e for i, e in sorted(before.items()) if i not in entries},
-            "reproduce": "dvc repro",
+            "reproduce": "make repro-all" if any("/" in name for name in arms) else "dvc repro",
             "numbers": {
                 "command": "study explain ID",
                 "relative_tolerance": {"recorded": tolerance("a/b"), "others": 0.0},
@@ -166,7 +166,8 @@ def _entry(
     family = book.families[claim.family]
     kind, standing = _standing(trial, book)
     needs = needs_of(trial, alpha) if _lacks_seeds(decision) else None
-    command = reproduce([claim.arms.control, claim.arms.treatment])
+    pairs = [pair for pair in (claim.arms, claim.second_object) if pair]
+    command = reproduce(name for pair in pairs for name in (pair.control, pair.treatment))
     entry = {
         "id": claim.id,
         "text": claim.text,
@@ -191,6 +192,7 @@ def _entry(
         "n": len(trial.pairs),
         "needs": None if needs is None else asdict(needs),
         "second_object": _second(trial, decision),
+        "first": decision.first,
         "seeds": _seeds(trial),
         "gates": [{"name": g.name, "passed": g.passed, "reason": g.reason} for g in trial.gates],
         "limits": _limits(trial, decision, alpha),
@@ -244,7 +246,7 @@ def _standing(trial: Trial, book: ClaimBook) -> tuple[str, str]:
         for _, content in trial.runs
         if content["label"] == "arm"
     ]
-    why = not_confirmatory(claim, book, runs)
+    why = not_confirmatory(claim, book, runs, {side.name: trial.seeds for side in trial.trained})
     if why is None and len(trial.pairs) > claim.needed_seeds:
         why = f"the claim fixes {claim.needed_seeds} seeds, more of them is optional stopping"
     if why is None and len(trial.pairs) == claim.needed_seeds:
@@ -317,6 +319,7 @@ def _limits(trial: Trial, decision: Decision, alpha: float) -> list[str]:
             "the other arm alone, and the rule of changed factors cannot apply (the method differs)"
         )
     limits += _object_limits(trial, decision)
+    limits += _scale_limits(trial)
     if effect is not None and claim.evidence == "mean_difference":
         smallest = statistics.smallest_sign_flip_p(effect.n)
         if smallest > alpha:
@@ -348,6 +351,20 @@ def _object_limits(trial: Trial, decision: Decision) -> list[str]:
     if second is not None:
         limits.append(f"second object {second.status}: {second.reason}")
     return limits
+
+
+def _scale_limits(trial: Trial) -> list[str]:
+    """Flags of the amplitude scale on the very objects that a mean rests on."""
+    checkpoint = trial.claim.metric.partition(".")[0]
+    if trial.claim.evidence != "mean_difference" or checkpoint not in CHECKPOINTS:
+        return []
+    arms = {side.name: side.results for side in trial.sides if side.results is not None}
+    judged = {f"s{seed}" for seed in trial.seeds}
+    return [
+        flag["reason"]
+        for flag in scale_defects(arms)
+        if flag["checkpoint"] == checkpoint and judged & set(flag["scales"])
+    ]
 
 
 def _evidence(trial: Trial, base: Path) -> list[dict[str, Any]]:
@@ -394,18 +411,23 @@ def _history(
     entry: Mapping[str, Any], trial: Trial, before: Sequence[Mapping[str, Any]]
 ) -> list[Mapping[str, Any]]:
     """Every verdict so far, the present one last; grown only when the verdict changed, or the
-    number of pairs that it rests on."""
+    seeds that it rests on."""
     effect = entry["effect"] or {}
     commit, date = _latest(trial)
     now = {
         **{key: entry[key] for key in ("status", "kind", "claim_sha256", "n", "reason")},
+        "seeds": list(trial.seeds),
         **{key: effect.get(key) for key in ("estimate", "low", "high")},
         "commit": commit,
         "date": date,
     }
     compared = ("status", "kind", "claim_sha256", "n")
     if before and all(before[-1][key] == now[key] for key in compared):
-        return list(before)
+        known = before[-1].get("seeds")
+        if known is None:  # entries of earlier versions count their pairs alone
+            return [*before[:-1], {**before[-1], "seeds": now["seeds"]}]
+        if known == now["seeds"]:
+            return list(before)
     return [*before, now]
 
 

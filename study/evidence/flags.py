@@ -11,7 +11,8 @@ scale of a healthy network is 1 within a few percent, and more is a defect of th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import csv
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -161,9 +162,25 @@ def _reason(
     clipped = [arm.numbers[seed].get(path) for arm in (left, right) for seed in seeds]
     if changed and all(name.startswith("clip.") for name in changed) and set(clipped) == {0.0}:
         return "the clipped fraction is 0 in both: the clip in which they differ never acted"
+    if changed and all(name.startswith("schedule.") for name in changed):
+        rates = {rate for arm in (left, right) for rate in _learning_rates(arm, seeds)}
+        if len(rates) == 1:
+            return (
+                "one learning rate throughout both: the schedule in which they differ never acted"
+            )
     if not same_scores and all(_differ(left.numbers[s], right.numbers[s]) for s in seeds):
         return "the histories are one and the scores differ: the setting acts after training only"
     return None
+
+
+def _learning_rates(arm: ArmResults, seeds: Sequence[int]) -> set[str]:
+    """Every learning rate that history.csv names for these seeds; two unlike ones without it."""
+    file = next((f.parent.parent / "history.csv" for f in arm.files.values()), None)
+    if file is None or not file.is_file():
+        return {"", "unknown"}
+    with file.open(newline="") as stream:
+        rows = [row for row in csv.DictReader(stream) if int(row["seed"]) in seeds]
+    return {row.get("learning_rate") or "" for row in rows}
 
 
 def _differ(left: Mapping[str, float], right: Mapping[str, float]) -> bool:

@@ -1,7 +1,8 @@
 """The published numbers beside ours: value, interval, n, and a computed verdict for each.
 
     reproduced       the published value lies where our seeds predict one more; or runs die here too
-    not reproduced   it lies outside; or no run dies here
+    not reproduced   it lies outside; or no run dies here, and so many could have shown that they do
+    not resolved     no run dies here, of too few to exclude the published rate (Fisher's exact p)
     not comparable   another protocol, other weights, or nothing to score: the reason says which
     not run          no results of our arm at that scale
 
@@ -43,7 +44,7 @@ from study.evidence.publication import (
 )
 from study.evidence.wording import fmt, listed, percent, reproduce
 
-VERDICTS = ("reproduced", "not reproduced", "not comparable", "not run")
+VERDICTS = ("reproduced", "not reproduced", "not resolved", "not comparable", "not run")
 # A row without spread (floor, ceiling) is held to what another CPU's rounding may do.
 WITHOUT_SPREAD = 1e-3
 PROTOCOL = "protocol differs"
@@ -207,14 +208,17 @@ class Seen:
         """Whether runs die here as well; of the rate the exact interval."""
         assert self.arm is not None
         counts, published = (len(self.died), len(self.arm.seeds)), (dead, len(self.number.values))
-        rate = statistics.clopper_pearson(*counts)
+        rate, p = statistics.clopper_pearson(*counts), statistics.fisher_p(counts, published)
         words = (
             f"{counts[0]} of {counts[1]} runs died ({percent(rate.level)} interval "
             f"{percent(rate.low or 0)} to {percent(rate.high or 0)}), published {published[0]} of "
-            f"{published[1]}, Fisher's p = {fmt(statistics.fisher_p(counts, published), 2)}"
+            f"{published[1]}, Fisher's p = {fmt(p, 2)}"
         )
         words += f"; {PROTOCOL}" if self.differs else ""
-        return ("reproduced" if counts[0] else "not reproduced"), words
+        if counts[0]:
+            return "reproduced", words
+        # None died: a difference only where so many runs could have shown the published rate.
+        return ("not reproduced" if p <= statistics.ALPHA else "not resolved"), words
 
     def _by_value(self) -> tuple[str, str]:
         sample = list(self.values.values())

@@ -1,4 +1,4 @@
-"""`findings["published"]` as a table: for findings.md, the report and the README.
+"""`findings["published"]` as a table of findings.md; the report takes its titles and notes.
 
 A scale of which nothing was run is one sentence and no lines. Which settings differ stands once
 per arm below the table.

@@ -68,7 +68,9 @@ def _line(claim: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _but(claim: Mapping[str, Any]) -> str:
-    """What a reader of a decided claim must know beside its status."""
+    """What a reader must know beside the status."""
+    if claim["first"] is not None:
+        return f" ({claim['first']} on the first object, not repeated on the second)"
     if claim["status"] not in ("supported", "refuted"):
         return ""
     small = claim["direction"] != "equal" and abs(claim["effect"]["estimate"]) < claim["margin"]

@@ -34,9 +34,9 @@ def _head(findings: Mapping[str, Any]) -> str:
             "# Findings",
             "",
             f"{counted(len(findings['claims']), 'claim')}: {listed(counts)}. Written by "
-            "`dvc repro` from results/, recorded/ and claims.yaml; every number is explained by "
-            "`study explain ID` (ARM/mean/PATH, ARM/s1/PATH, ARM/difference/PATH, CLAIM/effect), "
-            "and `study findings --check` tells what is stale.",
+            "`dvc repro` from results/, recorded/ and claims.yaml; the numbers of arms and claims "
+            "are explained by `study explain ID` (ARM/mean/PATH, ARM/s1/PATH, ARM/difference/PATH, "
+            "CLAIM/effect), and `study findings --check` tells what is stale.",
             "",
             f"Estimates are means over seeds with their {percent(0.95)} t interval. Reproduce all: "
             f"`{findings['reproduce']}`.",
@@ -195,7 +195,7 @@ def _title(path: str) -> str:
 
 def _flags(findings: Mapping[str, Any]) -> str:
     sections = {
-        "Identical results": _identical(findings["flags"]),
+        "Identical results": identical(findings["flags"]),
         "Amplitude scale": [flag["reason"] for flag in findings["scale_flags"]],
     }
     return "\n\n".join(
@@ -205,7 +205,7 @@ def _flags(findings: Mapping[str, Any]) -> str:
     )
 
 
-def _identical(found: Sequence[Mapping[str, Any]]) -> list[str]:
+def identical(found: Sequence[Mapping[str, Any]]) -> list[str]:
     """Every flag that nothing explains; of those that share a reason, above a few, their number."""
     reasons = Counter(flag["reason"] for flag in found)
     many = {why: n for why, n in reasons.items() if why is not None and n > FLAGS_SHOWN}

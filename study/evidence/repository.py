@@ -5,13 +5,14 @@ run with the seeds of its evidence was committed, and when every run started fro
 later one with a clean tree. Repeating such runs later changes nothing: what counts is which came
 first, claim or seed. A later commit is one that descends from the claim's: a branch that leaves the
 history before the seeds were committed and is merged afterwards brings no claim that came first.
-Without git nothing is confirmatory.
+A seed whose result was committed after the claim stays part of it: left out later, or exchanged for
+another, it would be a choice made after a look. Without git nothing is confirmatory.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from ruamel.yaml import YAML, YAMLError
 
 from study.environment import git
 from study.evidence.claims import Claim, ClaimBook, parse_claims
+from study.evidence.wording import listed
 from study.params import UserError
 
 # Results name their commit; what is no hash would reach git as an option.
@@ -26,11 +28,15 @@ COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 def not_confirmatory(
-    claim: Claim, book: ClaimBook, runs: Sequence[tuple[int, str | None, bool | None]]
+    claim: Claim,
+    book: ClaimBook,
+    runs: Sequence[tuple[int, str | None, bool | None]],
+    judged: Mapping[str, Collection[int]],
 ) -> str | None:
     """Why the claim's evidence is exploratory, or None when it is confirmatory.
 
     `runs`: (seed, commit, dirty) of every run of the evidence, as environment.json has them.
+    `judged`: the arms that draw seeds, and those of each that the verdict rests on.
     """
     if claim.kind == "exploratory":
         return "the claim asks for no more"
@@ -51,10 +57,28 @@ def not_confirmatory(
         if since is None:
             return f"commit {commit[:12]} of a run does not hold the claim's family unchanged"
         fixed[commit] = since
-    seeds = sorted({seed for seed, _, _ in runs})
-    seen = [s for s in seeds if any(seed_seen(root, *pair, s) for pair in fixed.items())]
-    if seen:
-        return f"results of seed {', '.join(map(str, seen))} were committed before the claim"
+    return _chosen(root, fixed, {seed for seed, _, _ in runs}, judged)
+
+
+def _chosen(
+    root: Path,
+    fixed: Mapping[str, str],
+    seeds: Collection[int],
+    judged: Mapping[str, Collection[int]],
+) -> str | None:
+    """Which seeds were known when they, or others for them, were chosen; None for none.
+
+    `fixed`: commit of a run -> the commit since which the claim stands.
+    """
+    if seen := [s for s in sorted(seeds) if any(seed_seen(root, *f, s) for f in fixed.items())]:
+        return f"results of seed {listed(seen)} were committed before the claim"
+    for arm, kept in judged.items():
+        later = {seed for since in fixed.values() for seed in seeds_since(root, since, arm)}
+        if dropped := sorted(later - set(kept)):
+            return (
+                f"results of {arm} seed {listed(dropped)} were committed after the claim and are "
+                "judged no longer"
+            )
     return None
 
 
@@ -64,23 +88,48 @@ def unchanged_since(book: ClaimBook, family: str, commit: str) -> str | None:
     since = None
     for past in (history or "").split():
         old = claims_at(book.path, past)
-        if old is None or not _same(old.families.get(family), book.families[family]):
+        now = book.families[family]
+        if old is None or not _same(book.path.parent, old.families.get(family), now):
             break
         since = past
     return since
 
 
-def _same(old: Sequence[Claim] | None, new: Sequence[Claim]) -> bool:
+def _same(root: Path, old: Sequence[Claim] | None, new: Sequence[Claim]) -> bool:
     """The same claims word for word; their order does not matter.
 
-    A second object may be named later: it is asked of a verdict that stands, and can only take it
-    away.
+    A second object may be named later: it is asked of a verdict that stands, and makes none. Once
+    both of its arms have results it stays: whoever could take it back would keep what pleases.
     """
+    before = {claim.id: claim for claim in old or ()}
+    return set(before) == {claim.id for claim in new} and all(
+        before[c.id].model_copy(update={"second_object": c.second_object}) == c
+        and (before[c.id].second_object == c.second_object or not _looked(root, before[c.id]))
+        for c in new
+    )
 
-    def decisive(claims: Sequence[Claim] | None) -> dict[str, Claim]:
-        return {c.id: c.model_copy(update={"second_object": None}) for c in claims or ()}
 
-    return decisive(old) == decisive(new)
+def _looked(root: Path, claim: Claim) -> bool:
+    """Whether results of both arms of a claim's second object were ever committed."""
+    pair = claim.second_object
+    if pair is None:
+        return False
+    log = ("log", "-1", "--full-history", "--format=%H", "HEAD", "--")
+    names = (pair.treatment, pair.control)
+    return all(git(*log, _seeds_folder(name), root=root) for name in names)
+
+
+def _seeds_folder(arm: str) -> str:
+    return f"{'recorded' if '/' in arm else 'results'}/{arm}/seeds"
+
+
+@lru_cache(maxsize=256)
+def seeds_since(root: Path, since: str, arm: str) -> frozenset[int]:
+    """Seeds of an arm whose first result was committed after `since`."""
+    log = ("log", "--ancestry-path", "--full-history", "--diff-filter=A", "--no-renames")
+    words = (*log, "--name-only", "--format=", f"{since}..HEAD", "--", _seeds_folder(arm))
+    names = (git(*words, root=root) or "").split()
+    return frozenset(int(n) for name in names if (n := Path(name).stem[1:]).isdigit())
 
 
 @lru_cache(maxsize=256)

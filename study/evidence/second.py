@@ -7,7 +7,8 @@
     not run        an arm has no results
 
 One object more is a check and no test of its own: its level is 95 % whatever the claim's family.
-The arms there must differ as the claim's own do, in everything but `data`.
+The arms there must differ as the claim's own do, and each from the claim's own in `data` alone: a
+shorter training on another object would be two changes.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from study.evidence import statistics
+from study.evidence.arms import factors
 from study.evidence.statistics import Interval
-from study.evidence.trial import Trial
+from study.evidence.trial import Side, Trial
 from study.evidence.wording import counted, fmt, listed
 
 
@@ -67,7 +69,16 @@ def _unlike(main: Trial, second: Trial) -> str | None:
         return "the settings of its seeds differ"
     if ours != theirs:
         return f"its arms differ in {listed(theirs)}, the claim's in {listed(ours or ())}"
+    for first, other in zip(main.sides, second.sides, strict=True):
+        if more := _more_than_data(first, other):
+            return f"{other.name} differs from {first.name} in {listed(more)}, not in data alone"
     return None
+
+
+def _more_than_data(first: Side, other: Side) -> list[str]:
+    if first.row is None or other.row is None:
+        return []
+    return sorted(set(factors(first.row, other.row)) - {"data"})
 
 
 def _but_data(changed: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -103,6 +114,7 @@ def _words(second: Trial, found: Interval) -> str:
     names = f"{second.treatment.name} minus {second.control.name}: {fmt(found.estimate)}"
     if second.claim.evidence == "failure_rate":
         return f"{names}, exact p = {fmt(_rate_p(second), 2)}"
+    noun = "pair" if second.fixed is None else "seed"
     if found.low is None:
-        return f"{names}; {counted(found.n, 'pair')} has no interval"
-    return f"{names} [{fmt(found.low)}, {fmt(found.high)}], {counted(found.n, 'pair')}"
+        return f"{names}; {counted(found.n, noun)} has no interval"
+    return f"{names} [{fmt(found.low)}, {fmt(found.high)}], {counted(found.n, noun)}"

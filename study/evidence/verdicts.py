@@ -10,7 +10,8 @@
 
 In this order. What decides is the paired t interval at the Holm level of the claim's family; for
 failure rates Fisher's exact test at that level. A verdict is exploratory unless git shows that the
-claim came first and exactly the seeds that it asks for are there. *Stale* is no stored status: it
+claim came first, as many seeds as it asks for are there, and none that was committed since is left
+out. *Stale* is no stored status: it
 is computed on reading (`ledger.stale`), because running the stage again would hide it.
 
 A failed seed makes a mean difference inconclusive: failures are not missing at random.

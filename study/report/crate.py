@@ -28,6 +28,7 @@ TYPES = {
     ".csv": "text/csv",
     ".json": "application/json",
     ".yaml": "application/yaml",
+    ".lock": "text/plain",
     ".npz": "application/zip",
     ".cxi": "application/x-hdf5",
 }

@@ -3,6 +3,7 @@
     findings.json                     arms, claims, published table
     results/, recorded/<pipeline>/    seeds' scores and histories
     studies/params.yaml               `studies:` groups of arms
+    requirements.lock                 named by its hash; may be absent
     recorded/studies/regimes.json     when is a network worth it
     recorded/studies/traces.json      runs followed step by step
     [<pipeline>/]runs/<arm>/s<seed>/  reconstructions, environments; may be absent
@@ -37,6 +38,7 @@ from study.runs import read_json
 ROOT_STUDY = "root"
 STUDIES = "studies"
 ERROR = "last.standard.amplitude.mae"
+NAMED = ("findings.json", "claims.yaml", "params.yaml", "studies/params.yaml", "requirements.lock")
 
 
 def not_here(what: str, why: str = "") -> str:
@@ -216,8 +218,7 @@ def gather(root: Path) -> Inputs:
     traces = root / "recorded" / STUDIES / "traces.json"
     followed = load_traces(traces) if traces.is_file() else None
     inputs = Inputs(root, findings, arms, groups, versus, found, followed)
-    named = ("findings.json", "claims.yaml", "params.yaml", "studies/params.yaml")
-    inputs.used |= {root / name for name in named if (root / name).is_file()}
+    inputs.used |= {root / name for name in NAMED if (root / name).is_file()}
     inputs.used |= {file for arm in arms.values() for file in arm.files.values()}
     inputs.used |= {regimes} if inputs.regimes is not None else set()
     inputs.used |= {traces} if inputs.traces is not None else set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,10 @@ from study.params import Study
 from study.runs import write_json
 
 SEEDS = (1, 2)
+
+
+def judged(seeds: Sequence[int]) -> dict[str, Sequence[int]]:
+    return {"agc": seeds, "control": seeds}
 
 
 class Repository:
@@ -51,7 +56,7 @@ class Repository:
 
     def reason(self, commit: str, seeds: tuple[int, ...] = SEEDS, dirty: bool = False) -> Any:
         runs = [(seed, commit, dirty) for seed in seeds]
-        return not_confirmatory(self.book.claims[0], self.book, runs)
+        return not_confirmatory(self.book.claims[0], self.book, runs, judged(seeds))
 
 
 @pytest.fixture
@@ -153,13 +158,15 @@ def test_runs_of_several_commits_of_one_history_are_confirmatory(repository: Rep
     first = repository.claims(A_1=claim())
     later = repository.results("agc", 1)
     runs = [(1, first, False), (2, later, False)]
-    assert not_confirmatory(repository.book.claims[0], repository.book, runs) is None
+    assert not_confirmatory(repository.book.claims[0], repository.book, runs, judged(SEEDS)) is None
 
 
 def test_without_git_nothing_is_confirmatory(tmp_path: Path) -> None:
     book = book_of(tmp_path, A_1=claim())
-    assert "without git" in str(not_confirmatory(book.claims[0], book, [(1, None, None)]))
-    assert not_confirmatory(book.claims[0], book, [(1, "0" * 40, False)]) is not None
+    assert "without git" in str(
+        not_confirmatory(book.claims[0], book, [(1, None, None)], judged([1]))
+    )
+    assert not_confirmatory(book.claims[0], book, [(1, "0" * 40, False)], judged([1])) is not None
 
 
 def test_a_confirmatory_verdict_needs_the_history_and_the_seeds(
@@ -193,8 +200,45 @@ def test_more_seeds_than_the_claim_fixed_are_optional_stopping(
     assert found["A-1"]["standing"].startswith("exploratory, 6 of 5 seeds: the claim fixes 5 seeds")
 
 
+def test_a_seed_that_was_seen_is_not_exchanged_for_another(repository: Repository) -> None:
+    """Nor left out: it would be known which seeds please."""
+    commit = repository.claims(A_1=claim())
+    for seed in (1, 2):
+        repository.results("agc", seed)
+    assert repository.reason(commit, seeds=(1, 2)) is None
+    (repository.root / "results" / "agc" / "seeds" / "s1.json").unlink()
+    repository.results("agc", 3)
+    reason = repository.reason(commit, seeds=(2, 3))
+    assert reason == (
+        "results of agc seed 1 were committed after the claim and are judged no longer"
+    )
+
+
+def test_seeds_of_other_arms_and_from_before_the_claim_bind_nobody(repository: Repository) -> None:
+    repository.results("agc", 7)
+    commit = repository.claims(A_1=claim())
+    repository.results("other", 9)
+    assert repository.reason(commit) is None
+
+
+PAIR = {"treatment": "agc_second", "control": "control_second"}
+
+
+@pytest.mark.parametrize("instead", [None, {**PAIR, "control": "another"}])
+def test_a_second_object_with_results_stays(repository: Repository, instead: Any) -> None:
+    commit = repository.claims(A_1=claim(second_object=PAIR))
+    repository.results("agc_second", 1)
+    repository.claims(A_1=claim(second_object=instead))
+    assert repository.reason(commit) is None, "the contrast was never seen"
+    repository.claims(A_1=claim(second_object=PAIR))
+    repository.results("control_second", 1)
+    assert repository.reason(commit) is None
+    repository.claims(A_1=claim(second_object=instead))
+    assert "unchanged" in repository.reason(commit)
+
+
 def test_a_second_object_may_be_named_after_the_runs(repository):
-    """It is asked of a verdict that stands and can only take it away."""
+    """It is asked of a verdict that stands."""
     commit = repository.claims(A_1=claim())
     named = {"treatment": f"{WORSE}_second", "control": f"{CONTROL}_second"}
     repository.claims(A_1=claim(second_object=named))

@@ -13,7 +13,7 @@ from study.evidence.claims import ClaimBook
 from study.evidence.findings import render
 from study.evidence.ledger import stale
 from study.evidence.verdicts import STATUSES
-from study.params import Study, UserError
+from study.params import Plateau, Study, UserError
 from study.runs import read_json, write_json
 
 
@@ -65,6 +65,25 @@ def test_new_numbers_with_the_old_verdict_append_nothing(
     second = found(root, book, study, first)
     assert len(second["claims"]["A-1"]["history"]) == 1
     assert second["claims"]["A-1"]["effect"] != first["claims"]["A-1"]["effect"]
+
+
+def test_other_seeds_are_a_new_verdict_and_entries_without_seeds_get_theirs(
+    root: Path, book: ClaimBook, study: Study
+) -> None:
+    """Whoever exchanges a seed leaves a line, however the verdict ends."""
+    first = found(root, book, study)
+    (entry,) = first["claims"]["A-1"]["history"]
+    assert entry["seeds"] == [1, 2, 3, 4, 5, 6]
+    del entry["seeds"]
+    second = found(root, book, study, first)
+    assert [e["seeds"] for e in second["claims"]["A-1"]["history"]] == [[1, 2, 3, 4, 5, 6]]
+    seeds = (1, 2, 3, 4, 5, 7)
+    arms = {n: study.arms[n].model_copy(update={"seeds": seeds}) for n in ("control", "agc")}
+    other = study.model_copy(update={"arms": {**study.arms, **arms}})
+    for name, values in (("control", CONTROL), ("agc", WORSE)):
+        store(root, other, name, values)
+    third = found(root, book, other, second)
+    assert [e["seeds"][-1] for e in third["claims"]["A-1"]["history"]] == [6, 7]
 
 
 def test_a_changed_claim_is_a_new_verdict(root: Path, book: ClaimBook, study: Study) -> None:
@@ -202,6 +221,24 @@ def test_a_clip_that_never_acted_explains_no_other_factor(root: Path, study: Stu
     assert flags(root, study)[0]["is_error"]
 
 
+@pytest.mark.parametrize(("last", "is_error"), [(0.001, False), (0.0005, True)])
+def test_a_schedule_that_never_acted_is_a_reason(
+    tmp_path: Path, study: Study, last: float, is_error: bool
+) -> None:
+    schedule = Plateau(name="plateau", factor=0.5, patience=2)
+    plateau = study.arms["control"].model_copy(update={"schedule": schedule})
+    study = study.model_copy(update={"arms": {**study.arms, "plateau": plateau}})
+    for name in ("control", "plateau"):
+        store(tmp_path, study, name, CONTROL)
+        rates = "".join(f"{s},1,0.001\n{s},2,{last}\n" for s in study.arms[name].seeds)
+        (tmp_path / "results" / name / "history.csv").write_text(
+            f"seed,epoch,learning_rate\n{rates}"
+        )
+    (flag,) = flags(tmp_path, study)
+    assert flag["is_error"] == is_error
+    assert is_error or "the schedule in which they differ never acted" in flag["reason"]
+
+
 def test_equal_histories_are_a_flag_of_their_own(root: Path, study: Study) -> None:
     for name, values in (("control", CONTROL), ("agc", WORSE)):
         store(root, study, name, values, training__history_sha256="same")
@@ -229,6 +266,8 @@ def test_an_amplitude_scale_off_one_is_a_defect_and_stands_in_the_report(
     assert (flag["arm"], flag["checkpoint"]) == ("agc", "last")
     assert flag["scales"] == {f"s{seed}": 1.07 for seed in range(1, 7)}
     assert "agc, last: amplitude scale more than 5 % off 1, a defect: s1 1.07" in render(findings)
+    limits = findings["claims"]["A-1"]["limits"]
+    assert flag["reason"] in limits, "the claim rests on these objects"
 
 
 @pytest.mark.parametrize(

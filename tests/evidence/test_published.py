@@ -230,10 +230,17 @@ def test_a_mean_of_all_seeds_has_the_id_under_which_it_is_explained() -> None:
 def test_a_published_death_is_reproduced_only_by_a_death() -> None:
     alive = results(STABLE_ARM, row(generator=STABLE, clip=NONE), NEAR)
     kept = entry(alive, row="stable", number=SSIM)
-    assert kept["verdict"] == "not reproduced"
+    assert kept["verdict"] == "not resolved"
     assert "0 of 3 runs died" in kept["reason"] and "70.76 %" in kept["reason"]
     killed = entry(with_seed(alive, 2, **DEAD), row="stable", number=SSIM)
     assert killed["verdict"] == "reproduced" and killed["died"] == ["s2"]
+
+
+def test_a_death_is_not_reproduced_where_so_many_runs_would_have_shown_it() -> None:
+    """Against one of one, Fisher's p of n runs without a death is 1 / (n + 1)."""
+    for n, verdict in ((18, "not resolved"), (19, "not reproduced")):
+        alive = results(STABLE_ARM, row(generator=STABLE, clip=NONE), [0.92] * n)
+        assert entry(alive, row="stable", number=SSIM)["verdict"] == verdict
 
 
 def test_other_weights_of_a_run_that_died_later_are_no_death() -> None:

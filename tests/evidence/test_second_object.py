@@ -133,6 +133,21 @@ def test_another_contrast_does_not_repeat_the_claims(root: Path, two: Study) -> 
     assert verdict["status"] == "inconclusive"
 
 
+def test_a_shorter_training_on_another_object_repeats_nothing(root: Path, two: Study) -> None:
+    """Both arms there differ as the claim's do, and both from the claim's own in two things."""
+    shorter = {
+        name: two.arms[name].model_copy(update={"epochs": 1})
+        for name in ("control_second", "agc_second")
+    }
+    two = two.model_copy(update={"arms": {**two.arms, **shorter}})
+    second_of(root, two, CONTROL, WORSE)
+    verdict = entry(root, two)
+    assert verdict["second_object"]["reason"] == (
+        "agc_second differs from agc in epochs, not in data alone"
+    )
+    assert (verdict["status"], verdict["first"]) == ("inconclusive", "supported")
+
+
 def test_a_seed_that_is_missing_there_is_named(root: Path, two: Study) -> None:
     second_of(root, two, CONTROL, WORSE)
     (root / "results" / "agc_second" / "seeds" / "s3.json").unlink()

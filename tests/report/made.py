@@ -50,6 +50,7 @@ def pipeline(root: Path, dataset: Dataset, control: Arm) -> Path:
     write_json(root / "recorded" / "studies" / "traces.json", traces())
     write_json(root / "findings.json", findings(root))
     (root / "claims.yaml").write_text("claims: {}\n")
+    (root / "requirements.lock").write_text("numpy==2.0\n")
     return root
 
 
@@ -281,6 +282,7 @@ def _published() -> list[dict[str, Any]]:
         "weights": "last",
         "seeds": 3,
         "arm": "studies/dead",
+        "differs": {"epochs": [50, 10]},
     }
     blank = {"s101": "constant phase", "s102": "constant phase", "s103": "constant phase"}
     ours = {"estimate": 0.25, "low": 0.2, "high": 0.3, "n": 3}
@@ -294,6 +296,7 @@ def _published() -> list[dict[str, Any]]:
             "ours": None,
             "verdict": "no quality",
             "reason": "every seed is blank",
+            "order": None,
         },
         {
             **common,
@@ -304,6 +307,12 @@ def _published() -> list[dict[str, Any]]:
             "ours": ours,
             "verdict": "differs",
             "reason": "0.25 against 0.1783",
+            "order": {
+                "versus": "control",
+                "published": -0.93,
+                "ours": {"estimate": 0.008, "low": -0.043, "high": 0.06, "n": 3},
+                "verdict": "not resolved",
+            },
         },
     ]
 

@@ -8,6 +8,8 @@ import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import made
@@ -92,7 +94,10 @@ def test_a_degenerate_arm_is_not_evaluable_and_never_scored(report):
     assert scored
     for row in scored:
         assert row[2:6] == ["not evaluable"] * 4
-    assert not any("1.000" in cell for row in rows for cell in row)
+    names = [name for name, _ in reading.read(report / "report.html").numbers]
+    scores = [name for name in names if re.search(r"\.(standard|published)\.", name)]
+    assert any(name.startswith("studies/control/") for name in scores)
+    assert not [name for name in scores if name.startswith("studies/dead/")]
     table = (report / "figures" / "seeds_forensics.csv").read_text()
     assert "studies/dead" not in table and "studies/control" in table
 
@@ -249,6 +254,94 @@ def test_the_frc_on_the_figure_crosses_where_the_score_says(pipeline):
     assert crossing(found, 0.5) * frequency[1] == pytest.approx(stored[0], rel=1e-12)
 
 
+def test_what_differs_in_protocol_and_the_order_stand_beside_the_published_numbers(report):
+    page = reading.read(report / "report.html")
+    assert "at the same protocol" not in page.text
+    assert "stable, studies/dead: epochs 10 (published 50)." in page.text
+    rows = [row for row in page.rows if row[0] == "stable"]
+    orders = [re.sub(r"\s+", " ", row[-1]) for row in rows]
+    told = "published −0.93, ours 0.008 [−0.043, 0.06] n = 3: not resolved"
+    assert orders == ["–", told]
+
+
+def test_seconds_are_told_to_be_no_property_of_an_arm(report):
+    text = (report / "report.html").read_text()
+    tables = [part for part in text.split("<table>") if "seconds a run" in part]
+    assert len(tables) > 2
+    assert all("wall clock under whatever else ran" in part for part in tables)
+
+
+def test_all_numbers_again_takes_the_recorded_studies_along(pipeline):
+    from study.report.document import Paragraph, text_of
+    from study.report.gather import gather
+    from study.report.sections.provenance import provenance
+
+    def told(findings):
+        last = provenance(replace(inputs, findings=findings))[-1]
+        assert isinstance(last, Paragraph)
+        return text_of(last.line)
+
+    inputs = gather(pipeline)
+    assert "All numbers again: make repro-all, then" in told(inputs.findings)
+    assert "All numbers again: dvc repro, then" in told({**inputs.findings, "arms": {}})
+
+
+def test_a_level_stands_only_beside_an_interval(pipeline):
+    from study.report.document import Bullets, Table, text_of
+    from study.report.gather import gather
+    from study.report.sections.better import better
+    from study.report.sections.verdicts import verdicts
+
+    inputs = gather(pipeline)
+    entry = deepcopy(inputs.findings["claims"]["BETTER-AMP"])
+    rates = {"metric": "outcome", "unit": "", "test": {"name": "Fisher exact", "p": 2.2e-06}}
+    entry |= {**rates, "effect": {**entry["effect"], "estimate": -0.75, "low": None, "high": None}}
+    shown = replace(inputs, findings={**inputs.findings, "claims": {"BETTER-AMP": entry}})
+    effect = "difference of rates −0.75, exact p\u00a0=\u00a02.2e-06, margin 0.01"
+    (table,) = [block for block in verdicts(shown) if isinstance(block, Table)]
+    assert text_of(table.rows[0][2]) == effect
+    (bullets,) = [block for block in better(shown) if isinstance(block, Bullets)]
+    assert f"supported ({effect}, n = 3): " in text_of(bullets.lines[0])
+
+
+def test_many_pairs_of_one_reason_are_one_limit(pipeline):
+    from study.report.document import Bullets, text_of
+    from study.report.gather import gather
+    from study.report.sections.limits import limits
+
+    inputs = gather(pipeline)
+    same = {"same_scores": [101], "same_histories": [], "is_error": False}
+    many = [{**same, "arms": ["a", f"b{i}"], "reason": "both are constant"} for i in range(20)]
+    one = {**same, "arms": ["c", "d"], "reason": "no setting differs between them"}
+    (bullets,) = [
+        block
+        for block in limits(replace(inputs, findings={**inputs.findings, "flags": [*many, one]}))
+        if isinstance(block, Bullets)
+    ]
+    lines = [text_of(line) for line in bullets.lines]
+    assert [line for line in lines if "constant" in line] == [
+        "20 pairs of arms (see findings.json): both are constant."
+    ]
+    assert "c and d: same scores for seeds 101: no setting differs between them." in lines
+
+
+def test_seeds_are_counted_in_both_panels_where_they_differ(pipeline):
+    from study.report.figures.seeds import draw_seeds
+    from study.report.gather import gather
+
+    inputs = gather(pipeline)
+    arms = deepcopy(inputs.findings["arms"])
+    phase = arms["studies/better"]["numbers"]["last.standard.phase.mae"]
+    phase["values"].popitem()
+    phase["n"] -= 1
+    group = inputs.group("better")
+    assert group is not None
+    drawn = draw_seeds(replace(inputs, findings={**inputs.findings, "arms": arms}), group)
+    assert not isinstance(drawn, str)
+    names = [label.get_text() for label in drawn.figure.axes[0].get_yticklabels()]
+    assert {"control (n = 3)", "better (n = 3 / 2)"} <= set(names)
+
+
 def test_the_crate_reads_back_and_its_hashes_are_true(pipeline, report):
     crate = ROCrate(report)
     files = [e for e in crate.data_entities if e.type == "File"]
@@ -263,6 +356,9 @@ def test_the_crate_reads_back_and_its_hashes_are_true(pipeline, report):
     assert action.type == "CreateAction" and action["name"] == "study report"
     read = {e.id for e in action["object"]}
     assert {"inputs/findings.json", "inputs/recorded/studies/regimes.json"} <= read
+    hashed = re.findall(r"<li>(\S+), sha256 <code>", (report / "report.html").read_text())
+    assert "requirements.lock" in hashed
+    assert {f"inputs/{name}" for name in hashed} <= read
     assert "report.html" in {e.id for e in action["result"]}
     for entity in action["object"]:
         source = pipeline / entity.id.removeprefix("inputs/")

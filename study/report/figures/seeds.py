@@ -40,15 +40,15 @@ def draw_seeds(inputs: Inputs, group: Group) -> Drawing | str:
 _CAPTION = (
     "One dot a seed, scores of the last weights. Thin lines join the same seed in arms on the same "
     "data. Diamond and bar: mean over seeds with its 95 % t interval; n is the number of seeds "
-    "with a score. Open square: a reference, which has one run and no seeds. A seed whose "
-    "reconstruction is degenerate has no dot."
+    "with a score (amplitude / phase where they differ). Open square: a reference, which has one "
+    "run and no seeds. A seed whose reconstruction is degenerate has no dot."
 )
 
 
 def _name(inputs: Inputs, arm: str) -> str:
-    facts = inputs.facts(arm, next(iter(PANELS)))
+    counts = [str((inputs.facts(arm, path) or {}).get("n", 0)) for path in PANELS]
     label = inputs.arms[arm].label
-    told = f"n = {(facts or {}).get('n', 0)}" if label == "arm" else label
+    told = f"n = {' / '.join(dict.fromkeys(counts))}" if label == "arm" else label
     return f"{short(arm)} ({told})"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from study.evidence.summary import against
-from study.evidence.wording import fmt, percent
+from study.evidence.wording import fmt
 from study.report.document import (
     Block,
     Bullets,
@@ -15,11 +15,10 @@ from study.report.document import (
     Number,
     Status,
     Table,
-    number,
     said,
 )
 from study.report.gather import Inputs, not_here
-from study.report.sections.cells import FLOOR, named, outcomes, pipeline, score
+from study.report.sections.cells import FLOOR, SECONDS, effect, named, outcomes, pipeline, score
 
 COLUMNS = {
     "last.standard.amplitude.mae": "amplitude MAE (object units)",
@@ -50,7 +49,7 @@ def better(inputs: Inputs) -> list[Block]:
         "The better arm beside the control, what needs no training, and the floor and ceiling of "
         "the stitching. Means over seeds with 95 % t intervals; n is the sum of the seeds' "
         "outcomes; rows without seeds have one run and no interval. "
-        f"{FLOOR} {pipeline(arms)}"
+        f"{SECONDS} {FLOOR} {pipeline(arms)}"
     )
     table = Table((caption,), HEADS, rows, WIDTHS)
     return [*title, table, Bullets((*_claims(inputs), *_against(inputs)))]
@@ -66,11 +65,8 @@ def _claims(inputs: Inputs) -> list[Line]:
 
 
 def _effect(entry: Mapping[str, Any]) -> Line:
-    if entry["effect"] is None:
-        return (entry["reason"],)
-    unit = f" {entry['unit']}" if entry["unit"] else ""
-    level = percent(entry["effect"]["level"])
-    return (*number(entry["effect"]), f"{unit}, {level}, n = {entry['n']}")
+    seeds = (f", n = {entry['n']}",) if entry["effect"] else ()
+    return (*effect(entry), *seeds)
 
 
 def _against(inputs: Inputs) -> list[Line]:

@@ -7,13 +7,14 @@ from typing import Any
 
 from study.evidence import statistics
 from study.evidence.arms import OUTCOMES
-from study.evidence.columns import find_column
+from study.evidence.columns import OUTCOME, find_column
 from study.evidence.wording import fmt, listed, percent
 from study.report.document import Line, Number, number
 from study.report.gather import Inputs
 
 NOT_EVALUABLE = "not evaluable"
 FLOOR = "A floor is a constant on purpose: what nothing scores."
+SECONDS = "Seconds are wall clock under whatever else ran; not comparable between arms."
 
 
 def score(inputs: Inputs, arm: str, path: str, digits: int = 3) -> Line:
@@ -37,6 +38,24 @@ def _degenerate(inputs: Inputs, arm: str, path: str) -> bool:
 def delta(inputs: Inputs, arm: str, path: str) -> Line:
     """The arm minus the one it is compared with, paired by seed."""
     return number(inputs.difference(arm, path))
+
+
+def effect(entry: Mapping[str, Any]) -> Line:
+    """The effect of a claim, or why there is none; a level only where there is an interval."""
+    found, test = entry["effect"], entry["test"]
+    if found is None:
+        return (entry["reason"],)
+    unit = f" {entry['unit']}" if entry["unit"] else ""
+    margin = f", margin {fmt(entry['margin'])}"
+    if found["low"] is None:
+        p = (
+            f", exact p\u00a0=\u00a0{fmt(test['p'], 2)}"
+            if test and test.get("p") is not None
+            else ""
+        )
+        kind = ("difference of rates ",) if entry["metric"] == OUTCOME else ()
+        return (*kind, *number(found), f"{unit}{p}{margin}")
+    return (*number(found), f"{unit}, {percent(found['level'])}{margin}")
 
 
 def outcomes(inputs: Inputs, arm: str) -> Line:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from study.evidence import flags
+from study.evidence.report import identical
 from study.evidence.wording import counted, listed
 from study.report.document import Block, Bullets, Heading, Line, paragraph
 from study.report.gather import Inputs
@@ -32,7 +32,7 @@ def _claims(names: list[str], inputs: Inputs) -> str:
 
 def _of_arms(inputs: Inputs) -> list[Line]:
     scale = [(f"{flag['reason']}.",) for flag in inputs.findings["scale_flags"]]
-    same = [(f"{flags.words(flag)}.",) for flag in inputs.findings["flags"]]
+    same = [(f"{line}.",) for line in identical(inputs.findings["flags"])]
     waiting = [name for name, arm in inputs.findings["arms"].items() if not arm["data"]]
     told = [(f"Arms without results: {listed(waiting)}.",)] if waiting else []
     return [*scale, *same, *told]

@@ -9,10 +9,9 @@ from study.environment import version
 from study.evidence.arms import sha256
 from study.evidence.wording import counted, listed
 from study.report.document import Block, Bullets, Code, Heading, Line, Table, paragraph, said
-from study.report.gather import Inputs
+from study.report.gather import NAMED, STUDIES, Inputs
 
 PACKAGES = ("armature", "numpy", "scipy", "pandas", "matplotlib", "fpdf2", "pypdf", "rocrate")
-FILES = ("findings.json", "claims.yaml", "params.yaml", "studies/params.yaml", "requirements.lock")
 WIDTHS = (52, 24, 20, 40, 60)
 
 
@@ -24,12 +23,18 @@ def provenance(inputs: Inputs) -> list[Block]:
         paragraph(
             f"Written by {listed(versions())}. Every input that was read lies beside this page "
             "under inputs/, with its hash in ro-crate-metadata.json. All numbers again: ",
-            Code(inputs.findings["reproduce"]),
+            Code(_everything(inputs.findings)),
             ", then ",
             Code("make report"),
             ".",
         ),
     ]
+
+
+def _everything(findings: Mapping[str, Any]) -> str:
+    """What computes every number again: `dvc repro` takes recorded studies as they are."""
+    recorded = any(name.startswith(f"{STUDIES}/") for name in findings["arms"])
+    return "make repro-all" if recorded else findings["reproduce"]
 
 
 def versions() -> list[str]:
@@ -59,7 +64,7 @@ def _data(inputs: Inputs) -> list[Line]:
 
 
 def _files(inputs: Inputs) -> list[Line]:
-    there = [name for name in FILES if (inputs.root / name).is_file()]
+    there = [name for name in NAMED if (inputs.root / name).is_file()]
     return [(f"{name}, sha256 ", Code(sha256(inputs.root / name)), ".") for name in there]
 
 

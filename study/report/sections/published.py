@@ -5,13 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from study.evidence.published_table import TITLES
+from study.evidence.published_table import TITLES, protocol_notes
 from study.evidence.wording import fmt, listed
-from study.report.document import Block, Bullets, Heading, Line, Number, Status, Table, paragraph
+from study.report.document import (
+    Block,
+    Bullets,
+    Heading,
+    Line,
+    Number,
+    Status,
+    Table,
+    paragraph,
+    printed,
+)
 from study.report.gather import Inputs
 
-HEADS = ("published run", "number", "published", "what it measured", "scale, weights", "ours")
-WIDTHS = (25, 24, 22, 42, 18, 28, 52)
+HEADS = (
+    "published run",
+    "number",
+    "published",
+    "what it measured",
+    "scale, weights",
+    "ours",
+    "verdict",
+    "order against the control",
+)
+WIDTHS = (25, 24, 20, 38, 18, 28, 48, 30)
 
 
 def published(inputs: Inputs) -> list[Block]:
@@ -24,12 +43,15 @@ def published(inputs: Inputs) -> list[Block]:
     run = {entry["scale"] for entry in entries if entry["arm"]}
     rows = tuple(_row(entry, i) for i, entry in enumerate(entries) if entry["scale"] in run)
     caption = (
-        "Published values and ours at the same protocol; ours is the mean over seeds with its 95 % "
-        f"interval. {_differences(table)}"
+        "Published values beside ours; what differs in protocol stands below. Ours is the mean "
+        "over seeds with its 95 % interval. Order: the run minus the control, as published and, "
+        f"paired by seed, ours. {_differences(table)}"
     )
     blocks = [*title]
     if rows:
-        blocks.append(Table((caption,), (*HEADS, "verdict"), rows, WIDTHS, (0, 1, 2, 3, 4, 6)))
+        blocks.append(Table((caption,), HEADS, rows, WIDTHS, (0, 1, 2, 3, 4, 6, 7)))
+    if notes := protocol_notes(table):
+        blocks.append(Bullets(tuple((f"{note}.",) for note in notes)))
     absent = sorted({entry["scale"] for entry in entries} - run)
     if absent:
         told = f"No arm of the published protocol is stored at {' or '.join(absent)} scale."
@@ -74,6 +96,7 @@ def _row(entry: Mapping[str, Any], place: int) -> tuple[Line, ...]:
         (f"{entry['scale']}, {entry['weights']}",),
         _ours(entry, place),
         (Status(entry["verdict"]), f": {entry['reason']}"),
+        _order(entry["order"], place),
     )
 
 
@@ -83,8 +106,23 @@ def _ours(entry: Mapping[str, Any], place: int) -> Line:
     ours = entry["ours"]
     if ours is None or ours.get("estimate") is None:
         return (f"not evaluable: {reasons}" if entry["blank"] else "–",)
-    below = "" if ours["low"] is None else f"[{fmt(ours['low'], 3)}, {fmt(ours['high'], 3)}]"
-    where = ours.get("id") or f"published.entries[{place}].ours in findings.json"
-    value = Number(fmt(ours["estimate"], 3), where, below, explained="id" in ours)
     blank = f"; {len(entry['blank'])} not evaluable: {reasons}" if entry["blank"] else ""
-    return (value, f" n = {ours['n']}{blank}")
+    return (_value(ours, f"published.entries[{place}].ours"), f" n = {ours['n']}{blank}")
+
+
+def _order(order: Mapping[str, Any] | None, place: int) -> Line:
+    """The published difference to the control, ours, and whether they agree."""
+    if order is None:
+        return ("–",)
+    theirs, ours = f"published {printed(fmt(order['published'], 3))}", order["ours"]
+    if ours is None:
+        return (f"{theirs}: {order['verdict']}",)
+    value = _value(ours, f"published.entries[{place}].order.ours")
+    return (f"{theirs}, ours ", value, f" n = {ours['n']}: {order['verdict']}")
+
+
+def _value(facts: Mapping[str, Any], place: str) -> Number:
+    """An estimate with its interval, by its id or else by its place in findings.json."""
+    below = "" if facts["low"] is None else f"[{fmt(facts['low'], 3)}, {fmt(facts['high'], 3)}]"
+    where = facts.get("id") or f"{place} in findings.json"
+    return Number(fmt(facts["estimate"], 3), where, below, explained="id" in facts)

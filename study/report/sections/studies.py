@@ -9,6 +9,7 @@ from study.report.figures.seeds import draw_seeds
 from study.report.gather import Group, Inputs, not_here
 from study.report.sections.cells import (
     FLOOR,
+    SECONDS,
     delta,
     named,
     outcomes,
@@ -58,7 +59,8 @@ def _table(inputs: Inputs, group: Group, arms: list[str]) -> Table:
     caption = (
         f"Study {group.name}, n = {runs} runs. Means over seeds with 95 % t intervals, last "
         "weights, metric set standard. Δ: minus the arm in brackets, paired by seed, on the same "
-        f"data only; a description, the verdicts stand above. {FLOOR} {pipeline(arms)}"
+        "data only; a description, the verdicts stand above. "
+        f"{SECONDS} {FLOOR} {pipeline(arms)}"
     )
     rows = tuple(_row(inputs, arm) for arm in arms)
     return Table((caption,), HEADS, rows, WIDTHS)

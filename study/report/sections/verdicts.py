@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from study.evidence.columns import OUTCOME
-from study.evidence.wording import fmt, percent
-from study.report.document import Block, Heading, Line, Number, Status, Table, number, paragraph
+from study.evidence.wording import fmt
+from study.report.document import Block, Heading, Line, Number, Status, Table, paragraph
 from study.report.gather import Inputs
+from study.report.sections.cells import effect
 
 HEADS = ("claim", "status", "effect [interval], unit", "n", "kind", "second object")
 WIDTHS = (72, 20, 33, 12, 18, 25)
@@ -36,29 +36,11 @@ def _row(entry: Mapping[str, Any]) -> tuple[Line, ...]:
     return (
         (f"{entry['id']}: {entry['text']}",),
         (Status(entry["status"]),),
-        _effect(entry),
+        effect(entry),
         (f"{entry['n']} of {entry['needed_seeds']}",),
         (entry["kind"] + (", bundle" if entry["requested"] == "bundle" else ""),),
         _second(entry),
     )
-
-
-def _effect(entry: Mapping[str, Any]) -> Line:
-    """The effect, or why there is none."""
-    effect, test = entry["effect"], entry["test"]
-    if effect is None:
-        return (entry["reason"],)
-    unit = f" {entry['unit']}" if entry["unit"] else ""
-    margin = f", margin {fmt(entry['margin'])}"
-    if effect["low"] is None:
-        p = (
-            f", exact p\u00a0=\u00a0{fmt(test['p'], 2)}"
-            if test and test.get("p") is not None
-            else ""
-        )
-        kind = ("difference of rates ",) if entry["metric"] == OUTCOME else ()
-        return (*kind, *number(effect), f"{unit}{p}{margin}")
-    return (*number(effect), f"{unit}, {percent(effect['level'])}{margin}")
 
 
 def _second(entry: Mapping[str, Any]) -> Line:
@@ -66,12 +48,12 @@ def _second(entry: Mapping[str, Any]) -> Line:
     judged = entry["second_object"]
     if judged is None:
         return ("none named: one object",)
-    effect = judged["effect"]
-    if effect is None:
+    found = judged["effect"]
+    if found is None:
         return (f"{judged['status']}: {judged['reason']}",)
     where = f"claims.{entry['id']}.second_object.effect in findings.json"
-    below = "" if effect["low"] is None else f"[{fmt(effect['low'], 3)}, {fmt(effect['high'], 3)}]"
-    value = Number(fmt(effect["estimate"], 3), where, below, explained=False)
+    below = "" if found["low"] is None else f"[{fmt(found['low'], 3)}, {fmt(found['high'], 3)}]"
+    value = Number(fmt(found["estimate"], 3), where, below, explained=False)
     return (f"{judged['status']}: ", value, f" n = {judged['n']}")
 
 
