@@ -203,7 +203,7 @@ def test_a_deep_link_leads_where_it_was_copied(stored_app: AppServer, opener: Op
             ("<script>alert(1)</script>", "alpha$"),
         ),
         ("dataset?data=../../etc&split=none&pattern=7e7", ("../../etc", "none", "7e7")),
-        ("runs?run=nobody/s1&state=asleep&arm=nowhere", ("nobody/s1", "asleep", "nowhere")),
+        ("runs?run=nobody/s1&state=asleep&arm=nowhere", ("No runs in this checkout",)),
         ("new_arm?set=nothing=1&seeds=a", ("nothing=1", "'a'")),
         ("new_arm?set=optimizer.lr=x&set=precision=fp8", ("optimizer.lr", "fp8")),
         ("findings?claim=NO-1&view=neither", ("neither",)),
