@@ -148,8 +148,9 @@ def test_a_power_loss_loses_at_most_an_epoch(warm: Warm, here: Checkout) -> None
     for process in (here.supervisor(), *here.processes(job_id)):
         kill(process)
     until(lambda: not here.processes(job_id))
+    # A process that is going has no environment any more, a moment before it is gone.
+    until(lambda: states(here, "pair") <= {"stopped", "queued"})
     done = {run.path.name: int(run.status().get("epoch") or 0) for run in here.live("pair")}
-    assert {row.state for row in run_rows(here.root) if row.arm == "pair"} <= {"stopped", "queued"}
     assert here.job(job_id).state == "running", "nobody was left to write anything else"
     assert resume(here.root)
     assert to_the_end(here, job_id).attempts == 2
@@ -172,12 +173,16 @@ def test_a_stop_leaves_no_process_and_a_retry_goes_on(warm: Warm, here: Checkout
     job = here.over(job_id)
     assert (job.state, here.processes(job_id)) == ("cancelled", [])
     assert [run.checkpoint.is_file() for run in here.live("pair")] == [True, True]
-    assert {row.state for row in run_rows(here.root) if row.arm == "pair"} == {"cancelled"}
+    until(lambda: states(here, "pair") == {"cancelled"})
     assert here.study("retry", "pair").returncode == 0
     until(lambda: not here.job(job_id).over)
     to_the_end(here, job_id)
     warm.assert_as_undisturbed("pair")
     assert all(kinds(run.events()).count("resumed") for run in here.live("pair"))
+
+
+def states(here: Checkout, arm: str) -> set[str]:
+    return {row.state for row in run_rows(here.root) if row.arm == arm}
 
 
 def kinds(events: list[dict[str, object]]) -> list[object]:
