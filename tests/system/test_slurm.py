@@ -173,6 +173,7 @@ def test_an_interrupted_study_ends_as_an_undisturbed_one(toy: Toy, node: SlurmNo
         disturb(story)
         calm.train()  # meanwhile Slurm lets the requeued tasks wait
         story.until(lambda: all(story.job(arm).over for arm in ARMS), "every job ends")
+    print(story.told())
     assert {arm: story.job(arm).state for arm in ARMS} == dict.fromkeys(ARMS, "done"), story.told()
     assert story.job("killed").attempts == 2, "a killed trainer is submitted again"
     for arm, (seeds, _) in ARMS.items():
