@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from streamlit.components.v2 import manifest_scanner
 
+from pipeline.toy import PARAMS
 from study.formats.dataset import Dataset
 from study.params import Arm
 
@@ -39,6 +40,15 @@ def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.syspath_prepend(str(ROOT))
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def toy(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout with the toy settings and no claims, in an app that may write."""
+    monkeypatch.setenv("ARMATURE_PUBLISHED_ON_LOOPBACK", "1")  # the test has no config.toml
+    (fresh / "params.yaml").write_text(PARAMS)
+    (fresh / "claims.yaml").write_text("claims: {}\n")
+    return fresh
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipeline.toy import PARAMS
 from study.arms import Draft
 from study.launch import Job
 from study.launch.folder import LaunchFolder
@@ -30,14 +29,6 @@ ACTS: dict[str, Callable] = {
     "rename_arm": lambda acts: acts.rename_arm("cnn", "other"),
     "comment": lambda acts: acts.comment("A-1", "Ada", "Seen.", ["A-1"]),
 }
-
-
-@pytest.fixture
-def toy(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("ARMATURE_PUBLISHED_ON_LOOPBACK", "1")  # the test has no config.toml
-    (fresh / "params.yaml").write_text(PARAMS)
-    (fresh / "claims.yaml").write_text("claims: {}\n")
-    return fresh
 
 
 @pytest.mark.parametrize("name", ACTS)

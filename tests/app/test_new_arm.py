@@ -6,7 +6,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 from checkouts import ROOT, opened
@@ -24,14 +23,6 @@ def networks() -> dict:
     from study.stages.estimate import networks
 
     return networks()
-
-
-@pytest.fixture
-def toy(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("ARMATURE_PUBLISHED_ON_LOOPBACK", "1")  # the test has no config.toml
-    (fresh / "params.yaml").write_text(PARAMS)
-    (fresh / "claims.yaml").write_text("claims: {}\n")
-    return fresh
 
 
 def parts_of(row: Row, networks: dict) -> list:
