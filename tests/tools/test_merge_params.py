@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 
 from merge_params import Conflict, blocks, merge  # noqa: E402
 
+Git = Callable[..., int]
 ENTRIES = st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 3))
 
 
@@ -67,21 +69,27 @@ def test_every_entry_is_one_side_whole_or_a_conflict(base, ours, theirs):
             assert value == theirs[name]
 
 
-def test_git_merges_two_arms_of_one_origin(tmp_path):
-    """By lines git joins halves of them: they share all lines but three."""
+@pytest.fixture
+def git(tmp_path: Path) -> Git:
+    """git in a repository of its own with params.yaml, claims.yaml and the merge driver."""
 
     def git(*arguments: str) -> int:
         identity = ("-c", "user.name=t", "-c", "user.email=t@example.org")
         return subprocess.run(("git", *identity, *arguments), cwd=tmp_path, check=False).returncode
 
-    file = tmp_path / "params.yaml"
     git("init", "-qb", "main")
-    for name in ("params.yaml", ".gitattributes"):
+    for name in ("params.yaml", "claims.yaml", ".gitattributes"):
         (tmp_path / name).write_text((ROOT / name).read_text())
     driver = f'"{sys.executable}" "{ROOT / "tools" / "merge_params.py"}" %O %A %B'
     git("config", "merge.params.driver", driver)
     git("add", "-A")
     git("commit", "-qm", "base")
+    return git
+
+
+def test_git_merges_two_arms_of_one_origin(git, tmp_path):
+    """By lines git joins halves of them: they share all lines but three."""
+    file = tmp_path / "params.yaml"
     base = set(load_study(file).arms)
     git("checkout", "-qb", "other")
     theirs = new_arm(file, "steeper", "control", ["optimizer.lr=0.002"])
@@ -104,12 +112,10 @@ def test_git_merges_two_arms_of_one_origin(tmp_path):
     assert "<<<<<<<" in file.read_text()
 
 
-def test_git_merges_two_claims_at_the_end_of_one_file(tmp_path):
+def test_git_merges_two_claims_at_the_end_of_one_file(git, tmp_path):
     """By lines git sees both sides append at one place, which is a conflict."""
-
-    def git(*arguments: str) -> None:
-        identity = ("-c", "user.name=t", "-c", "user.email=t@example.org")
-        subprocess.run(("git", *identity, *arguments), cwd=tmp_path, check=True)
+    file = tmp_path / "claims.yaml"
+    before = [c.id for c in load_claims(file).claims]
 
     def claim(arm: str) -> None:
         metric = "last.standard.amplitude.mae"
@@ -117,18 +123,9 @@ def test_git_merges_two_claims_at_the_end_of_one_file(tmp_path):
         file.write_text(with_claim(file, draft, Draft(arm, "control"), ["optimizer.lr"]))
         git("commit", "-qam", arm)
 
-    file = tmp_path / "claims.yaml"
-    git("init", "-qb", "main")
-    for name in ("claims.yaml", ".gitattributes"):
-        (tmp_path / name).write_text((ROOT / name).read_text())
-    driver = f'"{sys.executable}" "{ROOT / "tools" / "merge_params.py"}" %O %A %B'
-    git("config", "merge.params.driver", driver)
-    git("add", "-A")
-    git("commit", "-qm", "base")
-    before = [c.id for c in load_claims(file).claims]
     git("checkout", "-qb", "other")
     claim("theirs")
     git("checkout", "-q", "main")
     claim("ours")
-    git("merge", "-q", "other", "-m", "merged")
+    assert git("merge", "-q", "other", "-m", "merged") == 0
     assert [c.id for c in load_claims(file).claims] == [*before, "OURS-001", "THEIRS-001"]
