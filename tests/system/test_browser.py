@@ -11,6 +11,7 @@ import json
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
 import numpy as np
 import pytest
@@ -188,6 +189,32 @@ def test_a_deep_link_leads_where_it_was_copied(stored_app: AppServer, opener: Op
         expect(chosen_tab(one.page)).to_have_text("Resolution")
         expect(tags(one, "arms")).to_have_text(["better", "control"])
         expect(chosen(one, "checkpoint")).to_have_text("last")
+
+
+def test_back_shows_what_the_address_says(stored_app: AppServer, opener: Opener) -> None:
+    """Step by step, through a link as people write it, to the page before; no step is a trap."""
+    watched = opener(stored_app)
+    page = watched.open()
+    watched.open("compare?arms=better&arms=control&tab=metrics&epoch=best")
+    page.get_by_role("tab", name="Config").click()
+    watched.still()
+    watched.go("Findings")
+    tabs = []
+    for _ in range(8):
+        page.go_back()
+        where = urlsplit(page.url)
+        if where.path != "/compare":
+            break
+        says = dict(parse_qsl(where.query))
+        tabs.append(says.get("tab", "Curves").capitalize())
+        expect(chosen_tab(page)).to_have_text(tabs[-1])
+        weights = says.get("checkpoint") or says.get("epoch", "last")
+        expect(chosen(watched, "checkpoint")).to_have_text(weights)
+        watched.still()
+    watched.drawn()
+    expect(page.locator("h1")).to_have_text("Overview")
+    assert {"Config", "Metrics"} <= set(tabs)
+    watched.assert_clean()
 
 
 @pytest.mark.parametrize(
