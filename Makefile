@@ -60,10 +60,10 @@ report: setup    ## one page and one PDF of all findings, into build/report
 	@$(IN_ENV) study report
 
 test: setup lint ## the whole test suite but what needs system packages
-	@$(IN_ENV) pytest -n 2 --dist loadgroup -m "not gpu and not browser and not slurm and not s3 and not container and not faults"
+	@$(IN_ENV) pytest -n 2 --dist worksteal -m "not gpu and not browser and not slurm and not s3 and not container and not faults"
 
 check: setup lint  ## the fast tests (under two minutes)
-	@$(IN_ENV) pytest -q -n 2 --dist loadgroup -m "not slow and not gpu and not browser and not slurm and not s3 and not container and not faults"
+	@$(IN_ENV) pytest -q -n 2 --dist worksteal -m "not slow and not gpu and not browser and not slurm and not s3 and not container and not faults"
 
 lint: setup      ## format, lint, types, and the arrows of the house
 	@$(IN_ENV) ruff format --check .

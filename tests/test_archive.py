@@ -60,6 +60,7 @@ def test_every_line_that_stays_stays_as_it_was(checkout, file):
     assert not any(a == b == "" for a, b in itertools.pairwise(after))
 
 
+@pytest.mark.slow
 def test_claims_that_went_stand_under_superseded(checkout):
     from study.evidence.findings import build
 
@@ -99,6 +100,7 @@ def test_a_renamed_arm_keeps_its_block_and_everyone_follows(checkout):
     assert all(a.replace("control_no_clip", "unclipped") == b for a, b in changed)
 
 
+@pytest.mark.slow
 def test_questions_and_regimes_follow_a_new_name(tmp_path):
     shutil.copy(ROOT / "studies" / "params.yaml", tmp_path / "params.yaml")
     before = load_study(tmp_path / "params.yaml")
@@ -146,6 +148,7 @@ def test_an_arm_that_claims_of_the_checkout_name_stays(checkout, act):
 
 
 @pytest.mark.parametrize("failing", [1, 2, 3])
+@pytest.mark.slow
 def test_a_full_disk_on_the_way_leaves_a_checkout_that_can_be_read(checkout, monkeypatch, failing):
     written = []
 

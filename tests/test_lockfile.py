@@ -12,6 +12,7 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.mark.parametrize("file", ["dvc.lock", "studies/dvc.lock"])
+@pytest.mark.slow
 def test_the_committed_files_are_read_as_a_yaml_parser_reads_them(file):
     stages = YAML(typ="safe").load((ROOT / file).read_text())["stages"]
     found = read_lock(ROOT / file)

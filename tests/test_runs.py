@@ -29,6 +29,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
 
 
+@pytest.mark.slow
 def test_a_process_killed_while_writing_leaves_a_whole_file(tmp_path):
     file = tmp_path / "a.json"
     code = (

@@ -107,6 +107,7 @@ def install(requirements: Path, torch: str) -> None:
             "pip",
             "install",
             "-q",
+            "--compile-bytecode",  # once and not in every process, where Python may write none
             "--python",
             python,
             *pip_sources(python),

@@ -34,6 +34,7 @@ def test_an_empty_checkout_says_how_to_fill_it():
 
 
 @pytest.mark.parametrize("tab", TABS)
+@pytest.mark.slow
 def test_a_deep_link_opens_its_tab_and_no_other(runs, tab):
     app = page(arms=ARMS, tab=tab)
     assert not app.error

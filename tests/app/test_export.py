@@ -40,6 +40,7 @@ def text_of(kind: str, content: bytes) -> str:
 
 
 @pytest.mark.parametrize("kind", ["svg", "pdf", "png"])
+@pytest.mark.slow
 def test_a_figure_carries_its_ids_commit_and_command(scenes, kind):
     from app import export
 

@@ -167,6 +167,7 @@ def test_text_of_a_claim_cannot_format_the_page(fresh):
     assert "<script>1" not in words.replace(r"\<script\>1", "") and "[l](http" not in words
 
 
+@pytest.mark.slow
 def test_published_numbers_and_the_decision_have_their_views(monkeypatch):
     from checkouts import ROOT
 

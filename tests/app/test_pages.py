@@ -32,6 +32,7 @@ def test_an_empty_checkout_says_how_to_fill_it():
     assert "make repro" in opened("overview").code[0].value
 
 
+@pytest.mark.slow
 def test_committed_results_are_shown(monkeypatch):
     monkeypatch.chdir(ROOT)
     if not list((ROOT / "results").glob("*/seeds/*.json")):
@@ -42,6 +43,7 @@ def test_committed_results_are_shown(monkeypatch):
     assert all(cell["n"] == "6 of 6 seeds" for cell in control["cells"])
 
 
+@pytest.mark.slow
 def test_every_claim_is_shown_with_its_status(monkeypatch):
     from study.evidence.claims import load_claims
 

@@ -171,6 +171,7 @@ def test_read_only_has_no_button_that_acts(toy, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["overview", "new_arm", "findings", "runs"])
+@pytest.mark.slow
 def test_the_strip_of_every_page_counts_what_works(toy, name):
     job(toy, "control", "running")
     job(toy, "cnn", "queued")

@@ -319,6 +319,7 @@ def test_a_measured_arm_replaces_the_goal(tmp_path: Path) -> None:
     assert gpu_full.step_seconds(tmp_path) == (pytest.approx(2e-3), "G3 as measured")
 
 
+@pytest.mark.slow
 def test_a_command_whose_time_is_over_is_stopped(tmp_path: Path) -> None:
     start = time.monotonic()
     assert gpu_full.run_command(tmp_path, ("http.server", "0"), 1.0) is None

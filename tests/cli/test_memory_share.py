@@ -14,6 +14,7 @@ from study.stages import pool
     ("places", "seeds", "devices", "share"),
     [(1, 4, 1, 1), (4, 1, 1, 1), (4, 3, 1, 3), (2, 6, 2, 4)],
 )
+@pytest.mark.slow
 def test_runs_side_by_side_share_the_memory(
     places: int,
     seeds: int,

@@ -16,7 +16,7 @@ import pytest
 from pipeline.toy import PARAMS
 from study.runs import RunFolder
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("stopping")]
+pytestmark = pytest.mark.slow
 LONG = PARAMS.replace("epochs: 2", "epochs: 12").replace("seeds: [1, 2]", "seeds: [1, 2, 3]")
 
 

@@ -53,6 +53,7 @@ def entry(root: Path, study: Study, **changes: Any) -> dict[str, Any]:
     st.lists(st.floats(0.01, 0.5), min_size=6, max_size=6),
     st.sampled_from(["lower", "higher", "equal"]),
 )
+@pytest.mark.slow
 def test_swapping_the_arms_negates_the_effect_exactly_and_flips_the_verdict(
     tmp_path: Path, study: Study, left: list[float], right: list[float], direction: str
 ) -> None:

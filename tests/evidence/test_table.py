@@ -129,6 +129,7 @@ def drawn_arm(rng: np.random.Generator, failure_rate: float) -> ArmResults:
     return ArmResults("drawn", seeds, {})
 
 
+@pytest.mark.slow
 def test_a_truly_repeated_study_differs_in_no_more_than_one_of_twenty() -> None:
     """Seven arms: at 95 % an arm, 30 % of the studies would have one that differs."""
     rng, studies = np.random.default_rng(5), 200

@@ -47,6 +47,7 @@ def test_arranging_twice_gives_the_stored_positions(order: str, flip: str) -> No
 
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("flip", FLIPS)
+@pytest.mark.slow
 def test_order_and_signs_of_positions_are_found(scanned: Dataset, order: str, flip: str) -> None:
     train = scanned.splits["train"]
     true = train.positions_px[:, 0].astype(np.float64)

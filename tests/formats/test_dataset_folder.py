@@ -115,6 +115,7 @@ def test_any_set_comes_back_bit_equal(
     assert all(equal(back.splits[name], splits[name]) for name in SPLITS)
 
 
+@pytest.mark.slow
 def test_the_bytes_depend_on_the_content_alone(tiny: Dataset, tmp_path: Path) -> None:
     save_dataset(tiny, tmp_path / "a")
     time.sleep(1.1)  # time stamps count whole seconds

@@ -450,6 +450,7 @@ def test_truncated_cxi_files_are_told(scanned: Dataset, tmp_path: Path, share: f
     not SIEMENS.is_file(),
     reason="the Siemens star scan is not beside this checkout (../shared/data)",
 )
+@pytest.mark.slow
 def test_the_siemens_star_scan_is_understood() -> None:
     imported = import_scan(SIEMENS, "siemens")
     assert imported.manifest.patterns == {"train": 430, "validation": 43, "test": 43}

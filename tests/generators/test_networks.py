@@ -206,6 +206,7 @@ def test_memory_estimate_covers_weights_moments_and_every_pattern(name):
 
 
 @every_network
+@pytest.mark.slow
 def test_measuring_a_network_leaves_no_autograd_graph_behind(name):
     """A norm saves outputs of its own: kept as they are, node and output would hold each other."""
     options = {"decoder_norm": "group"} if name in ("hybrid", "stable_hybrid") else {}

@@ -125,6 +125,7 @@ def test_classic_equals_the_slices_of_the_fno_paper():
 @pytest.mark.parametrize(
     ("modes", "grid"), [(4, (16, 16)), (5, (16, 12)), (6, (4, 16)), (8, (8, 8))]
 )
+@pytest.mark.slow
 def test_centered_equals_neuralop(modes, grid):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -27,6 +27,7 @@ def siemens() -> Dataset:
     return import_scan(FILE, "siemens")
 
 
+@pytest.mark.slow
 def test_a_corner_of_the_star_fits_below_plain_epie(siemens: Dataset) -> None:
     patterns = measured(siemens, "train")
     near = (patterns.scan.positions_px[:, 0] < 120).all(dim=1)

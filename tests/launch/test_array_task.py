@@ -57,6 +57,7 @@ def test_a_trainer_that_fails_fails_the_task(tmp_path):
         task(tmp_path, 0, 2)()
 
 
+@pytest.mark.slow
 def test_the_checkpoint_signal_does_not_end_the_trainer(tmp_path):
     """Slurm sends it to every process of the task."""
     one = task(tmp_path, 1.5)
@@ -70,6 +71,7 @@ def test_the_checkpoint_signal_does_not_end_the_trainer(tmp_path):
     sending.join()
 
 
+@pytest.mark.slow
 def test_a_checkpoint_waits_for_the_trainer_and_starts_afresh(tmp_path):
     """In the signal handler itself, as submitit calls it."""
     one, again = task(tmp_path, 30), []
@@ -86,6 +88,7 @@ def test_a_checkpoint_waits_for_the_trainer_and_starts_afresh(tmp_path):
     assert resumed.command() == one.command() and resumed.process is None
 
 
+@pytest.mark.slow
 def test_a_preempted_task_asks_to_be_requeued_and_a_cancelled_one_does_not(tmp_path, monkeypatch):
     """Slurm requeues no preempted job that ends within its grace time."""
     asked = []

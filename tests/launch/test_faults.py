@@ -22,7 +22,7 @@ from study.launch import active, cancel, resume, retry, run_rows, submit, superv
 from study.launch.folder import LaunchFolder
 from study.launch.models import Job
 
-pytestmark = [pytest.mark.slow, pytest.mark.faults, pytest.mark.xdist_group("launch")]
+pytestmark = [pytest.mark.slow, pytest.mark.faults]
 ARMS = ("first", "second", "pair")
 
 

@@ -74,6 +74,7 @@ def test_every_number_says_where_it_comes_from(report):
         assert text.strip() and name, text
 
 
+@pytest.mark.slow
 def test_ids_on_the_page_of_this_study_are_known_to_explain(tmp_path):
     for name in ("findings.json", "claims.yaml", "params.yaml"):
         shutil.copy(ROOT / name, tmp_path / name)
@@ -151,6 +152,7 @@ def test_what_is_not_stored_is_a_sentence(pipeline, tmp_path):
     assert drawn == {"seeds_studies__recorded"}
 
 
+@pytest.mark.slow
 def test_an_object_that_was_not_the_scored_one_is_not_shown(pipeline, tmp_path):
     root = shutil.copytree(pipeline, tmp_path / "root")
     for seed in made.SEEDS:
@@ -212,6 +214,7 @@ def test_findings_of_an_earlier_version_are_refused_in_words(pipeline, tmp_path)
         write_report(tmp_path, tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_a_claims_text_is_text_on_the_page(pipeline, tmp_path):
     root = shutil.copytree(pipeline, tmp_path / "root")
     text = 'Lower: <script>alert(1)</script> & | "so"\nand on.'
@@ -376,6 +379,7 @@ def test_the_pdf_holds_the_same_verdicts_and_every_figure_as_vectors(pipeline, r
     assert all(float(page.mediabox.width) == pytest.approx(595.28, abs=0.5) for page in pages)
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_same_bytes_in_another_process_without_torch(
     pipeline, report, tmp_path
 ):

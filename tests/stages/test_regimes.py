@@ -124,6 +124,7 @@ def test_every_method_has_a_row_for_every_scan(pipeline: Path) -> None:
     assert {entry["method"] for entry in content["fewest_patterns"]} == EVERY | {"rpie_blind"}
 
 
+@pytest.mark.slow
 def test_two_processes_find_what_one_finds(pipeline: Path) -> None:
     regimes.run_regimes(pipeline, 1)
     alone = result(pipeline)["cells"]

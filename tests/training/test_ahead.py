@@ -61,6 +61,7 @@ def test_an_error_comes_where_its_result_would_and_ends_the_threads() -> None:
 
 
 @pytest.mark.parametrize("how", ["closed", "dropped", "never begun"])
+@pytest.mark.slow
 def test_an_abandoned_iteration_leaves_no_thread(how: str) -> None:
     results = ahead(lambda item: item, range(1000), 3)
     if how != "never begun":

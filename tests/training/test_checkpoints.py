@@ -114,6 +114,7 @@ except OSError as error:
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_told_as_what_it_is(tmp_path: Path) -> None:
     """torch alone says: unexpected pos. In a process of its own, for the limit on its files."""
     command = (sys.executable, "-c", FULL, str(tmp_path / "last.pt"))

@@ -122,6 +122,7 @@ def test_a_loaded_state_forgets_the_graph(control: Arm, tiny: Dataset) -> None:
     assert module.advance._graph is None and module.advance._warm == 0
 
 
+@pytest.mark.slow
 def test_a_step_leaves_no_autograd_graph_behind(control: Arm, tiny: Dataset) -> None:
     """A node that outlives its step brings the stream of its birth into a recording."""
     run = build_run(control, tiny, 0, CPU)

@@ -52,6 +52,7 @@ def test_physics_loss_gradients_and_weights_stay_float32(
 
 
 @pytest.mark.parametrize("network", ["hybrid", "stable_hybrid"])
+@pytest.mark.slow
 def test_bf16_trains_to_the_loss_of_fp32(
     network: str, vary: Callable[..., Arm], tiny: Dataset, tmp_path: Path
 ) -> None:

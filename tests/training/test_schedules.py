@@ -36,6 +36,7 @@ def test_the_curve_is_its_closed_form(
 
 
 @pytest.mark.parametrize("schedule", [schedule for schedule, _ in CLOSED_FORMS[:3]])
+@pytest.mark.slow
 def test_the_logged_rate_is_the_closed_form_through_the_optimizer(
     schedule: dict, vary: Callable[..., Arm], trained: Callable[..., RunFolder]
 ) -> None:

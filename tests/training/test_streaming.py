@@ -80,6 +80,7 @@ def assert_same_batch(a: Batch, b: Batch) -> None:
     seed=st.integers(0, 2**32 - 1),
     done=st.integers(0, 3),
 )
+@pytest.mark.slow
 def test_batches_are_equal_to_the_bit(
     both: Twins, needs: frozenset[str], size: int, seed: int, done: int
 ) -> None:
@@ -133,6 +134,7 @@ def fitted(arm: Arm, dataset: Dataset, folder: Path) -> RunFolder:
 
 
 @pytest.mark.parametrize("loss", ["mae", "poisson", "supervised"])
+@pytest.mark.slow
 def test_two_epochs_give_the_same_weights(
     loss: str, vary: Callable[..., Arm], both: Twins, tmp_path: Path
 ) -> None:
@@ -154,6 +156,7 @@ def whole(control: Arm, single: Twins, tmp_path: Path) -> RunFolder:
 
 
 @pytest.mark.parametrize("goes_on", ["memory", "disk"])
+@pytest.mark.slow
 def test_a_run_stopped_in_mid_epoch_resumes_equal(
     goes_on: str, whole: RunFolder, control: Arm, single: Twins, tmp_path: Path
 ) -> None:
@@ -209,6 +212,7 @@ def test_a_file_lost_during_training_stops_the_run_with_its_name(
     assert not readers()
 
 
+@pytest.mark.slow
 def test_a_lost_file_resumes_when_it_is_back(
     whole: RunFolder, control: Arm, single: Twins, tmp_path: Path
 ) -> None:
@@ -233,6 +237,7 @@ def test_floors_and_patch_metrics_do_not_see_where_the_patterns_are(
     assert found[0] == found[1] and found[0]["available"]
 
 
+@pytest.mark.slow
 def test_diagnosing_a_run_on_disk_writes_what_it_would_in_memory(
     control: Arm, single: Twins, tmp_path: Path
 ) -> None:

@@ -48,6 +48,7 @@ def weights(arm: Arm, dataset: Dataset, traced: bool) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("generator", [{}, STABLE])
+@pytest.mark.slow
 def test_looking_on_leaves_every_weight_equal_to_the_bit(
     generator: dict, vary: Callable[..., Arm], tiny: Dataset
 ) -> None:
@@ -72,6 +73,7 @@ def test_the_hooks_are_gone_after_a_step(control: Arm, tiny: Dataset) -> None:
         {"name": "plateau", "factor": 0.5, "patience": 0},
     ],
 )
+@pytest.mark.slow
 def test_the_traced_run_is_the_one_that_fit_trains(
     schedule: dict,
     vary: Callable[..., Arm],

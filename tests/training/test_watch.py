@@ -261,6 +261,7 @@ def test_the_first_gradients_are_those_of_the_first_step(
 
 
 @pytest.mark.parametrize("steps", [0, 1])
+@pytest.mark.slow
 def test_a_resumed_run_repeats_no_record(
     control: Arm, tiny: Dataset, folder: RunFolder, steps: int
 ) -> None:
