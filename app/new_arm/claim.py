@@ -8,6 +8,7 @@ import streamlit as st
 
 from app import load
 from app.escape import markdown as escaped
+from app.new_arm.address import LONGEST, Address
 from app.new_arm.ask import Proposal
 from study.claiming import CLAIMS, ClaimDraft, with_claim
 from study.evidence.claims import FAMILY_LIMIT, RATE, load_claims
@@ -22,29 +23,33 @@ def ask(proposal: Proposal) -> tuple[ClaimDraft | None, str | None]:
     """The claim, or None; and why it cannot stand, or None."""
     if not isinstance(proposal.base, Arm) or proposal.plan is None:
         return None, None
+    address = Address(proposal.whole)
     if not st.toggle("Fix a claim before the run", key="claim", bind="query-params"):
+        address.forget()
         return None, None
     draft = proposal.draft
+    address.begin("metric", "claim-metric", USUAL, _metrics())
     metric = st.selectbox(
         "metric", _metrics(), format_func=_titled, key="claim-metric", help="One number of a run"
     )
+    address.keep("metric", metric, USUAL)
     column = RATE if metric == OUTCOME else KNOWN[metric]
+    address.begin("direction", f"claim-direction-{metric}", _expected(column), DIRECTIONS)
     direction = st.segmented_control(
-        "direction", DIRECTIONS, default=_expected(column), key=f"claim-direction-{metric}",
-        required=True, help=f"Of {escaped(draft.name)} against {escaped(draft.base)}",
-    )  # fmt: skip
+        "direction", DIRECTIONS, key=f"claim-direction-{metric}", required=True,
+        help=f"Of {escaped(draft.name)} against {escaped(draft.base)}",
+    ) or _expected(column)  # fmt: skip
+    address.keep("direction", direction, _expected(column))
     with st.container(horizontal=True, gap="small"):
-        margin = _text(
-            "margin", f"in {column.margin_unit}", f"claim-margin-{metric}", _margin(column)
-        )
-        seeds = _text("needed seeds", "pairs that decide it", "claim-seeds", "8")
-        name = _text("id", "capitals, digits, dashes", f"claim-id-{draft.name}", _id(draft.name))
-        family = _text("family", "corrected together", f"claim-family-{draft.name}", draft.name)
+        margin = _text(address, "margin", f"in {column.margin_unit}", metric, _margin(column))
+        seeds = _text(address, "needed seeds", "pairs that decide it", "", "8")
+        name = _text(address, "id", "capitals, digits, dashes", draft.name, _id(draft.name))
+        family = _text(address, "family", "corrected together", draft.name, draft.name)
     words = f"{draft.name} ends at {_words(direction, column)} {draft.base}."
-    text = st.text_area(
-        "claim", key=f"claim-text-{draft.name}-{metric}-{direction}", height=70,
-        value=words[0].upper() + words[1:], max_chars=400,
-    )  # fmt: skip
+    usual, key = words[0].upper() + words[1:], f"claim-text-{draft.name}-{metric}-{direction}"
+    address.begin("text", key, usual)
+    text = st.text_area("claim", key=key, height=70, max_chars=LONGEST)
+    address.keep("text", text, usual)
     try:
         claim = _claim(name, text, metric, direction, margin, family, seeds)
         with_claim(load.ROOT / CLAIMS, claim, draft, proposal.plan.changes)
@@ -70,9 +75,14 @@ def _claim(
     return ClaimDraft(name, line, metric, direction, float(numbers[0]), family, int(numbers[1]))
 
 
-def _text(label: str, help: str, key: str, default: str) -> str:
-    st.session_state.setdefault(key, default)
-    return st.text_input(label, key=key, help=help, max_chars=64, width=150).strip()
+def _text(address: Address, label: str, help: str, about: str, usual: str) -> str:
+    """One line of the claim; `about`: what its usual text depends on."""
+    field = label.replace(" ", "-")
+    key = f"claim-{field}-{about}"
+    address.begin(field, key, usual)
+    text = st.text_input(label, key=key, help=help, max_chars=64, width=150).strip()
+    address.keep(field, text, usual)
+    return text
 
 
 def _metrics() -> list[str]:

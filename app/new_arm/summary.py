@@ -194,7 +194,7 @@ class Added:
 def _clear() -> None:
     """An empty form; `announce` puts the base back."""
     for key in [str(key) for key in st.session_state]:
-        if key.startswith("new:") or key in ("name", "asks", "confounded", "claim", "commit"):
+        if key.startswith(("new:", "claim")) or key in ("name", "asks", "confounded", "commit"):
             del st.session_state[key]
     st.query_params.from_dict({})  # what widgets are bound to may go in this way, not be written
 

@@ -17,11 +17,16 @@ def everything() -> table.Rows:
     return table.ordered([(row, state_of(row, jobs)) for row in load.run_rows()])
 
 
+def offered(rows: table.Rows) -> set[str]:
+    """The runs and states that one can choose from."""
+    return {word for row, state in rows for word in (run_id(row), state)}
+
+
 def at_work(known: set[str]) -> None:
-    """Jobs and curves that move; drawn anew every two seconds, the page when a run appears."""
+    """Jobs and curves that move; every two seconds anew, the page when a run or a state appears."""
     working.after()
     jobs, rows = load.jobs(), load.run_rows()
-    if {run_id(row) for row in rows} != known:
+    if offered(everything()) != known:
         st.rerun(scope="app")
     working.refused()
     working.supervisor(any(not job.over for job in jobs))
@@ -30,7 +35,9 @@ def at_work(known: set[str]) -> None:
 
 
 def all_runs() -> None:
-    table.show(table.passing(everything()))
+    rows = everything()
+    table.count(rows)
+    table.show(table.passing(rows))
 
 
 def chosen_run(name: str) -> None:
@@ -51,7 +58,7 @@ if not rows:
     )
     frame.link("new_arm", "New arm")
     st.stop()
-fragment(at_work, every)({run_id(row) for row, _ in rows})
+fragment(at_work, every)(offered(rows))
 table.filters(rows)
 shown = table.passing(rows)
 if not shown:

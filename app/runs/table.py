@@ -16,12 +16,16 @@ Rows = Sequence[tuple[RunRow, str]]  # a row, and its state as the page calls it
 
 def filters(rows: Rows) -> None:
     """The two filters; both stand in the address."""
-    counts = Counter(state for _, state in rows)
-    known = [state for state in ORDER if state in counts]
+    there = {state for _, state in rows} | set(choose.asked("state"))  # also when its last run ends
+    known = [state for state in ORDER if state in there]
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         choose.several("State", known, "state")
         choose.several("Arm", sorted({row.arm for row, _ in rows}), "arm")
-    st.caption(", ".join(f"{counts[state]} {state}" for state in known))
+
+
+def count(rows: Rows) -> None:
+    counts = Counter(state for _, state in rows)
+    st.caption(", ".join(f"{counts[state]} {state}" for state in ORDER if state in counts))
 
 
 def passing(rows: Rows) -> Rows:

@@ -264,6 +264,52 @@ def test_a_claim_is_written_with_the_arm(toy):
     assert "longer" in load_study(toy / "params.yaml").arms
 
 
+CLAIM = {
+    "claim-metric": "best.val_loss", "claim-direction": "equal", "claim-margin": "0.5",
+    "claim-needed-seeds": "3", "claim-id": "SAME-7", "claim-family": "same",
+    "claim-text": "They learn the same.",
+}  # fmt: skip
+
+
+def of_claim(app: AppTest) -> dict[str, str]:
+    """What the address says of the claim."""
+    found = {key: app.query_params[key] for key in app.query_params if key.startswith("claim-")}
+    return {key: value if isinstance(value, str) else value[-1] for key, value in found.items()}
+
+
+@pytest.mark.slow
+def test_a_claim_stands_in_the_address_where_it_is_not_the_usual_one(toy):
+    app = opened("new_arm", set="epochs=3", name="longer", claim="true", **CLAIM)
+    assert of_claim(app) == CLAIM
+    box(app, "margin").set_value("0.25").run()
+    assert of_claim(app) == {**CLAIM, "claim-margin": "0.25"}
+    app.button(key="add").click().run()
+    assert not app.exception and not of_claim(app) and "claim" not in app.query_params
+    claim = load_claims(toy / "claims.yaml").claims[0]
+    assert (claim.id, claim.family, claim.metric) == ("SAME-7", "same", "best.val_loss")
+    assert (claim.text, claim.direction) == ("They learn the same.", "equal")
+    assert (claim.margin.value, claim.needed_seeds) == (0.25, 3)
+
+
+@pytest.mark.slow
+def test_another_metric_has_the_usual_margin_of_its_own(toy):
+    app = opened("new_arm", set="epochs=3", name="longer", claim="true", **CLAIM)
+    app.selectbox(key="claim-metric").set_value("last.standard.amplitude.mae").run()
+    assert set(of_claim(app)) == {"claim-needed-seeds", "claim-id", "claim-family"}
+    assert box(app, "margin").value == "0.02" and "Longer" in app.text_area[0].value
+    app.toggle(key="claim").set_value(False).run()
+    assert not app.exception and not of_claim(app)
+
+
+@pytest.mark.slow
+def test_what_the_address_says_of_a_claim_and_nobody_knows_is_told(toy):
+    wrong = {"claim-metric": "beauty", "claim-direction": "up", "claim-margin": "wide"}
+    app = opened("new_arm", set="epochs=3", name="longer", claim="true", **wrong)
+    told = said(app).replace("\\", "")
+    assert "metric 'beauty'" in told and "direction 'up'" in told and "margin is 'wide'" in told
+    assert not app.exception and app.button(key="add").disabled
+
+
 @pytest.mark.slow
 def test_arm_and_claim_are_committed_unless_one_says_no(toy, monkeypatch):
     """A run of an uncommitted arm counts for no claim; other edits are named, not committed."""

@@ -179,6 +179,14 @@ def test_the_strip_of_every_page_counts_what_works(toy, name):
     assert "1 running" in told and "1 queued" in told
 
 
+def test_a_filter_outlives_the_last_run_of_its_state(toy):
+    run(toy, "control", 1, "finished")
+    app = opened("runs", state="running")
+    assert "No run is left by these filters" in said(app) and not app.warning
+    assert app.multiselect(key="state").value == ["running"]
+    assert "'asleep', which is not here" in opened("runs", state="asleep").warning[0].value
+
+
 def test_nothing_is_polled_when_nothing_runs(toy, monkeypatch):
     from app import load
 

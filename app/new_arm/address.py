@@ -1,0 +1,52 @@
+"""A claim in the address, as `?claim-margin=0.05`: what is not usual stands there.
+
+Its widgets have keys that name what their usual value depends on (another metric has another
+margin), so they cannot be bound to the address.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import streamlit as st
+
+from app import choose
+
+LONGEST = 400  # characters of a text
+
+
+@dataclass(frozen=True)
+class Address:
+    """`settled`: whether the form is known whole; until then the address is read alone."""
+
+    settled: bool
+
+    def begin(self, field: str, key: str, usual: str, options: Collection[str] = ()) -> None:
+        """Let the widget `key` of a field start with the address's word, or with `usual`.
+
+        The address speaks of the first widget of a field. What it says and is none of `options`
+        is told.
+        """
+        said, first = f"claim-{field}", True
+        if self.settled:
+            first = st.session_state.setdefault(f"claim-first-{field}", key) == key
+        if options:
+            choose.tell_unknown(field, options, said)
+        if key not in st.session_state:
+            asked = st.query_params.get(said, usual)[:LONGEST] if first else usual
+            st.session_state[key] = asked if not options or asked in options else usual
+
+    def keep(self, field: str, value: str | None, usual: str) -> None:
+        said = f"claim-{field}"
+        if not self.settled:
+            return
+        if value is None or value == usual:
+            st.query_params.pop(said, None)
+        elif st.query_params.get(said) != value:
+            st.query_params[said] = value
+
+    def forget(self) -> None:
+        """No claim, no word of it."""
+        for said in [said for said in st.query_params if said.startswith("claim-")]:
+            del st.query_params[said]
