@@ -62,7 +62,10 @@ class ArmSeed:
         ]
 
     def __call__(self) -> str:
-        """Train until settled. Raises RuntimeError when the trainer ended otherwise."""
+        """Train until settled. Raises SystemExit with a sentence when the trainer ended otherwise.
+
+        submitit writes a traceback of itself under anything else, for what a user asked for.
+        """
         sys.stdout.write(f"{START} {platform.node()} at {time.strftime('%H:%M:%S')}\n")
         sys.stdout.flush()
         self.process = self._start()
@@ -75,7 +78,7 @@ class ArmSeed:
             time.sleep(self.wait_s)
         if code:
             how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-            raise RuntimeError(f"`study train` of {self.arm} seed {self.seed} {how}")
+            raise SystemExit(f"`study train` of {self.arm} seed {self.seed} {how}")
         return f"{self.arm} seed {self.seed} is settled"
 
     def _start(self) -> subprocess.Popen[bytes]:

@@ -53,7 +53,7 @@ def test_it_trains_one_seed_and_neither_prepares_nor_collects(tmp_path):
 
 
 def test_a_trainer_that_fails_fails_the_task(tmp_path):
-    with pytest.raises(RuntimeError, match="agc seed 3 ended with exit code 2"):
+    with pytest.raises(SystemExit, match="agc seed 3 ended with exit code 2"):
         task(tmp_path, 0, 2)()
 
 
@@ -78,7 +78,7 @@ def test_a_checkpoint_waits_for_the_trainer_and_starts_afresh(tmp_path):
     before = signal.signal(signal.SIGUSR2, lambda *_: again.append(one.checkpoint()))
     try:
         sending = once_ready(tmp_path, lambda: os.kill(os.getpid(), signal.SIGUSR2))
-        with pytest.raises(RuntimeError, match="ended with exit code 130"):
+        with pytest.raises(SystemExit, match="ended with exit code 130"):
             one()
         sending.join()
     finally:
@@ -100,7 +100,7 @@ def test_a_preempted_task_asks_to_be_requeued_and_a_cancelled_one_does_not(tmp_p
             one = task(tmp_path, 30)
             one.wait_s = 0.1
             stopping = once_ready(tmp_path, lambda one=one: one.process.terminate())
-            with pytest.raises(RuntimeError, match="ended with exit code 130"):
+            with pytest.raises(SystemExit, match="ended with exit code 130"):
                 one()
             stopping.join()
             assert bool(asked) is preempted

@@ -65,7 +65,9 @@ def test_what_did_not_end_by_itself_is_started_again(tmp_path, end, died):
 
 def test_the_cause_is_what_the_last_start_printed(tmp_path):
     printed(
-        tmp_path, "study: an old mistake", "study: data/quick is absent\nRuntimeError: it ended"
+        tmp_path,
+        "study: an old mistake",
+        "study: data/quick is absent\n`study train` of agc seed 1 ended with exit code 2",
     )
     found = fate(tmp_path, WANTED, shown("FAILED", 1), 0.0)
     assert found.cause == "data/quick is absent"
