@@ -206,7 +206,7 @@ def test_a_run_outside_the_main_thread_works(
 
 
 def signal_itself(
-    arm: Arm, dataset: Dataset, folder: RunFolder, epoch: int, step: int, number: int
+    arm: Arm, dataset: Dataset, path: Path, epoch: int, step: int, number: int
 ) -> None:
     """The body of a child: train, and send itself a signal after one step of one epoch."""
     training_step = Reconstructor.training_step
@@ -217,24 +217,29 @@ def signal_itself(
             os.kill(os.getpid(), number)
 
     Reconstructor.training_step = step_then_signal
+    folder = RunFolder(path)
     folder.start("tiny", 0, arm.epochs, {})
     fit(arm, dataset, 0, folder)
 
 
 def in_a_child(*what: Any) -> int:
-    """Exit code of a forked process that runs `signal_itself`."""
-    child = multiprocessing.get_context("fork").Process(target=signal_itself, args=what)
+    """Exit code of a process of its own that runs `signal_itself`.
+
+    Not a fork of this one: MKL's transforms, used here before, may never return in it.
+    """
+    child = multiprocessing.get_context("spawn").Process(target=signal_itself, args=what)
     child.start()
     child.join()
     assert child.exitcode is not None
     return child.exitcode
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_equals_uninterrupted(
     whole: RunFolder, three: Arm, tiny: Dataset, tmp_path: Path
 ) -> None:
     folder = RunFolder(tmp_path)
-    assert in_a_child(three, tiny, folder, 1, 4, signal.SIGKILL) == -signal.SIGKILL
+    assert in_a_child(three, tiny, folder.path, 1, 4, signal.SIGKILL) == -signal.SIGKILL
     assert folder.status()["state"] == "running" and not folder.alive()
     checkpoint = load_checkpoint(folder)
     assert checkpoint is not None
@@ -244,11 +249,12 @@ def test_killed_and_resumed_equals_uninterrupted(
     assert [event for event in folder.events() if event["kind"] == "resumed"]
 
 
+@pytest.mark.slow
 def test_sigterm_checkpoints_the_step_and_resumes_equal(
     whole: RunFolder, three: Arm, tiny: Dataset, tmp_path: Path
 ) -> None:
     folder = RunFolder(tmp_path)
-    assert in_a_child(three, tiny, folder, 1, 4, signal.SIGTERM) == 1  # by KeyboardInterrupt
+    assert in_a_child(three, tiny, folder.path, 1, 4, signal.SIGTERM) == 1  # by KeyboardInterrupt
     status = folder.status()
     assert (status["state"], status["cause"]) == ("cancelled", "stopped by SIGTERM")
     checkpoint = load_checkpoint(folder)

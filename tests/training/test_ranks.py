@@ -317,8 +317,9 @@ def test_a_rank_that_fails_is_named_at_once_and_the_run_can_go_on(
     assert folder.settled
 
 
-def note_the_helpers_and_die(arm: Arm, dataset: Dataset, folder: RunFolder) -> None:
+def note_the_helpers_and_die(arm: Arm, dataset: Dataset, path: Path) -> None:
     """The body of a child: train on two ranks, and kill -9 itself after the first epoch."""
+    folder = RunFolder(path)
 
     def die(epoch: int, of: int, row: dict) -> None:
         (helper,) = helpers_of(psutil.Process())
@@ -333,8 +334,8 @@ def test_helpers_end_when_rank_0_is_killed(
     tiny: Dataset, control: Arm, tmp_path: Path, two_cores: None
 ) -> None:
     folder = RunFolder(tmp_path)
-    child = multiprocessing.get_context("fork").Process(
-        target=note_the_helpers_and_die, args=(control, tiny, folder)
+    child = multiprocessing.get_context("spawn").Process(
+        target=note_the_helpers_and_die, args=(control, tiny, folder.path)
     )
     child.start()
     child.join(120)

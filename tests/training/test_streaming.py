@@ -161,7 +161,7 @@ def test_a_run_stopped_in_mid_epoch_resumes_equal(
     goes_on: str, whole: RunFolder, control: Arm, single: Twins, tmp_path: Path
 ) -> None:
     folder = RunFolder(tmp_path / "stopped")
-    assert in_a_child(control, single.disk, folder, 1, 4, signal.SIGTERM) == 1
+    assert in_a_child(control, single.disk, folder.path, 1, 4, signal.SIGTERM) == 1
     checkpoint = load_checkpoint(folder)
     assert checkpoint is not None and len(checkpoint["run"]["records"]) == 5
     fit(control, getattr(single, goes_on), 0, folder)
