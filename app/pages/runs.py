@@ -1,20 +1,28 @@
 """Runs: what is queued, runs, ended, and why."""
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from app import frame, load
 from app.parts import fragment
 from app.runs import curves, detail, table, working
 from app.runs.words import run_id, state_of
+from study.launch import Job, RunRow
 
 POLL_S = 2.0
 
 frame.enter("Runs", "What is queued, runs, ended, and why.")
 
 
+def named(jobs: Sequence[Job], rows: Sequence[RunRow]) -> table.Rows:
+    """The rows, each with its state as the page calls it."""
+    known = {job.id: job for job in jobs}
+    return [(row, state_of(row, known)) for row in rows]
+
+
 def everything() -> table.Rows:
-    jobs = {job.id: job for job in load.jobs()}
-    return table.ordered([(row, state_of(row, jobs)) for row in load.run_rows()])
+    return table.ordered(named(load.jobs(), load.run_rows()))
 
 
 def offered(rows: table.Rows) -> set[str]:
@@ -26,7 +34,7 @@ def at_work(known: set[str]) -> None:
     """Jobs and curves that move; every two seconds anew, the page when a run or a state appears."""
     working.after()
     jobs, rows = load.jobs(), load.run_rows()
-    if offered(everything()) != known:
+    if offered(named(jobs, rows)) != known:
         st.rerun(scope="app")
     working.refused()
     working.supervisor(any(not job.over for job in jobs))
