@@ -1,21 +1,21 @@
-# The environment of the study in one image; a checkout mounted at /study is what it works on.
+# The environment of the study in one image; it works on a checkout mounted at /study.
 #   docker build -t armature:cuda .                        CUDA: requirements.lock with its hashes
 #   docker build -t armature:cpu --build-arg TORCH=cpu .   the same versions, no CUDA packages
-# Behind a package mirror: --secret id=pip,src=pip.conf lends a pip configuration to the build.
-# The base carries no CUDA: torch's wheels bring CUDA 13.0, and the driver is the host's.
-# The quick studies in git were computed on Python 3.11. Pin the base for good with
+# Behind a package mirror: --secret id=pip,src=pip.conf passes a pip configuration to the build.
+# The base has no CUDA: torch's wheels contain CUDA 13.0, and the host provides the driver.
+# The quick studies in git were computed on Python 3.11. Pin the base with
 # --build-arg BASE_IMAGE=docker.io/library/python:3.11-slim-bookworm@sha256:...
 ARG BASE_IMAGE=docker.io/library/python:3.11-slim-bookworm
 FROM ${BASE_IMAGE}
 
-# git: DVC and the record of a run need it. tini: signals reach the whole group, no zombies stay.
+# git: DVC and the record of a run need it. tini: forwards signals to the whole group and reaps zombies.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates git tini \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/apt /var/log/dpkg.log
 
-# Dependencies first: this layer is built again only when a requirement changes. Tools that only
-# developers use stay out (tools/container/development.txt): 0.6 GB.
+# Dependencies first: this layer is built again only when a requirement changes. Development tools
+# are left out (tools/container/development.txt): 0.6 GB.
 ARG TORCH=cuda
 ARG CPU_INDEX=https://download.pytorch.org/whl/cpu
 WORKDIR /opt/armature
@@ -31,8 +31,8 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     && python3 -m venv . \
     && bin/pip install --no-cache-dir -r installed.txt
 
-# Any numeric user can work here: a home that all may write, names for those who ask who they are,
-# and a checkout of another owner at /study that git agrees to read. Ubuntu's images have a user 1000.
+# Any numeric user can work here: a home that everyone can write to, user names for numeric ids, and
+# permission for git to read a checkout of another owner at /study. Ubuntu images have a user 1000.
 RUN useradd --uid 1000 --non-unique --no-create-home --home-dir /home/study study \
     && mkdir -m 1777 /home/study /cache \
     && git config --system --add safe.directory /study
@@ -44,7 +44,7 @@ ENV PATH=/opt/armature/bin:${PATH} \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 
-# The code as it was built: an image without a mount shows the recorded results and computes nothing.
+# The code as it was built: an image without a mount shows the stored results but cannot compute.
 COPY . /study
 WORKDIR /study
 RUN pip install --no-cache-dir --no-deps --no-build-isolation -e /study \

@@ -1,19 +1,19 @@
-# Every door of the project. `make` alone lists them.
+# Entry points of the project; `make` lists them.
 PYTHON ?= python3
 TORCH ?= auto
 BIN := .venv/bin
 IN_ENV := PATH="$(CURDIR)/$(BIN):$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro repro-all repro-full pull push app report test check test-system lint lock bench bench-scaling image
+.PHONY: help setup repro repro-all repro-full pull push app report test check test-system campaign lint lock bench bench-scaling image
 
-help:            ## this list
+help:            ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup:           ## make .venv with everything pinned (TORCH=cpu|cuda, PYTHON=python3.12)
+setup:           ## create .venv with pinned packages (TORCH=cpu|cuda, PYTHON=python3.12)
 	@$(PYTHON) tools/setup.py $(TORCH)
 
-# DVC runs one stage at a time: `study train --all` lets no core wait, and the stages find its runs.
+# DVC runs one stage at a time: `study train --all` uses all cores, and the stages use its runs.
 repro: setup     ## reproduce the study: data, every arm and seed, scores, findings
 	@$(IN_ENV) study plan
 	@$(IN_ENV) dvc repro -q data.dvc fingerprint
@@ -47,41 +47,45 @@ repro-full: setup  ## the published protocol at full scale (one GPU)
 	@$(IN_ENV) dvc repro -s findings
 	@$(IN_ENV) study findings --readme
 
-pull: setup      ## bring the artifacts that others computed
+pull: setup      ## download artifacts from the default remote
 	@$(IN_ENV) study pull
 
-push: setup      ## send the artifacts computed here to the default remote
+push: setup      ## upload artifacts to the default remote
 	@$(IN_ENV) study push
 
 app: setup       ## open the app in a browser (127.0.0.1)
 	@$(IN_ENV) python -m streamlit run app/main.py
 
-report: setup    ## one page and one PDF of all findings, into build/report
+report: setup    ## write all findings as one printable HTML file to build/report
 	@$(IN_ENV) study report
 
-test: setup lint ## the whole test suite but what needs system packages
+test: setup lint ## the test suite, without tests that need system packages
 	@$(IN_ENV) pytest -n 2 --dist worksteal -m "not gpu and not browser and not slurm and not s3 and not container and not faults"
 
 check: setup lint  ## the fast tests (under two minutes)
 	@$(IN_ENV) pytest -q -n 2 --dist worksteal -m "not slow and not gpu and not browser and not slurm and not s3 and not container and not faults"
 
-lint: setup      ## format, lint, types, and the arrows of the house
+lint: setup      ## check format, lint, types and import layers
 	@$(IN_ENV) ruff format --check .
 	@$(IN_ENV) ruff check .
 	@$(IN_ENV) basedpyright
 	@$(IN_ENV) lint-imports
 
-test-system: setup  ## install .ci/apt.txt; browser, cluster, remotes, container, kills; no skips
+test-system: setup  ## tests that need system packages (.ci/apt.txt), without skips
 	@bash .ci/system
+
+campaign: setup  ## long tests: damaged files, and a kill at every write operation
+	@$(IN_ENV) pytest -q -n 2 --dist worksteal -m campaign
 
 image:           ## build the container image (TORCH=cpu|cuda) with docker, podman or buildah
 	@$(PYTHON) tools/image.py $(TORCH)
 
-bench: setup     ## measure every goal of speed on this machine, into bench/latest.json
+bench: setup     ## measure every performance goal, write bench/latest.json
+	@$(BIN)/python -m pip install -q -r bench/requirements.txt -c requirements-cpu.txt
 	@$(IN_ENV) python -m bench
 
-bench-scaling: setup  ## what more patterns and more runs cost, into bench/scaling.json and .png
+bench-scaling: setup  ## measure cost against patterns and runs, write bench/scaling.json
 	@$(IN_ENV) python -m bench.scaling
 
-lock: setup      ## resolve the dependencies anew
+lock: setup      ## resolve the dependencies again
 	@$(BIN)/python tools/lock.py

@@ -7,12 +7,17 @@ something would be another address tomorrow.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 
 import streamlit as st
 
 from app import escape
+from app.escape import Markdown
 from study.params import nearest
+
+MOST_NAMED = 8
+PLAIN = re.compile(r"[\w–-]+([ /.][\w–-]+)*")  # means nothing in Markdown
 
 
 def asked(key: str) -> list[str]:
@@ -21,14 +26,18 @@ def asked(key: str) -> list[str]:
 
 
 def several(
-    label: str,
+    label: Markdown,
     options: Sequence[str],
     key: str,
     default: Sequence[str] = (),
     max_selections: int | None = None,
+    elsewhere: Collection[str] = (),
 ) -> list[str]:
-    """A multiselect bound to `?key=a&key=b`; unknown values are told and left out."""
-    tell_unknown(label, options, key)
+    """A multiselect bound to `?key=a&key=b`; unknown values are told and left out.
+
+    `elsewhere`: values that the page answers itself.
+    """
+    tell_unknown(label, [*options, *elsewhere], key)
     return st.multiselect(
         label,
         options,
@@ -40,12 +49,15 @@ def several(
 
 
 def one(
-    label: str,
+    label: Markdown,
     options: Sequence[str],
     key: str,
     default: str | None = None,
 ) -> str | None:
     """A segmented control (up to five options, always one chosen) or a select box bound to `?key=`.
+
+    A segmented control renders its options as Markdown, a select box does not. Escaped options are
+    not a way out: the address would hold them.
 
     None where there is nothing to choose from.
     """
@@ -53,7 +65,7 @@ def one(
         return None
     tell_unknown(label, options, key)
     first = default if default in options else options[0]
-    if len(options) <= 5:
+    if len(options) <= 5 and all(PLAIN.fullmatch(option) for option in options):
         return st.segmented_control(
             label, options, default=first, key=key, bind="query-params", required=True
         )
@@ -84,7 +96,7 @@ def _forget(said: str | None) -> None:
         del st.query_params[said]
 
 
-def tell_outside(label: str, numbers: range, key: str) -> bool:
+def tell_outside(label: Markdown, numbers: range, key: str) -> bool:
     """What the URL asks for under `key` and is none of `numbers`, in sentences; whether there is.
 
     It leaves the address, as a widget that is bound to it would make it.
@@ -94,7 +106,7 @@ def tell_outside(label: str, numbers: range, key: str) -> bool:
         del st.query_params[key]
     for value in wrong[:3]:
         told = f"{_short(value)!r}; there are {numbers[0]} to {numbers[-1]}."
-        st.warning(f"The address asks for {label.lower()} {escape.markdown(told)}")
+        st.warning(f"The address asks for {_named(label)} {escape.markdown(told)}")
     return bool(wrong)
 
 
@@ -103,12 +115,24 @@ def _is_in(value: str, numbers: range) -> bool:
     return value.isascii() and value.isdigit() and len(value) < 10 and int(value) in numbers
 
 
-def tell_unknown(label: str, options: Collection[str], key: str) -> None:
+def tell_unknown(label: Markdown, options: Collection[str], key: str) -> None:
     """What the URL asks for under `key` and is not among `options`, in sentences."""
     unknown = [value for value in asked(key) if value not in options]
     for value in unknown[:3]:
-        told = f"{_short(value)!r}, which is not here{nearest(value, options) or '.'}"
-        st.warning(f"The address asks for {label.lower()} {escape.markdown(told)}")
+        told = f"{_short(value)!r}, which is not here{_hint(value, options)}"
+        st.warning(f"The address asks for {_named(label)} {escape.markdown(told)}")
+
+
+def _hint(value: str, options: Collection[str]) -> str:
+    """The option that is nearest; all of a few, or how many there are."""
+    found = nearest(value, options)
+    if found.startswith("; known") and len(options) > MOST_NAMED:
+        return f"; {len(options)} are, for example {', '.join(sorted(options)[:3])}."
+    return found or "."
+
+
+def _named(label: Markdown) -> Markdown:
+    return label.lower()
 
 
 def _short(value: str) -> str:

@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any
 import pandas
 import streamlit as st
 
-from app import load
-from study.evidence.wording import reproduce
+from app import escape, load
+from app.escape import Markdown
+from study.evidence.format import reproduce
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -155,7 +156,7 @@ def array_buttons(key: str, facts: Facts, scenes: Sequence[Scene]) -> None:
                 "cxi",
                 lambda one=one: arrays.cxi_file(one, facts),
                 "application/x-hdf5",
-                label=f"CXI {one.arm}",
+                label=f"CXI {escape.markdown(one.arm)}",
                 stem=f"{one.arm.replace('/', '_')}_s{one.seed}_{one.checkpoint}",
             )
 
@@ -166,11 +167,11 @@ def button(
     kind: str,
     make: Callable[[], bytes],
     mime: str,
-    label: str | None = None,
+    label: Markdown | None = None,
     stem: str | None = None,
 ) -> None:
     st.download_button(
-        label or kind.upper(),
+        label or escape.markdown(kind.upper()),
         make,
         file_name=f"{stem or facts.name}.{kind}",
         mime=mime,

@@ -9,23 +9,25 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas
 import streamlit as st
 
-from study import environment, launch
+from study import environment, launch, provenance, recorded
 from study.evidence import pipelines
 from study.evidence.arms import ArmResults, load_all
-from study.evidence.ledger import read_findings, stale
-from study.evidence.table import arms_table
+from study.evidence.claims import Claim, load_claims
+from study.evidence.model import Findings
+from study.evidence.staleness import read_findings, stale
 from study.formats.dataset import Dataset, Manifest, load_dataset, load_manifest
 from study.formats.reconstruction import Reconstruction, load_reconstruction
+from study.formats.seeds import dataset_folders, seed_folder
 from study.launch.local import Local
 from study.params import Row, Study, UserError, load_study
+from study.reading import read_table
 
 ROOT = Path()
 Stamp = int  # of this process alone: Python salts the hashes of texts
@@ -72,6 +74,12 @@ def _walk(folder: Path | str) -> Iterable[os.DirEntry[str]]:
 # --- settings and results ---------------------------------------------------------------------
 
 
+def result_places() -> list[Path]:
+    """Folders that `results` is read from."""
+    kept = ("results", provenance.FOLDER, recorded.FILE)
+    return [ROOT / folder / name for folder in pipeline_names() for name in kept]
+
+
 def study() -> Study:
     """The settings of this checkout. Raises UserError for a params.yaml that cannot be read."""
     return _study(stamp(ROOT / "params.yaml"))
@@ -104,19 +112,36 @@ def _pipeline_study(pipeline: str, key: Stamp) -> Study:
 def results() -> Mapping[str, ArmResults]:
     """Every arm with stored results: this pipeline's by name, recorded ones as `<study>/<arm>`.
 
-    Raises UserError for a torn file. Shared between sessions: not to be changed.
+    Arms with a damaged file are left out; `problems` names it. Shared between sessions: not to be
+    changed.
     """
-    return _results(stamp(ROOT / "results", ROOT / "recorded"))
+    return _results(stamp(*result_places()))[0]
 
 
 @st.cache_resource(show_spinner=False, max_entries=2)
-def _results(key: Stamp) -> Mapping[str, ArmResults]:
-    return load_all(ROOT / "results", ROOT / "recorded")
+def _results(key: Stamp) -> tuple[Mapping[str, ArmResults], tuple[str, ...]]:
+    problems: list[str] = []
+    arms = load_all(ROOT, problems)
+    return arms, tuple(problems)
+
+
+def problems() -> tuple[str, ...]:
+    """One sentence for every damaged file without which the pages go on."""
+    found = list(_results(stamp(*result_places()))[1])
+    try:
+        declared()
+    except UserError as error:
+        found.append(str(error))
+    return tuple(found)
 
 
 def rows() -> Mapping[str, Row]:
-    """What every arm was asked to be, by the names of `results`."""
-    return declared().rows
+    """What every arm was asked to be, by the names of `results`; none with a damaged params.yaml,
+    which `problems` names."""
+    try:
+        return declared().rows
+    except UserError:
+        return {}
 
 
 def declared() -> pipelines.Declared:
@@ -131,47 +156,37 @@ def _declared(key: Stamp) -> pipelines.Declared:
     return pipelines.declared(ROOT, study(), others)
 
 
-def arms() -> pandas.DataFrame:
-    """This pipeline's arms over their seeds; empty when nothing was scored here."""
-    return _arms(stamp(ROOT / "results"))
-
-
-@st.cache_data(show_spinner=False, max_entries=2)
-def _arms(key: Stamp) -> pandas.DataFrame:
-    return arms_table(ROOT / "results")
-
-
 def history(arm: str) -> pandas.DataFrame:
-    """Every epoch of every seed of an arm in `results` (column `seed`); empty when not stored."""
+    """Every epoch of every seed of an arm in `results` (column `seed`); empty when not stored.
+
+    Raises UserError for a damaged table.
+    """
     file = history_file(arm)
     return _table(str(file), stamp(file)) if file.is_file() else pandas.DataFrame()
 
 
 def history_file(arm: str) -> Path:
-    return ROOT / ("recorded" if "/" in arm else "results") / arm / "history.csv"
+    return recorded.results_of(ROOT, arm) / "history.csv"
 
 
 @st.cache_data(show_spinner=False, max_entries=200)
 def _table(file: str, key: Stamp) -> pandas.DataFrame:
-    try:
-        return pandas.read_csv(file)
-    except pandas.errors.EmptyDataError:
-        return pandas.DataFrame()
+    return read_table(Path(file), needed=("seed", "epoch"))
 
 
-def findings() -> dict[str, Any] | None:
-    """findings.json, or None when it is absent or torn. Raises UserError for another version."""
+def findings() -> Findings | None:
+    """findings.json, or None when it is absent. Raises UserError when it cannot be used."""
     return _findings(stamp(ROOT / "findings.json"))
 
 
 @st.cache_resource(show_spinner=False, max_entries=2)
-def _findings(key: Stamp) -> dict[str, Any] | None:
+def _findings(key: Stamp) -> Findings | None:
     return read_findings(ROOT)
 
 
 def stale_claims() -> dict[str, list[str]]:
     """Claims whose evidence changed since the verdict: computed on reading, stored nowhere."""
-    places = (ROOT / "findings.json", ROOT / "claims.yaml", ROOT / "results", ROOT / "recorded")
+    places = (ROOT / "findings.json", ROOT / "claims.yaml", *result_places())
     return _stale(stamp(*places, ROOT / "runs"))
 
 
@@ -179,6 +194,19 @@ def stale_claims() -> dict[str, list[str]]:
 def _stale(key: Stamp) -> dict[str, list[str]]:
     found = findings()
     return {} if found is None else stale(found, ROOT)
+
+
+def pending_claims() -> list[Claim]:
+    """Claims that the findings do not know yet. Raises UserError for a broken claims.yaml."""
+    places = (ROOT / "findings.json", ROOT / "claims.yaml")
+    return _pending(stamp(*places)) if places[1].is_file() else []
+
+
+@st.cache_data(show_spinner=False, max_entries=2)
+def _pending(key: Stamp) -> list[Claim]:
+    found = findings()
+    judged = {} if found is None else found.claims
+    return [claim for claim in load_claims(ROOT / "claims.yaml").claims if claim.id not in judged]
 
 
 # --- runs and data sets -----------------------------------------------------------------------
@@ -208,12 +236,17 @@ def _reconstruction(file: str, key: Stamp) -> Reconstruction:
     return load_reconstruction(Path(file))
 
 
-def data_folder(arm: str) -> Path | None:
-    """Folder of the data set that an arm of `results` ran on, if it is here."""
+def data_folder(arm: str, seed: int) -> Path | None:
+    """Folder of the data that a run of an arm in `results` had, if it is here."""
     pipeline, _, _ = arm.rpartition("/")
     paths = results()[arm].facts("data", "path")
-    folder = ROOT / pipeline / paths[0] if paths else None
-    return folder if folder and (folder / "manifest.json").is_file() else None
+    if not paths:
+        return None
+    try:
+        folder = seed_folder(ROOT / pipeline / paths[0], seed)
+    except UserError:  # the set that is here does not hold the seed
+        return None
+    return folder if (folder / "manifest.json").is_file() else None
 
 
 def manifest(folder: Path) -> Manifest:
@@ -275,16 +308,42 @@ def run_rows() -> tuple[launch.RunRow, ...]:
     return launch.run_rows(ROOT)
 
 
+def not_started(rows: Sequence[launch.RunRow]) -> tuple[launch.RunRow, ...]:
+    """The arms and seeds that have neither a run nor a job in `rows`, nor a result.
+
+    None where params.yaml cannot be read: the page says so elsewhere.
+    """
+    try:
+        return launch.not_started(ROOT, rows)
+    except UserError:
+        return ()
+
+
+def served() -> bool:
+    """Whether a supervisor is running."""
+    word = launch.supervisor_state(ROOT)
+    return word is not None and word.running
+
+
+def job_state(job: launch.Job, rows: Iterable[launch.RunRow], is_served: bool) -> str:
+    """The state of a job as pages show it: without supervisor and trainer it has stopped."""
+    at_work = job.state in ("preparing", "running", "committing")
+    if is_served or not at_work or any(r.state == "running" and r.job == job.id for r in rows):
+        return job.state
+    return "stopped"
+
+
 def _counts() -> dict[str, int]:
     """Arms by state: jobs at work, and arms that run without one (`dvc repro` by hand)."""
-    working = [job for job in jobs() if not job.over]
+    working, rows, is_served = [job for job in jobs() if not job.over], run_rows(), served()
     arms = {job.arm for job in working}
-    alone = {row.arm for row in run_rows() if row.state == "running"} - arms
-    counts = Counter([*(job.state for job in working), *("running" for _ in alone)])
+    alone = {row.arm for row in rows if row.state == "running"} - arms
+    states = [job_state(job, rows, is_served) for job in working]
+    counts = Counter([*states, *("running" for _ in alone)])
     return {state: counts[state] for state in ORDER if counts[state]}
 
 
-ORDER = ("queued", "preparing", "running", "committing")
+ORDER = ("queued", "preparing", "running", "committing", "stopped")
 
 
 @st.cache_data(ttl=5, show_spinner=False)
@@ -303,10 +362,11 @@ def _data() -> str | None:
     """Of the arm that all others are compared with, which is the first of params.yaml."""
     try:
         path = next(iter(study().arms.values())).data
-        found = manifest(ROOT / path) if (ROOT / path / "manifest.json").is_file() else None
+        folder = dataset_folders(ROOT / path)[0]
+        found = manifest(folder) if (folder / "manifest.json").is_file() else None
     except UserError:  # the page itself says what is broken
         return None
-    return f"{Path(path).name} {found.content_sha256[:8]}" if found is not None else None
+    return f"{Path(path).name} {found.set_sha256[:8]}" if found is not None else None
 
 
 @st.cache_data(ttl=300, show_spinner=False)

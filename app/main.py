@@ -1,5 +1,8 @@
-"""Navigation alone; every page is a file of its own in app/pages/."""
+"""The server that `streamlit run app/main.py` starts: Streamlit behind the guard."""
 
-from app import frame
+from starlette.middleware import Middleware
+from streamlit.starlette import App
 
-frame.open_page()
+from app.guard import Guard
+
+server = App("script.py", middleware=[Middleware(Guard)])

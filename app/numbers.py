@@ -5,14 +5,15 @@ from __future__ import annotations
 import streamlit as st
 
 from app import escape, load
+from study.evidence.cells import bounds
 from study.evidence.explain import explain
-from study.evidence.wording import fmt
+from study.evidence.format import fmt
 from study.params import UserError
 
 
-def show(number_id: str, label: str | None = None) -> None:
+def show(number_id: str, label: escape.Markdown | None = None) -> None:
     """A popover under a number's id: what it is, its inputs with hashes, and how to repeat it."""
-    with st.popover(label or number_id, icon=":material/tag:"):
+    with st.popover(label or escape.markdown(number_id), icon=":material/tag:"):
         tell(number_id)
 
 
@@ -32,9 +33,8 @@ def tell(number_id: str) -> None:
         return
     unit = f" {told.unit}" if told.unit else ""
     value = "null" if told.value is None else f"{fmt(told.value, 6)}{unit}"
-    bounds = f" [{fmt(told.interval[0])}, {fmt(told.interval[1])}]" if told.interval else ""
-    st.markdown(f"**{value}{bounds}**")
-    st.caption(told.definition)
+    st.markdown(f"**{escape.markdown(value + bounds(told.facts))}**")
+    st.caption(escape.markdown(told.definition))
     if told.note:
         st.caption(escape.markdown(told.note))
     st.markdown("This command must give that value again:")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, cast
+from typing import Literal
 
 import streamlit as st
+
+from app import escape
+from app.escape import Markdown
 
 Colour = Literal["red", "orange", "yellow", "blue", "green", "violet", "gray"]
 
@@ -23,9 +26,13 @@ LOOKS: dict[str, tuple[str, Colour]] = {
     "cancelled": ("cancel", "gray"),
     "stopped": ("pause_circle", "orange"),
     "unknown": ("help", "orange"),
+    "not started": ("radio_button_unchecked", "gray"),
     # verdicts
+    "pending": ("pending", "gray"),
     "supported": ("thumb_up", "green"),
+    "supported, below the margin": ("thumb_up", "gray"),
     "refuted": ("thumb_down", "red"),
+    "refuted, below the margin": ("thumb_down", "gray"),
     "equivalent": ("drag_handle", "blue"),
     "inconclusive": ("more_horiz", "gray"),
     "not evaluable": ("block", "orange"),
@@ -42,20 +49,21 @@ LOOKS: dict[str, tuple[str, Colour]] = {
     "differs": ("difference", "red"),
     "new": ("fiber_new", "blue"),
 }
+PLAIN: tuple[str, Colour] = ("circle", "gray")
 
 
 def look(state: str) -> tuple[str, Colour]:
     """Icon (as Streamlit writes it) and colour of a state; a plain one for words not known."""
-    icon, colour = LOOKS.get(state, ("circle", cast("Colour", "gray")))
+    icon, colour = LOOKS.get(state, PLAIN)
     return f":material/{icon}:", colour
 
 
-def chip(state: str, label: str | None = None, help: str | None = None) -> None:
+def chip(state: str, label: Markdown | None = None, help: Markdown | None = None) -> None:
     icon, colour = look(state)
-    st.badge(label or state, icon=icon, color=colour, help=help)
+    st.badge(label or escape.markdown(state), icon=icon, color=colour, help=help)
 
 
-def text(state: str, label: str | None = None) -> str:
+def text(state: str, label: Markdown | None = None) -> Markdown:
     """The chip as Markdown, for table cells and headings."""
-    icon, colour = look(state)
-    return f":{colour}-badge[{icon} {label or state}]"
+    known = LOOKS.get(state, PLAIN)
+    return f":{known[1]}-badge[:material/{known[0]}: {label or escape.markdown(state)}]"

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import access, load, states
-from app.parts import fragment
+from app import access, escape, load, states
+from app.fragments import fragment
 
 POLL_S = 2.0
 
@@ -23,23 +23,30 @@ def _strip(was_busy: bool) -> None:
     facts = load.standing()
     with st.container(horizontal=True, horizontal_alignment="right", gap="small"):
         st.badge(
-            facts.commit, icon=":material/commit:", color="gray", help="Commit of this checkout"
+            escape.markdown(facts.commit),
+            icon=":material/commit:",
+            color="gray",
+            help="Commit of this checkout",
         )
         if facts.dirty:
-            st.badge("changed", icon=":material/edit:", color="orange", help=facts.dirty)
+            st.badge(
+                "changed", icon=":material/edit:", color="orange", help=escape.markdown(facts.dirty)
+            )
         if facts.data is not None:
             st.badge(
-                facts.data, icon=":material/grid_on:", color="gray",
+                escape.markdown(facts.data), icon=":material/grid_on:", color="gray",
                 help="Data set of the first arm, and its content's hash",
             )  # fmt: skip
         st.badge(
-            facts.device, icon=":material/memory:", color="gray", help="What runs started here use"
+            escape.markdown(facts.device),
+            icon=":material/memory:",
+            color="gray",
+            help="What runs started here use",
         )
         for state, count in facts.jobs.items():
-            states.chip(state, f"{count} {state}")
+            states.chip(state, f"{count:d} {escape.markdown(state)}")
         if access.read_only():
-            st.badge(
-                "read only", icon=":material/lock:", color="orange", help=access.why_read_only()
-            )
+            why = escape.markdown(access.why_read_only())
+            st.badge("read only", icon=":material/lock:", color="orange", help=why)
     if facts.busy != was_busy:
         st.rerun(scope="app")

@@ -5,9 +5,9 @@
     python -m bench.scaling    no goal: what more patterns and more runs cost
 
 Rules
-- Correctness is asserted first: a fast wrong answer is no figure.
+- Correctness is asserted first: a fast wrong answer is not a figure.
 - A ratio compares two codes in one process, turn by turn, and is the median over the rounds.
 - Time is the CPU time of what works: other processes take turns, not time. Only what somebody waits
   for, a command or a page, is taken by the clock.
-- What this machine cannot measure has no value, and the reason stands in its place.
+- What this machine cannot measure has no value, and the reason is in its place.
 """

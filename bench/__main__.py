@@ -35,6 +35,7 @@ MODULES = {
     "startup": ("C8-help", "C8-app", "C8-switch", "C8-memory"),
     "index": ("I1", "I2"),
     "reader": ("R1", "R2", "R3"),
+    "rpie": ("P1", "P2"),
     "gpu": ("G1", "G2", "G3", "G4"),
 }
 

@@ -1,24 +1,30 @@
-"""G1 to G4: the graphed training step on a GPU, against Lightning, its floor, and the clock.
+"""What a GPU gives, in one run of ten minutes: G1 to G4, waits, and the cost of full/.
 
-    python -m bench.gpu --out gpu-results [--goals G1 G2]      into gpu-results/G1.json ...
-    python -m bench G                                          the same through `make bench`
+    python -m bench.gpu --out gpu-results [--minutes 10]       into gpu-results/gpu.json
+    python -m bench G                                          G1 to G4 through `make bench`
 
-- Every goal is measured in every precision. The value is that of fp32, in which the arms of
-  full/params.yaml are; the others stand beside it.
+- Every goal is measured in fp32 first, which gives its value: the arms of full/params.yaml are in
+  fp32. The other precisions follow, beside it, as long as the minutes last.
 - Everything takes a device, so that a test runs it at small size on a CPU. The figures exist on
-  CUDA alone.
+  CUDA only.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import multiprocessing
 import tempfile
-from collections.abc import Callable, Collection
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, wait
+from math import ceil, inf
 from pathlib import Path
 from statistics import median
+from threading import BrokenBarrierError
 from typing import Any
 
+import lightning
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
@@ -26,15 +32,15 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench.__main__ import machine, show, versions
 from bench.clock import in_rounds, now
 from bench.figure import Figure, Goal
-from bench.gpu_seeds import Rate, batched, fresh, processes, streams
-from bench.loop import Stopwatch, check_recorded, eager_step, graphed_step
-from bench.subject import Subject, endless, full, relative, whole_batches
+from bench.loop import Stopwatch, check_recorded, eager_step, graphed_step, train
+from bench.subject import ROOT, Subject, endless, full, relative, whole_batches
 from bench.timing import milliseconds, speedup
 from study.generators.base import count
-from study.params import Precision
+from study.params import Arm, DataParams, Precision, load_study
 from study.runs import RunFolder, write_json
-from study.training import fit
-from study.training.keeper import Keeper
+from study.training import fit, process
+from study.training.checkpoint_callback import CheckpointCallback
+from study.training.graph import WARM_UP
 from study.training.precision import has_tf32
 from study.training.ranks import ALONE
 from study.training.stopping import Stop
@@ -46,6 +52,9 @@ G3 = Goal("G3", "50-epoch arm, w = 32, 6,889 patterns, training only", 15.0, "s"
 G4 = Goal("G4", "6 seeds of an arm at once against one after another", 2.5, "x", True)
 GOALS = (G1, G2, G3, G4)
 NO_CUDA = "no CUDA device"
+LATE = "not begun: the minutes were over"
+MEETING_S = 300  # for the slowest process to be ready
+BANNED_CALLS = (1, 2)  # of Lightning's loop; in the call before the graph is recorded
 
 DECIDES: Precision = "fp32"
 CHECKED_STEPS = 20
@@ -87,7 +96,58 @@ def against_lightning(
         "value": speedup(times, "graphed", "eager"),
         "ms": milliseconds(times),
         "largest difference over 20 steps": worst,
+        "first step that waits for the GPU": first_wait(subject, device),
     }
+
+
+class Ban(lightning.Callback):
+    """Under it every operation of torch that waits for the device raises; from the second call of
+    Lightning's loop to the end of the third, the first having recorded the graph."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.steps = 0
+
+    def set(self, mode: str) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.set_sync_debug_mode(mode)
+
+    def on_train_batch_start(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        batch: Sequence[Any],
+        batch_idx: int,
+    ) -> None:
+        if batch_idx in BANNED_CALLS and trainer.current_epoch == 0:
+            self.set("error")
+            self.steps += len(batch)
+
+    def on_train_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        self.set("default")
+
+
+def first_wait(subject: Subject, device: torch.device) -> str | None:
+    """What torch says of the first graphed step that waits; None where none does."""
+    ban, run = Ban(device), subject.but(epochs=1).run(0, device)
+    try:
+        train(run, ban)
+    except RuntimeError as error:
+        if "synchroniz" not in str(error):
+            raise
+        return str(error).splitlines()[0]
+    finally:
+        ban.set("default")
+    check_recorded(run)
+    assert ban.steps, "no step was watched"
+    return None
 
 
 # --- G2 ---------------------------------------------------------------------------------------
@@ -155,21 +215,21 @@ def against_floor(
 
 
 def whole_arm(subject: Subject, device: torch.device) -> Facts:
-    """Training by `fit`'s own path into a folder; the seconds are those of history.csv."""
+    """Training by `fit`'s own path into a folder; the seconds are those of timing.csv."""
     with tempfile.TemporaryDirectory() as scratch:
         folder, dataset = RunFolder(Path(scratch) / "run"), subject.dataset()
         run = fit.prepare(subject.arm, dataset, 0, folder, device, ALONE)
-        keeper, watch = Keeper(run, folder, Stop(), None), Stopwatch(device)
+        keeper, watch = CheckpointCallback(run, folder, Stop(), None), Stopwatch(device)
         start = now(device)
         watchers = [watch, *callbacks(False, folder, dataset), keeper]
         cause = fit._train(run, dataset, watchers, keeper)
         wall = now(device) - start
-        history = folder.history()
+        history, timing = folder.history(), folder.timing()
     assert cause is None, cause
     check_recorded(run)
     assert history["train_loss"].iloc[-1] < history["train_loss"].iloc[0], "it does not learn"
     return {
-        "value": float(history["seconds"].sum()),
+        "value": float(timing["seconds"].sum()),
         "epochs": len(history),
         "patterns": len(run.module.train_data),
         "seconds of the steps": sum(watch.training),
@@ -182,80 +242,145 @@ def whole_arm(subject: Subject, device: torch.device) -> Facts:
 
 # --- G4 ---------------------------------------------------------------------------------------
 
+_meeting: Any = None
+
+
+def _meet(barrier: Any) -> None:
+    global _meeting
+    _meeting = barrier
+
+
+def _train(subject: Subject, seed: int, steps: int, kind: str) -> tuple[float, float]:
+    """Begin and end of `steps` steps on the clock that all processes share."""
+    device = torch.device(kind)
+    try:
+        step = _ready(subject, seed, device)
+    except BaseException:
+        _meeting.abort()  # the others need not wait for this one
+        raise
+    _meeting.wait(MEETING_S)
+    begin = time.monotonic()
+    for _ in range(steps):
+        step()
+    now(device)
+    return begin, time.monotonic()
+
+
+def _ready(subject: Subject, seed: int, device: torch.device) -> Callable[[], object]:
+    """The step of one seed, recorded."""
+    process.settle()
+    run = subject.run(seed, device)
+    order = endless(run)
+    for _ in range(WARM_UP + 2):
+        run.module.advance(next(order))
+    check_recorded(run)
+    now(device)
+    return lambda: run.module.advance(next(order))
+
+
+def processes(subject: Subject, seeds: int, steps: int, device: torch.device) -> float:
+    """Steps per second of all seeds together, one process each; timed from the first step of the
+    first to the last of the last."""
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(seeds)
+    with ProcessPoolExecutor(seeds, context, initializer=_meet, initargs=(barrier,)) as pool:
+        jobs = [pool.submit(_train, subject, seed, steps, device.type) for seed in range(seeds)]
+        wait(jobs)
+    for job in jobs:  # the cause first, then those that waited for it in vain
+        if job.exception() is not None and not isinstance(job.exception(), BrokenBarrierError):
+            job.result()
+    spans = [job.result() for job in jobs]
+    taken = max(end for _, end in spans) - min(begin for begin, _ in spans)
+    return seeds * steps / taken
+
 
 def at_once(
-    subject: Subject, device: torch.device, seeds: int = SEEDS, steps: int = 1000, rounds: int = 2
+    subject: Subject, device: torch.device, seeds: int = SEEDS, steps: int = 500, rounds: int = 2
 ) -> Facts:
-    """The best way of `bench.gpu_seeds` against one seed alone, the median over rounds."""
-    found: dict[str, list[float]] = {}
-    reasons: dict[str, str] = {}
-    for _ in range(rounds):
-        alone = processes(subject, 1, steps, device).total
-        for rate in _ways(subject, seeds, steps, device):
-            if rate.total is None or alone is None:
-                reasons[rate.way] = rate.why or ""
-            else:
-                found.setdefault(rate.way, []).append(rate.total / alone)
-    medians = {way: median(ratios) for way, ratios in found.items()}
-    best = max(medians, key=medians.__getitem__)
+    """What `study train --jobs` does, a process per seed, against one seed alone; the median over
+    rounds."""
+    rates = [
+        (processes(subject, seeds, steps, device), processes(subject, 1, steps, device))
+        for _ in range(rounds)
+    ]
     return {
-        "value": medians[best],
-        "way": best,
-        "against one after another": medians,
-        "not measured": reasons,
+        "value": median(together / alone for together, alone in rates),
+        "steps per second of all seeds": median(together for together, _ in rates),
+        "steps per second of one alone": median(alone for _, alone in rates),
     }
 
 
-def _ways(subject: Subject, seeds: int, steps: int, device: torch.device) -> list[Rate]:
-    return [
-        processes(subject, seeds, steps, device),
-        fresh(batched, subject, seeds, steps, device),
-        fresh(streams, subject, seeds, steps, device),
-    ]
+# --- what full/ costs -------------------------------------------------------------------------
+
+
+def full_cost(seconds_per_step: float) -> dict[str, float]:
+    """GPU hours of every arm of full/params.yaml with all its seeds, one after another, at this
+    speed of the control's step: training only."""
+    study = load_study(ROOT / "full" / "params.yaml")
+    hours = {}
+    for name, arm in study.arms.items():
+        if isinstance(arm, Arm):
+            steps = arm.epochs * ceil(
+                patterns(study.data[arm.data.removeprefix("data/")]) / arm.batch_size
+            )
+            hours[name] = len(arm.seeds) * steps * seconds_per_step / 3600
+    return hours
+
+
+def patterns(data: DataParams) -> int:
+    """Training patterns of a raster scan, before there is data."""
+    stride = data.scan.stride_px.train
+    return data.images_per_split * ((data.object_px - data.n) // stride + 1) ** 2
 
 
 # --- all --------------------------------------------------------------------------------------
 
 
-def precisions(goal: Goal) -> list[Precision]:
-    """What this machine has; G4, whose processes take long to start, leaves bf16 out."""
-    names: list[Precision] = ["fp32", "tf32"] if has_tf32() else ["fp32"]
-    return names if goal is G4 else [*names, "bf16"]
+def precisions() -> list[Precision]:
+    """What this machine has, the one that decides first."""
+    return [DECIDES, "tf32", "bf16"] if has_tf32() else [DECIDES, "bf16"]
 
 
-def figure(goal: Goal, take: Callable[[Subject], Facts], subject: Subject) -> Figure:
-    """`DECIDES` gives the value, the other precisions stand beside it."""
-    found = {name: take(subject.but(precision=name)) for name in precisions(goal)}
-    return Figure(goal, found[DECIDES]["value"], found)
-
-
-def measure(asked: Collection[str] = ()) -> list[Figure]:
-    """The goals asked for by id, all of them without."""
-    goals = [goal for goal in GOALS if not asked or goal.id in asked]
+def measure(minutes: float = inf) -> list[Figure]:
+    """All goals; precisions that are not begun when the minutes are over are left out by name."""
     if not torch.cuda.is_available():
-        return [Figure(goal, None, why=NO_CUDA) for goal in goals]
+        return [Figure(goal, None, why=NO_CUDA) for goal in GOALS]
     torch.set_num_threads(1)
-    device, whole = torch.device("cuda"), full()
-    takes: dict[str, tuple[Callable[[Subject], Facts], Subject]] = {
-        "G1": (lambda subject: against_lightning(subject, device), whole),
-        "G2": (lambda subject: against_floor(subject, device), whole),
-        "G3": (lambda subject: whole_arm(subject, device), full(SCAN_PX).but(epochs=50)),
-        "G4": (lambda subject: at_once(subject, device), full(object_px=156)),
+    device, whole, end = torch.device("cuda"), full(), time.monotonic() + 60 * minutes
+    takes: dict[str, Callable[[Precision], Facts]] = {
+        "G1": lambda name: against_lightning(whole.but(precision=name), device),
+        "G2": lambda name: against_floor(whole.but(precision=name), device),
+        "G3": lambda name: whole_arm(full(SCAN_PX).but(epochs=50, precision=name), device),
+        "G4": lambda name: at_once(full(object_px=156).but(precision=name), device),
     }
-    return [figure(goal, *takes[goal.id]) for goal in goals]
+    found: dict[str, Facts] = {goal.id: {} for goal in GOALS}
+    for name in precisions():
+        for goal in GOALS:
+            late = time.monotonic() > end
+            found[goal.id][name] = {"why": LATE} if late else takes[goal.id](name)
+            print(f"{goal.id} {name}: {found[goal.id][name]}", flush=True)
+    return [_figure(goal, found[goal.id]) for goal in GOALS]
+
+
+def _figure(goal: Goal, found: Facts) -> Figure:
+    value = found[DECIDES].get("value")
+    return Figure(goal, value, found, None if value is not None else found[DECIDES]["why"])
 
 
 def main() -> None:
-    known = [goal.id for goal in GOALS]
-    parser = argparse.ArgumentParser(description="G1 to G4 on a GPU.")
-    parser.add_argument("--out", type=Path, required=True, help="folder for G1.json ... G4.json")
-    parser.add_argument("--goals", nargs="+", choices=known, default=known)
+    parser = argparse.ArgumentParser(description="What a GPU gives, in one run.")
+    parser.add_argument("--out", type=Path, required=True, help="folder for gpu.json")
+    parser.add_argument("--minutes", type=float, default=10.0, help="nothing begins after these")
     asked = parser.parse_args()
-    here, packages, figures = machine(), versions(), []
-    for goal in asked.goals:
-        figures += measure([goal])
-        write_json(asked.out / f"{goal}.json", figures[-1].record(here, packages))
-        print(f"{goal}: {figures[-1].value} {figures[-1].details or figures[-1].why}", flush=True)
+    figures = measure(asked.minutes)
+    here, packages = machine(), versions()
+    result = {figure.goal.id: figure.record(here, packages) for figure in figures}
+    taken = result["G3"]["value"]
+    if taken is not None:
+        facts = result["G3"]["details"][DECIDES]
+        steps = facts["epochs"] * ceil(facts["patterns"] / full().arm.batch_size)
+        result["GPU hours of full/"] = full_cost(taken / steps)
+    write_json(asked.out / "gpu.json", result)
     show(figures)
 
 

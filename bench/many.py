@@ -1,6 +1,6 @@
 """A checkout with as many runs as one likes: the committed control, each run with its own numbers.
 
-    params.yaml, claims.yaml     arms that differ in the learning rate; one claim an arm
+    params.yaml, claims.yaml     arms that differ in the learning rate; one claim per arm
     results/ARM/seeds/sN.json    the control's first seed, every score moved by a few percent
     results/ARM/history.csv      the control's histories
     findings.json, findings.md   by `write_findings` of this checkout's code, when it is called
@@ -36,11 +36,11 @@ def make_checkout(folder: Path, arms: int, seeds: int) -> None:
     write_yaml(folder / "params.yaml", as_written(study))
     write_yaml(folder / "claims.yaml", {"claims": {} if arms < 2 else claims(study)})
     shutil.copytree(ROOT / ".streamlit", folder / ".streamlit")
-    (folder / "recorded").mkdir()
     git(folder, "init", "-qb", "main")
     commit(folder, "claims")
     head = git(folder, "log", "-1", "--format=%H %cI").split()
-    template = json.loads((ROOT / "results" / "control" / "seeds" / "s1.json").read_text())
+    stored = min((ROOT / "results" / "control" / "seeds").glob("s*.json"))
+    template = json.loads(stored.read_text())
     draws = np.random.default_rng(0)
     for name, row in study.arms.items():
         for seed in row.seeds:
@@ -62,11 +62,12 @@ def many_arms(arms: int, seeds: int) -> Study:
         optimizer = control.optimizer.model_copy(update={"lr": 1e-3 * 1.002**i})
         changed = {"versus": "control", "changes": ("optimizer.lr",), "optimizer": optimizer}
         rows[f"arm_{i:03d}"] = control.model_copy(update=changed)
-    return Study(data=root.data, arms=rows)
+    data = {name: params.model_copy(update={"seeds": None}) for name, params in root.data.items()}
+    return Study.model_validate({"data": data, "arms": rows})
 
 
 def as_written(study: Study) -> dict[str, Any]:
-    """The study as params.yaml holds it: the options of a network stand beside its name."""
+    """The study as params.yaml holds it: the options of a network are beside its name."""
     content = study.model_dump(mode="json")
     for block in content["arms"].values():
         options = block["generator"].pop("options")

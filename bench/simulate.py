@@ -1,8 +1,8 @@
 """C7: simulate the full data set, imports and writing included, in a process of its own.
 
-The goal speaks of one image a split: 6,889 training and 1,089 test patterns of 64 x 64, as the
+The goal speaks of one image per split: 6,889 training and 1,089 test patterns of 64 x 64, as the
 earlier work simulated. Ours simulates 1,089 of validation too. full/params.yaml has two images a
-split; its cost stands in the details.
+split; its cost is in the details.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from study.runs import write_yaml
 ROOT = Path(__file__).parent.parent
 PUBLISHED = {"train": 6889, "validation": 1089, "test": 1089}  # patterns per image
 
-SECONDS = Goal("C7-seconds", "simulate the full data set, one image a split", 9.0, "CPU s", False)
+SECONDS = Goal("C7-seconds", "simulate the full data set, one image per split", 9.0, "CPU s", False)
 MEMORY = Goal("C7-memory", "the same, peak resident memory", 1.0, "GB", False)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from collections.abc import Callable
 
@@ -12,6 +13,7 @@ from bench.figure import Figure, Goal
 from bench.plain import PlainSpectralConv2d
 from bench.timing import interleaved, milliseconds, speedup
 from study.generators.spectral import SpectralConv2d
+from study.reading import UserError
 from study.training import process
 
 BATCH, MODES = 16, 12
@@ -37,10 +39,16 @@ def neuralop_layer(layer: SpectralConv2d) -> nn.Module:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from neuralop.layers.spectral_convolution import SpectralConv
+        try:
+            layers = importlib.import_module("neuralop.layers.spectral_convolution")
+        except ModuleNotFoundError:
+            raise UserError(
+                "neuraloperator is not installed, against which C1 is measured; `make bench` "
+                "installs it (bench/requirements.txt)"
+            ) from None
 
         rows, columns = len(layer.ky), len(layer.kx)
-        theirs = SpectralConv(
+        theirs = layers.SpectralConv(
             layer.in_channels, layer.out_channels, (rows, 2 * columns - 2), bias=False
         )
     with torch.no_grad():
@@ -70,7 +78,7 @@ def candidates(channels: int, size: int, modes: int, peer: bool) -> dict[str, Ca
     gradient = torch.randn(BATCH, channels, size, size)
     made = {}
     for name, module in calls.items():
-        # Each in the memory format of the network it stands in.
+        # Each in the memory format of the network it is in.
         nhwc = name == "ours"
         layout = torch.channels_last if nhwc else torch.contiguous_format
         given = x.detach().contiguous(memory_format=layout).requires_grad_()

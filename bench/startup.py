@@ -2,10 +2,10 @@
 
 Both by the clock: this is about waiting. The app is started as `make app` starts it, in a checkout
 made for this (`bench.many`), and opened in a headless chromium. First paint is the moment when the
-overview's table has been drawn, counted from the start of the navigation by the page itself.
+arms table has been drawn, counted from the start of the navigation by the page itself.
 
 The goal is for a running app: the second and third load. The first load of all, with a cold server
-and a cold browser, stands in the details. A page switch ends when the page's title stands and its
+and a cold browser, is in the details. A page switch ends when the page's title stands and its
 script has run to the end; memory is the server's.
 """
 
@@ -35,7 +35,7 @@ from study.stages.findings import write_findings
 ROOT = Path(__file__).parent.parent
 ARMS, SEEDS = 50, 5
 STARTS, LOADS = 7, 3
-TITLES = ("New arm", "Runs", "Compare", "Findings", "Data set", "Provenance", "Overview")
+TITLES = ("New arm", "Runs", "Compare", "Findings", "Data", "Provenance", "Arms")
 
 HELP = Goal("C8-help", "study --help", 0.3, "s", False)
 APP = Goal("C8-app", f"app first paint, {ARMS} arms x {SEEDS} seeds, warm", 3.0, "s", False)
@@ -44,7 +44,7 @@ SWITCH = Goal("C8-switch", "app, the slowest of seven page switches", 1.0, "s", 
 MEMORY = Goal("C8-memory", "app, what 100 refreshes add to 100 before", 20.0, "MB", False)
 REFRESHES = 100
 
-# Resolves with the page's clock one frame after a table is there: the arms of the overview (its
+# Resolves with the page's clock one frame after a table is there: the arms table (its
 # component lives in a shadow root), or a data frame, whose canvas holds more than one colour then.
 WATCH = """
 window.painted = new Promise(done => {
@@ -192,11 +192,11 @@ def measure_app() -> list[Figure]:
         write_findings(folder)
         commit(folder, "findings")
         with served(folder) as server:
-            cold, *warm = first_paints(binary, server.address, ARMS)
-            took = switches(binary, server.address)
+            cold, *warm = first_paints(binary, f"{server.address}/arms", ARMS)
+            took = switches(binary, f"{server.address}/arms")
             held = [resident_mb(server.pid)]
             for _ in range(2):
-                first_paints(binary, server.address, ARMS, REFRESHES)
+                first_paints(binary, f"{server.address}/arms", ARMS, REFRESHES)
                 held.append(resident_mb(server.pid))
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     details = {"cold": cold, "warm": warm, "load of the machine": load}

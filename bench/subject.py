@@ -65,7 +65,7 @@ def _simulated(params: DataParams) -> Dataset:
 
 
 def full(object_px: int = WHOLE_PX, width: int = 32) -> Subject:
-    """The control of the full-scale study on one image a split."""
+    """The control of the full-scale study on one image per split."""
     study = load_study(ROOT / "full" / "params.yaml")
     control = study.arms["control"]
     assert isinstance(control, Arm)

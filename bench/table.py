@@ -53,7 +53,7 @@ def _where(entries: Sequence[dict[str, Any]]) -> str:
 
 
 def written(text: str, entries: Sequence[dict[str, Any]]) -> str:
-    """`text` with the table anew."""
+    """`text` with the table again."""
     before, rest = text.split(BEGIN)
     return f"{before}{BEGIN}\n{markdown(entries)}\n{END}{rest.split(END)[1]}"
 

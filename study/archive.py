@@ -1,36 +1,49 @@
 """Taking an arm out of the study, or giving it another name: nothing that was found is lost.
 
-    archived/<arm>/             in git, read by nobody but people
-        arm.yaml                the arm's block and the claims that named it, as they stood
+    archived/<arm>/             in git, for people only
+        arm.yaml                the arm's block and the claims that named it, as they were;
+                                `renamed`: the new name, if it got one
         seeds/, history.csv     its results, moved from results/<arm>/
+        provenance/             how they were computed, moved from provenance/<arm>/
 
 A claim is fixed before its runs and names its arms. When an arm goes, the claims that name it leave
 claims.yaml with it, and the next findings list them, with all their verdicts, under `superseded`.
 A new name is a new arm to every claim: the same happens, and the block stays under its new name.
-Claims of the checkout on FOLDER/<arm> stand in another folder's file; they are taken out by hand
+Claims of the checkout on FOLDER/<arm> are in another folder's file; they are taken out by hand
 first, or they would name an arm that is not there.
 Weights stay under runs/<arm>/ and in the DVC cache; runs found again under their hash cost nothing.
 
 Each step leaves a checkout that works: the copy first, then the claims, the arm, the results.
+Until the last step the folder is called archived/.<arm>: that is how the same command, given again
+after a kill, finds what is left to do.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML, YAMLError
 from ruamel.yaml.comments import CommentedMap
 
-from study import arms
+from study import arms, provenance, recorded
 from study.claiming import CLAIMS, PARAMS, appended
 from study.evidence.claims import Claim, parse_claims
 from study.outputs import place
-from study.params import Study, UserError, check_name, find_row, parse_study
-from study.runs import write_text
+from study.params import (
+    Study,
+    UserError,
+    check_name,
+    find_row,
+    mentions,
+    parse_study,
+    read_yaml,
+)
+from study.reading import parse_yaml, read_yaml_text
+
+RECORD = "arm.yaml"
 
 
 @dataclass(frozen=True)
@@ -42,26 +55,34 @@ class Archived:
 
 
 def archive_arm(root: Path, name: str) -> Archived:
-    """Take arm `name` out of the pipeline folder `root`, as the module says.
+    """Remove arm `name` from the pipeline folder `root` as described above.
 
     The caller makes sure that it does not run. Raises UserError, and changes nothing, for an
-    unknown arm, one that others are compared with, and one that a question, a regime or a claim of
+    unknown arm, one that others are compared with, and one that a question, a section or a claim of
     the checkout names.
     """
     params = root / PARAMS
     with arms.lock(params):
         text, document = arms.read(params)
         study = parse_study(_plain(text), str(params))
+        if name not in study.arms and (begun := _begun(root, name)):
+            if begun.to is not None:
+                done = f"rename {name} {begun.to}"
+                raise UserError(f"{name!r} was being renamed; `study arms {done}` completes it")
+            return _settled(root, name, begun)
         find_row(study, name)
+        if len(study.arms) == 1:
+            raise UserError(f"{name!r} is the only arm of {params}; add another one first")
         _refuse_needed(study, name)
+        _refuse_anchor(document["arms"], name)
         _refuse_claimed(root, name)
         shorter = _without(text.split("\n"), document["arms"], name, _after(document))
         parse_study(_plain(shorter), str(params))
-        return _move(root, name, shorter)
+        return _move(root, name, shorter, None)
 
 
 def rename_arm(root: Path, old: str, new: str) -> Archived:
-    """Give an arm another name, wherever params.yaml names it; its past goes to the archive.
+    """Rename an arm everywhere in params.yaml; its results go to the archive.
 
     Raises UserError, and changes nothing, for an unknown arm, one that a claim of the checkout
     names, and a name that is taken or none.
@@ -70,41 +91,96 @@ def rename_arm(root: Path, old: str, new: str) -> Archived:
     with arms.lock(params):
         text, document = arms.read(params)
         study = parse_study(_plain(text), str(params))
+        if old not in study.arms and (begun := _begun(root, old)):
+            if begun.to != new or new not in study.arms:
+                done = f"rename {old} {begun.to}" if begun.to else f"archive {old}"
+                raise UserError(f"`study arms {done}` was interrupted; run it again to complete it")
+            return _settled(root, old, begun)
         find_row(study, old)
         if check_name(new) in study.arms:
-            raise UserError(f"arm {new!r} exists already; choose another name")
+            raise UserError(f"arm {new!r} already exists; choose another name")
         _refuse_claimed(root, old)
-        renamed = _renamed(text, document, old, new)
+        renamed = _renamed(text, study, document, old, new)
         after = parse_study(_plain(renamed), str(params))
         if old in after.arms or list(after.arms) != [new if n == old else n for n in study.arms]:
-            raise UserError(f"{params} names {old!r} in a way that cannot be followed; edit it")
-        return _move(root, old, renamed)
+            raise UserError(f"{params} names {old!r} in an unsupported way; edit it")
+        return _move(root, old, renamed, new)
 
 
 # --- the files --------------------------------------------------------------------------------
 
 
-def _move(root: Path, name: str, params: str) -> Archived:
-    folder = _free(root / "archived", name)
+@dataclass(frozen=True)
+class _Begun:
+    """Content of archived/.<arm>/arm.yaml: the arm's block, its claims by id, its new name."""
+
+    block: Any
+    claims: Mapping[str, Any]
+    to: str | None
+
+
+def _pending(root: Path, name: str) -> Path:
+    return root / "archived" / f".{name}"
+
+
+def _begun(root: Path, name: str) -> _Begun | None:
+    """The record of an interrupted command, or None."""
+    file = _pending(root, name) / RECORD
+    if not file.is_file():
+        return None
+    record = read_yaml(file)
+    try:
+        return _Begun(record["arms"][name], record["claims"], record.get("renamed"))
+    except (KeyError, TypeError, AttributeError):
+        raise UserError(f"{file} is not the record of an arm; move {file.parent} away") from None
+
+
+def _move(root: Path, name: str, params: str, to: str | None) -> Archived:
+    """All steps; `params`: the new params.yaml, `to`: the arm's new name."""
     claims_file = root / CLAIMS
-    text = claims_file.read_text() if claims_file.is_file() else "claims: {}\n"
+    text = read_yaml_text(claims_file) if claims_file.is_file() else "claims: {}\n"
     gone = _claims_on(text, claims_file, name)
-    write_text(folder / "arm.yaml", _record(root, name, gone, text))
+    block = arms.read(root / PARAMS)[1]["arms"][name]
+    begun = _begun(root, name)
+    if begun is not None and begun.block != _plain_block(name, block):
+        # Cut short, and the arm was edited since: what was taken out then is kept by itself.
+        _settle(root, name)
+        begun = None
+    taken = dict(begun.claims) if begun else {}
+    taken |= {claim.id: _plain(text)["claims"][claim.id] for claim in gone}
+    arms.write_changed(_pending(root, name) / RECORD, _record(name, block, taken, to))
     if gone:
-        lines, document = text.split("\n"), YAML().load(text)
+        lines, document = text.split("\n"), parse_yaml(text, claims_file, typ="rt")
         for claim in reversed(gone):
             lines = _without(lines, document["claims"], claim.id, None).split("\n")
         shorter = "\n".join(lines)
         shorter = shorter if _plain(shorter)["claims"] else _emptied(shorter)
         parse_claims(_plain(shorter), claims_file)
-        write_text(claims_file, shorter)
-    write_text(root / PARAMS, params)
-    results = root / "results" / name
-    for item in sorted(results.iterdir()) if results.is_dir() else ():
-        item.rename(folder / item.name)
+        arms.write_changed(claims_file, shorter)
+    arms.write_changed(root / PARAMS, params)
+    return _settled(root, name, _Begun(block, taken, to))
+
+
+def _settled(root: Path, name: str, begun: _Begun) -> Archived:
+    """The last steps: the results follow, and the folder gets its name."""
+    results, kept = root / "results" / name, root / provenance.FOLDER / name
+    moved = {item: item.name for item in (results.iterdir() if results.is_dir() else ())}
+    moved |= {kept: provenance.FOLDER} if kept.is_dir() else {}
+    for item, new in sorted(moved.items()):
+        target = _pending(root, name) / new
+        if target.exists():
+            raise UserError(f"both {item} and {target} exist; remove one of them")
+        item.rename(target)
     if results.is_dir():
         results.rmdir()
-    return Archived(folder, tuple(claim.id for claim in gone))
+    recorded.forget(root, name)
+    return Archived(_settle(root, name), tuple(begun.claims))
+
+
+def _settle(root: Path, name: str) -> Path:
+    """Give the folder of a command that is done, or that is given up, its name."""
+    folder = _free(root / "archived", name)
+    return _pending(root, name).rename(folder)
 
 
 def _free(archived: Path, name: str) -> Path:
@@ -114,32 +190,27 @@ def _free(archived: Path, name: str) -> Path:
 
 def _claims_on(text: str, file: Path, name: str) -> list[Claim]:
     """The claims that name the arm, in the order of the file."""
-
-    def named(claim: Claim) -> Iterable[str]:
-        for pair in (claim.arms, claim.second_object):
-            yield from (pair.treatment, pair.control) if pair else ()
-
-    return [c for c in parse_claims(_plain(text), file).claims if name in named(c)]
+    return [c for c in parse_claims(_plain(text), file).claims if name in c.arm_names]
 
 
-def _record(root: Path, name: str, gone: list[Claim], text: str) -> str:
-    """The arm's block as it stood, and its claims in the style of claims.yaml."""
-    block = arms.copied(arms.read(root / PARAMS)[1]["arms"][name])
-    claims = {claim.id: _plain(text)["claims"][claim.id] for claim in gone}
-    told = appended("claims:\n", claims) if claims else "claims: {}\n"
-    return "\n".join(["arms:", *(f"  {line}" for line in arms.dumped({name: block})), "", told])
+def _record(name: str, block: Any, claims: Mapping[str, Any], to: str | None) -> str:
+    """The arm's block as it was, and its claims in the style of claims.yaml."""
+    lines = ["arms:", *(f"  {line}" for line in arms.dumped({name: arms.copied(block)}))]
+    lines += ["", f"renamed: {to}"] if to is not None else []
+    return "\n".join([*lines, "", appended("claims:\n", claims) if claims else "claims: {}\n"])
+
+
+def _plain_block(name: str, block: Any) -> Any:
+    """The block as its record gives it back."""
+    return _plain(_record(name, block, {}, None))["arms"][name]
 
 
 # --- the text ---------------------------------------------------------------------------------
 
 
 def _plain(text: str) -> Any:
-    """The file as data. Raises UserError when it is no YAML, without an anchor that went, say."""
-    try:
-        return YAML(typ="safe", pure=True).load(text)
-    except YAMLError as error:
-        sentence = " ".join(str(error).split())
-        raise UserError(f"without that arm the file is no valid YAML: {sentence}") from None
+    """The file as data. Raises UserError when it is not valid YAML, e.g. without an anchor."""
+    return parse_yaml(text, "the file without that arm")
 
 
 def _after(document: CommentedMap) -> int | None:
@@ -150,9 +221,9 @@ def _after(document: CommentedMap) -> int | None:
 
 
 def _without(lines: list[str], section: CommentedMap, name: str, after: int | None) -> str:
-    """The text without one block of a section; what stands above the next block belongs to it."""
+    """The text without one block of a section; comments above the next block belong to that one."""
     if section.fa.flow_style():
-        raise UserError(f"{name!r} stands in a mapping on one line; edit the file by hand")
+        raise UserError(f"{name!r} is in a mapping on one line; edit the file by hand")
     keys = list(section)
     start = section.lc.key(name)[0]
     following = keys[keys.index(name) + 1 :]
@@ -169,10 +240,10 @@ def _emptied(text: str) -> str:
     return re.sub(r"(?m)^claims:\s*$", "claims: {}", text, count=1)
 
 
-def _renamed(text: str, document: CommentedMap, old: str, new: str) -> str:
+def _renamed(text: str, study: Study, document: CommentedMap, old: str, new: str) -> str:
     """The text with every place that names the arm, and no other, changed."""
     lines = text.split("\n")
-    for line, column in sorted(_places(document, old), reverse=True):
+    for line, column in sorted(_places(text, study, document, old), reverse=True):
         rest = lines[line][column:]
         if not re.match(rf"{old}\b", rest):
             raise UserError(f"line {line + 1} names {old!r} in an unusual way; edit it by hand")
@@ -180,9 +251,10 @@ def _renamed(text: str, document: CommentedMap, old: str, new: str) -> str:
     return "\n".join(lines)
 
 
-def _places(document: CommentedMap, old: str) -> Iterable[tuple[int, int]]:
-    """(line, column) of every name of the arm: its key, `versus`, questions and regimes."""
+def _places(text: str, study: Study, document: CommentedMap, old: str) -> Iterable[tuple[int, int]]:
+    """(line, column) of every name of the arm: its key, anchor, `versus`, questions, sections."""
     yield tuple(document["arms"].lc.key(old))
+    yield from _anchor_places(text, document["arms"], old)
     for row in document["arms"].values():
         if row.get("versus") == old and "versus" in (row.lc.data or {}):
             yield tuple(row.lc.value("versus"))
@@ -190,10 +262,34 @@ def _places(document: CommentedMap, old: str) -> Iterable[tuple[int, int]]:
         for i, arm in enumerate(question["arms"]):
             if arm == old:
                 yield tuple(question["arms"].lc.item(i))
-    for cell in (document.get("regimes") or {}).get("cells", ()):
-        for role in ("control", "better"):
-            if cell[role] == old:
-                yield tuple(cell.lc.value(role))
+    for key, section in study.sections.items():
+        for holder, name in mentions(document[key], section.arms, old):
+            yield tuple(holder.lc.value(name))
+
+
+def _anchor_places(text: str, section: CommentedMap, old: str) -> Iterable[tuple[int, int]]:
+    """The anchor of the arm and its aliases, where they bear the arm's name."""
+    if arms.anchored(section) != (old, old):
+        return
+    name = re.escape(old)
+    shape = re.compile(rf"\s+(?:{name}:\s*&|<<:\s*\*)(?P<anchor>{name})\s*(#|$)")
+    for number, line in enumerate(text.split("\n")):
+        if number >= section.lc.line and (match := shape.match(line)):
+            yield number, match.start("anchor")
+
+
+def _refuse_anchor(section: CommentedMap, name: str) -> None:
+    """Raise UserError with the arms that take settings from this one (`<<: *control`)."""
+    found = arms.anchored(section)
+    if found is None or found[0] != name:
+        return
+    using = [other for other, block in section.items() if getattr(block, "merge", None)]
+    if using:
+        listed = ", ".join(using[:6]) + (f" and {len(using) - 6} more" if using[6:] else "")
+        raise UserError(
+            f"{listed} take settings from {name!r} (<<: *{found[1]}); archive them first, or spell "
+            "their settings out"
+        )
 
 
 def _refuse_needed(study: Study, name: str) -> None:
@@ -206,10 +302,10 @@ def _refuse_needed(study: Study, name: str) -> None:
         )
     asked = [q for q, question in study.studies.items() if name in question.arms]
     if asked:
-        raise UserError(f"studies.{asked[0]} names {name!r}; take it out of that question first")
-    cells = study.regimes.cells if study.regimes else ()
-    if any(name in (cell.control, cell.better) for cell in cells):
-        raise UserError(f"a cell of regimes names {name!r}; take it out of that cell first")
+        raise UserError(f"studies.{asked[0]} names {name!r}; remove it there first")
+    for key, section in study.sections.items():
+        if any(mentions(section.model_dump(), section.arms, name)):
+            raise UserError(f"{key} names {name!r}; remove it there first")
 
 
 def _refuse_claimed(root: Path, name: str) -> None:
@@ -218,9 +314,9 @@ def _refuse_claimed(root: Path, name: str) -> None:
     file = top / CLAIMS
     if not pipeline or not file.is_file():
         return
-    gone = _claims_on(file.read_text(), file, f"{pipeline}/{name}")
+    gone = _claims_on(read_yaml_text(file), file, f"{pipeline}/{name}")
     if gone:
         raise UserError(
             f"../{CLAIMS} names '{pipeline}/{name}' in {', '.join(claim.id for claim in gone)}; "
-            "take that out of it first (the findings keep the verdicts, as superseded)"
+            "remove that first (the findings keep the verdicts, as superseded)"
         )

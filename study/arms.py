@@ -1,10 +1,13 @@
 """Adding an arm: one block in params.yaml, written like the others, all or nothing.
 
+Where the file has an anchored arm (`control: &control`), a block is `<<: *control` and the settings
+that differ; what is read is the same as if every setting were spelled out.
+
 The command line and the app call the same functions. Comments and order of the file are kept (the
 block is inserted, every other line stays); the whole file is validated before anything is written,
 under the file's lock and from what the file says then, so that another editor's change is kept.
 
-    planned     what a draft would become, from settings alone: nothing is read or written
+    planned     what a draft would become, from settings only: nothing is read or written
     new_arm     the same, written
 """
 
@@ -19,15 +22,27 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
-from ruamel.yaml import YAML, YAMLError
+from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
-from study.params import Arm, Row, Scalar, Study, UserError, check_name, diff, leaves, nearest
+from study import environment
+from study.params import (
+    CLIP_LIMITS,
+    MOST_SEEDS,
+    Arm,
+    Row,
+    Scalar,
+    Study,
+    UserError,
+    check_name,
+    diff,
+    leaves,
+    nearest,
+)
 from study.params import parse_study as parse
+from study.reading import parse_yaml, quoted, read_yaml_text, real_path, seeds_text
 from study.runs import write_text
 
-# The limits at which the published study used each rule; taken when a rule is named without one.
-USUAL_LIMIT = {"none": None, "norm": 1.0, "value": 1.0, "agc": 0.01, "agc_tensor": 0.01}
 # Which fields a named section keeps when its name changes, and what a new field starts from.
 FIRST_VALUES: Mapping[str, Mapping[str, Scalar]] = {
     "mae": {"overlap_weight": 0.0},
@@ -38,12 +53,36 @@ FIRST_VALUES: Mapping[str, Mapping[str, Scalar]] = {
     "exponential": {"gamma": 0.95},
     "plateau": {"factor": 0.5, "patience": 3},
     "stable_hybrid": {"layerscale_init": 0.001},
+    "unrolled": {
+        "patterns": 4,
+        "iterations": 6,
+        "steps": 5,
+        "final_steps": 10,
+        "alpha": 0.01,
+        "smoothing_px": 0.8,
+        "modulus": "replaced",
+        "refinement": "own",
+        "layers": 4,
+        "kernel": 3,
+        "coarsening": 1,
+        "synchronise": True,
+    },
     "back_projection": {"steps": 1},
+    "from_amplitude": {"steps": 1},
+    "group_steps": {
+        "steps": 20,
+        "kind": "simultaneous",
+        "alpha": 0.1,
+        "smoothing_px": 0.0,
+        "synchronise": True,
+    },
+    "cramer_rao": {"patterns": 1},
     "rpie": {"passes": 100, "alpha": 0.1, "update_probe": False, "seed": 0},
 }
 OWN_FIELDS = frozenset(field for values in FIRST_VALUES.values() for field in values)
 LONGEST_QUESTION = 300
-MOST_SEEDS = 1000
+# Fields that describe an arm: written even if another arm has the same values.
+ALWAYS_WRITTEN = ("asks", "versus", "changes")
 # Names of the options that each network takes (`study arms fields`): this file knows no network.
 Takes = Mapping[str, Collection[str]]
 
@@ -64,7 +103,7 @@ class Draft:
 
 @dataclass(frozen=True)
 class Planned:
-    """What a draft becomes. `changes`: factor -> (base, new); `twin`: an arm of equal settings."""
+    """The arm of a draft. `changes`: factor -> (base, new); `twin`: an arm with equal settings."""
 
     row: Row
     changes: Mapping[str, tuple[Scalar, Scalar]]
@@ -74,8 +113,9 @@ class Planned:
 def planned(study: Study, draft: Draft, takes: Takes | None = None) -> Planned:
     """What `draft` becomes in `study`; nothing is read or written.
 
-    Raises UserError for names that exist or are no names, unknown fields, values of the wrong type,
-    and changes that change nothing.
+    Raises UserError for invalid names, names of other arms, unknown fields, values of the wrong
+    type, and changes that change nothing. An arm that is exactly this one may exist already: a
+    command that was killed after writing it is completed by the same command.
     """
     return _plan(study, lambda _, row: spelled(row), draft, takes)[0]
 
@@ -99,13 +139,41 @@ def new_arm(
     draft = Draft(name, base, tuple(settings), asks, None if seeds is None else tuple(seeds))
     with lock(params_file):
         row, longer = with_arm(params_file, draft, takes, seen)
-        write_text(params_file, longer)
+        write_changed(params_file, longer)
     return row
 
 
 def lock(params_file: Path) -> FileLock:
     """Whoever rewrites params.yaml or claims.yaml holds this."""
-    return FileLock(f"{params_file}.lock")
+    return FileLock(f"{write_target(params_file)}.lock")
+
+
+def write_target(file: Path) -> Path:
+    """The file that a write to `file` replaces: a symbolic link stays, its target is rewritten.
+
+    Raises UserError for a link that leads out of the checkout or to nothing.
+    """
+    if not file.is_symlink():
+        return file
+    real, top = real_path(file), environment.checkout(file.parent).resolve()
+    if not real.is_file() or not real.is_relative_to(top):
+        raise UserError(
+            f"{file} is a symbolic link to {file.readlink()}, which is not a file of this "
+            "checkout; replace it with the file, or link to a file inside"
+        )
+    return real
+
+
+def write_changed(file: Path, text: str) -> None:
+    """Write params.yaml, claims.yaml or a record of them, unless that is what the file holds.
+
+    The caller holds `lock`: what writers that were killed left half-written is removed.
+    """
+    target = write_target(file)
+    for left in target.parent.glob(f".{target.name}.*.tmp"):
+        left.unlink(missing_ok=True)
+    if not target.is_file() or target.read_text() != text:
+        write_text(target, text)
 
 
 def with_arm(
@@ -113,16 +181,31 @@ def with_arm(
 ) -> tuple[Row, str]:
     """The new row, and the whole file with it. The caller holds `lock`. Raises as `new_arm`."""
     text, document = read(params_file)
+    return extended(text, document, params_file, draft, takes, seen)
+
+
+def extended(
+    text: str,
+    document: CommentedMap,
+    params_file: Path,
+    draft: Draft,
+    takes: Takes | None = None,
+    seen: Row | None = None,
+) -> tuple[Row, str]:
+    """The new row, and `text` (a params.yaml, loaded as `document`) with it.
+
+    The text is unchanged when it holds exactly this arm already. Raises as `new_arm`.
+    """
     study = parse(_plain(document), str(params_file))
     plan, block = _plan(study, lambda name, _: document["arms"][name], draft, takes)
     if plan.twin is not None:
         raise UserError(f"arm {plan.twin!r} has these settings already; use it, or change a field")
     if seen is not None and seen != plan.row:
-        raise UserError(
-            f"{draft.base!r} was changed in {params_file} meanwhile; look at the difference again"
-        )
+        raise UserError(f"{draft.base!r} has changed in {params_file}; check the difference again")
+    if draft.name in study.arms:
+        return plan.row, text
     longer = _inserted(text, document, draft.name, block)
-    written = parse(YAML(typ="safe", pure=True).load(longer), str(params_file))
+    written = parse(parse_yaml(longer, params_file), str(params_file))
     if written.arms != {**study.arms, draft.name: plan.row}:
         raise UserError(
             f"{params_file} cannot be extended without changing it; add the arm by hand"
@@ -136,23 +219,14 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     for part in re.split(r"[,\s]+", text.strip()):
         match = re.fullmatch(r"(\d{1,10})(?:-(\d{1,10}))?", part, re.ASCII)
         if match is None:
-            raise UserError(f"seeds are {text!r}; accepted: numbers and ranges, such as 1-6, 11")
+            raise UserError(
+                f"seeds are {quoted(text)}; accepted: numbers and ranges, such as 1-6, 11"
+            )
         first, last = int(match[1]), int(match[2] or match[1])
         if not 0 <= last - first < MOST_SEEDS or len(seeds) + last - first >= MOST_SEEDS:
-            raise UserError(f"seeds {part} are none, or more than {MOST_SEEDS}; name fewer")
+            raise UserError(f"seeds {part} are empty or more than {MOST_SEEDS}; give fewer")
         seeds.extend(range(first, last + 1))
     return tuple(seeds)
-
-
-def seeds_text(seeds: Sequence[int]) -> str:
-    """The inverse of `parse_seeds`: (1, 2, 3, 11) is "1-3, 11"."""
-    parts: list[list[int]] = []
-    for seed in seeds:
-        if parts and seed == parts[-1][-1] + 1:
-            parts[-1].append(seed)
-        else:
-            parts.append([seed])
-    return ", ".join(f"{p[0]}-{p[-1]}" if len(p) > 2 else ", ".join(map(str, p)) for p in parts)
 
 
 def command(draft: Draft) -> list[str]:
@@ -170,26 +244,54 @@ def read(file: Path) -> tuple[str, CommentedMap]:
     """A params.yaml as text and as a document that knows its lines. Raises UserError."""
     if not file.is_file():
         raise UserError(f"{file} does not exist; run inside a pipeline folder of Armature")
-    try:
-        text = file.read_text()
-        document = YAML().load(text)
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} is no valid YAML: {' '.join(str(error).split())}") from None
+    text = read_yaml_text(file)
+    return text, loaded(text, file)
+
+
+def loaded(text: str, file: Path) -> CommentedMap:
+    """The text of a params.yaml as a document that knows its lines. Raises UserError."""
+    document = parse_yaml(text, file, typ="rt")
     if not isinstance(document, CommentedMap):
-        raise UserError(f"{file} holds no settings; run inside a pipeline folder of Armature")
-    return text, document
+        raise UserError(f"{file} has no settings; run inside a pipeline folder of Armature")
+    return document
 
 
 def _inserted(text: str, document: CommentedMap, name: str, block: Mapping[str, Any]) -> str:
-    """The file with the new block after the last arm: every other line stays as it is."""
+    """The file with the new block after the last arm: other lines are unchanged."""
     lines = text.rstrip("\n").split("\n")
     keys = list(document)
     after = keys[keys.index("arms") + 1 :]
     end = document.lc.key(after[0])[0] if after else len(lines)
     while end > 0 and re.match(r"#|\s*$", lines[end - 1]):  # they belong to what follows
         end -= 1
-    new = ["", *(f"  {line}" for line in dumped({name: block}))]
+    new = ["", *(f"  {line}" for line in _written(document["arms"], name, block))]
     return "\n".join([*lines[:end], *new, *lines[end:]]) + "\n"
+
+
+def anchored(arms: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The arm that others take their settings from, and its anchor: `control: &control`."""
+    for name, block in arms.items():
+        if isinstance(block, CommentedMap) and block.anchor.value is not None:
+            return name, block.anchor.value
+    return None
+
+
+def _written(arms: Mapping[str, Any], name: str, block: Mapping[str, Any]) -> list[str]:
+    """Lines of a new arm: `<<: *control` and what differs from it, or else every setting.
+
+    Merging is shallow: a group such as `clip` is written whole.
+    """
+    found = anchored(arms)
+    shared = arms[found[0]] if found else {}
+    if not found or not block.keys() >= shared.keys():
+        return dumped({name: block})
+    own = {
+        key: value
+        for key, value in block.items()
+        if key in ALWAYS_WRITTEN or key not in shared or _plain(shared[key]) != _plain(value)
+    }
+    head, *rest = dumped({name: own})
+    return [head, f"  <<: *{found[1]}", *rest]
 
 
 def dumped(block: Mapping[str, Any], width: int = 92) -> list[str]:
@@ -219,8 +321,6 @@ def _plan(
 ) -> tuple[Planned, dict[str, Any]]:
     """The plan and the block to write; `block_of` gives the base's block by name and row."""
     name, base = check_name(draft.name), draft.base
-    if name in study.arms:
-        raise UserError(f"arm {name!r} exists already; choose another name")
     if base not in study.arms:
         raise UserError(f"no arm {base!r} to start from{nearest(base, study.arms)}")
     row = study.arms[base]
@@ -228,6 +328,8 @@ def _plan(
     if draft.seeds is not None:
         block["seeds"] = _flow(_seeds_for(row, base, draft.seeds))
     plan = _described(block, draft, study)
+    if study.arms.get(name, plan.row) != plan.row:
+        raise UserError(f"arm {name!r} already exists with other settings; choose another name")
     return plan, block
 
 
@@ -246,7 +348,7 @@ def changed_block(
     for setting in settings:
         key, separator, text = setting.partition("=")
         if not separator:
-            raise UserError(f"--set takes section.field=value; got {setting!r}")
+            raise UserError(f"--set takes section.field=value; got {quoted(setting)}")
         path = _full_name(key.strip(), known, block, takes or {})
         *sections, field = path.split(".")
         target = block
@@ -260,17 +362,19 @@ def changed_block(
 def _value(path: str, text: str) -> Scalar:
     """One number, word, true, false or null, as in the file."""
     try:
-        value = YAML(typ="safe", pure=True).load(text)
-    except Exception:  # the reader of YAML fails in many ways on text that is none
+        value = parse_yaml(text, path)
+    except UserError:
         value = ()
     if value is not None and not isinstance(value, (bool, int, float, str)):
-        raise UserError(f"{path}: accepted is one number, word, true, false or null; got {text!r}")
+        raise UserError(
+            f"{path}: accepted: one number, word, true, false or null; got {quoted(text)}"
+        )
     return value
 
 
 def _seeds_for(row: Row, base: str, seeds: tuple[int, ...]) -> list[int]:
     if not isinstance(row, Arm):
-        raise UserError(f"{base!r} is no network: it has one run and takes no seeds")
+        raise UserError(f"{base!r} is not a network: it has one run and accepts no seeds")
     return list(seeds)
 
 
@@ -308,10 +412,10 @@ def _full_name(key: str, known: Mapping[str, Any], block: Mapping[str, Any], tak
 
 
 def _follow_name(block: Mapping[str, Any], path: str, target: dict[str, Any], takes: Takes) -> None:
-    """A new rule or name brings its own fields, at their usual values, and drops the old ones."""
+    """A new rule or name adds its own fields at their usual values and removes the old ones."""
     value = target[path.rsplit(".", 1)[-1]]
-    if path == "clip.gradient_clip_algorithm" and value in USUAL_LIMIT:
-        block["clip"]["gradient_clip_val"] = USUAL_LIMIT[value]
+    if path == "clip.gradient_clip_algorithm" and value in CLIP_LIMITS:
+        block["clip"]["gradient_clip_val"] = CLIP_LIMITS[value]
         if value == "none":
             block["clip"]["exclude_head"] = False
     elif path.endswith(".name"):
@@ -345,7 +449,8 @@ def _described(block: dict[str, Any], draft: Draft, study: Study) -> Planned:
         update={"asks": block["asks"], "versus": base, "changes": tuple(sorted(changes))}
     )
     acting = leaves(row)
-    twin = next((other for other, r in study.arms.items() if leaves(r) == acting), None)
+    others = ((other, r) for other, r in study.arms.items() if other != name)
+    twin = next((other for other, r in others if leaves(r) == acting), None)
     return Planned(row, changes, twin)
 
 
@@ -356,7 +461,7 @@ def _question(draft: Draft, changes: Mapping[str, tuple[Scalar, Scalar]]) -> str
         return f"What does {new} change against {draft.base}?"
     if len(asked) > LONGEST_QUESTION or not asked.isprintable():
         raise UserError(
-            f"the question has {len(asked)} characters or some that cannot be shown; accepted: one "
+            f"the question has {len(asked)} characters or unprintable ones; accepted: one "
             f"sentence of up to {LONGEST_QUESTION} printable ones"
         )
     return asked

@@ -18,8 +18,7 @@ CLEAN_PATHS = (
     "study",
     "app",
     "params.yaml",
-    "studies/params.yaml",
-    "full/params.yaml",
+    ":(glob)*/params.yaml",  # of the other pipelines
     "claims.yaml",
     "requirements.lock",
     "requirements-cpu.txt",
@@ -34,6 +33,15 @@ def git(*arguments: str, root: Path = Path()) -> str | None:
         done = subprocess.run(
             ("git", *arguments), cwd=root, capture_output=True, text=True, check=False
         )
+    except FileNotFoundError:
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+def git_bytes(*arguments: str, root: Path = Path()) -> bytes | None:
+    """As `git`, for content that need not be text."""
+    try:
+        done = subprocess.run(("git", *arguments), cwd=root, capture_output=True, check=False)
     except FileNotFoundError:
         return None
     return done.stdout if done.returncode == 0 else None

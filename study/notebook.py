@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from study.params import UserError
-from study.runs import RunFolder, read_json
+from study.reading import real_path
+from study.runs import RunFolder
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,11 @@ class Loaded:
 
     @cached_property
     def metrics(self) -> dict[str, Any] | None:
+        from study.evidence.arms import read_seed
+
         root, arm, seed = self.folder.parents[2], self.folder.parent.name, self.folder.name
-        return read_json(root / "results" / arm / "seeds" / f"{seed}.json")
+        file = root / "results" / arm / "seeds" / f"{seed}.json"
+        return {**read_seed(file)} if file.is_file() else None
 
     def reconstruction(self, checkpoint: str = "last") -> Any:
         """The stored `Reconstruction`: object, region, R-factor per pattern, probe."""
@@ -59,7 +63,7 @@ class Loaded:
 
 def load(run: str | Path) -> Loaded:
     """One run folder, such as runs/control/s1. Raises UserError when it is none."""
-    folder = Path(run).resolve()
+    folder = real_path(Path(run))
     if not (folder / "status.json").is_file():
-        raise UserError(f"{run} is no run folder: it has no status.json; try runs/ARM/sSEED")
+        raise UserError(f"{run} is not a run folder: it has no status.json; try runs/ARM/sSEED")
     return Loaded(folder)

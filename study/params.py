@@ -1,10 +1,12 @@
 """Every setting of the study, as frozen models: one object from YAML to the last function.
 
 Design choices
-- No field has a default: an arm in params.yaml is a full list, so nothing hides between layers.
-  Only whole sections may be absent: `studies`, which groups arms and changes none, and `regimes`.
+- No field has a default: with its merge key (`<<: *control`) resolved, an arm in params.yaml is a
+  full list, so no setting is decided anywhere else.
+  Only whole sections may be absent: `studies`, which groups arms and changes none, those of
+  investigations (`Section`), and an arm's `survival`, which ordinary runs do not have.
 - Unknown keys are refused by name, with the nearest known one.
-- A section with a name (`optimizer: {name: adam, lr: ...}`) has the fields of that name alone: no
+- A section with a name (`optimizer: {name: adam, lr: ...}`) has the fields of that name only: no
   knob can be set that nothing reads.
 - The options of a network live beside the network (`study.generators`), not here.
 """
@@ -15,29 +17,34 @@ import difflib
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
     StrictBool,
     StrictFloat,
     StrictInt,
     StrictStr,
     ValidationError,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
+from study import investigations
+from study.reading import UserError as UserError
+from study.reading import joined, quoted, seeds_text
+from study.reading import read_yaml as read_yaml
+
 SPLITS = ("train", "validation", "test")
 NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
-
-
-class UserError(Exception):
-    """A mistake that the user can mend: the sentence says what, what was got and what to do."""
 
 
 class Model(BaseModel):
@@ -48,8 +55,27 @@ class Model(BaseModel):
 
 Scalar = StrictBool | StrictInt | StrictFloat | StrictStr | None
 Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
+# Upper bounds, far above any use: they refuse a slip of the keyboard before it takes all memory.
+MOST = 1_000_000  # epochs, passes, patterns per batch, lines: counts that a loop or an array takes
+LARGEST_PX = 32_768  # a complex64 canvas of this side has 8.6 GB
+WIDEST = 16_384  # channels; one 3x3 convolution between two such layers has 9.7 GB of weights
+MOST_SEEDS = 1000
+BRIGHTEST = 1e12  # photons per pattern
+Count = Annotated[int, Field(ge=1, le=MOST)]
+CountOrZero = Annotated[int, Field(ge=0, le=MOST)]
+Pixels = Annotated[int, Field(ge=1, le=LARGEST_PX)]
+Channels = Annotated[int, Field(ge=1, le=WIDEST)]
+Length = Annotated[float, Field(gt=0, le=LARGEST_PX)]  # in px
+LengthOrZero = Annotated[float, Field(ge=0, le=LARGEST_PX)]
+Photons = Annotated[float, Field(gt=0, le=BRIGHTEST)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Seeds = Annotated[tuple[Seed, ...], Field(min_length=1, max_length=MOST_SEEDS)]
+
+
+def _check_once(seeds: Sequence[int]) -> None:
+    """Raise ValueError for seeds that repeat."""
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds {quoted(list(seeds))} repeat; list every seed once")
 
 
 # --- the data set -----------------------------------------------------------------------------
@@ -64,26 +90,26 @@ class SplitSeeds(Model):
 class SplitStrides(Model):
     """Scan step in px, per split."""
 
-    train: Count
-    validation: Count
-    test: Count
+    train: Pixels
+    validation: Pixels
+    test: Pixels
 
 
 class IdealDisk(Model):
     """Thresholded Gaussian window, real (physics: probe b)."""
 
     kind: Literal["ideal_disk"]
-    smooth_sigma_px: Annotated[float, Field(ge=0)]
+    smooth_sigma_px: LengthOrZero
 
 
 class Focus(Model):
     """Simulated focusing optic: circular aperture in the pupil plane, defocused."""
 
     kind: Literal["focus"]
-    aperture_px: Positive
-    central_stop_px: Annotated[float, Field(ge=0)]
+    aperture_px: Length
+    central_stop_px: LengthOrZero
     defocus_rad: float
-    smooth_sigma_px: Annotated[float, Field(ge=0)]
+    smooth_sigma_px: LengthOrZero
 
 
 class ProbeFile(Model):
@@ -92,7 +118,7 @@ class ProbeFile(Model):
     kind: Literal["file"]
     path: str
     fit: Literal["pad", "resample"]
-    smooth_sigma_px: Annotated[float, Field(ge=0)]
+    smooth_sigma_px: LengthOrZero
 
 
 Probe = Annotated[IdealDisk | Focus | ProbeFile, Field(discriminator="kind")]
@@ -108,32 +134,95 @@ class Jittered(Model):
 
     kind: Literal["jittered"]
     stride_px: SplitStrides
-    jitter_px: Positive
+    jitter_px: Length
     seed: Seed
 
 
 Scan = Annotated[Raster | Jittered, Field(discriminator="kind")]
 
 
+PHASES: Mapping[str, bool | str] = {
+    "independent": "independent",
+    "from_amplitude": True,
+    "none": False,
+}
+
+
+def _phase(given: Any) -> Any:
+    """The stored spelling of a phase; every other value is refused with what is accepted."""
+    if isinstance(given, str) and given in PHASES:
+        return PHASES[given]
+    if given in (True, False):
+        return given
+    raise ValueError(
+        f"unknown phase {quoted(given)}; accepted: {', '.join(PHASES)} (true: from_amplitude, "
+        "false: none)"
+    )
+
+
+Phase = Annotated[bool | Literal["independent"], BeforeValidator(_phase)]
+
+
 class DataParams(Model):
     """One simulated data set. Lengths in object pixels, dose in photons per pattern.
 
-    `assumed_probe`: what every method is told instead of the true `probe`; null: the true one.
+    `phase` of the objects: `independent` (separate lines, which are independent of the amplitude
+    about), `from_amplitude` (a fixed function of the amplitude, as published) or `none`. The last
+    two are stored as `true` and `false`, their spelling in existing manifests.
+    `assumed_probe`: the probe given to every method instead of `probe`; null: the true one.
+    `seeds`: each draws its own objects and noise (`of_seed`), and a run uses those of its seed;
+    the probe belongs to the set. Absent: one set of objects, drawn from `object_seeds`, for all.
+    `stitching` of every row on the set: `average`, weighted by the illumination; `synchronised`,
+    the same after the global phases of all windows agree. Absent: as published, central tiles on a
+    raster of single patterns and `average` elsewhere. Both are absent from older manifests.
     """
 
-    n: Annotated[int, Field(ge=4)]
-    object_px: Count
-    canvas_px: Count
-    lines: Annotated[int, Field(ge=0)]
-    phase: bool
+    n: Annotated[int, Field(ge=4, le=LARGEST_PX)]
+    object_px: Pixels
+    canvas_px: Pixels
+    lines: CountOrZero
+    phase: Phase
     images_per_split: Count
     group_size: Literal[1, 4]
-    photons_per_pattern: Positive
+    photons_per_pattern: Photons
     object_seeds: SplitSeeds
     noise_seed: Seed
     probe: Probe
     assumed_probe: Probe | None
     scan: Scan
+    seeds: Seeds | None = None
+    stitching: Literal["average", "synchronised"] | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, write: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        """Older sets keep their manifests and hashes: what they do not have is not written."""
+        later = ("seeds", "stitching")
+        return {k: v for k, v in write(self).items() if v is not None or k not in later}
+
+    def of_seed(self, seed: int) -> DataParams:
+        """The data of run `seed`: these parameters with `seeds: [seed]`; without `seeds`, these.
+
+        Raises UserError for a seed that is not in the set.
+        """
+        if self.seeds is None:
+            return self
+        if seed not in self.seeds:
+            raise UserError(
+                f"the data set draws the objects of seeds {seeds_text(self.seeds)}, not of "
+                f"{seed}; add it to `seeds` of the data set, or choose one of them"
+            )
+        return self.model_copy(update={"seeds": (seed,)})
+
+    @property
+    def run_seed(self) -> int | None:
+        """The seed whose objects these are; None where all runs share one set of objects.
+
+        Raises ValueError for several seeds at once: choose one with `of_seed`.
+        """
+        if self.seeds is None:
+            return None
+        (seed,) = self.seeds
+        return seed
 
     @model_validator(mode="after")
     def _fits(self) -> DataParams:
@@ -148,80 +237,20 @@ class DataParams(Model):
                 f"object_px {self.object_px} is larger than canvas_px {self.canvas_px}; the object "
                 "is the centre of the canvas: enlarge canvas_px"
             )
+        if self.phase == "independent" and 2 * self.object_px > self.canvas_px:
+            # Lines are denser towards the centre of their canvas, of both sets alike: objects as
+            # large as the canvas have a correlation of 0.7 between amplitude and phase.
+            raise ValueError(
+                f"phase independent needs canvas_px of at least twice object_px, so that density "
+                f"does not tie the phase to the amplitude; canvas_px is {self.canvas_px} and "
+                f"object_px {self.object_px}: enlarge canvas_px to {2 * self.object_px}"
+            )
+        _check_once(self.seeds or ())
         seeds = self.object_seeds
         if len({seeds.train, seeds.validation, seeds.test}) < 3:
             raise ValueError(
                 f"object_seeds are {seeds.train}, {seeds.validation}, {seeds.test}: train, "
                 "validation and test must be three different scans; choose three different seeds"
-            )
-        return self
-
-
-# --- the regimes: when is a network worth it ----------------------------------------------------
-
-
-class AmplitudeBound(Model):
-    """Largest mean absolute amplitude error of a reconstruction that is good enough."""
-
-    value: Positive
-    unit: Literal["object units"]
-
-
-class PhaseBound(Model):
-    """Largest mean absolute phase error of a reconstruction that is good enough."""
-
-    value: Positive
-    unit: Literal["rad"]
-
-
-class Good(Model):
-    """Good enough: both errors within their bounds."""
-
-    amplitude_mae: AmplitudeBound
-    phase_mae: PhaseBound
-
-
-class RegimeRpie(Model):
-    """rPIE of the regime map; the order of its patterns is drawn from the map's own seed."""
-
-    passes: Count
-    alpha: Annotated[float, Field(gt=0, le=1)]
-    update_probe: bool
-
-
-class RegimeCell(Model):
-    """One dose (photons per pattern) and one knowledge of the probe: its data set and networks."""
-
-    dose: Positive
-    probe: Literal["known", "perturbed"]
-    data: str
-    control: str
-    better: str
-
-
-class Regimes(Model):
-    """Scan steps at test time x cells; `seed`: the run of each arm, and rPIE's order.
-
-    `rpie_damped`: a second setting of rPIE, for noisy patterns, or null.
-    """
-
-    seed: Seed
-    steps_px: Annotated[tuple[Count, ...], Field(min_length=1)]
-    rpie: RegimeRpie
-    rpie_damped: RegimeRpie | None
-    network_rpie_passes: Count
-    good: Good
-    cells: Annotated[tuple[RegimeCell, ...], Field(min_length=1)]
-
-    @model_validator(mode="after")
-    def _once_each(self) -> Regimes:
-        if len(set(self.steps_px)) < len(self.steps_px):
-            raise ValueError(f"steps_px {list(self.steps_px)} repeat; every step stands once")
-        pairs = [(cell.dose, cell.probe) for cell in self.cells]
-        twice = next((pair for i, pair in enumerate(pairs) if pair in pairs[:i]), None)
-        if twice is not None:
-            raise ValueError(
-                f"two cells have dose {twice[0]:g} and probe {twice[1]}; keep one of them"
             )
         return self
 
@@ -300,7 +329,7 @@ class WarmupCosine(Model):
     """Linear from 0.1 lr over `warmup_epochs`, then cosine to lr * `final_ratio`."""
 
     name: Literal["warmup_cosine"]
-    warmup_epochs: Annotated[int, Field(ge=0)]
+    warmup_epochs: CountOrZero
     final_ratio: Annotated[float, Field(ge=0, le=1)]
 
 
@@ -316,7 +345,7 @@ class Plateau(Model):
 
     name: Literal["plateau"]
     factor: Annotated[float, Field(gt=0, lt=1)]
-    patience: Annotated[int, Field(ge=0)]
+    patience: CountOrZero
 
 
 Schedule = Annotated[Constant | WarmupCosine | Exponential | Plateau, Field(discriminator="name")]
@@ -326,8 +355,19 @@ Precision = Literal["fp32", "tf32", "bf16"]
 BatchOrder = Literal["shuffled", "neighbours"]
 
 
+# Clip rules and the limit at which the published study used each: the default for a new arm. The
+# functions are in `study.training.clipping`; the table is here because the app imports no torch.
+CLIP_LIMITS: Mapping[str, float | None] = {
+    "none": None,
+    "norm": 1.0,
+    "value": 1.0,
+    "agc": 0.01,
+    "agc_tensor": 0.01,
+}
+
+
 class Clip(Model):
-    """Gradient clip rule by name (`study.training.clipping.CLIP_RULES`) and its limit."""
+    """A gradient clip rule by name (`CLIP_LIMITS`) and its limit."""
 
     gradient_clip_algorithm: str
     gradient_clip_val: Positive | None
@@ -360,8 +400,35 @@ class Legacy(Model):
     batch_coupled_probe: StrictBool
 
 
+class Survival(Model):
+    """When a run counts as dead, so that the time to this event is the outcome of the arm.
+
+    Skill is that of the validation loss after each epoch. Dead is a run whose skill was above
+    `learned_skill` once and then stays below `lost_skill` in `lost_validations` successive
+    validations, one that is never above `lost_skill` in its first `deadline_epochs` epochs, and one
+    whose loss is not finite. It stops there. A run that reaches `epochs` alive is censored.
+    `traced_seed`: the run that keeps its last checkpoints for `study trace replay`; may be absent,
+    changes nothing in the training and is not a part of the settings that act.
+    """
+
+    learned_skill: Annotated[float, Field(gt=0, lt=1)]
+    lost_skill: Annotated[float, Field(gt=0, lt=1)]
+    lost_validations: Count
+    deadline_epochs: Count
+    traced_seed: Seed | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Survival:
+        if self.lost_skill >= self.learned_skill:
+            raise ValueError(
+                f"lost_skill {self.lost_skill:g} must be below learned_skill "
+                f"{self.learned_skill:g}, otherwise a run could be dead and learned at once"
+            )
+        return self
+
+
 class _Row(Model):
-    """What a trained arm and a reference row share."""
+    """Fields of trained arms and reference rows."""
 
     asks: Annotated[str, Field(min_length=1)]
     versus: str | None
@@ -374,8 +441,8 @@ class _Row(Model):
         room, _, name = value.partition("/")
         if room not in ("data", "imported") or not NAME.fullmatch(name):
             raise ValueError(
-                f"data is {value!r}; accepted: data/NAME or imported/NAME, NAME of lower-case "
-                "letters, digits and underscores"
+                f"data is {quoted(value)}; accepted: data/NAME or imported/NAME, NAME of "
+                "lower-case letters, digits and underscores"
             )
         return value
 
@@ -388,7 +455,7 @@ class Arm(_Row):
     `precision` is that of the network's products; physics, loss and weights are float32 always.
     """
 
-    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
+    seeds: Seeds
     order_seed: Seed | None
     generator: GeneratorParams
     loss: Loss
@@ -400,15 +467,34 @@ class Arm(_Row):
     batch_order: BatchOrder
     precision: Precision
     legacy: Legacy
+    survival: Survival | None = None
+
+    @model_validator(mode="after")
+    def _horizon_shows_the_event(self) -> Arm:
+        if self.survival is None:
+            return self
+        needed = max(self.survival.deadline_epochs, 1 + self.survival.lost_validations)
+        if self.epochs < needed:
+            raise ValueError(
+                f"epochs is {self.epochs}, but the event rule of survival can be seen from epoch "
+                f"{needed} on (deadline_epochs {self.survival.deadline_epochs}, lost_validations "
+                f"{self.survival.lost_validations} after one epoch that learned); train longer"
+            )
+        traced = self.survival.traced_seed
+        if traced is not None and traced not in self.seeds:
+            raise ValueError(
+                f"survival.traced_seed is {traced}, which is not one of the seeds "
+                f"{list(self.seeds)}; choose one of them or null"
+            )
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> Arm:
-        if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"seeds {list(self.seeds)} repeat; every seed stands once")
+        _check_once(self.seeds)
         warmup = getattr(self.schedule, "warmup_epochs", 0)
         if warmup >= self.epochs and warmup > 0:
             raise ValueError(
-                f"warmup_epochs {warmup} leaves nothing of {self.epochs} epochs; choose fewer"
+                f"warmup_epochs {warmup} is not below epochs {self.epochs}; choose fewer"
             )
         return self
 
@@ -432,6 +518,50 @@ class BackProjection(Model):
     steps: Count
 
 
+class FromAmplitude(Model):
+    """Back-projection whose phase is replaced by the published function of its own amplitude.
+
+    It retrieves no phase: a network that does not score better in phase may have copied it.
+    """
+
+    name: Literal["from_amplitude"]
+    steps: Count
+
+
+StepKind = Literal["simultaneous", "conjugate"]
+
+
+class GroupSteps(Model):
+    """`steps` known-probe steps of every group of patterns on its own, untrained.
+
+    `kind`: all of length one, or with lengths that follow from the data (`study.optics.descent`).
+    `alpha`: part of the largest illumination that regularises an update. `smoothing_px`: of the
+    updates, 0 for none (`study.optics.groups`). `synchronise`: make the global phases of the groups
+    agree before they are stitched.
+    """
+
+    name: Literal["group_steps"]
+    steps: Count
+    kind: StepKind
+    alpha: Annotated[float, Field(gt=0, le=1)]
+    smoothing_px: LengthOrZero
+    synchronise: StrictBool
+
+
+class CramerRao(Model):
+    """The least error that the dose allows an unbiased method, from so many patterns.
+
+    The patterns nearest to the middle of the test scan: 1, those of a group, or a window that holds
+    all that see the spot of one pattern, which stands for the whole scan (`study.iterative.limit`).
+    """
+
+    name: Literal["cramer_rao"]
+    patterns: Annotated[int, Field(ge=1, le=100)]
+
+
+RpieUpdate = Literal["sequential", "batches", "synchronous"]
+
+
 class Rpie(Model):
     """Iterative reconstruction (Maiden, Johnson, Li 2017)."""
 
@@ -442,18 +572,61 @@ class Rpie(Model):
     seed: Seed
 
 
-Source = Annotated[Flat | Oracle | BackProjection | Rpie, Field(discriminator="name")]
+class RpieSetting(Model):
+    """One setting of rPIE that `rpie_converged` tries.
+
+    `update`: the object moves after every pattern, after batches of 16, or once a pass from the
+    average over all patterns.
+    """
+
+    alpha: Annotated[float, Field(gt=0, le=1)]
+    update: RpieUpdate
+
+
+class RpieConverged(Model):
+    """rPIE until it stops changing, with the best of some settings.
+
+    A run stops when R has changed by less than `change` of itself over the last `over` passes, at
+    the latest after `passes`. The setting is chosen by R on patterns that are left out: see
+    `study.iterative.sources.converged`.
+    """
+
+    name: Literal["rpie_converged"]
+    passes: Count
+    change: Annotated[float, Field(gt=0, lt=1)]
+    over: Count
+    settings: Annotated[Mapping[str, RpieSetting], Field(min_length=1, max_length=9)]
+    update_probe: bool
+    seed: Seed
+
+    @field_validator("settings")
+    @classmethod
+    def _named(cls, given: Mapping[str, RpieSetting]) -> Mapping[str, RpieSetting]:
+        wrong = [name for name in given if not NAME.fullmatch(name)]
+        if wrong:
+            raise ValueError(
+                f"{quoted(wrong[0])} is not a name; accepted: up to 64 lower-case letters, digits "
+                "and underscores, starting with a letter"
+            )
+        return given
+
+
+Source = Annotated[
+    Flat | Oracle | BackProjection | FromAmplitude | GroupSteps | CramerRao | Rpie | RpieConverged,
+    Field(discriminator="name"),
+]
 
 
 class Reference(_Row):
-    """A row of the table that is no network."""
+    """A baseline: a row of the table that is not a network.
+
+    `seeds` are not set by hand: one run per seed of a data set that draws objects per seed
+    (`Study` fills them in), else one run, called 0. Nothing else in it is drawn but the order of
+    rPIE, whose seed is a field of its source.
+    """
 
     source: Source
-
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """One run: nothing in it is drawn but the order of rPIE, whose seed is a field."""
-        return (0,)
+    seeds: Annotated[Seeds, Field(exclude=True)] = (0,)
 
 
 Row = Arm | Reference
@@ -466,13 +639,55 @@ class Question(Model):
     arms: Annotated[tuple[str, ...], Field(min_length=1)]
 
 
+class Section(Model):
+    """A section of params.yaml that an investigation reads (its part `settings`).
+
+    `key`: its name in the file; `arms`: its keys, at any depth, whose values are names of arms.
+    """
+
+    key: ClassVar[str]
+    arms: ClassVar[tuple[str, ...]]
+
+    def check(self, study: Study) -> None:
+        """Raise ValueError unless the section fits the data sets and arms of `study`."""
+
+
+SomeSection = TypeVar("SomeSection", bound=Section)
+
+
 class Study(Model):
     """The whole of params.yaml."""
 
     data: Mapping[str, DataParams]
     arms: Mapping[str, Row]
     studies: Mapping[str, Question] = {}
-    regimes: Regimes | None = None
+    _sections: dict[str, Section] = PrivateAttr(default_factory=dict)
+
+    @property
+    def sections(self) -> Mapping[str, Section]:
+        """Sections of investigations, by key."""
+        return self._sections
+
+    def section(self, kind: type[SomeSection]) -> SomeSection:
+        """The section that `kind` reads. Raises UserError where the file has none."""
+        found = self._sections.get(kind.key)
+        if not isinstance(found, kind):
+            raise UserError(f"params.yaml has no key `{kind.key}`")
+        return found
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _with_sections(cls, given: Any, read: ModelWrapValidatorHandler[Study]) -> Study:
+        """Every section is read by its own model, and checked against the rest of the file."""
+        if not isinstance(given, Mapping):
+            return read(given)
+        kinds = _section_kinds()
+        study = read({key: value for key, value in given.items() if key not in kinds})
+        for key, kind in kinds.items():
+            if key in given:
+                study._sections[key] = _section(kind, given[key])
+                study._sections[key].check(study)
+        return study
 
     @model_validator(mode="before")
     @classmethod
@@ -491,13 +706,13 @@ class Study(Model):
             unknown = [arm for arm in question.arms if arm not in self.arms]
             if unknown:
                 raise ValueError(
-                    f"studies.{name}.arms names {unknown[0]!r}, which is no arm"
+                    f"studies.{name}.arms names {quoted(unknown[0])}, which is not an arm"
                     f"{nearest(unknown[0], self.arms)}"
                 )
         for name, row in self.arms.items():
             if row.versus is not None and row.versus not in self.arms:
                 raise ValueError(
-                    f"arms.{name}.versus is {row.versus!r}, which is no arm"
+                    f"arms.{name}.versus is {quoted(row.versus)}, which is not an arm"
                     f"{nearest(row.versus, self.arms)}"
                 )
             room, _, stem = row.data.partition("/")
@@ -509,57 +724,68 @@ class Study(Model):
         return self
 
     @model_validator(mode="after")
-    def _regimes_fit(self) -> Study:
-        for i, cell in enumerate(self.regimes.cells if self.regimes else ()):
-            _check_cell(self, f"regimes.cells.{i}", cell)
-        return self
+    def _seeds_fit(self) -> Study:
+        """Every run has objects of its own seed where the data set draws them per seed."""
+        rows = {}
+        for name, row in self.arms.items():
+            data = self.data.get(row.data.removeprefix("data/"))
+            held = data.seeds if data is not None else None
+            if held is None:
+                rows[name] = row
+            elif isinstance(row, Reference):
+                rows[name] = row.model_copy(update={"seeds": held})
+            else:
+                check_held(f"arms.{name}.seeds", row.seeds, row.data, held)
+                rows[name] = row
+        return self.model_copy(update={"arms": rows})
 
 
-def _check_cell(study: Study, where: str, cell: RegimeCell) -> None:
-    """Raise ValueError unless the cell's data set and its networks belong together."""
-    room, _, stem = cell.data.partition("/")
-    if room != "data" or stem not in study.data:
-        known = (f"data/{name}" for name in study.data)
-        raise ValueError(f"{where}.data is {cell.data!r}, no data set{nearest(cell.data, known)}")
-    data = study.data[stem]
-    if data.photons_per_pattern != cell.dose:
+def _section_kinds() -> dict[str, type[Section]]:
+    return {part.SECTION.key: part.SECTION for part in investigations.parts("settings")}
+
+
+def check_held(where: str, seeds: Sequence[int], data: str, held: Sequence[int]) -> None:
+    """Raise ValueError for seeds without objects in the data set."""
+    absent = [seed for seed in seeds if seed not in held]
+    if absent:
         raise ValueError(
-            f"{where}.dose is {cell.dose:g} but {cell.data} has {data.photons_per_pattern:g} "
-            "photons_per_pattern; they must be equal"
+            f"{where} has {seeds_text(absent)}, but {data} draws objects for seeds "
+            f"{seeds_text(held)} only; add the others to the seeds of the data set, or remove them"
         )
-    for role in ("control", "better"):
-        name = getattr(cell, role)
-        row = study.arms.get(name)
-        if not isinstance(row, Arm):
-            trained = [arm for arm, other in study.arms.items() if isinstance(other, Arm)]
-            raise ValueError(
-                f"{where}.{role} is {name!r}, which is no trained arm{nearest(name, trained)}"
-            )
-        if row.data != cell.data:
-            raise ValueError(
-                f"{where}.{role} is {name!r}, an arm on {row.data}, but the cell has {cell.data}; "
-                "a network is judged on the light that it was trained for"
-            )
-    assert study.regimes is not None, "a cell belongs to the regimes"
-    widest, free = max(study.regimes.steps_px), data.object_px - data.n
-    if widest > free:
-        raise ValueError(
-            f"regimes.steps_px has {widest} but {cell.data} leaves {free} px for steps; choose "
-            "smaller ones"
-        )
+
+
+def _section(kind: type[Section], given: Any) -> Section:
+    try:
+        return kind.model_validate(given)
+    except ValidationError as error:
+        raise UserError(explain(error, given, kind.key, kind)) from None
 
 
 def _row(name: str, given: Any) -> Any:
     if not isinstance(given, Mapping):
         return given
     model = Reference if "source" in given else Arm
+    if model is Reference and "seeds" in given:
+        raise UserError(
+            f"arms.{name}.seeds: a baseline accepts no seeds; it runs once per seed of its data set"
+        )
     try:
         return model.model_validate(given)
     except ValidationError as error:
-        raise UserError(explain(error, given, f"arms.{name}")) from None
+        raise UserError(explain(error, given, f"arms.{name}", model)) from None
 
 
 # --- names and errors -------------------------------------------------------------------------
+
+
+def mentions(section: Any, keys: Collection[str], value: str) -> Iterator[tuple[Any, Any]]:
+    """(mapping, key) of every `key` of `keys` in a section, at any depth, that has this value."""
+    items = section.items() if isinstance(section, Mapping) else enumerate(section)
+    for key, item in items:
+        if key in keys and item == value:
+            yield section, key
+        elif isinstance(item, (Mapping, list, tuple)):
+            yield from mentions(item, keys, value)
 
 
 def check_name(name: str) -> str:
@@ -569,7 +795,7 @@ def check_name(name: str) -> str:
     """
     if not NAME.fullmatch(name):
         raise UserError(
-            f"{name!r} is not a name; accepted: up to 64 lower-case letters, digits and "
+            f"{quoted(name)} is not a name; accepted: up to 64 lower-case letters, digits and "
             "underscores, starting with a letter"
         )
     return name
@@ -582,33 +808,35 @@ def nearest(name: str, known: Any) -> str:
     return f"; did you mean {match[0]!r}?" if match else f"; known: {', '.join(sorted(options))}"
 
 
-def explain(error: ValidationError, given: Any, where: str = "") -> str:
-    """pydantic's findings as one sentence each: key, what was got, what is accepted."""
-    root = Study if not where else Reference if "source" in given else Arm
-    sentences = [_sentence(item, root, given, where) for item in error.errors()]
-    return "; ".join(dict.fromkeys(sentences))
+def explain(error: ValidationError, given: Any, where: str, root: type[Model]) -> str:
+    """pydantic's findings as one sentence each: key, what was got, what is accepted.
+
+    `given` was read as a `root`; `where`: its key in the file, "" for the whole.
+    """
+    return joined([_sentence(item, root, given, where) for item in error.errors()])
 
 
 def _sentence(item: Any, root: type[Model], given: Any, where: str) -> str:
     keys, model = _follow(root, given, item["loc"])
     path = ".".join([where, *keys] if where else keys) or "params"
     if item["type"] == "extra_forbidden":
-        return f"unknown key {path}{nearest(keys[-1], model.model_fields)}"
+        known = [*model.model_fields, *(_section_kinds() if model is Study else ())]
+        return f"unknown key {path}{nearest(keys[-1], known)}"
     if item["type"] == "missing":
-        return f"{path} is missing; every field is spelled out (see `study arms show control`)"
+        return f"{path} is missing; every field has to be given (see `study arms show control`)"
     if item["type"] == "value_error":
         return f"{path}: {item['ctx']['error']}" if keys or where else str(item["ctx"]["error"])
     if item["type"] == "union_tag_invalid":
         tag, known = item["ctx"]["tag"], item["ctx"]["expected_tags"].replace("'", "").split(", ")
-        return f"{path}: unknown {path.rsplit('.', 1)[-1]} {tag!r}{nearest(tag, known)}"
-    return f"{path}: {item['msg']}; got {item.get('input')!r}"
+        return f"{path}: unknown {path.rsplit('.', 1)[-1]} {quoted(tag)}{nearest(tag, known)}"
+    return f"{path}: {item['msg']}; got {quoted(item.get('input'))}"
 
 
 def _follow(root: type[Model], given: Any, location: Any) -> tuple[list[str], type[Model]]:
     """The keys of the file along pydantic's `location`, and the model that holds the last one.
 
     pydantic adds the tag of a discriminated union and the member of a plain one to its path; they
-    are no keys of the file.
+    are not keys of the file.
     """
     keys: list[str] = []
     model, holder = root, root
@@ -665,18 +893,6 @@ def _tag(model: type[Model]) -> str | None:
 # --- reading ----------------------------------------------------------------------------------
 
 
-def read_yaml(path: Path) -> Any:
-    """A YAML file as plain data. Raises UserError when it is absent or no YAML."""
-    from ruamel.yaml import YAML, YAMLError
-
-    try:
-        return YAML(typ="safe", pure=True).load(path.read_text())
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist; run inside a checkout of Armature") from None
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from None
-
-
 def load_study(path: Path = Path("params.yaml")) -> Study:
     """The settings of one pipeline folder. Raises UserError with every problem named."""
     return parse_study(read_yaml(path), str(path))
@@ -686,7 +902,7 @@ def parse_study(given: Any, where: str) -> Study:
     try:
         return Study.model_validate(given)
     except ValidationError as error:
-        raise UserError(f"{where}: {explain(error, given)}") from None
+        raise UserError(f"{where}: {explain(error, given, '', Study)}") from None
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
 
@@ -694,13 +910,17 @@ def parse_study(given: Any, where: str) -> Study:
 def find_row(study: Study, name: str) -> Row:
     """The arm or reference called `name`. Raises UserError with the nearest known name."""
     if name not in study.arms:
-        raise UserError(f"no arm {name!r}{nearest(name, study.arms)}")
+        raise UserError(f"no arm {quoted(name)}{nearest(name, study.arms)}")
     return study.arms[name]
 
 
 # --- what differs, and under which hash -------------------------------------------------------
 
 PROSE = ("asks", "versus", "changes", "seeds")
+# Sections that came later: absent from the settings, and so from the hashes, of arms without them.
+OPTIONAL = ("survival",)
+# Files of a run beside its results.
+IDLE = ("survival.traced_seed",)
 # When the rule itself changes, its limit has another unit: one factor, not two.
 TIED = {"clip.gradient_clip_algorithm": ("clip.gradient_clip_val", "clip.exclude_head")}
 
@@ -717,10 +937,11 @@ def leaves(row: Row) -> dict[str, Scalar]:
         if isinstance(value, Mapping):
             for key, item in value.items():
                 walk(f"{prefix}.{key}" if prefix else key, item)
-        else:
+        elif prefix not in IDLE:
             flat[prefix] = value
 
-    walk("", {k: getattr(row, k) for k in type(row).model_fields if k not in PROSE})
+    acting = {k: getattr(row, k) for k in type(row).model_fields if k not in PROSE}
+    walk("", {k: v for k, v in acting.items() if v is not None or k not in OPTIONAL})
     return flat
 
 
@@ -741,7 +962,7 @@ def diff(a: Row, b: Row) -> dict[str, tuple[Scalar, Scalar]]:
 def run_hash(row: Row, seed: int, data_hash: str, fingerprint: str) -> str:
     """Name of a run's live folder: what is trained, on which data, by which behaviour.
 
-    Editing prose or adding a seed leaves the hashes of the other runs as they are.
+    Editing prose or adding a seed does not change the hashes of other runs.
     """
     content = json.dumps([leaves(row), seed, data_hash, fingerprint], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:16]

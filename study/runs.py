@@ -1,15 +1,20 @@
-"""The run folder: the one place where a run's state lives, and the one way to write it.
+"""The run folder: state and files of a run, and how they are written.
 
     work/<hash>/                live, ignored by git and DVC; collected as runs/<arm>/s<seed>/
-        params.yaml             effective settings, echoed from live objects
+        params.yaml             settings in effect, read from the live objects
         environment.json        commit, dirty, versions, device
         status.json             state, epoch, heartbeat, pid and start time, cause
-        history.csv             one row an epoch
-        events.jsonl            what happened, one object a line
+        history.csv             one row per epoch
+        timing.csv              seconds and memory, one row per epoch
+        events.jsonl            what happened, one object per line
         log.txt
         best.pt, last.pt        weights; checkpoint.pt (optimiser state) only while unfinished
         object_best.npz, object_last.npz
+        foreign_phase.json      correlations of the foreign-phase test, where the data has a phase
         diagnostics/
+
+The collected copy holds only what follows from settings, data, seed and kind of processor; clocks,
+machine and commit go to provenance/<arm>/s<seed>.json (study/provenance.py).
 
 Files are written whole: temporary name, fsync, rename. Logs grow by whole lines, and readers
 tolerate a torn last one. A folder exists from second 0, so that a failed run is a row with a cause.
@@ -22,6 +27,7 @@ import io
 import json
 import math
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -30,10 +36,15 @@ from typing import Any
 
 import psutil
 
+from study.reading import UserError, parse_json, read_bytes, read_mapping, read_table, read_text
+from study.temporary import sweep, temporary_file
+
 STATES = ("queued", "running", "finished", "failed", "cancelled", "collapsed", "stopped")
-# `failed` is a result too: the loss became NaN, say. What a user can mend ends as `stopped`.
+# `failed` is a result, such as a loss that became NaN. Errors that a user can fix end as `stopped`.
 SETTLED = ("finished", "failed", "collapsed")
 HEARTBEAT_S = 10.0
+# Columns of an epoch's row that a clock or the machine decides: they go to timing.csv.
+TIMING = ("seconds", "peak_memory_mib")
 
 
 # --- whole files ------------------------------------------------------------------------------
@@ -42,15 +53,12 @@ HEARTBEAT_S = 10.0
 def write_whole(path: Path, write: Callable[[Any], None]) -> None:
     """Write `path` so that a reader sees the old file or the new one, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
-    try:
-        with temporary.open("wb") as stream:
-            write(stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    sweep(path.parent)
+    with temporary_file(path) as stream:
+        write(stream)
+        stream.flush()
+        os.fsync(stream.fileno())
+        Path(stream.name).replace(path)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -63,7 +71,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_npz(path: Path, **arrays: Any) -> None:
-    """Uncompressed npz of plain arrays (no pickle). The bytes depend on the arrays alone."""
+    """Uncompressed npz of plain arrays (no pickle). The bytes depend on the arrays only."""
     import numpy as np  # here, as most who look at run folders never touch an array
 
     write_whole(path, lambda stream: np.savez(stream, allow_pickle=False, **arrays))
@@ -91,10 +99,13 @@ def plain(value: Any) -> Any:
 
 
 def read_json(path: Path) -> Any:
-    """Content of a JSON file, or None when it is absent or torn."""
+    """Content of a JSON file, or None when it is absent or damaged.
+
+    For readers that continue without the file; `study.reading.read_mapping` names a damaged one.
+    """
     try:
-        return json.loads(path.read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
+        return parse_json(read_text(path), path)
+    except (FileNotFoundError, UserError):
         return None
 
 
@@ -108,10 +119,36 @@ def append_line(path: Path, line: str) -> None:
 def read_lines(path: Path) -> list[str]:
     """Whole lines of a log; a torn last line is left out."""
     try:
-        text = path.read_bytes().decode(errors="replace")
+        text = read_bytes(path).decode(errors="replace")
     except FileNotFoundError:
         return []
     return text.split("\n")[:-1]
+
+
+# --- processes --------------------------------------------------------------------------------
+
+
+def start_time(process: psutil.Process) -> float:
+    """When a process started, in a way that setting the clock does not change.
+
+    On Linux seconds since boot: there the time since 1970 is computed from a boot time that moves
+    with the clock. Raises psutil.Error.
+    """
+    created = process.create_time()
+    return created - psutil.boot_time() if sys.platform == "linux" else created
+
+
+def process_alive(pid: Any, started: Any) -> bool:
+    """Whether process `pid`, started at `started` (`start_time`), still runs; a zombie does not."""
+    if not isinstance(pid, int) or not isinstance(started, (int, float)):
+        return False
+    try:
+        process = psutil.Process(pid)
+        # Files of earlier versions hold seconds since 1970.
+        same = any(abs(t - started) < 1.0 for t in (start_time(process), process.create_time()))
+        return same and process.status() != psutil.STATUS_ZOMBIE
+    except (psutil.Error, ValueError, OverflowError):
+        return False
 
 
 # --- the folder -------------------------------------------------------------------------------
@@ -126,18 +163,31 @@ class RunFolder:
         self.last = self.path / "last.pt"
         self.checkpoint = self.path / "checkpoint.pt"
         self.history_file = self.path / "history.csv"
+        self.timing_file = self.path / "timing.csv"
         self.events_file = self.path / "events.jsonl"
         self.diagnostics = self.path / "diagnostics"
         self._lock = threading.Lock()
+
+    @property
+    def limit_file(self) -> Path:
+        """The Cramer-Rao bound of a row without reconstruction."""
+        return self.path / "limit.json"
 
     def object_file(self, checkpoint: str) -> Path:
         """Reconstruction made with the weights of `checkpoint`: best or last."""
         return self.path / f"object_{checkpoint}.npz"
 
+    @property
+    def foreign_phase_file(self) -> Path:
+        """Correlations of the foreign-phase test; absent where the network was not tested."""
+        return self.path / "foreign_phase.json"
+
     # -- status
 
     def status(self) -> dict[str, Any]:
-        return read_json(self.path / "status.json") or {}
+        """Content of status.json; empty when it is absent or damaged."""
+        content = read_json(self.path / "status.json")
+        return content if isinstance(content, dict) and not _mistyped(content) else {}
 
     def update_status(self, **changes: Any) -> None:
         """Merge `changes` into status.json and stamp the heartbeat."""
@@ -146,7 +196,17 @@ class RunFolder:
             write_json(self.path / "status.json", now)
 
     def start(self, arm: str, seed: int, epochs: int, manifest: Mapping[str, Any]) -> None:
-        """Announce the run: state running, this process, and the hashes it started from."""
+        """Announce the run: state running, this process, and the hashes it started from.
+
+        Raises UserError when there is a status.json that cannot be read: it may be the record of a
+        finished run.
+        """
+        file = self.path / "status.json"
+        if wrong := _mistyped(read_mapping(file) or {}):
+            raise UserError(
+                f"{file}: {wrong} has a value of another type; restore the file, or remove "
+                f"{self.path} to train this run from the start"
+            )
         process = psutil.Process()
         self.update_status(
             state="running",
@@ -154,7 +214,7 @@ class RunFolder:
             seed=seed,
             epochs=epochs,
             pid=process.pid,
-            pid_started=process.create_time(),
+            pid_started=start_time(process),
             started=self.status().get("started", time.time()),
             cause=None,
             manifest=dict(manifest),
@@ -174,10 +234,7 @@ class RunFolder:
     def alive(self) -> bool:
         """Whether the process that announced itself in status.json still runs."""
         status = self.status()
-        with contextlib.suppress(psutil.NoSuchProcess, KeyError, TypeError):
-            process = psutil.Process(status["pid"])
-            return abs(process.create_time() - status["pid_started"]) < 1.0
-        return False
+        return process_alive(status.get("pid"), status.get("pid_started"))
 
     @contextlib.contextmanager
     def heartbeat(self) -> Iterator[None]:
@@ -205,7 +262,11 @@ class RunFolder:
         append_line(self.events_file, line)
 
     def events(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in read_lines(self.events_file)]
+        """Every event. Raises UserError for a line that is not a JSON object."""
+        found = [parse_json(line, self.events_file) for line in read_lines(self.events_file)]
+        if not all(isinstance(event, dict) for event in found):
+            raise UserError(f"{self.events_file} has a line that is not a JSON object")
+        return found
 
     def log(self, text: str) -> None:
         append_line(self.path / "log.txt", f"{time.strftime('%H:%M:%S')} {text}")
@@ -214,11 +275,41 @@ class RunFolder:
         """All epochs so far, whole: a resumed run must not repeat or lose a row."""
         import pandas
 
-        write_text(self.history_file, pandas.DataFrame(rows).to_csv(index=False))
+        table = pandas.DataFrame(rows)
+        timing = [column for column in TIMING if column in table]
+        if timing:
+            write_text(self.timing_file, table[["epoch", *timing]].to_csv(index=False))
+        write_text(self.history_file, table.drop(columns=timing).to_csv(index=False))
 
     def history(self) -> Any:
-        """history.csv as a data frame; empty when there is none yet."""
-        import pandas
+        """history.csv as a data frame; empty when there is none yet. Raises UserError."""
+        return read_table(self.history_file, needed=("epoch",))
 
-        exists = self.history_file.is_file()
-        return pandas.read_csv(self.history_file) if exists else pandas.DataFrame()
+    def timing(self) -> Any:
+        """timing.csv as a data frame (`TIMING`: s, MiB); empty when there is none. Raises
+        UserError."""
+        # Runs of earlier versions have these columns in history.csv.
+        file = self.timing_file if self.timing_file.is_file() else self.history_file
+        return read_table(file, needed=("epoch",))
+
+
+# Fields of status.json that are read again; null is accepted for each.
+STATUS_TYPES: Mapping[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("state", "arm", "cause", "why_eager"), str),
+    **dict.fromkeys(("seed", "epoch", "epochs", "pid", "best_epoch"), int),
+    **dict.fromkeys(
+        ("pid_started", "started", "ended", "heartbeat", "val_loss", "best_val_loss", "seconds"),
+        (int, float),
+    ),
+    "reconstruct_seconds": (int, float),
+    **dict.fromkeys(("manifest", "floors", "stored"), dict),
+}
+
+
+def _mistyped(status: Mapping[str, Any]) -> str | None:
+    """The first field of a status.json whose value has another type than its writer gives it."""
+    for key, accepted in STATUS_TYPES.items():
+        value = status.get(key)
+        if value is not None and not isinstance(value, accepted):
+            return key
+    return None

@@ -7,16 +7,19 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from ruamel.yaml import YAML
 
-from study.arms import USUAL_LIMIT, Draft, command, new_arm, parse_seeds, planned, seeds_text
-from study.params import UserError, diff, load_study
+from study.arms import Draft, command, new_arm, parse_seeds, planned
+from study.params import CLIP_LIMITS, UserError, diff, load_study
+from study.reading import read_yaml, seeds_text
 
 ROOT = Path(__file__).parent.parent
+FIRST_STUDY = ROOT / "tests" / "first_study"
 
 
 @pytest.fixture
 def file(tmp_path) -> Path:
-    return Path(shutil.copy(ROOT / "params.yaml", tmp_path / "params.yaml"))
+    return Path(shutil.copy(FIRST_STUDY / "params.yaml", tmp_path / "params.yaml"))
 
 
 def test_every_other_line_and_comment_stays(file):
@@ -62,7 +65,7 @@ def test_an_arm_can_be_added_before_a_later_section(file):
 @pytest.mark.parametrize(
     ("name", "base", "changed", "says"),
     [
-        ("control", "agc", ["epochs=3"], "exists already"),
+        ("control", "agc", ["epochs=3"], "already exists"),
         ("../x", "control", ["epochs=3"], "is not a name"),
         ("fresh", "contrl", ["epochs=3"], "did you mean 'control'"),
         ("fresh", "control", ["epochs"], "section.field=value"),
@@ -80,6 +83,38 @@ def test_a_mistake_is_named_and_nothing_is_written(file, name, base, changed, sa
     with pytest.raises(UserError, match=says):
         new_arm(file, name, base, changed)
     assert file.read_bytes() == before
+
+
+# --- merge keys -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def merging(tmp_path) -> Path:
+    """The root study, whose arms are `<<: *control` and what differs."""
+    return Path(shutil.copy(ROOT / "params.yaml", tmp_path / "params.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("base", "changed"),
+    [
+        ("control", ["clip.algorithm=agc"]),
+        ("cnn_supervised", ["loss.name=mae", "epochs=12"]),
+        ("unrolled", ["batch_size=8"]),
+        ("group_steps_200", ["source.steps=150"]),
+    ],
+)
+def test_an_arm_is_the_same_written_with_merge_keys_or_spelled_out(
+    merging, tmp_path, base, changed
+):
+    spelled = tmp_path / "spelled.yaml"
+    YAML(typ="safe").dump(read_yaml(merging), spelled)
+    assert "<<" not in spelled.read_text()
+    before = merging.read_text().rstrip("\n")
+    assert new_arm(merging, "fresh", base, changed) == new_arm(spelled, "fresh", base, changed)
+    assert load_study(merging).arms == load_study(spelled).arms
+    added = merging.read_text().removeprefix(before)
+    assert ("<<: *control" in added) == (base != "group_steps_200")
+    assert base != "control" or ("clip: {" in added and "generator" not in added)
 
 
 # --- bad input --------------------------------------------------------------------------------
@@ -166,7 +201,7 @@ def test_a_base_that_changed_meanwhile_is_not_written_unseen(file):
     seen = planned(load_study(file), draft).row
     file.write_text(file.read_text().replace("batch_size: 16", "batch_size: 8", 1))
     edited = file.read_bytes()
-    with pytest.raises(UserError, match=r"changed .* meanwhile"):
+    with pytest.raises(UserError, match=r"has changed"):
         new_arm(file, "fresh", "control", ["epochs=20"], seen=seen)
     assert file.read_bytes() == edited
     other = file.read_text().replace("  # Rows that are", "  # An edit.\n  # Rows that are")
@@ -199,4 +234,4 @@ def test_the_command_line_of_a_draft_says_the_same():
 def test_the_clip_rules_that_a_form_offers_are_those_of_training():
     from study.training.clipping import CLIP_RULES
 
-    assert set(USUAL_LIMIT) == set(CLIP_RULES)
+    assert set(CLIP_LIMITS) == set(CLIP_RULES)

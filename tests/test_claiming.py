@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from study import claiming
+from study import arms
 from study.arms import Draft
 from study.claiming import ClaimDraft, add
 from study.evidence.claims import load_claims
 from study.params import UserError, load_study
 
 ROOT = Path(__file__).parent.parent
+FIRST_STUDY = ROOT / "tests" / "first_study"
 DRAFT = Draft("loose", "control", ("clip.gradient_clip_val=2.0",))
 CLAIM = ClaimDraft(
     id="LOOSE-001",
@@ -28,7 +29,7 @@ CLAIM = ClaimDraft(
 @pytest.fixture
 def root(tmp_path) -> Path:
     for name in ("params.yaml", "claims.yaml"):
-        shutil.copy(ROOT / name, tmp_path / name)
+        shutil.copy(FIRST_STUDY / name, tmp_path / name)
     return tmp_path
 
 
@@ -53,7 +54,7 @@ def test_the_claim_names_the_arm_its_base_and_what_changed(root):
 
 def test_several_factors_make_a_bundle_and_a_rate_has_the_unit_one(root):
     draft = replace(DRAFT, settings=(*DRAFT.settings, "epochs=12"))
-    rate = replace(CLAIM, metric="outcome", direction="higher", margin=0.1)
+    rate = replace(CLAIM, metric="outcome", direction="higher", margin=0.1, needed_seeds=60)
     add(root, draft, rate)
     claim = load_claims(root / "claims.yaml").claims[-1]
     assert (claim.kind, claim.evidence, claim.margin.unit) == ("bundle", "failure_rate", "1")
@@ -71,7 +72,7 @@ def test_the_first_claim_of_a_study(root, text):
     ("wrong", "says"),
     [
         ({"id": "loose 1"}, "id: String should match"),
-        ({"id": "CLIP-001"}, "exists already"),
+        ({"id": "CLIP-001"}, "already exists"),
         ({"text": ""}, "text: "),
         ({"metric": "last.standard.amplitude.ma"}, "did you mean"),
         ({"direction": "sideways"}, "direction: "),
@@ -80,7 +81,7 @@ def test_the_first_claim_of_a_study(root, text):
         ({"family": ""}, "family: "),
         ({"family": "amplitude_error"}, "has 5 claims; at most 4"),
         ({"needed_seeds": 1}, "needed_seeds: .*greater than or equal to 2"),
-        ({"metric": "outcome"}, "cannot show equality"),
+        ({"metric": "outcome"}, "direction equal"),
     ],
 )
 def test_a_claim_that_cannot_stand_takes_the_arm_with_it(root, wrong, says):
@@ -92,20 +93,20 @@ def test_a_claim_that_cannot_stand_takes_the_arm_with_it(root, wrong, says):
 
 def test_an_arm_that_cannot_stand_takes_the_claim_with_it(root):
     before = contents(root)
-    with pytest.raises(UserError, match="exists already"):
+    with pytest.raises(UserError, match="already exists"):
         add(root, replace(DRAFT, name="agc"), CLAIM)
     assert contents(root) == before
 
 
 def test_a_disk_that_is_full_after_the_arm_takes_the_arm_back(root, monkeypatch):
-    before, write = contents(root), claiming.write_text
+    before, write = contents(root), arms.write_text
 
     def full(path, text):
         if path.name == "claims.yaml":
             raise OSError(28, "No space left on device")
         write(path, text)
 
-    monkeypatch.setattr(claiming, "write_text", full)
+    monkeypatch.setattr(arms, "write_text", full)
     with pytest.raises(OSError, match="No space"):
         add(root, DRAFT, CLAIM)
     assert contents(root) == before

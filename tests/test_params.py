@@ -1,13 +1,18 @@
 """Settings: every mistake is named, nothing has a default, and one change is one factor."""
 
 import copy
+import json
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
 
+from study import investigations
+from study.formats.requests import request_of
 from study.params import (
+    OPTIONAL,
     Arm,
+    DataParams,
     Model,
     UserError,
     check_name,
@@ -20,11 +25,12 @@ from study.params import (
 )
 
 ROOT = Path(__file__).parent.parent
+FIRST_STUDY = ROOT / "tests" / "first_study"
 
 
 @pytest.fixture
 def given() -> dict:
-    return YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())
+    return YAML(typ="safe", pure=True).load((FIRST_STUDY / "params.yaml").read_text())
 
 
 def put(given: dict, path: str, value: object) -> None:
@@ -49,9 +55,9 @@ def put(given: dict, path: str, value: object) -> None:
         ("arms.control.clip.value", 1, "unknown key arms.control.clip.value"),
         ("arms.control.clip.gradient_clip_val", None, "needs a gradient_clip_val"),
         ("arms.control_no_clip.clip.gradient_clip_val", 1.0, "none takes gradient_clip_val: null"),
-        ("arms.control.versus", "contrl", "no arm; did you mean 'control'"),
+        ("arms.control.versus", "contrl", "not an arm; did you mean 'control'"),
         ("arms.control.seeds", [], "arms.control.seeds"),
-        ("arms.control.seeds", [1, 1], "every seed stands once"),
+        ("arms.control.seeds", [1, 1], "every seed once"),
         ("arms.control.data", "../secrets", "accepted: data/NAME or imported/NAME"),
         ("arms.control.data", "data/quik", "did you mean 'quick'"),
         ("arms.../x", {}, "is not a name"),
@@ -59,7 +65,7 @@ def put(given: dict, path: str, value: object) -> None:
         (
             "arms.control.schedule",
             {"name": "warmup_cosine", "warmup_epochs": 10, "final_ratio": 0.1},
-            "leaves nothing of 10 epochs",
+            "warmup_epochs 10 is not below epochs",
         ),
         ("data.quick.nn", 3, "unknown key data.quick.nn; did you mean 'n'"),
         ("data.quick.n", 200, "enlarge object_px"),
@@ -86,7 +92,7 @@ def put(given: dict, path: str, value: object) -> None:
         ),
         ("arms.control.legacy", {}, "arms.control.legacy.batch_coupled_probe is missing"),
         ("arms.control.legacy.batch_coupled_probe", "yes", "valid boolean; got 'yes'"),
-        ("studies", {"a": {"asks": "?", "arms": ["contrl"]}}, "no arm; did you mean 'control'"),
+        ("studies", {"a": {"asks": "?", "arms": ["contrl"]}}, "not an arm; did you mean 'control'"),
         ("studies", {"a": {"asks": "?", "arms": []}}, "studies.a.arms"),
         ("studies", {"a": {"ask": "?", "arms": ["control"]}}, "studies.a.ask; did you mean 'asks'"),
         ("studies", {"../a": {"asks": "?", "arms": ["control"]}}, "is not a name"),
@@ -108,10 +114,15 @@ def fields_of(model: type[Model]) -> list[str]:
 
 
 def test_no_setting_has_a_default():
-    """But whole sections that a pipeline may lack."""
-    models = [model for model in Model.__subclasses__() if model.__module__ == "study.params"]
+    """But whole sections that a pipeline or an arm may lack, and what no result depends on."""
+    sections = [part.SECTION for part in investigations.parts("settings")]
+    modules = {"study.params", *(section.__module__ for section in sections)}
+    models = [model for model in Model.__subclasses__() if model.__module__ in modules]
+    models += sections
     assert {model.__name__: fields_of(model) for model in models if fields_of(model)} == {
-        "Study": ["studies", "regimes"]
+        "DataParams": ["seeds", "stitching"],
+        "Study": ["studies"],
+        "Survival": ["traced_seed"],
     }
 
 
@@ -122,7 +133,7 @@ def test_studies_group_arms_and_change_no_run(given):
     assert grouped.studies["clips"].arms == ("control", "agc") and grouped.arms == arms
 
 
-@pytest.mark.parametrize("field", [f for f in Arm.model_fields if f != "asks"] + ["asks"])
+@pytest.mark.parametrize("field", [f for f in Arm.model_fields if f not in OPTIONAL])
 def test_a_missing_field_is_named(given, field):
     del given["arms"]["control"][field]
     with pytest.raises(UserError, match=f"arms.control.{field} is missing"):
@@ -139,12 +150,12 @@ def test_the_difference_from_versus_equals_changes(file):
 
 
 def test_each_arm_of_stage_a_changes_one_factor():
-    arms = load_study(ROOT / "params.yaml").arms
+    arms = load_study(FIRST_STUDY / "params.yaml").arms
     assert {len(row.changes) for row in arms.values() if row.versus} == {1}
 
 
-def test_the_full_study_has_the_arms_of_the_root_study_as_published():
-    quick, full = (load_study(ROOT / file) for file in ("params.yaml", "full/params.yaml"))
+def test_the_full_study_has_the_arms_of_the_first_study_as_published():
+    quick, full = (load_study(f / "params.yaml") for f in (FIRST_STUDY, ROOT / "full"))
     assert set(quick.arms) <= set(full.arms)
     published = {"data", "generator.width", "generator.mode_set", "epochs"}
     for name, row in quick.arms.items():
@@ -202,6 +213,42 @@ def test_a_run_changes_its_hash_with_every_setting(given):
     assert len(others) == 3 + len(numbers)
 
 
+@pytest.mark.parametrize(("name", "spelling"), [("from_amplitude", True), ("none", False)])
+def test_a_phase_by_name_is_the_phase_of_existing_manifests(given, name, spelling):
+    sets = []
+    for value in (name, spelling):
+        put(given, "data.quick.phase", value)
+        sets.append(parse_study(given, "params.yaml").data["quick"])
+    named, spelled = (request_of(params) for params in sets)
+    assert json.dumps(named) == json.dumps(spelled)
+    assert named["phase"] is spelling
+
+
+def test_an_independent_phase_is_another_data_set(given):
+    put(given, "data.quick.phase", "independent")
+    params = parse_study(given, "params.yaml").data["quick"]
+    assert request_of(params)["phase"] == "independent"
+    assert DataParams.model_validate(request_of(params)) == params
+
+
+@pytest.mark.parametrize("value", ["both", "", 2, None, [], {"kind": "none"}])
+def test_an_unknown_phase_is_one_sentence_that_names_the_accepted(given, value):
+    put(given, "data.quick.phase", value)
+    with pytest.raises(
+        UserError, match=r"data\.quick\.phase.*independent.*from_amplitude.*none"
+    ) as error:
+        parse_study(given, "params.yaml")
+    assert str(error.value).count("data.quick.phase") == 1
+
+
+def test_an_independent_phase_needs_a_wide_canvas(given):
+    put(given, "data.quick.canvas_px", 200)
+    assert parse_study(given, "params.yaml").data["quick"].canvas_px == 200
+    put(given, "data.quick.phase", "independent")
+    with pytest.raises(UserError, match=r"canvas_px.*312"):
+        parse_study(given, "params.yaml")
+
+
 @pytest.mark.parametrize("name", ["../x", "a/b", "", "A", "x" * 65, ".hidden", "a b", "1st"])
 def test_names_with_path_parts_are_refused(name):
     with pytest.raises(UserError, match="is not a name"):
@@ -210,7 +257,7 @@ def test_names_with_path_parts_are_refused(name):
 
 def test_an_unknown_arm_gets_the_nearest_name():
     with pytest.raises(UserError, match="did you mean 'control'"):
-        find_row(load_study(ROOT / "params.yaml"), "contrl")
+        find_row(load_study(FIRST_STUDY / "params.yaml"), "contrl")
 
 
 @pytest.mark.parametrize("text", ["a: [", "\tx: 1", "- 1\n- 2", "3", ""])
@@ -224,78 +271,3 @@ def test_a_file_that_is_no_settings_file_is_a_sentence(tmp_path, text):
 def test_a_missing_file_is_a_sentence(tmp_path):
     with pytest.raises(UserError, match="does not exist"):
         load_study(tmp_path / "params.yaml")
-
-
-# --- the regimes ------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def with_regimes(given: dict) -> dict:
-    cell = {
-        "dose": 1e9,
-        "probe": "known",
-        "data": "data/quick",
-        "control": "control",
-        "better": "stable",
-    }
-    section = {
-        "seed": 1,
-        "steps_px": [5, 32],
-        "rpie": {"passes": 3, "alpha": 0.1, "update_probe": False},
-        "rpie_damped": None,
-        "network_rpie_passes": 2,
-        "good": {
-            "amplitude_mae": {"value": 0.05, "unit": "object units"},
-            "phase_mae": {"value": 0.1, "unit": "rad"},
-        },
-        "cells": [cell, {**cell, "probe": "perturbed"}],
-    }
-    return {**given, "regimes": section}
-
-
-def test_regimes_are_optional_and_read(given: dict, with_regimes: dict) -> None:
-    assert parse_study(given, "params").regimes is None
-    regimes = parse_study(with_regimes, "params").regimes
-    assert regimes is not None
-    assert [cell.probe for cell in regimes.cells] == ["known", "perturbed"]
-
-
-@pytest.mark.parametrize(
-    ("path", "value", "says"),
-    [
-        ("stepz_px", [5], "unknown key regimes.stepz_px; did you mean 'steps_px'"),
-        ("steps_px", [5, 5], "every step stands once"),
-        ("steps_px", [125], "leaves 124 px for steps"),
-        ("steps_px", [0], "regimes.steps_px.0"),
-        ("rpie.pases", 3, "unknown key regimes.rpie.pases; did you mean 'passes'"),
-        ("rpie_damped", {"passes": 3, "alpha": 2.0}, "regimes.rpie_damped.alpha"),
-        ("good.phase_mae.unit", "degrees", "regimes.good.phase_mae.unit"),
-        ("good.amplitude_mae", {"value": 0.1}, "regimes.good.amplitude_mae.unit is missing"),
-        ("cells.0.dos", 1e9, "unknown key regimes.cells.0.dos; did you mean 'dose'"),
-        ("cells.0.dose", 1e3, "regimes.cells.0.dose is 1000 but data/quick has 1e+09"),
-        ("cells.0.data", "data/quik", "regimes.cells.0.data is 'data/quik', no data set"),
-        ("cells.0.control", "contrl", "no trained arm; did you mean 'control'"),
-        ("cells.1.better", "rpie", "regimes.cells.1.better is 'rpie', which is no trained arm"),
-        ("cells.1.probe", "known", "two cells have dose 1e+09 and probe known"),
-        ("cells.1.probe", "guessed", "regimes.cells.1.probe"),
-    ],
-)
-def test_every_mistake_in_the_regimes_is_named(
-    with_regimes: dict, path: str, value: object, says: str
-) -> None:
-    node, *rest = with_regimes["regimes"], *path.split(".")
-    for key in rest[:-1]:
-        node = node[int(key) if isinstance(node, list) else key]
-    node[rest[-1]] = value
-    with pytest.raises(UserError) as error:
-        parse_study(with_regimes, "params")
-    assert says in str(error.value)
-
-
-def test_a_network_of_other_data_is_refused(with_regimes: dict) -> None:
-    with_regimes["data"]["dim"] = with_regimes["data"]["quick"]
-    with_regimes["arms"]["stable"]["data"] = "data/dim"
-    with pytest.raises(
-        UserError, match="'stable', an arm on data/dim, but the cell has data/quick"
-    ):
-        parse_study(with_regimes, "params")

@@ -7,10 +7,14 @@ The side that changed a stage wins; a stage that both changed differently is lef
 """
 
 import sys
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+
+from study.reading import plain_errors, read_text
+from study.runs import write_text
 
 
 def merge_stages(
@@ -29,12 +33,14 @@ def merge_stages(
 def main(base: Path, ours: Path, theirs: Path) -> int:
     yaml = YAML(typ="rt")
     yaml.default_flow_style = False
-    documents = [yaml.load(path.read_text()) or {} for path in (base, ours, theirs)]
+    documents = [yaml.load(read_text(path)) or {} for path in (base, ours, theirs)]
     stages = merge_stages(*(document.get("stages", {}) for document in documents))
-    with ours.open("w") as stream:
-        yaml.dump({"schema": "2.0", "stages": stages}, stream)
+    text = StringIO()
+    yaml.dump({"schema": "2.0", "stages": stages}, text)
+    write_text(ours, text.getvalue())
     return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(*(Path(argument) for argument in sys.argv[1:4])))
+    with plain_errors("merge_dvclock"):
+        raise SystemExit(main(*(Path(argument) for argument in sys.argv[1:4])))

@@ -4,13 +4,17 @@
 
 findings.json is computed, so it needs no merging but for one thing: the history of each claim is
 kept nowhere else. The merge of dvc.lock drops the stage that both sides ran, and the next
-`dvc repro` writes the rest anew from the merged results.
+`dvc repro` writes the rest again from the merged results.
 """
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
+
+from study.evidence.model import parse
+from study.evidence.packing import packed, text_of, unpacked
+from study.reading import parse_json, plain_errors, read_text
+from study.runs import write_text
 
 
 def merge(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
@@ -43,12 +47,14 @@ def _history(ours: list[Any], theirs: list[Any]) -> list[Any]:
 
 
 def main(ours: Path, theirs: Path) -> int:
-    left, right = (json.loads(path.read_text()) for path in (ours, theirs))
-    text = json.dumps(merge(left, right), indent=1, sort_keys=True, allow_nan=False) + "\n"
-    ours.write_text(text)
-    print("findings.json: histories merged; `dvc repro` writes it anew", file=sys.stderr)
+    left, right = (
+        unpacked(parse_json(read_text(path), path), str(path)) for path in (ours, theirs)
+    )
+    write_text(ours, text_of(packed(parse(merge(left, right), ours))))
+    print("findings.json: histories merged; `dvc repro` writes it again", file=sys.stderr)
     return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(Path(sys.argv[2]), Path(sys.argv[3])))
+    with plain_errors("merge_findings"):
+        raise SystemExit(main(Path(sys.argv[2]), Path(sys.argv[3])))

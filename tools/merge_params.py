@@ -6,12 +6,20 @@ Two arms that start from the same one share most of their lines. Merging by line
 them into one entry with every key twice (`merge=union` did so without a word), so whole entries are
 merged: `arms.control` is one, with the comment above it, and so is a claim. An entry that both
 sides changed differently gets git's usual marks, in the whole file.
+
+An arm that is written as `<<: *control` follows the merged control. Arms whose settings neither
+side had are named; a file in which an alias has lost its anchor is left to a person.
 """
 
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+from study.reading import UserError, parse_yaml, plain_errors, read_text
+from study.runs import write_text
 
 Key = tuple[str, str]  # section and entry; "" for what stands before them
 SECTION = re.compile(r"([A-Za-z_][\w.-]*):")
@@ -72,14 +80,39 @@ def _order(ours: list[Key], theirs: list[Key]) -> list[Key]:
     return order
 
 
+def followers(merged: str, sides: Sequence[str]) -> list[str]:
+    """Arms of the merged file with settings that they have on neither side.
+
+    Raises UserError where the merged text is not valid YAML: an alias without its anchor.
+    """
+    now = _arms(merged)
+    before = [_arms(side) for side in sides]
+    return [name for name, arm in now.items() if all(old.get(name) != arm for old in before)]
+
+
+def _arms(text: str) -> dict[str, Any]:
+    document = parse_yaml(text, "the merged file")
+    arms = document.get("arms") if isinstance(document, dict) else None
+    return arms if isinstance(arms, dict) else {}
+
+
 def main(base: Path, ours: Path, theirs: Path) -> int:
+    before = [read_text(path) for path in (base, ours, theirs)]
     try:
-        text = merge(*(path.read_text() for path in (base, ours, theirs)))
+        text = merge(*before)
     except Conflict:
         return subprocess.run(("git", "merge-file", ours, base, theirs), check=False).returncode
-    ours.write_text(text)
+    write_text(ours, text)
+    try:
+        changed = followers(text, before[1:])
+    except UserError as error:
+        print(f"merge_params: {error}; correct it, then `git add` the file", file=sys.stderr)
+        return 1
+    if changed:
+        print(f"merge_params: {', '.join(changed)} follow the merged settings", file=sys.stderr)
     return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(*(Path(argument) for argument in sys.argv[1:4])))
+    with plain_errors("merge_params"):
+        raise SystemExit(main(*(Path(argument) for argument in sys.argv[1:4])))

@@ -19,24 +19,24 @@ import study
 from study.formats.dataset import load_dataset
 
 ROOT = Path(__file__).resolve().parent.parent
+DATA = "independent_groups"
 SHOWN = {
-    "control": "control\n(hybrid, norm clip)",
-    "agc": "agc",
-    "stable": "stable\n(zero-gamma)",
-    "stable_layerscale": "stable_layerscale",
-    "back_projection_5": "back-projection\n5 steps, untrained",
-    "rpie": "rPIE\n100 passes",
+    "hybrid_groups": "hybrid network",
+    "group_steps_200": "200 steps,\nuntrained",
+    "group_conjugate_24": "24 conjugate steps,\nuntrained",
+    "unrolled": "unrolled network",
 }
 
 
 def main(out: Path) -> None:
-    test = load_dataset(ROOT / "data" / "quick", ("test",)).splits["test"]
+    seed = sorted((ROOT / "data" / DATA).glob("s*"))[0].name
+    test = load_dataset(ROOT / "data" / DATA / seed, ("test",)).splits["test"]
     images = {}
     for arm in SHOWN:
-        folder = sorted((ROOT / "runs" / arm).glob("s*"))[0]
+        folder = ROOT / "runs" / arm / seed
         checkpoint = "last" if (folder / "object_last.npz").is_file() else "best"
         images[arm] = study.load(folder).reconstruction(checkpoint)
-    y0, x0, y1, x1 = images["control"].region
+    y0, x0, y1, x1 = images["unrolled"].region
     assert test.obj is not None, "simulated data hold their truth"
     truth = test.obj[0, y0:y1, x0:x1]
     columns = {"truth": truth} | {SHOWN[arm]: image.object[0] for arm, image in images.items()}

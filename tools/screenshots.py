@@ -40,15 +40,16 @@ class Shot:
     dark: bool = False
 
 
-ARMS = "arms=control&arms=stable&arms=rpie"
+ARMS = "arms=control&arms=fno&arms=rpie_converged"
 SHOTS = {
-    "overview": Shot(""),
+    "summary": Shot(""),
+    "arms": Shot("arms"),
     "new_arm": Shot("new_arm?from=control&set=optimizer.lr=0.0005"),
     "runs": Shot("runs?run=control/s1"),
     "compare": Shot(f"compare?{ARMS}&tab=Images"),
-    "compare_metrics": Shot("compare?arms=control&arms=agc&arms=stable&tab=Metrics"),
-    "compare_dark": Shot("compare?arms=control&arms=agc&arms=stable&tab=Curves", dark=True),
-    "findings": Shot("findings?claim=CONTROL-WON-001"),
+    "compare_metrics": Shot("compare?arms=control&arms=fno&arms=zero_gamma&tab=Metrics"),
+    "compare_dark": Shot("compare?arms=control&arms=fno&arms=zero_gamma&tab=Curves", dark=True),
+    "findings": Shot("findings?claim=NORM-RATE-001"),
     "dataset": Shot("dataset"),
     "provenance": Shot("provenance"),
 }
@@ -104,7 +105,7 @@ def wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
 
 
 def taken(browser: Browser, address: str, shot: Shot) -> bytes:
-    """The picture, once the page stands still."""
+    """The picture, once the page has settled."""
     scheme = "dark" if shot.dark else "light"
     page = browser.new_page(viewport=WINDOW, color_scheme=scheme)
     page.set_default_timeout(PATIENCE_S * 1000)

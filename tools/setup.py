@@ -10,7 +10,7 @@ Design choices
 - uv installs in seconds and pip in minutes; uv ignores pip's configuration, so the indexes and
   find-links that pip would use are passed on.
 - A stamp holds the hash of what was installed and where: an unchanged set-up costs nothing.
-- The torch of the stamp stays until another is asked for by name. Then `.venv` is made anew, since
+- The torch of the stamp stays until another is asked for by name. Then `.venv` is made again, since
   the CPU build of a version satisfies the pin of the CUDA one. So it is where a checkout was moved
   or copied: its scripts would run the other place's Python and code.
 """
@@ -31,7 +31,8 @@ DRIVERS = {
     "dvclock": ("three-way merge of dvc.lock by stage", "merge_dvclock.py"),
     "params": ("three-way merge of params.yaml and claims.yaml by entry", "merge_params.py"),
     "findings": ("our findings with both histories", "merge_findings.py"),
-    "regenerated": ("keep ours: the next dvc repro writes it anew", None),
+    "provenance": ("the earlier record of equal outputs", "merge_provenance.py"),
+    "regenerated": ("keep ours: the next dvc repro writes it again", None),
 }
 DEFAULT_WHEELS_GB = 2.9  # download of torch with its CUDA packages
 
@@ -142,7 +143,9 @@ def whole_environment() -> bool:
 
 
 def make_environment() -> None:
-    (VENV / "pyvenv.cfg").unlink(missing_ok=True)  # what a broken removal leaves is no environment
+    (VENV / "pyvenv.cfg").unlink(
+        missing_ok=True
+    )  # what a broken removal leaves is not an environment
     shutil.rmtree(VENV, ignore_errors=True)
     if not run(sys.executable, "-m", "venv", str(VENV), check=False):
         shutil.rmtree(VENV, ignore_errors=True)
@@ -213,7 +216,7 @@ def register() -> None:
 def embed_store() -> None:
     """The embedded remote (study/stages/store.py), looked at again when a configuration changed.
 
-    It is a convenience: where its folder cannot be made, the set-up goes on without it.
+    It is a convenience: where its folder cannot be made, the set-up continues without it.
     """
     stamp = VENV / ".armature-store"
     if (ROOT / ".dvc").is_dir() and not (stamp.is_file() and stamp.read_text() == store_state()):
@@ -225,7 +228,7 @@ def embed_store() -> None:
 
 
 def store_state() -> str:
-    """What decides about the embedded remote: DVC's configurations, and where it should lie."""
+    """Inputs for the embedded remote: DVC's configurations, and its folder."""
     home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
     system = Path("/etc/xdg/dvc/config")
     files = (ROOT / ".dvc" / "config", ROOT / ".dvc" / "config.local", home / "dvc/config", system)

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from app import choose, load
+from app import choose, escape, layout, load
 from study.evidence.arms import ArmResults
-from study.evidence.columns import CHECKPOINTS
+from study.evidence.metric_catalog import CHECKPOINTS
+from study.evidence.model import Fence
 from study.evidence.summary import fences
 from study.report.gather import median_seed
 
@@ -30,11 +31,15 @@ class Chosen:
     seed: str
 
     def seed_of(self, arm: str) -> int:
-        """The seed whose images are shown; a reference has one run, whatever is asked for."""
+        """The seed whose images are shown: the only one of a baseline with one run, and where
+        objects are drawn per seed the first arm's, so that all images show one object."""
         results = load.results()[arm]
-        if results.label != "arm":
+        if results.label != "arm" and not results.objects_differ:
             return min(results.seeds)
-        return self.median_of(arm) if self.seed == MEDIAN else int(self.seed)
+        if self.seed != MEDIAN:
+            return int(self.seed)
+        first = self.median_of(self.arms[0])
+        return first if results.objects_differ and first in results.seeds else self.median_of(arm)
 
     def median_of(self, arm: str) -> int:
         return median_seed(load.results()[arm], f"{self.checkpoint}.standard.amplitude.mae")
@@ -73,18 +78,26 @@ def choose_arms() -> Chosen | None:
     left, middle, right = st.columns([6, 2, 3], vertical_alignment="bottom")
     names = ordered(found)
     with left:
-        arms = choose.several("Arms", names, "arms", default=usual(names))
+        waiting = [arm for arm in choose.asked("arms") if arm in load.rows() and arm not in found]
+        arms = choose.several(
+            "Arms", names, "arms", usual(names), max_selections=MOST_ARMS, elsewhere=waiting
+        )
     with middle:
         checkpoint = choose.one("Weights", CHECKPOINTS, "checkpoint", "last") or "last"
     with right:
         seed = choose_seed(seeds(found, arms))
+    for arm in waiting:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.info(f"{escape.markdown(arm)} has no results yet.", width="stretch")
+            layout.link("runs", "Start it", arm=arm)
     if not arms:
         st.info("Choose at least one arm above; two or more are compared.")
         return None
     if len(arms) > MOST_ARMS:
         st.warning(
             f"{len(arms)} arms are chosen; the first {MOST_ARMS} are shown: more than "
-            f"{MOST_ARMS} colours are not told apart. Left out: {', '.join(arms[MOST_ARMS:])}."
+            f"{MOST_ARMS} colours cannot be distinguished. Left out: "
+            f"{escape.markdown(', '.join(arms[MOST_ARMS:]))}."
         )
     return Chosen(tuple(arms[:MOST_ARMS]), checkpoint, seed)
 
@@ -134,7 +147,7 @@ def blocks(arms: Sequence[str]) -> list[Block]:
     """The chosen arms by data set. Across these fences nothing is compared."""
     place = {arm: i for i, arm in enumerate(arms)}
     return [
-        Block(_title(fence), tuple(fence["arms"]), place, number)
+        Block(_title(fence), tuple(fence.arms), place, number)
         for number, fence in enumerate(fences({a: load.results()[a] for a in arms}), start=1)
     ]
 
@@ -143,12 +156,12 @@ def fenced(found: Sequence[Block]) -> Iterator[Block]:
     """The blocks one by one, each under its own heading where there are several."""
     for block in found:
         if len(found) > 1:
-            st.markdown(f"#### :material/fence: Data set {block.title}")
+            st.markdown(f"#### :material/fence: Data set {escape.markdown(block.title)}")
         yield block
 
 
-def _title(fence: Mapping[str, object]) -> str:
-    paths = ", ".join(fence["paths"])  # type: ignore[arg-type]
-    if fence["sha256"] is None:
+def _title(fence: Fence) -> str:
+    paths = ", ".join(fence.paths)
+    if fence.sha256 is None:
         return f"{paths}: the seeds of these arms ran on different data"
-    return f"{paths} · {str(fence['sha256'])[:10]}"
+    return f"{paths} · {fence.sha256[:10]}"

@@ -7,23 +7,23 @@ from collections.abc import Mapping, Sequence
 import pandas
 import streamlit as st
 
-from app import export, load
+from app import escape, export, load
 from app.compare.chosen import Block, Chosen
 from app.compare.rows import versus_of
 from study.evidence.arms import factors
-from study.evidence.wording import listed
+from study.evidence.format import join_words
 from study.params import Scalar
 
 
 def show(chosen: Chosen, found: Sequence[Block]) -> None:
     everything = st.toggle("All settings", key="settings", bind="query-params")
     for sentence in changes(chosen.arms):
-        st.markdown(f"- {sentence}")
+        st.markdown(f"- {escape.markdown(sentence)}")
     table = settings_table(chosen.arms, everything)
     if table.empty:
         st.info("These arms differ in no setting. Switch on “All settings” to see them.")
         return
-    alt = f"Settings of {listed(chosen.arms)}, one column an arm"
+    alt = f"Settings of {join_words(chosen.arms)}, one column per arm"
     st.dataframe(
         table, hide_index=True, key="settings_table", alt=alt, height=35 * (len(table) + 1) + 3
     )
@@ -45,15 +45,26 @@ def settings_of(arm: str) -> Mapping[str, Scalar] | None:
 
 
 def settings_table(arms: Sequence[str], everything: bool) -> pandas.DataFrame:
-    """One row a setting, one column an arm."""
+    """One row a setting, one column per arm."""
     columns = {arm: settings_of(arm) for arm in arms}
     names = sorted({name for column in columns.values() for name in column or ()})
     rows = []
     for name in names:
         values = {arm: said(column, name) for arm, column in columns.items()}
-        if everything or len(set(values.values())) > 1:
+        if everything or _differs(values, columns, name):
             rows.append({"setting": name, **values})
     return pandas.DataFrame(rows)
+
+
+def _differs(
+    values: Mapping[str, str], columns: Mapping[str, Mapping[str, Scalar] | None], name: str
+) -> bool:
+    """Whether a setting differs between networks, between references, or between those of both
+    kinds that have it: a reference has none of a network's settings, which says nothing."""
+    trained = {arm for arm in columns if load.results()[arm].label == "arm"}
+    kinds = ([a for a in columns if a in trained], [a for a in columns if a not in trained])
+    having = [arm for arm, settings in columns.items() if settings is None or name in settings]
+    return any(len({values[arm] for arm in arms}) > 1 for arms in (*kinds, having))
 
 
 def said(settings: Mapping[str, Scalar] | None, name: str) -> str:
@@ -68,17 +79,13 @@ def changes(arms: Sequence[str]) -> list[str]:
     for arm in arms:
         other = versus_of(arm)
         if other is None or other not in load.results():
-            told.append(f"**{arm}** is compared with no other arm.")
+            told.append(f"{arm} is a baseline: no arm to compare it with is declared.")
             continue
         rows = load.results()[other].row, load.results()[arm].row
         if None in rows:
-            told.append(f"**{arm}** against {other}: the seeds of one of them differ in settings.")
+            told.append(f"{arm} against {other}: the seeds of one of them differ in settings.")
             continue
         found = factors(*rows)  # type: ignore[arg-type]
-        parts = [f"`{name}` {_code(old)} → {_code(new)}" for name, (old, new) in found.items()]
-        told.append(f"**{arm}** against {other}: {'; '.join(parts) or 'no setting differs'}.")
+        parts = [f"{name} {old} → {new}" for name, (old, new) in found.items()]
+        told.append(f"{arm} against {other}: {'; '.join(parts) or 'no setting differs'}.")
     return told
-
-
-def _code(value: object) -> str:
-    return "`" + str(value).replace("`", "'") + "`"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,13 +11,14 @@ import plotly.graph_objects as go
 import streamlit as st
 from plotly.subplots import make_subplots
 
-from app import choose, export, load
-from app.compare import looks
+from app import choose, escape, export, load
+from app.compare import plot_style
 from app.compare.chosen import Block, Chosen, fenced
-from app.compare.rows import asked_for
-from study.evidence.wording import counted, listed
+from study.evidence.format import counted, join_words
+from study.evidence.summary import summarise
+from study.report.series import Curves
 
-PAPER = "app.compare.paper"
+PRINT = "app.compare.print_figures"
 
 
 @dataclass(frozen=True)
@@ -47,18 +48,8 @@ BY_COLUMN = {quantity.column: quantity for quantity in QUANTITIES}
 PANEL_PX = 300
 
 
-@dataclass(frozen=True)
-class Line:
-    """One arm's history with each seed's outcome. `place` decides colour and dash."""
-
-    arm: str
-    place: int
-    history: pandas.DataFrame
-    outcomes: Mapping[int, str]
-
-
 def show(chosen: Chosen, found: Sequence[Block]) -> None:
-    known = [quantity.column for quantity in QUANTITIES]
+    known = list(BY_COLUMN)
     choose.tell_unknown("Quantity", known, "quantity")
     columns = st.pills(
         "Quantities",
@@ -83,20 +74,21 @@ def draw(block: Block, shown: Sequence[Quantity], name: str = "curves") -> None:
     if not with_any:
         return
     names = ", ".join(quantity.title for quantity in shown)
-    alt = f"{names} over epochs of {listed(line.arm for line in with_any)}; seeds thin, median bold"
-    looks.show(figure(with_any, shown), block.key(name), alt)
+    arms = join_words(line.arm for line in with_any)
+    alt = f"{names} over epochs of {arms}; seeds thin, median bold"
+    plot_style.show(figure(with_any, shown), block.key(name), alt)
     for quantity in shown:
         lacking = [n.arm for n in with_any if not has(n, quantity) and is_network(n.arm)]
         if lacking:
-            st.caption(f"{quantity.title}: not logged by {listed(lacking)}.")
-    st.caption(" · ".join(words(line) for line in with_any))
+            st.caption(escape.markdown(f"{quantity.title}: not logged by {join_words(lacking)}."))
+    st.caption(escape.markdown(" · ".join(words(line) for line in with_any)))
     stem = f"{name}_{'_'.join(quantity.column for quantity in shown)}"
     facts = export.Facts.of(stem, block.arms, ids=(), note=alt)
     export.popover(
         block.key(f"export_{name}"),
         facts,
         table=lambda: table(with_any, shown),
-        draw=lambda: export.late(PAPER).curves(with_any, shown),
+        draw=lambda: export.late(PRINT).curves(with_any, shown),
     )
 
 
@@ -105,16 +97,17 @@ def tell_without(arms: Sequence[str]) -> None:
     networks = [arm for arm in arms if is_network(arm)]
     others = [arm for arm in arms if arm not in networks]
     if others:
-        st.caption(f"No curves of {listed(others)}: no network.")
+        st.caption(f"No curves of {escape.markdown(join_words(others))}: not a network.")
     for arm in networks:
-        st.info(f"{arm} has no history here: `study pull {arm}`")
+        name = escape.markdown(arm)
+        st.info(f"{name} has no history here: study pull {name}")
 
 
 def is_network(arm: str) -> bool:
     return load.results()[arm].label == "arm"
 
 
-def lines_of(block: Block) -> list[Line]:
+def lines_of(block: Block) -> list[Curves]:
     found = []
     for arm in block.arms:
         seeds = load.results()[arm].seeds
@@ -122,25 +115,25 @@ def lines_of(block: Block) -> list[Line]:
         history = load.history(arm)
         usable = {"seed", "epoch"} <= set(history)
         found.append(
-            Line(arm, block.place[arm], history if usable else pandas.DataFrame(), outcomes)
+            Curves(arm, block.place[arm], history if usable else pandas.DataFrame(), outcomes)
         )
     return found
 
 
-def has(line: Line, quantity: Quantity) -> bool:
-    return quantity.column in line.history and bool(line.history[quantity.column].notna().any())
+def has(line: Curves, quantity: Quantity) -> bool:
+    return line.has(quantity.column)
 
 
-def words(line: Line) -> str:
+def words(line: Curves) -> str:
     """`control: 5 of 6 seeds ended ok (s3 collapsed)`."""
     ok = [seed for seed, outcome in line.outcomes.items() if outcome == "ok"]
     others = [f"s{s} {outcome}" for s, outcome in line.outcomes.items() if outcome != "ok"]
-    told = f" ({listed(others)})" if others else ""
-    asked = counted(len(asked_for(load.results()[line.arm])), "seed")
-    return f"{line.arm}: {len(ok)} of {asked} ended ok{told}"
+    told = f" ({join_words(others)})" if others else ""
+    seeds = summarise(line.arm, load.rows().get(line.arm), load.results()[line.arm], ()).seeds
+    return f"{line.arm}: {len(ok)} of {counted(seeds.known, 'seed')} ended ok{told}"
 
 
-def table(lines: Sequence[Line], shown: Sequence[Quantity]) -> pandas.DataFrame:
+def table(lines: Sequence[Curves], shown: Sequence[Quantity]) -> pandas.DataFrame:
     """What is drawn, with the file that it stands in."""
     parts = [
         line.history.filter(items=["seed", "epoch", *(q.column for q in shown)]).assign(
@@ -154,7 +147,7 @@ def table(lines: Sequence[Line], shown: Sequence[Quantity]) -> pandas.DataFrame:
 # --- the figure -------------------------------------------------------------------------------
 
 
-def figure(lines: Sequence[Line], shown: Sequence[Quantity]) -> go.Figure:
+def figure(lines: Sequence[Curves], shown: Sequence[Quantity]) -> go.Figure:
     """One panel a quantity under each other: one epoch axis, one hover through all."""
     made = make_subplots(
         rows=len(shown), cols=1, shared_xaxes=True, vertical_spacing=0.12 / len(shown)
@@ -173,11 +166,11 @@ def figure(lines: Sequence[Line], shown: Sequence[Quantity]) -> go.Figure:
     height = (
         90 + (PANEL_PX if len(shown) == 1 else 230) * len(shown) + (60 if len(shown) == 1 else 0)
     )
-    looks.shape(made, height, hovermode="x unified", hoversubplots="axis")
+    plot_style.shape(made, height, hovermode="x unified", hoversubplots="axis")
     return made
 
 
-def log_ticks(lines: Sequence[Line], quantity: Quantity) -> list[float]:
+def log_ticks(lines: Sequence[Curves], quantity: Quantity) -> list[float]:
     """Round values on a logarithmic axis, closer together where the range is narrow."""
     values = np.concatenate(
         [line.history[quantity.column].to_numpy(float) for line in lines if has(line, quantity)]
@@ -193,7 +186,7 @@ def log_ticks(lines: Sequence[Line], quantity: Quantity) -> list[float]:
     return [tick for tick in ticks if low / 1.3 <= tick <= high * 1.3]
 
 
-def traces(line: Line, quantity: Quantity, first: bool) -> list[go.Scatter]:
+def traces(line: Curves, quantity: Quantity, first: bool) -> list[go.Scatter]:
     return [
         seeds_trace(line, quantity),
         median_trace(line, quantity, first),
@@ -201,7 +194,7 @@ def traces(line: Line, quantity: Quantity, first: bool) -> list[go.Scatter]:
     ]
 
 
-def seeds_trace(line: Line, quantity: Quantity) -> go.Scatter:
+def seeds_trace(line: Curves, quantity: Quantity) -> go.Scatter:
     """All seeds as one trace, with a gap after each."""
     x: list[float] = []
     y: list[float] = []
@@ -210,54 +203,35 @@ def seeds_trace(line: Line, quantity: Quantity) -> go.Scatter:
         y += [*rows[quantity.column], np.nan]
     return go.Scatter(
         x=x, y=y, mode="lines", hoverinfo="skip", showlegend=False, legendgroup=line.arm,
-        line={"color": looks.faint(line.place, 0.4), "width": 1}, connectgaps=False,
+        line={"color": plot_style.faint(line.place, 0.4), "width": 1}, connectgaps=False,
     )  # fmt: skip
 
 
-def median_trace(line: Line, quantity: Quantity, first: bool) -> go.Scatter:
-    by_epoch = line.history.groupby("epoch")[quantity.column]
-    facts = by_epoch.agg(["median", "min", "max", "count"]).dropna()
-    name = looks.label(line.arm)
+def median_trace(line: Curves, quantity: Quantity, first: bool) -> go.Scatter:
+    facts, k = line.middle(quantity.column), line.place
+    name = plot_style.label(line.arm)
     return go.Scatter(
         x=facts.index, y=facts["median"], customdata=np.asarray(facts[["min", "max", "count"]]),
         mode="lines", name=name, legendgroup=line.arm, showlegend=first,
-        line={"color": looks.colour(line.place), "width": 3, "dash": looks.dash(line.place)},
+        line={"color": plot_style.colour(k), "width": 3, "dash": plot_style.dash(k)},
         hovertemplate="%{y:.4g} [%{customdata[0]:.4g}, %{customdata[1]:.4g}], "
         f"n = %{{customdata[2]}}<extra>{name}</extra>",
     )  # fmt: skip
 
 
-def marks(line: Line, quantity: Quantity) -> list[go.Scatter]:
+def marks(line: Curves, quantity: Quantity) -> list[go.Scatter]:
     """The best epoch of each seed as a dot; a cross or a triangle where a run went wrong."""
-    best: list[tuple[float, float]] = []
-    ends: dict[str, list[tuple[float, float]]] = {}
-    for seed, rows in line.history.groupby("seed"):
-        known = rows[np.isfinite(rows[quantity.column].to_numpy(float))]
-        outcome = line.outcomes.get(int(str(seed)), "ok")
-        if len(known) and outcome != "ok":
-            last = known.iloc[-1]
-            at_end = (float(str(last["epoch"])), float(str(last[quantity.column])))
-            ends.setdefault(outcome, []).append(at_end)
-        at = best_epoch(rows)
-        if at is not None and at in set(known["epoch"]):
-            best.append((at, float(str(known.set_index("epoch")[quantity.column][at]))))
+    best = [point for points in line.best(quantity.column).values() for point in points]
+    ends = line.ends(quantity.column)
     return [
         dots(line, best, "circle", 6),
-        *(dots(line, e, looks.MARKS[o], 10) for o, e in ends.items()),
+        *(dots(line, points, plot_style.MARKS[outcome], 10) for outcome, points in ends.items()),
     ]
 
 
-def best_epoch(rows: pandas.DataFrame) -> int | None:
-    """The earliest epoch of the lowest finite validation loss, as the scores take it."""
-    if "val_loss" not in rows:
-        return None
-    finite = rows[np.isfinite(rows["val_loss"].to_numpy(float))]
-    return None if finite.empty else int(finite.loc[finite["val_loss"].idxmin(), "epoch"])
-
-
-def dots(line: Line, points: Sequence[tuple[float, float]], symbol: str, size: int) -> go.Scatter:
+def dots(line: Curves, points: Sequence[tuple[float, float]], symbol: str, size: int) -> go.Scatter:
     x, y = zip(*points, strict=True) if points else ((), ())
     return go.Scatter(
         x=x, y=y, mode="markers", hoverinfo="skip", showlegend=False, legendgroup=line.arm,
-        marker={"color": looks.colour(line.place), "symbol": symbol, "size": size},
+        marker={"color": plot_style.colour(line.place), "symbol": symbol, "size": size},
     )  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,12 +10,14 @@ import pandas
 import plotly.graph_objects as go
 import streamlit as st
 
-from app import choose, export, load
-from app.compare import looks
+from app import choose, escape, export, load
+from app.compare import plot_style
 from app.compare.chosen import Block, Chosen, fenced
-from app.compare.curves import Line, Quantity, is_network, lines_of
+from app.compare.curves import Quantity, is_network, lines_of
 from app.compare.curves import draw as draw_curves
-from study.evidence.wording import listed
+from study.evidence.format import join_words
+from study.reading import UserError, parse_json
+from study.report.series import Curves
 from study.runs import read_lines
 
 GRADIENTS = (
@@ -62,22 +63,22 @@ def show(chosen: Chosen, found: Sequence[Block]) -> None:
 # --- dead units -------------------------------------------------------------------------------
 
 
-def dead_units(line: Line, chosen: Chosen, worst: bool, block: Block) -> None:
+def dead_units(line: Curves, chosen: Chosen, worst: bool, block: Block) -> None:
     table = dead_table(line, None if worst else chosen.seed_of(line.arm))
     if table is None:
-        st.caption(f"{line.arm}: no dead units were logged.")
+        st.caption(f"{escape.markdown(line.arm)}: no dead units were logged.")
         return
     largest = float(np.nanmax(table.to_numpy(float), initial=0.0))
     if largest == 0:
         st.caption(
-            f"{line.arm}: no dead unit in any of {len(table)} layers, in "
-            f"{'any seed' if worst else f's{chosen.seed_of(line.arm)}'} and epoch."
+            f"{escape.markdown(line.arm)}: no dead unit in any of {len(table)} layers, in "
+            f"{'any seed' if worst else f's{chosen.seed_of(line.arm):d}'} and epoch."
         )
         return
     name = f"{line.arm}, {'largest over the seeds' if worst else f's{chosen.seed_of(line.arm)}'}"
     figure = heat(table, name, "share", (0.0, 1.0))
     alt = f"Share of dead units of {line.arm} by layer and epoch, at most {largest:.2f}"
-    looks.show(figure, f"dead_{line.arm}", alt)
+    plot_style.show(figure, f"dead_{line.arm}", alt)
     export.popover(
         f"export_dead_{line.arm}",
         export.Facts.of(f"dead_{line.arm.replace('/', '_')}", (line.arm,), (), alt),
@@ -85,7 +86,7 @@ def dead_units(line: Line, chosen: Chosen, worst: bool, block: Block) -> None:
     )
 
 
-def dead_table(line: Line, seed: int | None) -> pandas.DataFrame | None:
+def dead_table(line: Curves, seed: int | None) -> pandas.DataFrame | None:
     """Layers by epochs: the share of dead units of one seed, the largest of all for None."""
     history = line.history
     if history.empty:
@@ -115,7 +116,9 @@ def heat(
     )  # fmt: skip
     made.update_yaxes(autorange="reversed", automargin=True, tickfont={"size": 10}, dtick=1)
     made.update_xaxes(title_text="epoch")
-    looks.shape(made, 96 + 15 * len(table), title={"text": looks.label(name), "font": {"size": 13}})
+    plot_style.shape(
+        made, 96 + 15 * len(table), title={"text": plot_style.label(name), "font": {"size": 13}}
+    )
     return made
 
 
@@ -131,15 +134,16 @@ def stored(chosen: Chosen, block: Block) -> None:
         if not found:
             with_none.append(arm)
             continue
-        st.markdown(f"**Stored statistics of {arm} s{chosen.seed_of(arm)}**")
+        st.markdown(f"**Stored statistics of {escape.markdown(arm)} s{chosen.seed_of(arm):d}**")
         for name, table in found.items():
             title = STORED[name][2]
             figure = heat(logarithm(table), f"{arm}, {title}", "log10")
             alt = f"{title} of {arm} by layer and epoch, logarithmic"
-            looks.show(figure, f"{name}_{arm}", alt)
+            plot_style.show(figure, f"{name}_{arm}", alt)
     if with_none:
         st.caption(
-            f"No stored activation or gradient statistics of {listed(with_none)}: not asked for "
+            f"No stored activation or gradient statistics of "
+            f"{escape.markdown(join_words(with_none))}: not asked for "
             "(`study train --arm ARM --diagnose`), or not pulled."
         )
 
@@ -172,8 +176,9 @@ def stored_table(arm: str, seed: int, name: str) -> pandas.DataFrame | None:
 def parsed(line: str) -> dict[str, Any] | None:
     """A record, or None for what is none."""
     try:
-        record = json.loads(line)
-    except json.JSONDecodeError:
+        record = parse_json(line, "a line")
+    except UserError:
         return None
-    known = isinstance(record, dict) and {"layer", "epoch", "source", "kind"} <= set(record)
-    return record if known else None
+    texts = ("layer", "source", "kind")
+    known = isinstance(record, dict) and all(isinstance(record.get(key), str) for key in texts)
+    return record if known and isinstance(record.get("epoch"), int) else None

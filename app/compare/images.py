@@ -8,14 +8,15 @@ import numpy as np
 import pandas
 import streamlit as st
 
-from app import choose, export, states
-from app.compare import looks, panels
+from app import choose, escape, export, states
+from app.compare import panels, plot_style
 from app.compare.chosen import MEDIAN, Block, Chosen, fenced
 from app.compare.panels import Profile
 from app.compare.scenes import CHANNELS, Scene, Window, common_window, find
-from study.evidence.wording import listed
+from app.summary import pictures
+from study.evidence.format import join_words
 
-PAPER = "app.compare.paper"
+PRINT = "app.compare.print_figures"
 
 DIFFERENCES = ("amplitude", "phase", "both", "none")
 MAPS = ("auto", "diverging", "cyclic")
@@ -34,6 +35,8 @@ def show(chosen: Chosen, found: Sequence[Block]) -> None:
 def draw(chosen: Chosen, block: Block, difference: str, phase_map: str, along: str) -> None:
     scenes, absent = find(chosen, block.arms)
     tell_absent(absent)
+    if absent:
+        pictures.committed(list(absent))
     if not scenes:
         return
     tell_seeds(chosen, scenes)
@@ -46,17 +49,19 @@ def draw(chosen: Chosen, block: Block, difference: str, phase_map: str, along: s
     view = choose_view(window, len(columns) * (len(scenes) + (scenes[0].truth is not None)), block)
     profile = choose_profile(view.window, along, block)
     bar = panels.scale_bar(pixel_m(scenes[0]), view.window.shape[1])
-    names = listed(one.arm for one in scenes)
+    names = join_words(one.arm for one in scenes)
     alt = (
-        f"Rows truth, {names}; columns {listed(columns)}; common colour range from the truth, "
+        f"Rows truth, {names}; columns {join_words(columns)}; common colour range from the truth, "
         f"scale bar {bar[1]}"
     )
-    made = panels.figure(scenes, view, columns, ranges, profile, bar)
-    looks.show(made, block.key("images"), alt)
-    st.caption(key_words(columns, ranges, scenes, window))
+    zoom = panels.zoom_of(st.query_params.get("zoom", ""), view.window)
+    made = panels.figure(scenes, view, columns, ranges, profile, bar, zoom)
+    with st.container(key=block.key("images-zoom")):
+        plot_style.show(made, block.key("images"), alt, doubleClick="autosize")
+    st.caption(escape.markdown(key_words(columns, ranges, scenes, window)))
     lines = panels.profiles(scenes, window, profile, block.place)
     told = f"Amplitude and phase along {profile.along} {profile.at} of truth, {names}"
-    looks.show(lines, block.key("profile"), told)
+    plot_style.show(lines, block.key("profile"), told)
     exports(chosen, block, scenes, window, profile, alt)
 
 
@@ -65,21 +70,23 @@ def tell_absent(absent: dict[str, str]) -> None:
     for sentence in absent.values():
         state = "not pulled" if "not pulled" in sentence else "missing"
         icon, _ = states.look(state)
-        st.info(sentence, icon=icon)
+        st.info(escape.markdown(sentence), icon=icon)
 
 
 def tell_seeds(chosen: Chosen, scenes: Sequence[Scene]) -> None:
-    told = listed(f"{one.arm} s{one.seed}" for one in scenes)
+    told = join_words(f"{one.arm} s{one.seed}" for one in scenes)
     how = (
         "each arm's seed with the median amplitude error"
         if chosen.seed == MEDIAN
         else f"seed {chosen.seed} of every arm (references have one run)"
     )
-    st.caption(f"One run an arm (n = 1), {chosen.weights}; {how}: {told}.")
+    facts = f"One run per arm (n = 1), {chosen.weights}; {how}: {told}."
+    st.caption(escape.markdown(facts))
     for one in scenes:
         if one.blank:
             reasons = "; ".join(one.blank.values())
-            st.warning(f"{one.arm} s{one.seed}: {reasons}", icon=":material/block:")
+            why = escape.markdown(f"{one.arm} s{one.seed}: {reasons}")
+            st.warning(why, icon=":material/block:")
 
 
 def columns_of(scenes: Sequence[Scene], difference: str) -> list[str]:
@@ -97,9 +104,9 @@ def choose_view(window: Window, count: int, block: Block) -> panels.View:
         return whole
     part = choose.one("Pixels", (WHOLE, MIDDLE), block.key("pixels"), WHOLE)
     st.caption(
-        f"{window.shape[0]} x {window.shape[1]} px in {count} panels are too much to send: the "
-        f"whole is shown as means over {whole.step} x {whole.step} px, the middle pixel by pixel. "
-        "The profile and every export have all pixels."
+        f"{window.shape[0]:d} x {window.shape[1]:d} px in {count:d} panels are too much to send: "
+        f"the whole is shown as means over {whole.step:d} x {whole.step:d} px, the middle pixel by "
+        "pixel. The profile and every export have all pixels."
     )
     return panels.fitting(window, count, part != MIDDLE)
 
@@ -107,7 +114,7 @@ def choose_view(window: Window, count: int, block: Block) -> panels.View:
 def choose_profile(window: Window, along: str, block: Block) -> Profile:
     low, high = (window.y0, window.y1) if along == "row" else (window.x0, window.x1)
     at = st.slider(
-        f"{along.capitalize()} of the profile (px)",
+        f"{escape.markdown(along.capitalize())} of the profile (px)",
         low,
         high - 1,
         (low + high) // 2,
@@ -148,7 +155,7 @@ def exports(
         block.key("export_images"),
         facts,
         table=lambda: profile_table(scenes, window, profile),
-        draw=(lambda: export.late(PAPER).images(scenes)) if drawable else None,
+        draw=(lambda: export.late(PRINT).images(scenes)) if drawable else None,
         scenes=scenes,
     )
 

@@ -9,13 +9,13 @@ from typing import Any
 import pandas
 import streamlit as st
 
-from app import choose, export, load, numbers
-from app.compare import looks, strip
+from app import choose, escape, export, load, numbers
+from app.compare import plot_style, strip
 from app.compare.chosen import Block, Chosen, fenced
 from app.compare.rows import METRICS, RowOf, Settings, row_of, title_of
 from study.evidence import flags
 
-PAPER = "app.compare.paper"
+PRINT = "app.compare.print_figures"
 
 USUAL = ("standard.amplitude.mae", "standard.phase.mae", "val_loss", "r_factor.sum")
 VERSUS = "versus"
@@ -39,7 +39,7 @@ def show(chosen: Chosen, found: Sequence[Block]) -> None:
     )
     for block in fenced(found):
         for sentence in same_results(block.arms):
-            st.warning(sentence)
+            st.warning(escape.markdown(sentence))
         for metric in metrics:
             panel(metric, block, settings)
 
@@ -47,18 +47,18 @@ def show(chosen: Chosen, found: Sequence[Block]) -> None:
 def same_results(arms: Sequence[str]) -> list[str]:
     """Arms that share scores to three digits or a history, with the reason where there is one."""
     found = load.results()
-    return [flags.words(f) for f in flags.identical_arms({arm: found[arm] for arm in arms})]
+    return [flag.words for flag in flags.identical_arms({arm: found[arm] for arm in arms})]
 
 
 def panel(metric: str, block: Block, settings: Settings) -> None:
     """One metric: the table, the strip plot under it, and where each number comes from."""
     rows = [row_of(arm, metric, settings) for arm in block.arms]
-    st.subheader(title_of(metric), anchor=False)
-    st.caption(definition(metric))
+    st.subheader(escape.markdown(title_of(metric)), anchor=False)
+    st.caption(escape.markdown(definition(metric)))
     picked = table(metric, rows, settings, block)
-    alt = f"{title_of(metric)}: one mark a seed and arm, diamond and bar the mean with interval"
+    alt = f"{title_of(metric)}: one mark per seed and arm, diamond and bar the mean with interval"
     figure = strip.figure(rows, metric, settings, block.place)
-    looks.show(figure, block.key(f"strip_{metric}"), alt)
+    plot_style.show(figure, block.key(f"strip_{metric}"), alt)
     with st.container(horizontal=True):
         if picked:
             numbers.show(picked)
@@ -68,7 +68,7 @@ def panel(metric: str, block: Block, settings: Settings) -> None:
             block.key(f"export_{metric}"),
             export.Facts.of(stem, block.arms, ids, alt),
             table=lambda: csv(rows),
-            draw=lambda: export.late(PAPER).seeds(rows, title_of(metric)),
+            draw=lambda: export.late(PRINT).seeds(rows, title_of(metric)),
         )
 
 
@@ -100,8 +100,8 @@ def table(metric: str, rows: Sequence[RowOf], settings: Settings, block: Block) 
     picked = rows[i].ids.get(column)
     if picked is None and column == "difference" and has_difference(rows[i], settings):
         st.caption(
-            f"No single id: this is the paired difference of {rows[i].mean_id} and "
-            f"{settings.against}/mean/{rows[i].path}."
+            "No single id: this is the paired difference of "
+            + escape.markdown(f"{rows[i].mean_id} and {settings.against}/mean/{rows[i].path}.")
         )
     return picked
 
@@ -116,7 +116,7 @@ def difference_head(settings: Settings) -> str:
 
 
 def cells(row: RowOf, settings: Settings) -> dict[str, str]:
-    return {"arm": row.arm, **row.cells, "seeds": row.seeds, "note": row.note}
+    return {"arm": row.arm, **row.texts, "seeds": row.seeds, "note": row.note}
 
 
 def csv(rows: Sequence[RowOf]) -> pandas.DataFrame:

@@ -14,7 +14,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from app.compare import looks
+from app.compare import plot_style
 from app.compare.scenes import UNITS, Scene, Window
 
 WRAPPED_RAD = 2.5  # beyond this a phase cannot be told from one that went once around
@@ -23,6 +23,7 @@ BYTES = 4 * 4 / 3  # a pixel: float32 in base64
 ROWS_PX = {2: 340, 3: 320, 4: 290}  # height of a row, by how many there are
 ROW_PX = 260
 HEAD_PX = 74
+Zoom = tuple[float, float, float, float]  # x0, x1, and y from bottom to top, object px
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,16 @@ def fitting(window: Window, panels: int, whole: bool) -> View:
     y, x = (extent - extent // step for extent in (h, w))
     middle = Window(window.y0 + y // 2, window.x0 + x // 2, 0, 0)
     return View(Window(middle.y0, middle.x0, middle.y0 + h // step, middle.x0 + w // step), 1)
+
+
+def zoom_of(text: str, window: Window) -> Zoom | None:
+    """The part `x0,x1,y1,y0` of an address, inside the window; None for any other text."""
+    try:
+        x0, x1, y1, y0 = (float(part) for part in text[:100].split(","))
+    except ValueError:
+        return None
+    inside = window.x0 - 1 <= x0 < x1 <= window.x1 and window.y0 - 1 <= y0 < y1 <= window.y1
+    return (x0, x1, y1, y0) if inside else None
 
 
 # --- ranges -----------------------------------------------------------------------------------
@@ -118,8 +129,10 @@ def figure(
     ranges: Mapping[str, Look],
     profile: Profile,
     bar: tuple[float, str],
+    zoom: Zoom | None = None,
 ) -> go.Figure:
-    """Rows truth and arms; `bar`: length of the scale bar in px, and its words."""
+    """Rows truth and arms; `bar`: length of the scale bar in px, and its words; `zoom`: the part
+    that is shown, None for all of it."""
     truth = scenes[0] if scenes[0].truth is not None else None
     rows = len(scenes) + (truth is not None)
     made = make_subplots(
@@ -133,9 +146,9 @@ def figure(
     for j, column in enumerate(columns, start=1):
         made.update_layout({axis_of(j): colour_axis(j, len(columns), ranges[column], rows)})
     named(made, [name for name, _, _ in entries], scenes, len(columns))
-    axes(made, view)
+    axes(made, view, zoom)
     marked(made, profile, bar, view)
-    looks.shape(made, HEAD_PX + row_px(rows) * rows + 30, dragmode="zoom", hovermode="closest")
+    plot_style.shape(made, HEAD_PX + row_px(rows) * rows + 30, dragmode="zoom", hovermode="closest")
     made.update_layout(margin={"l": 34, "r": 4, "t": HEAD_PX, "b": 30}, uirevision="images")
     return made
 
@@ -155,7 +168,7 @@ def panel(
         go.Heatmap(
             z=sent, x0=view.window.x0 + half, dx=view.step, y0=view.window.y0 + half, dy=view.step,
             coloraxis=axis_of(at[1]), zsmooth=False,
-            hovertemplate=f"{looks.label(name)}, {column} %{{z:.4g}} {look.unit}"
+            hovertemplate=f"{plot_style.label(name)}, {column} %{{z:.4g}} {look.unit}"
             "<br>x %{x:.0f} px, y %{y:.0f} px<extra></extra>",
         ),
         row=at[0], col=at[1],
@@ -214,7 +227,7 @@ def named(made: go.Figure, names: Sequence[str], scenes: Sequence[Scene], column
     seeds = {one.arm: one for one in scenes}
     for i, name in enumerate(names):
         one = seeds.get(name)
-        told = f"<b>{looks.label(name)}</b>" + (f" s{one.seed}" if one else "")
+        told = f"<b>{plot_style.label(name)}</b>" + (f" s{one.seed}" if one else "")
         made.add_annotation(
             text=told, textangle=-90, x=-0.004, xref="paper", xanchor="right", y=0.5,
             yref=f"y{i * columns + 1 if i else ''} domain", yanchor="middle", showarrow=False,
@@ -222,13 +235,19 @@ def named(made: go.Figure, names: Sequence[str], scenes: Sequence[Scene], column
         )  # fmt: skip
 
 
-def axes(made: go.Figure, view: View) -> None:
-    """All panels move together: every axis matches the first of its kind, pixels are square."""
+def axes(made: go.Figure, view: View, zoom: Zoom | None) -> None:
+    """All panels move together: every axis matches the first of its kind, pixels are square.
+
+    `meta.whole`: where app/browser.js takes the zoom out of the address.
+    """
     w = view.window
+    whole = (w.x0 - 0.5, w.x1 - 0.5, w.y1 - 0.5, w.y0 - 0.5)
+    x0, x1, y1, y0 = zoom or whole
+    made.update_layout(meta={"whole": whole})
     hidden = {"showticklabels": False, "showgrid": False, "zeroline": False, "ticks": ""}
-    made.update_xaxes(matches="x", range=[w.x0 - 0.5, w.x1 - 0.5], constrain="domain", **hidden)
+    made.update_xaxes(matches="x", range=[x0, x1], constrain="domain", **hidden)
     made.update_yaxes(
-        matches="y", range=[w.y1 - 0.5, w.y0 - 0.5], constrain="domain", scaleanchor="x",
+        matches="y", range=[y1, y0], constrain="domain", scaleanchor="x",
         scaleratio=1, **hidden,
     )  # fmt: skip
 
@@ -289,18 +308,18 @@ def profiles(
         first = scenes[0]
         if first.truth is not None:
             y = cut(first, window, first.truth[channel], profile)
-            made.add_trace(line(x, y, "truth", looks.GRAY, "solid", 4, j == 1), row=1, col=j)
+            made.add_trace(line(x, y, "truth", plot_style.GRAY, "solid", 4, j == 1), row=1, col=j)
         for one in scenes:
             y = cut(one, window, one.images[channel], profile)
             told = " (not evaluable)" if channel in one.blank else ""
             k = place[one.arm]
-            name = f"{looks.label(one.arm)}{told}"
-            trace = line(x, y, name, looks.colour(k), looks.dash(k), 1.6, j == 1)
+            name = f"{plot_style.label(one.arm)}{told}"
+            trace = line(x, y, name, plot_style.colour(k), plot_style.dash(k), 1.6, j == 1)
             made.add_trace(trace.update(legendgroup=one.arm), row=1, col=j)
         made.update_yaxes(title_text=f"{channel} ({UNITS[channel]})", row=1, col=j)
         across = "x" if profile.along == "row" else "y"
         made.update_xaxes(title_text=f"{across} (px)", matches="x", row=1, col=j)
-    return looks.shape(made, 280, hovermode="x unified", hoversubplots="axis")
+    return plot_style.shape(made, 280, hovermode="x unified", hoversubplots="axis")
 
 
 def line(

@@ -10,15 +10,15 @@ import plotly.graph_objects as go
 import streamlit as st
 from plotly.subplots import make_subplots
 
-from app import choose, export, numbers
-from app.compare import looks
+from app import choose, escape, export, numbers
+from app.compare import plot_style
 from app.compare.chosen import Block, Chosen, fenced
 from app.compare.images import tell_absent, tell_seeds
 from app.compare.panels import HEAD_PX
 from app.compare.scenes import Scene, find
-from study.evidence.wording import listed
+from study.evidence.format import join_words
 
-PAPER = "app.compare.paper"
+PRINT = "app.compare.print_figures"
 
 DECADES = 3.0  # of the measured amplitude, down from its largest value
 VIEWS = ("measured", "predicted", "predicted − measured")
@@ -37,12 +37,12 @@ def draw(chosen: Chosen, block: Block) -> None:
         return
     tell_seeds(chosen, scenes)
     pattern = choose_pattern(scenes, block)
-    names = listed(one.arm for one in scenes)
+    names = join_words(one.arm for one in scenes)
     alt = f"R-factor of every test pattern at its place in the scan, one map an arm: {names}"
     st.plotly_chart(
         maps(scenes, pattern),
         key=block.key("scan_map"),
-        config=looks.CONFIG,
+        config=plot_style.CONFIG,
         alt=alt,
         on_select=lambda: picked(block),
         selection_mode="points",
@@ -56,13 +56,15 @@ def draw(chosen: Chosen, block: Block) -> None:
     drawable = any(one.truth is not None and pattern in one.result.shown for one in scenes)
     with st.container(horizontal=True):
         for number in ids:
-            if st.button(number, icon=":material/tag:", key=block.key(f"id_{number}")):
+            if st.button(
+                escape.markdown(number), icon=":material/tag:", key=block.key(f"id_{number}")
+            ):
                 numbers.ask(number)
         export.popover(
             block.key("export_residuals"),
             export.Facts.of(f"residuals_{chosen.checkpoint}", block.arms, ids, alt),
             table=lambda: table(scenes),
-            draw=(lambda: export.late(PAPER).residuals(scenes, pattern)) if drawable else None,
+            draw=(lambda: export.late(PRINT).residuals(scenes, pattern)) if drawable else None,
         )
 
 
@@ -74,8 +76,8 @@ def with_r_factor(scenes: Sequence[Scene]) -> list[Scene]:
             found.append(one)
         else:
             st.info(
-                f"{one.arm} s{one.seed} has no R-factor: the window of every test pattern leaves "
-                "the scored region."
+                f"{escape.markdown(one.arm)} s{one.seed:d} has no R-factor: the window of "
+                "every test pattern leaves the scored region."
             )
     return found
 
@@ -124,7 +126,7 @@ def usual(scenes: Sequence[Scene], stored: Sequence[int]) -> int:
 
 
 def maps(scenes: Sequence[Scene], pattern: int) -> go.Figure:
-    titles = [f"{looks.label(one.arm)} s{one.seed}" for one in scenes]
+    titles = [f"{plot_style.label(one.arm)} s{one.seed}" for one in scenes]
     columns = min(4, len(scenes))
     rows = -(-len(scenes) // columns)
     made = make_subplots(
@@ -149,7 +151,7 @@ def maps(scenes: Sequence[Scene], pattern: int) -> go.Figure:
     )  # fmt: skip
     made.update_yaxes(title_text="y (px)", col=1)
     made.update_xaxes(constrain="domain")
-    looks.shape(made, 60 + 290 * rows, showlegend=False, dragmode="pan")
+    plot_style.shape(made, 60 + 290 * rows, showlegend=False, dragmode="pan")
     return made
 
 
@@ -172,7 +174,7 @@ def scan(one: Scene, pattern: int) -> list[go.Scatter]:
             "size": side_px(one), "line": {"width": 0},
         },
         selected={"marker": {"opacity": 1}}, unselected={"marker": {"opacity": 1}},
-        hovertemplate=f"{looks.label(one.arm)}: pattern %{{customdata[0]}} at x %{{x:.0f}}, "
+        hovertemplate=f"{plot_style.label(one.arm)}: pattern %{{customdata[0]}} at x %{{x:.0f}}, "
         "y %{y:.0f} px<br>R = %{marker.color:.4g}, %{customdata[1]}<extra></extra>",
     )  # fmt: skip
     at = places(one)[pattern]
@@ -201,16 +203,20 @@ def patterns(scenes: Sequence[Scene], pattern: int, block: Block) -> None:
     for one in scenes:
         if one not in shown:
             st.info(
-                f"{one.arm} s{one.seed} has no stored prediction of pattern {pattern}: a run keeps "
+                f"{escape.markdown(one.arm)} s{one.seed:d} has no stored prediction of pattern "
+                f"{pattern:d}: a run keeps "
                 f"{len(one.result.shown)} of {len(one.result.r_factor)}. Its R-factor is "
-                f"{r_words(one, pattern)}; nearby stored ones: {listed(nearest(one, pattern))}."
+                f"{escape.markdown(r_words(one, pattern))}; nearby stored ones: "
+                f"{escape.markdown(join_words(nearest(one, pattern)))}."
             )
     if not shown:
         return
     told = ", ".join(f"{one.arm} R = {r_words(one, pattern)}" for one in shown)
-    st.markdown(f"**Pattern {pattern}**: {told}")
-    alt = f"Pattern {pattern}: measured, predicted, difference for {listed(o.arm for o in shown)}"
-    looks.show(pattern_figure(shown, pattern), block.key("patterns"), alt)
+    st.markdown(f"**Pattern {pattern:d}**: {escape.markdown(told)}")
+    alt = (
+        f"Pattern {pattern}: measured, predicted, difference for {join_words(o.arm for o in shown)}"
+    )
+    plot_style.show(pattern_figure(shown, pattern), block.key("patterns"), alt)
     st.caption(
         "Amplitude = sqrt(counts) / photon scale, without unit; measured and predicted on one "
         f"logarithmic scale of {DECADES:g} decades, zero frequency in the centre; the difference "
@@ -231,10 +237,15 @@ def nearest(one: Scene, pattern: int, count: int = 3) -> list[int]:
 
 
 def amplitudes(one: Scene, pattern: int) -> tuple[np.ndarray, np.ndarray]:
-    """Measured and predicted amplitude of one stored pattern, centred as stored."""
+    """Measured and predicted amplitude of one stored pattern, centred as stored.
+
+    Masked pixels are NaN in the measured one.
+    """
     split, scale = one.dataset.splits["test"], one.dataset.manifest.photon_scale
     # X = sqrt(counts) / S, as in `optics.counts`, which cannot be imported without torch.
     measured = np.sqrt(split.counts[pattern][0].astype(np.float64)) / scale
+    if split.mask is not None:
+        measured[~split.mask] = np.nan
     place = one.result.shown.tolist().index(pattern)
     return measured, one.result.predicted_amplitude[place].astype(np.float64)
 
@@ -245,17 +256,17 @@ def pattern_figure(shown: Sequence[Scene], pattern: int) -> go.Figure:
         vertical_spacing=0.06 / len(shown),
     )  # fmt: skip
     pairs = [amplitudes(one, pattern) for one in shown]
-    top = float(np.log10(max(pairs[0][0].max(), 1e-12)))
-    limit = max(float(np.abs(np.subtract(*pair)).max()) for pair in pairs) or 1.0
+    top = float(np.log10(max(np.nanmax(pairs[0][0]), 1e-12)))
+    limit = max(float(np.nanmax(np.abs(np.subtract(*pair)))) for pair in pairs) or 1.0
     for row, (one, (measured, predicted)) in enumerate(zip(shown, pairs, strict=True), start=1):
-        name = looks.label(one.arm)
+        name = plot_style.label(one.arm)
         for column, view in enumerate((measured, predicted, predicted - measured), start=1):
             made.add_trace(heat(view, column, name, top), row=row, col=column)
         made.update_yaxes(title_text=f"{name} s{one.seed}", row=row, col=1)
     ticks = np.arange(np.ceil(top - DECADES), np.floor(top) + 1)
     made.update_layout(
         coloraxis={
-            "colorscale": looks.MAGMA, "cmin": top - DECADES, "cmax": top,
+            "colorscale": plot_style.MAGMA, "cmin": top - DECADES, "cmax": top,
             "colorbar": {
                 "tickvals": ticks, "ticktext": [f"10<sup>{int(t)}</sup>" for t in ticks],
                 "thickness": 10, "len": 0.46, "y": 0.77, "title": {"text": "amplitude"},
@@ -271,7 +282,7 @@ def pattern_figure(shown: Sequence[Scene], pattern: int) -> go.Figure:
     made.update_yaxes(
         matches="y", scaleanchor="x", autorange="reversed", constrain="domain", **hidden
     )
-    looks.shape(made, HEAD_PX + 250 * len(shown), showlegend=False)
+    plot_style.shape(made, HEAD_PX + 250 * len(shown), showlegend=False)
     made.update_layout(margin={"l": 34, "r": 8, "t": 34, "b": 8})
     return made
 

@@ -11,15 +11,18 @@ import streamlit as st
 from plotly.subplots import make_subplots
 
 from app import export, load, numbers
-from app.compare import looks
+from app.compare import plot_style
 from app.compare.chosen import Block, Chosen, fenced
 from app.compare.images import pixel_m, tell_absent, tell_seeds
-from app.compare.rows import seed_values
+from app.compare.rows import lost_seeds
 from app.compare.scenes import CHANNELS, Scene, blanked, find
-from study.evidence.wording import fmt, listed
+from study.evidence.cells import cell
+from study.evidence.format import fmt, join_words
+from study.evidence.metric_catalog import KNOWN
+from study.evidence.summary import summarise
 from study.report.figures.scenes import ring_curve
 
-PAPER = "app.compare.paper"
+PRINT = "app.compare.print_figures"
 
 THRESHOLD = 0.5
 HEAD = ("arm", "channel", "unit")
@@ -36,13 +39,13 @@ def draw(chosen: Chosen, block: Block) -> None:
     scenes = [one for one in scenes if one.truth is not None]
     if scenes:
         tell_seeds(chosen, scenes)
-        alt = f"Fourier ring correlation with the truth of {listed(one.arm for one in scenes)}"
-        looks.show(figure(scenes, block.place), block.key("frc"), alt)
+        alt = f"Fourier ring correlation with the truth of {join_words(one.arm for one in scenes)}"
+        plot_style.show(figure(scenes, block.place), block.key("frc"), alt)
         st.caption(
-            "Mean removed, Hann window. Gray line: 0.5; a mark stands where a curve first falls "
+            "Mean removed, Hann window. Gray line: 0.5; a mark where a curve first falls "
             "below it. A degenerate channel has no curve."
         )
-    st.markdown("**Crossing of 0.5, every seed** (as scored). A cell that is chosen tells its id.")
+    st.markdown("**Crossing of 0.5, every seed** (as scored). Choose a cell to see its id.")
     event = st.dataframe(
         rows := crossings(chosen, block, unit_of(scenes)),
         hide_index=True,
@@ -77,7 +80,7 @@ def exports(chosen: Chosen, block: Block, scenes: Sequence[Scene]) -> None:
         block.key("export_frc"),
         export.Facts.of(f"frc_{chosen.checkpoint}", block.arms, ids, "FRC with the truth"),
         table=lambda: table(scenes),
-        draw=lambda: export.late(PAPER).resolution(scenes),
+        draw=lambda: export.late(PRINT).resolution(scenes),
     )
 
 
@@ -97,14 +100,14 @@ def figure(scenes: Sequence[Scene], place: Mapping[str, int]) -> go.Figure:
             if channel not in one.blank:
                 for trace in traces(one, channel, place[one.arm], factor, unit, j == 1):
                     made.add_trace(trace, row=1, col=j)
-        made.add_hline(THRESHOLD, line={"color": looks.GRAY, "dash": "dot"}, row=1, col=j)  # type: ignore[arg-type]
+        made.add_hline(THRESHOLD, line={"color": plot_style.GRAY, "dash": "dot"}, row=1, col=j)  # type: ignore[arg-type]
     for one in scenes:
         if one.blank:
             made.add_trace(words_only(one, place[one.arm]), row=1, col=1)
     made.update_xaxes(title_text=f"spatial frequency ({unit})", range=[0, 0.5 * factor])
     made.update_yaxes(range=[0, 1.03])
     made.update_yaxes(title_text="FRC with the truth", row=1, col=1)
-    looks.shape(made, 400, hovermode="x unified", hoversubplots="axis")
+    plot_style.shape(made, 400, hovermode="x unified", hoversubplots="axis")
     made.update_layout(margin={"t": 60}, legend={"y": 1.08})
     return made
 
@@ -115,18 +118,18 @@ def traces(
     pair = one.pair(channel)
     assert pair is not None, "scenes without a truth have no FRC"
     frequency, found = ring_curve(pair)
-    name = looks.label(one.arm)
+    name = plot_style.label(one.arm)
     curve = go.Scatter(
         x=frequency * factor, y=found, mode="lines", name=name, legendgroup=one.arm,
         showlegend=legend or "amplitude" in one.blank, hovertemplate="%{y:.3f}",
-        line={"color": looks.colour(k), "dash": looks.dash(k), "width": 2},
+        line={"color": plot_style.colour(k), "dash": plot_style.dash(k), "width": 2},
     )  # fmt: skip
     at = crossing(one, channel)
     if at is None:
         return [curve]
     mark = go.Scatter(
         x=[at * factor], y=[THRESHOLD], mode="markers", legendgroup=one.arm, showlegend=False,
-        marker={"color": looks.colour(k), "size": 9, "symbol": "diamond"},
+        marker={"color": plot_style.colour(k), "size": 9, "symbol": "diamond"},
         hovertemplate=f"crosses 0.5 at %{{x:.4g}} {unit}<extra>{name}</extra>",
     )  # fmt: skip
     return [curve, mark]
@@ -134,27 +137,31 @@ def traces(
 
 def words_only(one: Scene, k: int) -> go.Scatter:
     """A place in the legend for a curve that does not exist."""
-    name = f"{looks.label(one.arm)} ({'; '.join(one.blank.values())})"
-    line = {"color": looks.colour(k), "dash": looks.dash(k), "width": 2}
+    name = f"{plot_style.label(one.arm)} ({'; '.join(one.blank.values())})"
+    line = {"color": plot_style.colour(k), "dash": plot_style.dash(k), "width": 2}
     return go.Scatter(x=[None], y=[None], mode="lines", name=name, line=line)
 
 
 def crossing(one: Scene, channel: str) -> float | None:
     """As it was scored, in 1/px; None where it was not crossed or is not evaluable."""
     path = f"{one.checkpoint}.standard.{channel}.frc50"
-    return load.results()[one.arm].numbers[one.seed].get(path)
+    found = load.results()[one.arm].numbers[one.seed].get(path)
+    return None if found == KNOWN[path].limit else found
 
 
 def crossings(chosen: Chosen, block: Block, unit: tuple[float, str]) -> list[dict[str, str]]:
-    """A row an arm and channel, a cell a seed; "not crossed" is a value."""
+    """A row per arm and channel, a cell per seed; an FRC that never falls below 0.5 has a bound."""
     rows = []
     for arm in block.arms:
         results = load.results()[arm]
         for channel in CHANNELS:
             path = f"{chosen.checkpoint}.standard.{channel}.frc50"
-            values, lost = seed_values(results, path)
-            told = {f"s{seed}": fmt(value * unit[0], 3) for seed, value in values.items()}
-            told |= {f"s{seed}": reason for seed, reason in lost.items()}
+            found = cell(summarise(arm, None, results, [path]), path)
+            told = {
+                seed: f"{'≥ ' if value == found.column.limit else ''}{fmt(value * unit[0], 3)}"
+                for seed, value in found.values.items()
+            }
+            told |= lost_seeds(results, found)
             for seed, content in results.seeds.items():  # the floor has scores, and no resolution
                 told[f"s{seed}"] = blanked(content, chosen.checkpoint).get(
                     channel, told[f"s{seed}"]

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from app import escape, load
+from app import load
 from app.compare.chosen import Chosen
-from study.evidence.arms import block, lookup, sha256
+from study.evidence.arms import sha256
+from study.evidence.evaluable import NOT_EVALUABLE, blanks
 from study.formats.dataset import Dataset
 from study.formats.reconstruction import Reconstruction
 from study.metrics.gauge import angle
@@ -72,7 +73,7 @@ def find(chosen: Chosen, arms: Sequence[str]) -> tuple[list[Scene], dict[str, st
 
 
 def scene(arm: str, seed: int, checkpoint: str) -> Scene | str:
-    """The object that was scored, or a sentence (Markdown). Raises UserError for a torn file."""
+    """The object that was scored, or a sentence. Raises UserError for a torn file."""
     results = load.results()[arm]
     content = results.seeds.get(seed)
     if content is None:
@@ -81,15 +82,16 @@ def scene(arm: str, seed: int, checkpoint: str) -> Scene | str:
     file = load.run_folder(arm, seed) / f"object_{name}.npz"
     scored = content["evidence"].get(f"runs/{arm.rpartition('/')[2]}/s{seed}/{file.name}")
     if scored is None:
-        cause = f": {escape.markdown(content['cause'])}" if content["cause"] else "."
+        cause = f": {content['cause']}" if content["cause"] else "."
         return f"{arm} seed {seed} left no object of the {name} epoch ({content['outcome']}){cause}"
     if not file.is_file():
         return f"{arm} seed {seed} is not pulled: `study pull {arm}`"
-    folder = load.data_folder(arm)
+    folder = load.data_folder(arm, seed)
     if folder is None:
         return f"The data set of {arm} is not pulled: `study pull {arm}`"
     places = load.stamp(file), load.stamp(folder)
-    return _scene(arm, seed, name, str(file), str(folder), scored, results.data_sha256, places)
+    made_on = content["data"].get("seed_sha256", results.data_sha256)
+    return _scene(arm, seed, name, str(file), str(folder), scored, made_on, places)
 
 
 @st.cache_resource(show_spinner=False, max_entries=64)
@@ -145,13 +147,9 @@ def aligned(
 
 
 def blanked(content: Mapping[str, Any], checkpoint: str) -> dict[str, str]:
-    """channel -> why it is not evaluable, from the stored gate of that checkpoint."""
-    gate = lookup(block(content, checkpoint) or {}, ("gate",)) or {}
-    return {
-        channel: f"not evaluable: {entry['reason']}"
-        for channel, entry in gate.items()
-        if not entry["evaluable"]
-    }
+    """channel -> why it is not evaluable, in the words of a cell."""
+    found = blanks(content, checkpoint)
+    return {channel: f"{NOT_EVALUABLE}: {reason}" for channel, reason in found.items()}
 
 
 @dataclass(frozen=True)

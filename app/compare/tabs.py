@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import streamlit as st
 
-from app import choose
+from app import choose, escape
 from app.compare import config, curves, diagnostics, images, metrics, residuals, resolution
 from app.compare.chosen import Block, Chosen, blocks
-from app.parts import fragment
-from study.evidence.wording import listed
+from app.fragments import fragment
+from study.evidence.format import join_words
 
 TABS: Mapping[str, Callable[[Chosen, Sequence[Block]], None]] = {
     "Curves": curves.show,
@@ -26,10 +26,10 @@ TABS: Mapping[str, Callable[[Chosen, Sequence[Block]], None]] = {
 def show(chosen: Chosen) -> None:
     found = blocks(chosen.arms)
     if len(found) > 1:
-        told = "; ".join(f"{block.title}: {listed(block.arms)}" for block in found)
+        told = "; ".join(f"{block.title}: {join_words(block.arms)}" for block in found)
         st.warning(
-            f"These arms ran on {len(found)} data sets ({told}). They are shown in blocks of their "
-            "own and not compared: no difference and no test goes across.",
+            f"These arms ran on {len(found)} data sets ({escape.markdown(told)}). They are "
+            "listed separately and not compared.",
             icon=":material/fence:",
         )
     opened = st.tabs(list(TABS), key="tab", on_change="rerun", bind="query-params")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from app import load
 from app.dataset.sets import Entry, study_of
 from study.evidence.arms import ArmResults
-from study.params import Study
+from study.params import mentions
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,12 @@ def questions(entry: Entry, arms: Mapping[str, object]) -> dict[str, tuple[str, 
     return {name: (asks, names) for name, (asks, names) in found.items() if names}
 
 
-def cells(entry: Entry) -> int:
-    """How many cells of the regime map use the set."""
-    study: Study | None = study_of(entry)
-    regimes = study.regimes if study else None
-    return sum(cell.data == entry.path for cell in regimes.cells) if regimes else 0
+def sections(entry: Entry) -> dict[str, int]:
+    """Section of params.yaml that an investigation reads -> how often it names the set."""
+    study = study_of(entry)
+    found = study.sections if study else {}
+    counts = {
+        key: sum(1 for _ in mentions(section.model_dump(), ("data",), entry.path))
+        for key, section in found.items()
+    }
+    return {key: count for key, count in counts.items() if count}

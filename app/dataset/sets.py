@@ -7,11 +7,12 @@ studies/dose_1e3    a set of another pipeline's folder
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from app import load
-from study.params import NAME, DataParams, Study
+from study.formats.seeds import held_seeds
+from study.params import NAME, DataParams, Study, UserError
 
 ROOMS = ("data", "imported")
 
@@ -20,6 +21,7 @@ ROOMS = ("data", "imported")
 class Entry:
     """One set: the folder of its pipeline ("" for the root's), its path there, what was asked for.
 
+    `seed`: whose objects are shown, of a set that draws them per seed (`seeds`); None elsewhere.
     `asked`: the simulation's parameters in params.yaml; None for a measured set and for one that
     nobody asks for any more.
     """
@@ -27,6 +29,7 @@ class Entry:
     pipeline: str
     path: str
     asked: DataParams | None
+    seed: int | None = None
 
     @property
     def id(self) -> str:
@@ -35,7 +38,13 @@ class Entry:
 
     @property
     def folder(self) -> Path:
-        return load.ROOT / self.pipeline / self.path
+        folder = load.ROOT / self.pipeline / self.path
+        return folder if self.seed is None else folder / f"s{self.seed}"
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Those with objects of their own that are here."""
+        return held_seeds(load.ROOT / self.pipeline / self.path)
 
     @property
     def here(self) -> bool:
@@ -57,15 +66,16 @@ class Entry:
 
 
 def entries() -> dict[str, Entry]:
-    """Every set by its id: declared in a params.yaml or on disk. Raises UserError: torn params."""
+    """Every set by its id: declared in a params.yaml or on disk."""
     found: dict[str, Entry] = {}
     for pipeline in load.pipeline_names():
-        study = load.pipeline_study(pipeline)
+        study = _study(pipeline)
         asked = study.data if study else {}
         paths = dict.fromkeys([*(f"data/{name}" for name in asked), *_on_disk(pipeline)])
         paths |= dict.fromkeys(row.data for row in (study.arms.values() if study else ()))
         for path in paths:
             entry = Entry(pipeline, path, asked.get(path.removeprefix("data/")))
+            entry = replace(entry, seed=next(iter(entry.seeds), None))
             found[entry.id] = entry
     return found
 
@@ -74,10 +84,19 @@ def _on_disk(pipeline: str) -> list[str]:
     """Paths of sets that lie here or whose record does, by their rooms."""
     folder = load.ROOT / pipeline
     held = [file.parent for room in ROOMS for file in folder.glob(f"{room}/*/manifest.json")]
+    held += [file.parents[1] for file in folder.glob("data/*/s*/manifest.json")]
     tracked = [file.with_suffix("") for file in folder.glob("imported/*.dvc")]
     names = sorted({*held, *tracked})
     return [f"{place.parent.name}/{place.name}" for place in names if NAME.fullmatch(place.name)]
 
 
 def study_of(entry: Entry) -> Study | None:
-    return load.pipeline_study(entry.pipeline)
+    return _study(entry.pipeline)
+
+
+def _study(pipeline: str) -> Study | None:
+    """None for a params.yaml that cannot be read: `load.problems` names it above the page."""
+    try:
+        return load.pipeline_study(pipeline)
+    except UserError:
+        return None

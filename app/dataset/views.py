@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from app import choose, frame, states
+from app import choose, escape, layout, states
 from app.dataset import consumers, figures, probes, reading, scan, sets
 from app.dataset.figures import Pixel
+from app.escape import Markdown
 from study.formats.dataset import Manifest
 from study.params import SPLITS, UserError
 
@@ -28,7 +29,10 @@ def pixel_of(manifest: Manifest) -> Pixel:
 def absent(entry: sets.Entry) -> None:
     """A set that is not here: how to get it, what was asked for, who waits for it."""
     states.chip("not pulled", "not here")
-    st.info(f"The data set {entry.id} is not in this checkout. Get it: {entry.how_to_get}.")
+    st.info(
+        f"The data set {escape.markdown(entry.id)} is not in this checkout. Get it: "
+        f"{escape.markdown(entry.how_to_get)}."
+    )
     if entry.asked is not None:
         st.markdown("**Requested**")
         request = dict(flat(entry.asked.model_dump(mode="json")))
@@ -42,7 +46,7 @@ def absent(entry: sets.Entry) -> None:
 
 def facts(manifest: Manifest) -> None:
     with st.container(horizontal=True, gap="small"):
-        states.chip("ok", manifest.kind)
+        states.chip("ok", escape.markdown(manifest.kind))
         if manifest.nominal:
             st.badge(
                 "lengths in px",
@@ -53,9 +57,10 @@ def facts(manifest: Manifest) -> None:
         else:
             side = manifest.geometry.object_pixel_m(manifest.n) * 1e9
             st.badge(f"{side:.4g} nm per px", icon=":material/straighten:", color="blue")
+        digest = escape.markdown(manifest.content_sha256)
         st.badge(
-            f"content {manifest.content_sha256[:12]}", icon=":material/fingerprint:", color="gray",
-            help=f"sha256 of all arrays: {manifest.content_sha256}. `study verify` checks it.",
+            f"content {digest[:12]}", icon=":material/fingerprint:", color="gray",
+            help=f"sha256 of all arrays: {digest}. `study verify` checks it.",
         )  # fmt: skip
     told = {
         "patterns": " / ".join(f"{manifest.patterns[name]:,}" for name in SPLITS),
@@ -64,7 +69,8 @@ def facts(manifest: Manifest) -> None:
         "patterns per sample": str(manifest.group_size),
     }
     for place, (label, value) in zip(st.columns(len(told)), told.items(), strict=True):
-        place.metric(label, value, help=" / ".join(SPLITS) if label == "patterns" else None)
+        about = " / ".join(SPLITS) if label == "patterns" else None
+        place.metric(escape.markdown(label), escape.markdown(value), help=about)
 
 
 def manifest_table(manifest: Manifest) -> None:
@@ -134,14 +140,14 @@ def _object(part: reading.Part, image: int, pixel: Pixel, phase: bool) -> None:
     if truth is None:
         height, width = part.split.object_shape
         st.info(
-            f"A measurement has no true object. Its frame is {height} × {width} px; an iterative "
-            "reconstruction (`study reconstruct rpie`) is the reference."
+            f"A measurement has no true object. Its frame is {height:d} × {width:d} px; an "
+            "iterative reconstruction (`study reconstruct rpie`) is the reference."
         )
         return
     _field(truth[image], pixel, phase, "true object", f"object_{'phase' if phase else 'amplitude'}")
     step = figures.thinned(np.abs(truth[image]))[1]
     if step > 1:
-        st.caption(f"Every {step}th pixel is shown.")
+        st.caption(f"Every {step:d}th pixel is shown.")
 
 
 def _field(field: np.ndarray, pixel: Pixel, phase: bool, name: str, key: str) -> None:
@@ -159,7 +165,7 @@ def _field(field: np.ndarray, pixel: Pixel, phase: bool, name: str, key: str) ->
 
 def _true_probe(part: reading.Part, manifest: Manifest, others: Any, pixel: Pixel) -> None:
     st.warning(
-        "This set was exposed with another probe than the one it tells: "
+        "This set was exposed with another probe than the one it states: "
         + _differences(manifest.request["probe"], manifest.request["assumed_probe"])
     )
     sister = probes.sister_with_truth(manifest, others)
@@ -167,7 +173,10 @@ def _true_probe(part: reading.Part, manifest: Manifest, others: Any, pixel: Pixe
         st.caption("The true probe is stored in no data set that is here.")
         return
     truth = probes.true_probe(sister)
-    st.caption(f"The true probe, as stored in {sister.id}, and its difference from the one told:")
+    st.caption(
+        f"The true probe, as stored in {escape.markdown(sister.id)}, and its difference from the "
+        "one stated:"
+    )
     places = st.columns(4, gap="small")
     product = part.probe * np.conj(truth)
     lit = np.abs(truth) > 0.05 * np.abs(truth).max()
@@ -193,11 +202,11 @@ def _true_probe(part: reading.Part, manifest: Manifest, others: Any, pixel: Pixe
         )
 
 
-def _differences(true: Any, told: Any) -> str:
+def _differences(true: Any, told: Any) -> Markdown:
     left, right = dict(flat(true)), dict(flat(told))
     keys = [key for key in {**left, **right} if left.get(key) != right.get(key)]
     parts = (f"{key} {left.get(key, '–')} (true), {right.get(key, '–')} (told)" for key in keys)
-    return "; ".join(parts).replace("$", r"\$") + "."
+    return escape.markdown("; ".join(parts) + ".")
 
 
 # --- scan and patterns ------------------------------------------------------------------------
@@ -237,13 +246,13 @@ def scan_and_patterns(
         chart(figures.picture(found.dose, shades, pixel), alt, "coverage")
     with places[2].container():
         y, x = part.corners_px[chosen]
-        st.markdown(f"**Pattern {chosen}** · corner y {y:.4g}, x {x:.4g} px")
+        st.markdown(f"**Pattern {chosen:d}** · corner y {y:.4g}, x {x:.4g} px")
         chart(
             figures.pattern(counts, photons.brightest),
             f"counts of pattern {chosen}, {counts.sum():.6g} photons, brightest {counts.max():.6g}",
             "pattern_view",
         )
-    st.caption(_scan_sentence(found, part, len(on_image), pixel))
+    st.caption(escape.markdown(_scan_sentence(found, part, len(on_image), pixel)))
     _histograms(photons, float(counts.sum(dtype=np.float64)))
 
 
@@ -285,7 +294,7 @@ def _histograms(photons: reading.Photons, chosen: float) -> None:
     sample = (
         f"all {photons.total:,} patterns"
         if photons.sampled == photons.total
-        else f"{photons.sampled} of {photons.total:,} patterns, evenly spread"
+        else f"{photons.sampled:d} of {photons.total:,} patterns, evenly spread"
     )
     low, mid, high = np.percentile(photons.sums, [0, 50, 100])
     with left.container():
@@ -310,11 +319,12 @@ def split_checks(entry: sets.Entry) -> None:
     try:
         found = reading.checks(entry.folder)
     except UserError as error:
-        st.error(str(error).replace("$", r"\$"))
+        st.error(escape.markdown(str(error)))
         return
     for check in found:
-        label = f"{check.question}: {check.label}"
-        st.markdown(f"{states.text(check.state, label)} {check.sentence}")
+        label = escape.markdown(f"{check.question}: {check.label}")
+        sentence = escape.markdown(check.sentence)
+        st.markdown(f"{states.text(check.state, label)} {sentence}")
 
 
 def used_by(entry: sets.Entry, sha256: str | None) -> None:
@@ -331,19 +341,18 @@ def used_by(entry: sets.Entry, sha256: str | None) -> None:
         )
     for name, (asks, arms) in consumers.questions(entry, ran).items():
         _question(entry, name, asks, [arm for arm in arms if ran[arm].state != "missing"], arms)
-    cells = consumers.cells(entry)
-    if cells:
-        st.caption(f"The regime map uses it in {cells} cell{'s' * (cells != 1)}.")
+    for key, count in consumers.sections(entry).items():
+        st.caption(f"Named in `{escape.markdown(key)}` of params.yaml: {count:d} times.")
     rows = [{"arm": u.arm, "asks": u.asks, "seeds asked": u.seeds, "results": u.ran} for u in users]
     st.dataframe(rows, hide_index=True, height="content" if len(rows) < 14 else 460)
     stored = [user.arm for user in users if user.state == "ok"]
     if stored and not entry.pipeline:
-        frame.link("compare", f"Compare the {len(stored)} arms with results", arms=stored)
+        layout.link("compare", f"Compare the {len(stored)} arms with results", arms=stored)
 
 
 def _question(entry: sets.Entry, name: str, asks: str, stored: list[str], arms: list[str]) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.markdown(f"`{name}`")
+        st.markdown(f"**{escape.markdown(name)}**")
         st.text(f"{asks} {len(arms)} arms, {len(stored)} with results.")
         if stored:
-            frame.link("compare", "Compare", arms=stored)
+            layout.link("compare", "Compare", arms=stored)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import streamlit as st
 
 from app import escape, load
 from app.findings import entry, interval
-from app.findings.select import Listed, choosers, listed, opened
-from study.evidence.wording import counted
+from app.findings.select import Listed, filters, listed, opened
+from app.fragments import show_error
+from study.evidence.format import counted
+from study.evidence.model import Findings
+from study.params import UserError
 
 # Brings a claim into view that the address opened; no text of ours or others enters it.
 SCROLL = """
@@ -21,44 +23,60 @@ SCROLL = """
 """
 
 
-def show(found: Mapping[str, Any]) -> None:
-    claims = listed(found, load.stale_claims())
-    if not claims:
+def show(found: Findings) -> None:
+    claims = listed(found, _stale_claims())
+    if not claims and not found.superseded:
         st.info("claims.yaml holds no claim, so there is nothing to judge.")
         return
-    chosen = choosers(claims)
-    is_open = opened(claims)
+    chosen = filters(claims, found.superseded)
+    is_open = opened([*found.claims, *found.superseded])
     # What the address opens is shown whatever the filters say.
-    shown = [c for c in claims if c in chosen or c.id in is_open]
-    _summary(len(shown), len(claims))
+    shown = [c for c in claims if c.id in is_open or chosen.passes(c)]
+    gone = {n: e for n, e in found.superseded.items() if n in is_open or chosen.passes_gone(n, e)}
+    _summary(len(shown) + len(gone), len(claims) + len(found.superseded))
     st.html(interval.STYLE)
-    for family in dict.fromkeys(claim.family for claim in shown):
-        _family(family, [c for c in shown if c.family == family], is_open)
+    for family in dict.fromkeys(one.claim.family.name for one in shown):
+        _family(family, [c for c in shown if c.claim.family.name == family], is_open)
+    for name, past in gone.items():
+        entry.superseded(name, past, name in is_open)
     if is_open and "findings-seen" not in st.session_state:
         st.html(SCROLL, unsafe_allow_javascript=True)
     st.session_state["findings-seen"] = True
 
 
+def _stale_claims() -> Mapping[str, list[str]]:
+    """None are known to be stale, and the page says why, when claims.yaml cannot be read."""
+    try:
+        return load.stale_claims()
+    except UserError as error:
+        show_error(error)
+        return {}
+
+
 def _summary(shown: int, of: int) -> None:
-    told = f"**{counted(of, 'claim')}**" if shown == of else f"**{shown} of {of} claims**"
-    st.markdown(
-        f"{told} · :small[point: effect, bar: interval at the claim's level, dots: seeds, "
-        "grey band: the margin, dashes: zero, triangle: the claimed side]"
+    told = (
+        f"**{escape.markdown(counted(of, 'claim'))}**"
+        if shown == of
+        else f"**{shown:d} of {of:d} claims**"
     )
+    st.markdown(f"{told} · :small[{interval.LEGEND}]")
     if not shown:
         st.info("No claim passes these filters.")
 
 
 def _family(name: str, claims: list[Listed], is_open: set[str]) -> None:
-    judged = [claim.entry for claim in claims if not claim.superseded]
-    axis = interval.reach(judged)
+    axis = interval.reach([one.claim for one in claims])
+    size = len(claims[0].claim.family.claims)
+    holm = (
+        f":small[{escape.markdown(counted(size, 'claim'))}, held together by Holm's rule]"
+        if size > 1
+        else ""
+    )
     with st.container(border=True, gap="small"):
-        size = len(judged[0]["family"]["claims"]) if judged else 0
-        holm = f":small[{counted(size, 'claim')}, held together by Holm's rule]" if size > 1 else ""
         st.markdown(f"**{escape.markdown(name.replace('_', ' '))}** {holm}")
-        for claim in claims:
-            there = claim.id in is_open
-            with st.container(key=f"claim-{'open' if there else 'line'}-{claim.id}", gap="small"):
-                entry.line(claim, axis, there)
+        for one in claims:
+            there = one.id in is_open
+            with st.container(key=f"claim-{'open' if there else 'line'}-{one.id}", gap="small"):
+                entry.line(one, axis, there)
                 if there:
-                    entry.details(claim)
+                    entry.details(one)

@@ -6,10 +6,11 @@ Made of placed boxes, for `st.html` lets no SVG by. Numbers alone place them; wo
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable
 
-from study.evidence.wording import fmt, percent
+from study.evidence.claim_words import effect_words
+from study.evidence.format import fmt, percent
+from study.evidence.model import ClaimFinding, Effect
 
 EDGE = 4.0  # per cent of the width that stays free at both ends
 # Of Okabe and Ito; they tell apart on paper and on ink. The chip beside them says it in words.
@@ -19,55 +20,51 @@ COLOURS = {
     "equivalent": "#0072B2",
 }
 PLAIN = "#808080"
-Entry = Mapping[str, Any]
+LEGEND = (
+    "Point: effect, bar: its interval, dots: seeds, grey band: the margin, dashes: "
+    "zero or the goal, triangle: the claimed side"
+)
 
 
-def reach(entries: Iterable[Entry]) -> float:
+def reach(claims: Iterable[ClaimFinding]) -> float:
     """Half of the common axis of a family's effects: what holds every interval and margin."""
     found = [0.0]
-    for entry in entries:
-        effect = entry["effect"] or {}
-        found += [entry["margin"], *(effect.get(k) for k in ("estimate", "low", "high"))]
-    return 1.05 * max(abs(v) for v in found if v is not None) or 1.0
+    for claim in claims:
+        effect = claim.effect
+        bounds = () if effect is None else (effect.estimate, effect.low, effect.high)
+        found += [claim.margin, *(abs(value) for value in bounds if value is not None)]
+    return 1.05 * max(found) or 1.0
 
 
-def differences(entry: Entry) -> list[tuple[int, float]]:
-    """(seed, treatment minus control) of the seeds that have both numbers."""
-    if entry["pairing"] != "seed":
-        return []
-    pairs = [(s["seed"], s["treatment"]["value"], s["control"]["value"]) for s in entry["seeds"]]
-    return [(seed, a - b) for seed, a, b in pairs if a is not None and b is not None]
-
-
-def picture(entry: Entry, half_axis: float, status: str) -> str:
+def picture(claim: ClaimFinding, half_axis: float, status: str) -> str:
     """The effect as HTML with its words below; a sentence where no effect was computed."""
-    effect = entry["effect"]
-    if effect is None:
-        return f'<div class="arm-effect none">no effect computed: {_short(entry["reason"])}</div>'
-    colour = COLOURS.get(status, PLAIN)
+    if claim.effect is None:
+        return f'<div class="arm-effect none">no effect computed: {_short(claim.reason)}</div>'
+    seeds = claim.seeds if claim.pairing == "seed" else ()
+    differences = [(seed.seed, seed.difference) for seed in seeds]
     boxes = [
-        *_ground(entry, half_axis),
-        *_seeds(entry, half_axis),
-        *_bar(effect, half_axis, colour),
+        *_ground(claim, half_axis),
+        *(
+            _box("seed", _x(value, half_axis), says=f"s{seed} {fmt(value)}")
+            for seed, value in differences
+            if value is not None
+        ),
+        *_bar(claim.effect, half_axis, COLOURS.get(status, PLAIN)),
     ]
-    words = html.escape(sentence(entry))
+    words = html.escape(sentence(claim))
     return (
         f'<div class="arm-effect"><div class="plot" role="img" aria-label="{words}">'
         f"{''.join(boxes)}</div><span>{words}</span></div>"
     )
 
 
-def sentence(entry: Entry) -> str:
+def sentence(claim: ClaimFinding) -> str:
     """`-0.0347 [-0.0483, -0.0210] object units at 97.5 %; margin 0.01; 8 of 8 seeds`."""
-    effect = entry["effect"]
-    unit = f" {entry['unit']}" if entry["unit"] else ""
-    bounds = (
-        "" if effect["low"] is None else f" [{fmt(effect['low'], 3)}, {fmt(effect['high'], 3)}]"
-    )
-    level = "" if effect["low"] is None else f" at {percent(effect['level'])}"
+    effect = claim.effect
+    level = "" if effect is None or effect.low is None else f" at {percent(effect.level)}"
     return (
-        f"{fmt(effect['estimate'], 3)}{bounds}{unit}{level}; margin {fmt(entry['margin'], 3)}; "
-        f"{entry['n']} of {entry['needed_seeds']} seeds"
+        f"{effect_words(claim)}{level}; margin {fmt(claim.margin, 3)}; "
+        f"{claim.n} of {claim.needed_seeds} seeds"
     )
 
 
@@ -85,47 +82,32 @@ def _box(
     return f'<i class="{kind}" style="left:{left}%;{wide}{style}"{title}></i>'
 
 
-def _ground(entry: Entry, half_axis: float) -> list[str]:
+def _ground(claim: ClaimFinding, half_axis: float) -> list[str]:
     """Axis, margin to both sides, zero, and the side that is claimed."""
-    left, right = (_x(side * entry["margin"], half_axis) for side in (-1, 1))
+    left, right = (_x(side * claim.margin, half_axis) for side in (-1, 1))
     boxes = [
         _box("margin", left, right - left),
         _box("axis", EDGE, 100 - 2 * EDGE),
         _box("zero", _x(0, half_axis)),
     ]
-    if entry["direction"] in ("lower", "higher"):
-        boxes.append(f'<i class="claimed {entry["direction"]}"></i>')
+    if claim.direction in ("lower", "higher"):
+        boxes.append(f'<i class="claimed {claim.direction}"></i>')
     return boxes
 
 
-def _seeds(entry: Entry, half_axis: float) -> list[str]:
-    return [
-        _box("seed", _x(value, half_axis), says=f"s{int(seed)} {fmt(value)}")
-        for seed, value in differences(entry)
-    ]
-
-
-def _bar(effect: Mapping[str, Any], half_axis: float, colour: str) -> list[str]:
-    paint = f"background:{colour};"
-    boxes = []
-    if effect["low"] is not None:
-        low, high = _x(effect["low"], half_axis), _x(effect["high"], half_axis)
+def _bar(effect: Effect, half_axis: float, colour: str) -> list[str]:
+    paint, boxes = f"background:{colour};", []
+    if effect.low is not None and effect.high is not None:
+        low, high = _x(effect.low, half_axis), _x(effect.high, half_axis)
         boxes = [
             _box("bar", low, high - low, paint),
             *(_box("end", x, None, paint) for x in (low, high)),
         ]
-    return [*boxes, _box("point", _x(effect["estimate"], half_axis), None, paint)]
+    return [*boxes, _box("point", _x(effect.estimate, half_axis), None, paint)]
 
 
 def _short(text: str) -> str:
     return html.escape(text if len(text) <= 140 else text[:139] + "…")
-
-
-def second(judged: Mapping[str, Any], entry: Entry) -> str:
-    """The second object's effect on the axis of the first."""
-    facts = {**entry, "effect": judged["effect"], "n": judged["n"], "seeds": ()}
-    needed: Sequence[Entry] = (entry, facts)
-    return picture({**facts, "needed_seeds": judged["n"]}, reach(needed), entry["status"])
 
 
 STYLE = """

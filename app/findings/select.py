@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import streamlit as st
 
 from app import choose
+from study.evidence.model import ClaimFinding, Findings, Gone
 from study.evidence.pipelines import pipelines_of
 
 HERE = "this pipeline"
@@ -18,55 +18,83 @@ LONGEST = 100
 
 @dataclass(frozen=True)
 class Listed:
-    """A claim as the page lists it: its entry in the findings, and what changed since."""
+    """A claim as the page lists it, and what changed since its verdict."""
 
-    id: str
-    entry: Mapping[str, Any]
+    claim: ClaimFinding
     changed: tuple[str, ...] = ()
-    superseded: bool = False
+
+    @property
+    def id(self) -> str:
+        return self.claim.id
 
     @property
     def status(self) -> str:
         """The word of its chip: what it lost since goes before what it said."""
-        return SUPERSEDED if self.superseded else "stale" if self.changed else self.entry["status"]
+        return "stale" if self.changed else self.claim.status
 
     @property
-    def statuses(self) -> set[str]:
-        """What a filter finds it under: a stale verdict under its own word too."""
-        return {self.status} if self.superseded else {self.status, self.entry["status"]}
+    def state(self) -> str:
+        """The look of its chip: a difference below the margin is not as good as a larger one."""
+        goal = self.claim.decided_by in ("bound", "non_inferior")
+        small = self.claim.below_margin and not self.changed and not goal
+        return f"{self.status}, below the margin" if small else self.status
 
     @property
-    def family(self) -> str:
-        return str(self.entry.get("family", {}).get("name", "none"))
+    def words(self) -> tuple[str, ...]:
+        """What the text filter searches."""
+        contrast = self.claim.contrast
+        return self.id, self.claim.text, contrast.treatment, contrast.control, self.claim.metric
 
     @property
-    def studies(self) -> set[str]:
-        contrast = self.entry.get("contrast") or {}
-        arms = [contrast[k] for k in ("treatment", "control") if k in contrast]
+    def pipelines(self) -> set[str]:
+        arms = (self.claim.contrast.treatment, self.claim.contrast.control)
         return pipelines_of(arms) | ({HERE} if any("/" not in arm for arm in arms) else set())
 
 
-def listed(found: Mapping[str, Any], changed: Mapping[str, list[str]]) -> list[Listed]:
-    """Every claim, then those that left claims.yaml."""
-    claims = [
-        Listed(name, entry, tuple(changed.get(name, ()))) for name, entry in found["claims"].items()
-    ]
-    gone = found.get("superseded") or {}
-    return [*claims, *(Listed(name, entry, superseded=True) for name, entry in gone.items())]
+def listed(found: Findings, changed: Mapping[str, list[str]]) -> list[Listed]:
+    return [Listed(claim, tuple(changed.get(name, ()))) for name, claim in found.claims.items()]
 
 
-def choosers(claims: list[Listed]) -> list[Listed]:
-    """The filters, and the claims that pass them."""
-    statuses = list(dict.fromkeys(s for c in claims for s in sorted(c.statuses)))
-    families = list(dict.fromkeys(claim.family for claim in claims))
-    studies = sorted({study for claim in claims for study in claim.studies})
+@dataclass(frozen=True)
+class Filters:
+    """What the address and the widgets ask for; empty parts let every claim by."""
+
+    status: Collection[str]
+    family: Collection[str]
+    pipeline: Collection[str]
+    text: str
+
+    def passes(self, one: Listed) -> bool:
+        """A stale verdict is found by its own word too."""
+        return (
+            (not self.status or bool({one.status, one.claim.status} & set(self.status)))
+            and (not self.family or one.claim.family.name in self.family)
+            and (not self.pipeline or bool(one.pipelines & set(self.pipeline)))
+            and self.says(*one.words)
+        )
+
+    def passes_gone(self, name: str, entry: Gone) -> bool:
+        unasked = not self.family and not self.pipeline
+        wanted = not self.status or SUPERSEDED in self.status
+        return unasked and wanted and self.says(name, entry.text)
+
+    def says(self, *words: str) -> bool:
+        return any(self.text in word.lower() for word in words)
+
+
+def filters(claims: Sequence[Listed], gone: Collection[str]) -> Filters:
+    """The widgets above the claims."""
+    statuses = dict.fromkeys(s for c in claims for s in (c.status, c.claim.status))
+    statuses |= dict.fromkeys([SUPERSEDED] if gone else [])
     a, b, c, d = st.columns(4)
     with a:
-        status = choose.several("Status", statuses, "status")
+        status = choose.several("Status", list(statuses), "status")
     with b:
-        family = choose.several("Family", families, "family")
+        families = dict.fromkeys(one.claim.family.name for one in claims)
+        family = choose.several("Family", list(families), "family")
     with c:
-        study = choose.several("Pipeline", studies, "pipeline")
+        pipelines = sorted({name for claim in claims for name in claim.pipelines})
+        pipeline = choose.several("Pipeline", pipelines, "pipelines")
     with d:
         text = st.text_input(
             "Text",
@@ -76,28 +104,14 @@ def choosers(claims: list[Listed]) -> list[Listed]:
             icon=":material/search:",
             placeholder="in id, claim, arms or metric",
         )
-    return [
-        claim
-        for claim in claims
-        if (not status or claim.statuses & set(status))
-        and (not family or claim.family in family)
-        and (not study or claim.studies & set(study))
-        and _says(claim, text.lower())
-    ]
-
-
-def _says(claim: Listed, text: str) -> bool:
-    contrast = (claim.entry.get("contrast") or {}).values()
-    words = [claim.id, claim.entry["text"], *contrast, str(claim.entry.get("metric", ""))]
-    return not text or any(text in word.lower() for word in words)
+    return Filters(status, family, pipeline, text.lower())
 
 
 # --- opened claims ----------------------------------------------------------------------------
 
 
-def opened(claims: list[Listed]) -> set[str]:
+def opened(known: Sequence[str]) -> set[str]:
     """The claims that the address opens; one that is not here is told."""
-    known = [claim.id for claim in claims]
     choose.tell_unknown("Claim", known, "claim")
     return {name for name in choose.asked("claim") if name in known}
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from app import choose
+from app import choose, escape
 
 LONGEST = 400  # characters of a text
 
@@ -32,7 +32,7 @@ class Address:
         if self.settled:
             first = st.session_state.setdefault(f"claim-first-{field}", key) == key
         if options:
-            choose.tell_unknown(field, options, said)
+            choose.tell_unknown(escape.markdown(field), options, said)
         if key not in st.session_state:
             asked = st.query_params.get(said, usual)[:LONGEST] if first else usual
             st.session_state[key] = asked if not options or asked in options else usual

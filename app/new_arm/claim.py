@@ -7,13 +7,15 @@ import re
 import streamlit as st
 
 from app import load
+from app.escape import Markdown
 from app.escape import markdown as escaped
 from app.new_arm.address import LONGEST, Address
-from app.new_arm.ask import Proposal
-from study.claiming import CLAIMS, ClaimDraft, with_claim
+from app.new_arm.form_view import Proposal
+from study.claiming import CLAIMS, ClaimDraft, check_decidable, proposed_seeds, with_claim
 from study.evidence.claims import FAMILY_LIMIT, RATE, load_claims
-from study.evidence.columns import KNOWN, OUTCOME, Column
+from study.evidence.metric_catalog import KNOWN, OUTCOME, Column
 from study.params import Arm, UserError
+from study.reading import seeds_text
 
 USUAL = "last.standard.amplitude.mae"
 DIRECTIONS = ("lower", "higher", "equal")
@@ -24,7 +26,7 @@ def ask(proposal: Proposal) -> tuple[ClaimDraft | None, str | None]:
     if not isinstance(proposal.base, Arm) or proposal.plan is None:
         return None, None
     address = Address(proposal.whole)
-    if not st.toggle("Fix a claim before the run", key="claim", bind="query-params"):
+    if not st.toggle("Fix a claim before the run", key="with_claim", bind="query-params"):
         address.forget()
         return None, None
     draft = proposal.draft
@@ -41,7 +43,9 @@ def ask(proposal: Proposal) -> tuple[ClaimDraft | None, str | None]:
     ) or _expected(column)  # fmt: skip
     address.keep("direction", direction, _expected(column))
     with st.container(horizontal=True, gap="small"):
-        margin = _text(address, "margin", f"in {column.margin_unit}", metric, _margin(column))
+        margin = _text(
+            address, "margin", f"in {escaped(column.margin_unit)}", metric, _margin(column)
+        )
         seeds = _text(address, "needed seeds", "pairs that decide it", "", "8")
         name = _text(address, "id", "capitals, digits, dashes", draft.name, _id(draft.name))
         family = _text(address, "family", "corrected together", draft.name, draft.name)
@@ -52,11 +56,15 @@ def ask(proposal: Proposal) -> tuple[ClaimDraft | None, str | None]:
     address.keep("text", text, usual)
     try:
         claim = _claim(name, text, metric, direction, margin, family, seeds)
-        with_claim(load.ROOT / CLAIMS, claim, draft, proposal.plan.changes)
+        longer = with_claim(load.ROOT / CLAIMS, claim, draft, proposal.plan.changes)
+        study = load.study()
+        study = study.model_copy(update={"arms": {**study.arms, draft.name: proposal.plan.row}})
+        check_decidable(load.ROOT, longer, claim.id, study, load.results())
+        registered = proposed_seeds(load.ROOT, study, draft, proposal.plan.row, claim)
     except UserError as error:
         st.caption(f":red[:material/error: {escaped(str(error).split('claims.yaml: ')[-1])}]")
         return None, str(error)
-    _standing(proposal, claim)
+    _standing(proposal, claim, registered)
     return claim, None
 
 
@@ -75,7 +83,7 @@ def _claim(
     return ClaimDraft(name, line, metric, direction, float(numbers[0]), family, int(numbers[1]))
 
 
-def _text(address: Address, label: str, help: str, about: str, usual: str) -> str:
+def _text(address: Address, label: Markdown, help: Markdown, about: str, usual: str) -> str:
     """One line of the claim; `about`: what its usual text depends on."""
     field = label.replace(" ", "-")
     key = f"claim-{field}-{about}"
@@ -99,7 +107,7 @@ def _expected(column: Column) -> str:
 
 
 def _margin(column: Column) -> str:
-    return "0.1" if column.path == OUTCOME else "0.02"
+    return "0.8" if column.path == OUTCOME else "0.02"
 
 
 def _words(direction: str | None, column: Column) -> str:
@@ -112,7 +120,7 @@ def _id(arm: str) -> str:
     return re.sub(r"[^A-Z0-9]+", "-", arm.upper()).strip("-") + "-001"
 
 
-def _standing(proposal: Proposal, claim: ClaimDraft) -> None:
+def _standing(proposal: Proposal, claim: ClaimDraft, registered: tuple[int, ...]) -> None:
     """What the claim can become, said before it is fixed."""
     notes = []
     ran = (
@@ -123,7 +131,8 @@ def _standing(proposal: Proposal, claim: ClaimDraft) -> None:
     if ran:
         seeds = ", ".join(map(str, ran[:6])) + (" …" if ran[6:] else "")
         notes.append(
-            f"Exploratory at best: seeds {seeds} of {proposal.draft.base} have results already. "
+            f"With these seeds it stays exploratory: seeds {seeds} of {proposal.draft.base} have "
+            "results already. "
             "Fresh seeds on both arms can confirm."
         )
     else:
@@ -137,6 +146,8 @@ def _standing(proposal: Proposal, claim: ClaimDraft) -> None:
             f"Family {claim.family} holds {', '.join(others)} (at most {FAMILY_LIMIT}): one more "
             "claim takes the confirmatory standing from them."
         )
+    if registered and set(registered) != set(_seeds(proposal)):
+        notes.append(f"Seeds that follow from the registered claims: {seeds_text(registered)}.")
     st.caption(" ".join(escaped(note) for note in notes))
 
 

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from study.arms import USUAL_LIMIT
-from study.params import PROSE, Row
+from study.params import CLIP_LIMITS, IDLE, OPTIONAL, PROSE, Row
 
 # Headings of the page for the sections of the model and for fields that stand alone; whatever is
 # not named here is shown under the last one.
@@ -58,13 +57,14 @@ def sections(row: Row, networks: Mapping[str, Schema], data: Sequence[str]) -> l
     schema = _schema(type(row))
     found = []
     for name, part in schema["properties"].items():
-        if name in PROSE:
+        if name in PROSE or (name in OPTIONAL and getattr(row, name) is None):
             continue
         if name == "generator":
             variants = {net: _fields(name, net_schema) for net, net_schema in networks.items()}
         else:
             variants = _variants(name, part, schema)
-        found.append(Section(name, {v: _offered(fields, data) for v, fields in variants.items()}))
+        acting = {v: [f for f in fields if f.path not in IDLE] for v, fields in variants.items()}
+        found.append(Section(name, {v: _offered(fields, data) for v, fields in acting.items()}))
     return found
 
 
@@ -94,7 +94,8 @@ def _variants(name: str, part: Schema, schema: Schema) -> dict[str, tuple[Field,
 
 
 def _resolved(part: Schema, schema: Schema) -> Schema:
-    reference = part.get("$ref")
+    options = part.get("anyOf", [part])
+    reference = next((option["$ref"] for option in options if "$ref" in option), None)
     return part if reference is None else schema["$defs"][reference.rpartition("/")[2]]
 
 
@@ -119,7 +120,7 @@ def _field(path: str, part: Schema) -> Field:
 BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 
 
-def _offered(fields: tuple[Field, ...], data: Sequence[str]) -> tuple[Field, ...]:
+def _offered(fields: Sequence[Field], data: Sequence[str]) -> tuple[Field, ...]:
     """Choices that no model knows: the clip rules, and the data sets of this checkout."""
-    choices = {"clip.gradient_clip_algorithm": tuple(USUAL_LIMIT), "data": tuple(data)}
+    choices = {"clip.gradient_clip_algorithm": tuple(CLIP_LIMITS), "data": tuple(data)}
     return tuple(Field(f.path, choices.get(f.path, f.choices), f.hint) for f in fields)

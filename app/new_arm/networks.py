@@ -21,7 +21,8 @@ import streamlit as st
 
 import study
 from app import load
-from study.arms import Draft, seeds_text
+from study.arms import Draft
+from study.reading import seeds_text
 
 POLL_S = 0.2
 CODE = Path(study.__file__).parent

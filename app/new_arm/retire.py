@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from app import access, acts
+from app import access, actions
 from app.escape import markdown as escaped
 from study.archive import Archived
 from study.params import UserError
@@ -33,17 +33,17 @@ def show(arm: str) -> None:
                     key="archive",
                     type="primary",
                     on_click=_do,
-                    args=("archived", lambda: acts.archive_arm(arm)),
+                    args=("archived", lambda: actions.archive_arm(arm)),
                 )
     told, refused = (st.session_state.pop(key, None) for key in (TOLD, REFUSED))
     if told:
-        st.success(told, icon=":material/inventory_2:")
+        st.success(escaped(told), icon=":material/inventory_2:")
     if refused:
-        st.error(refused, icon=":material/error:")
+        st.error(escaped(refused), icon=":material/error:")
 
 
 def _rename(arm: str, to: str) -> None:
-    _do(f"renamed to {escaped(to)}", lambda: acts.rename_arm(arm, to))
+    _do(f"renamed to {to}", lambda: actions.rename_arm(arm, to))
 
 
 def _do(what: str, act: Callable[[], Archived]) -> None:
@@ -51,12 +51,12 @@ def _do(what: str, act: Callable[[], Archived]) -> None:
     try:
         done = act()
     except UserError as error:
-        st.session_state[REFUSED] = escaped(str(error))
+        st.session_state[REFUSED] = str(error)
         return
-    claims = f" Superseded: {escaped(', '.join(done.claims))}." if done.claims else ""
+    claims = f" Superseded: {', '.join(done.claims)}." if done.claims else ""
     st.session_state[TOLD] = (
-        f"The arm is {what}; what was under its name: {escaped(str(done.folder))}.{claims} "
-        "`dvc repro findings` writes the findings anew."
+        f"The arm is {what}; what was under its name: {done.folder}.{claims} "
+        "`dvc repro findings` updates the findings."
     )
     st.session_state.pop("from", None)
     for key in ("set", "seeds"):

@@ -10,13 +10,15 @@ from typing import Any
 
 import streamlit as st
 
-from app import access, acts, frame, load
+from app import access, actions, layout, load
 from app.escape import markdown as escaped
-from app.new_arm.ask import Proposal
 from app.new_arm.form import word
+from app.new_arm.form_view import Proposal
 from app.new_arm.networks import check, wait
+from app.runs.several import executor
 from study import committing
 from study.claiming import ClaimDraft, command
+from study.formats.seeds import dataset_folders
 from study.params import UserError, leaves
 
 
@@ -30,7 +32,9 @@ def difference(proposal: Proposal) -> bool:
             st.markdown(f"**No difference from {base} yet.** Change a field.")
         return False
     count = len(plan.changes)
-    st.markdown(f"**{'One factor' if count == 1 else f'{count} factors'} changed against {base}**")
+    st.markdown(
+        f"**{'One factor' if count == 1 else f'{count:d} factors'} changed against {base}**"
+    )
     for path, (old, new) in plan.changes.items():
         st.markdown(f"{escaped(path)} &nbsp; {escaped(word(old))} → **{escaped(word(new))}**")
     if plan.twin is not None:
@@ -50,8 +54,8 @@ def _twin(name: str) -> None:
         icon=":material/content_copy:",
     )
     with st.container(horizontal=True):
-        frame.link("compare", f"Compare {name}", arms=name)
-        frame.link("runs", f"Runs of {name}", arm=name)
+        layout.link("compare", f"Compare {escaped(name)}", arms=name)
+        layout.link("runs", f"Runs of {escaped(name)}", arm=name)
 
 
 # --- the check --------------------------------------------------------------------------------
@@ -61,7 +65,7 @@ def facts(proposal: Proposal) -> bool:
     """Ask for the check of this draft and show what it says; whether it passed."""
     assert proposal.plan is not None
     base = json.dumps(leaves(proposal.base), sort_keys=True)
-    place = load.ROOT / proposal.plan.row.data / "manifest.json"
+    place = dataset_folders(load.ROOT / proposal.plan.row.data)[0] / "manifest.json"
     asked = check(proposal.draft, (base, place.is_file()))
     shown = st.empty()
     if not asked.done:
@@ -81,10 +85,12 @@ def _told(answer: Mapping[str, Any], proposal: Proposal) -> None:
         widths = " · ".join(str(width) for width in answer["channels"])
         rows += [
             ("parameters", f"{answer['parameters']:,} (channels {widths})"),
-            ("memory", f"{answer['memory_mb']:,.0f} MB a run"),
+            ("memory", f"{answer['memory_mb']:,.0f} MB per run"),
         ]
     rows.append(("time", _time(answer, proposal)))
-    st.markdown("\n".join(["|check||", "|:--|:--|", *(f"|{k}|{escaped(v)}|" for k, v in rows)]))
+    st.markdown(
+        "\n".join(["|check||", "|:--|:--|", *(f"|{escaped(k)}|{escaped(v)}|" for k, v in rows)])
+    )
 
 
 def _data(answer: Mapping[str, Any]) -> str:
@@ -94,7 +100,7 @@ def _data(answer: Mapping[str, Any]) -> str:
 
 def _geometry(answer: Mapping[str, Any]) -> str:
     n, group = answer["n"], answer["group_size"]
-    return f"{n} x {n} px, {group} {'pattern' if group == 1 else 'patterns'} a sample: fits"
+    return f"{n} x {n} px, {group} {'pattern' if group == 1 else 'patterns'} per sample: fits"
 
 
 def _time(answer: Mapping[str, Any], proposal: Proposal) -> str:
@@ -121,14 +127,17 @@ def commits(claim: ClaimDraft | None) -> bool:
     )  # fmt: skip
     others = [name for name in unclean if name not in files]
     if not chosen:
-        st.caption(":orange[Runs of an uncommitted arm count for no claim.]")
+        st.caption(":orange[Runs of an uncommitted arm are excluded from all claims.]")
     elif others:
         st.caption(
             f":orange[Uncommitted changes in {escaped(_listed(others))}: until you commit them, "
-            "runs count for no claim.]"
+            "runs are excluded from all claims.]"
         )
     elif unclean:
-        st.caption(f"Other changes in {escaped(_listed(unclean))} go into the commit too.")
+        st.caption(
+            f":orange[Uncommitted changes in {escaped(_listed(unclean))}: commit them first, or "
+            "untick this; the commit holds the new arm and nothing else.]"
+        )
     return chosen
 
 
@@ -146,6 +155,7 @@ def buttons(proposal: Proposal, claim: ClaimDraft | None, commit: bool, ready: b
     if access.read_only():
         st.info(escaped(access.why_read_only()), icon=":material/lock:")
         return
+    where = executor()
     with st.container(horizontal=True):
         only = st.button("Add", key="add", disabled=not ready, icon=":material/add:")
         start = st.button(
@@ -153,27 +163,30 @@ def buttons(proposal: Proposal, claim: ClaimDraft | None, commit: bool, ready: b
             icon=":material/play_arrow:",
         )  # fmt: skip
     if only or start:
-        _add(proposal, claim, commit, start)
+        _add(proposal, claim, commit, where if start else None)
 
 
-def _add(proposal: Proposal, claim: ClaimDraft | None, commit: bool, start: bool) -> None:
-    """Each step only after the one before it went well; what was written stays and is told."""
+def _add(proposal: Proposal, claim: ClaimDraft | None, commit: bool, where: str | None) -> None:
+    """Each step only after the one before it went well; what was written stays and is named.
+
+    `where`: the executor that starts the arm; None adds it only.
+    """
     assert proposal.plan is not None
     name, done, trouble = proposal.draft.name, "", None
     try:
-        acts.add(proposal.draft, claim, proposal.takes, proposal.plan.row)
+        actions.add(proposal.draft, claim, proposal.takes, proposal.plan.row, commit)
     except UserError as error:
         st.error(escaped(str(error)), icon=":material/error:")
         return
     try:
         if commit:
-            done = acts.commit(proposal.draft, claim)
-        if start:
-            acts.start(name)
+            done = actions.commit(proposal.draft, claim, proposal.takes)
+        if where is not None:
+            actions.start(name, None, where)
     except UserError as error:
         trouble = str(error)
     _clear()
-    if start and trouble is None:
+    if where is not None and trouble is None:
         st.switch_page("pages/runs.py", query_params={"arm": name})
     base, named = proposal.draft.base, claim.id if claim else None
     st.session_state["new-arm-added"] = Added(name, base, named, done, trouble)
@@ -194,7 +207,12 @@ class Added:
 def _clear() -> None:
     """An empty form; `announce` puts the base back."""
     for key in [str(key) for key in st.session_state]:
-        if key.startswith(("new:", "claim")) or key in ("name", "asks", "confounded", "commit"):
+        if key.startswith(("new:", "claim", "with_claim")) or key in (
+            "name",
+            "asks",
+            "confounded",
+            "commit",
+        ):
             del st.session_state[key]
     st.query_params.from_dict({})  # what widgets are bound to may go in this way, not be written
 
@@ -212,4 +230,4 @@ def announce() -> None:
         st.success(told, icon=":material/check_circle:")
     else:
         st.warning(f"{told} It is not started: {escaped(added.trouble)}", icon=":material/warning:")
-    frame.link("runs", f"Runs of {added.name}", arm=added.name)
+    layout.link("runs", f"Runs of {escaped(added.name)}", arm=added.name)

@@ -1,10 +1,10 @@
 """Compare: arms side by side: curves, numbers, images, residuals."""
 
-from app import frame
+from app import layout
 from app.compare import tabs
 from app.compare.chosen import choose_arms
 
-frame.enter(
+layout.enter(
     "Compare", "Arms side by side: what they reached, what they look like, where they miss."
 )
 tabs.known_tab()

@@ -1,13 +1,15 @@
-"""Data set: what was measured or simulated, and who uses it."""
+"""Data: what was measured or simulated, and who uses it."""
+
+from dataclasses import replace
 
 import streamlit as st
 
-from app import choose, frame, load
+from app import choose, layout, load
 from app.dataset import reading, sets, views
-from app.parts import fragment
+from app.fragments import fragment
 from study.params import SPLITS
 
-frame.enter("Data set", "What was measured or simulated, and who uses it.")
+layout.enter("Data", "What was measured or simulated, and who uses it.")
 found = sets.entries()
 if not found:
     st.info("No data set in this checkout. `make repro` simulates one; `study import` reads yours.")
@@ -15,7 +17,10 @@ if not found:
 left, right = st.columns([2, 3], vertical_alignment="bottom")
 with left:
     name = choose.one("Data set", list(found), "data")
-entry = found[name or next(iter(found))]
+    entry = found[name or next(iter(found))]
+    if entry.seeds:
+        seed = choose.one("Objects of seed", [str(seed) for seed in entry.seeds], "object")
+        entry = replace(entry, seed=int(seed or entry.seeds[0]))
 if not entry.here:
     views.absent(entry)
     st.stop()
@@ -34,6 +39,6 @@ fragment(views.scan_and_patterns)(entry, part, manifest, split, image)
 st.subheader("Do the splits know of each other?", anchor=False)
 views.split_checks(entry)
 st.subheader("Used by", anchor=False)
-views.used_by(entry, manifest.content_sha256)
+views.used_by(entry, manifest.set_sha256)
 with st.expander("Manifest: what was requested, scales, statements, hashes"):
     views.manifest_table(manifest)

@@ -2,23 +2,24 @@
 
 import streamlit as st
 
-from app import choose, frame, load
-from app.findings import board, published
+from app import choose, layout, load, waiting
+from app.findings import board, views
+from study import investigations
 
-CLAIMS, TABLE, DECISION = "claims", "published table", "decision"
+CLAIMS = "claims"
 
-frame.enter("Findings", "What was claimed, what the runs say, and how sure one can be.")
+layout.enter("Findings", "What was claimed, what the runs say, and how sure one can be.")
+waiting.claims()
 found = load.findings()
 if found is None:
     st.info(
         "No findings in this checkout. `make repro` computes them from the stored results; "
-        "`dvc repro findings` alone judges the claims anew."
+        "`dvc repro findings` computes only the verdicts."
     )
     st.stop()
-view = choose.one("Show", [CLAIMS, TABLE, DECISION], "view", CLAIMS)
-if view == TABLE:
-    published.table(found)
-elif view == DECISION:
-    published.verdict(found)
+more = {view.name: view for part in investigations.parts("findings") for view in part.views(found)}
+chosen = choose.one("Show", [CLAIMS, *more], "view", CLAIMS)
+if chosen in more:
+    views.show(more[chosen])
 else:
     board.show(found)

@@ -2,18 +2,18 @@
 
 import streamlit as st
 
-from app import access, frame, load
-from app.new_arm import ask, claim, retire, summary
+from app import access, layout, load
+from app.new_arm import claim, form_view, retire, summary, sweep
 from app.new_arm.networks import networks, wait
 
-frame.enter("New arm", "One change against an arm that exists, checked before it costs anything.")
+layout.enter("New arm", "One change against an arm that exists, checked before it costs anything.")
 summary.announce()
 study = load.study()
 left, right = st.columns([5, 3], gap="medium")
 with left, st.container(horizontal=True, vertical_alignment="bottom"):
-    base = ask.choose_base(study)
+    base = form_view.choose_base(study)
     name, question = st.empty(), st.empty()
-proposal, cells = ask.read(study, base)
+proposal, cells = form_view.read(study, base)
 with left:
     name.text_input(
         "Name", key="name", bind="query-params", placeholder=proposal.draft.name, max_chars=64
@@ -22,9 +22,10 @@ with left:
         "Question", key="asks", bind="query-params", placeholder="put together from the difference",
         max_chars=300,
     )  # fmt: skip
-    ask.draw(base, proposal, cells)
+    form_view.draw(base, proposal, cells)
+    sweep.show(study, proposal, cells)
     retire.show(base)
-ask.remember(proposal)
+form_view.remember(proposal)
 with right, st.container(border=True):
     may = summary.difference(proposal)
     claimed, broken = claim.ask(proposal)

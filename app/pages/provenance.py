@@ -2,14 +2,22 @@
 
 import streamlit as st
 
-from app import choose, frame, load
+from app import choose, layout, load
+from app.fragments import guarded
 from app.provenance import machine, pulling, reading, views
 
-frame.enter("Provenance", "Which stage is fresh, what is not pulled, what it was made with.")
+layout.enter("Provenance", "Which stage is fresh, what is not pulled, what it was made with.")
 names = [views.TITLES.get(name, name) for name in load.pipeline_names()]
 name = choose.one("Pipeline", names, "pipeline") or "root"
 folder = "" if name == "root" else name
-if reading.declared(folder):
+
+
+def stages() -> None:
+    if not reading.declared(folder):
+        st.info(
+            "No pipeline here: dvc.yaml is not in this folder. `make repro` runs one in a checkout."
+        )
+        return
     contents = st.toggle("Compare the contents of runs and data sets too", key="contents",
                          bind="query-params")  # fmt: skip
     found = reading.judged(folder, contents)
@@ -21,10 +29,9 @@ if reading.declared(folder):
     if kind:
         views.stage_table(found, kind, folder)
     pulling.show(found, folder)
-else:
-    st.info(
-        "No pipeline here: dvc.yaml is not in this folder. `make repro` runs one in a checkout."
-    )
+
+
+guarded(stages)
 runs = reading.runs(folder)
 known = reading.history()
 st.subheader("Which commit made which result", anchor=False)

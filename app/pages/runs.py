@@ -4,15 +4,15 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from app import frame, load
-from app.parts import fragment
-from app.runs import curves, detail, table, working
+from app import layout, load, waiting
+from app.fragments import fragment
+from app.runs import curves, detail, several, table, working
 from app.runs.words import run_id, state_of
 from study.launch import Job, RunRow
 
 POLL_S = 2.0
 
-frame.enter("Runs", "What is queued, runs, ended, and why.")
+layout.enter("Runs", "What is queued, runs, ended, and why.")
 
 
 def named(jobs: Sequence[Job], rows: Sequence[RunRow]) -> table.Rows:
@@ -21,8 +21,14 @@ def named(jobs: Sequence[Job], rows: Sequence[RunRow]) -> table.Rows:
     return [(row, state_of(row, known)) for row in rows]
 
 
+def all_rows() -> tuple[RunRow, ...]:
+    """Those with a run or a job, and those that nobody started."""
+    rows = load.run_rows()
+    return (*rows, *load.not_started(rows))
+
+
 def everything() -> table.Rows:
-    return table.ordered(named(load.jobs(), load.run_rows()))
+    return table.ordered(named(load.jobs(), all_rows()))
 
 
 def offered(rows: table.Rows) -> set[str]:
@@ -33,12 +39,13 @@ def offered(rows: table.Rows) -> set[str]:
 def at_work(known: set[str]) -> None:
     """Jobs and curves that move; every two seconds anew, the page when a run or a state appears."""
     working.after()
-    jobs, rows = load.jobs(), load.run_rows()
+    jobs, rows = load.jobs(), all_rows()
     if offered(named(jobs, rows)) != known:
         st.rerun(scope="app")
     working.refused()
     working.supervisor(any(not job.over for job in jobs))
     working.show(jobs, rows)
+    waiting.arms(load.run_rows(), whole=False)
     curves.multiples([row for row in rows if row.state == "running"])
 
 
@@ -46,6 +53,7 @@ def all_runs() -> None:
     rows = everything()
     table.count(rows)
     table.show(table.passing(rows))
+    several.show(rows, load.jobs())
 
 
 def chosen_run(name: str) -> None:
@@ -58,13 +66,14 @@ def chosen_run(name: str) -> None:
 
 rows = everything()
 every = POLL_S if load.busy() else None
-if not rows:
-    working.refused()
+if all(state == "not started" for _, state in rows):
     st.info(
         "No runs in this checkout. Start one: `study launch control`, or on the page New arm. "
         "Bring what others computed: `make pull`."
     )
-    frame.link("new_arm", "New arm")
+    layout.link("new_arm", "New arm")
+if not rows:
+    working.refused()
     st.stop()
 fragment(at_work, every)(offered(rows))
 table.filters(rows)

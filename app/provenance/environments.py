@@ -10,15 +10,15 @@ from typing import Any
 
 from app import load
 from study import environment
-from study.evidence.arms import ArmResults, lookup
-from study.runs import read_json
+from study.evidence.arms import ArmResults, environment_of, lookup
+from study.params import UserError
 
 LEFT_OUT = ("commit", "commit_date", "dirty")  # told by commit
 
 
 @dataclass(frozen=True)
 class Run:
-    """One stored result. `facts`: its environment.json, flat; None when that is not here."""
+    """One stored result. `facts`: its environment, flat; None when that is not stored here."""
 
     arm: str
     seed: int
@@ -39,27 +39,18 @@ def of(pipeline: str, results: Mapping[str, ArmResults]) -> list[Run]:
 
 
 def _run(arm: str, seed: int, content: Mapping[str, Any]) -> Run:
-    stored = _stored(arm, seed)
+    try:
+        stored = environment_of(load.ROOT, arm, seed, content)
+    except UserError:  # a damaged one is shown as one that is not stored here
+        stored = None
     return Run(
         arm=arm,
         seed=seed,
         commit=lookup(content, ("code", "commit")),
         dirty=lookup(content, ("code", "dirty")),
         device=content.get("device"),
-        facts=None if stored is None else dict(_flat(stored)),
+        facts=None if stored is None else dict(_flat(stored[1])),
     )
-
-
-def _stored(arm: str, seed: int) -> Mapping[str, Any] | None:
-    """environment.json of the run where it lies, or as it was recorded."""
-    for file in (
-        load.run_folder(arm, seed) / "environment.json",
-        load.ROOT / "recorded" / Path(arm) / "environment" / f"s{seed}.json",
-    ):
-        content = read_json(file)
-        if isinstance(content, Mapping):
-            return content
-    return None
 
 
 def _flat(content: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from study.lockfile import Locked, read_lock
-from study.params import read_yaml
+from study.outputs import read_dvc_file
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def records(folder: Path) -> dict[str, Record]:
     found = {name: _stage(locked) for name, locked in read_lock(folder / "dvc.lock").items()}
     for place in [folder / "data.dvc", *(folder / "imported").glob("*.dvc")]:
         if place.is_file():
-            name, content = place.relative_to(folder), read_yaml(place) or {}
+            name, content = place.relative_to(folder), read_dvc_file(place)
             outs = _contents(content.get("outs", ()), name.parent)
             if outs:
                 deps = _contents(content.get("deps", ()))

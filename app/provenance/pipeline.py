@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from study.outputs import read_dvc_file
 from study.params import UserError, read_yaml
 
 REFERENCE = re.compile(r"\$\{([^}]*)\}")
@@ -68,7 +69,7 @@ def stages(folder: Path, params: Mapping[str, Any]) -> list[Stage]:
 def _files(folder: Path) -> Iterator[Stage]:
     for file in [folder / "data.dvc", *sorted((folder / "imported").glob("*.dvc"))]:
         if file.is_file():
-            content = read_yaml(file) or {}
+            content = read_dvc_file(file)
             name = file.relative_to(folder).as_posix()
             outs = tuple(
                 Out(str((Path(name).parent / item["path"]).as_posix()), True, True)
@@ -83,13 +84,13 @@ def _expanded(
     kind: str, entry: Mapping[str, Any], params: Mapping[str, Any], file: Path
 ) -> Iterator[Stage]:
     if "foreach" not in entry:
-        yield _stage(kind, "", entry, {}, file)
+        yield _stage(kind, "", entry, params, file)
         return
     over = _looked_up(str(entry["foreach"]), params, file)
     if not isinstance(over, Mapping):
         raise UserError(f"{file}: foreach of {kind} goes over no mapping of params.yaml")
     for key, item in over.items():
-        yield _stage(kind, str(key), entry["do"], {"key": str(key), "item": item}, file)
+        yield _stage(kind, str(key), entry["do"], {**params, "key": str(key), "item": item}, file)
 
 
 def _stage(

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 
 import streamlit as st
 
-from app import access, load, states
-from app.parts import fragment
+from app import access, actions, escape, load, states
+from app.fragments import fragment
 from app.provenance.state import Judged
-from app.provenance.views import escaped, pull_name, size_text
-from study.launch.pull import Pull, cancel_pull, pulls, read_pull, start_pull
+from app.provenance.views import pull_name, size_text
+from study.launch.pull import Pull, pulls, read_pull
 from study.params import UserError
 
 POLL_S = 2.0
@@ -27,10 +27,12 @@ def show(found: Mapping[str, Judged], folder: str) -> None:
     st.subheader("Not in this checkout", anchor=False)
     if absent:
         size = sum(j.size for j in absent.values())
-        st.text(f"{len(absent)} recorded outputs are not here ({size_text(size)}).")
+        st.text(
+            f"{len(absent)} recorded outputs are not here ({escape.markdown(size_text(size))})."
+        )
     running = last is not None and not last.over
     if access.read_only():
-        st.caption(escaped(access.why_read_only()))
+        st.caption(escape.markdown(access.why_read_only()))
     elif absent and not running:
         _ask(absent)
     if last is not None:
@@ -44,7 +46,7 @@ def _ask(absent: Mapping[str, Judged]) -> None:
     )
     size = sum(absent[name].size for name in names or absent)
     right.button(
-        f"Pull {len(names) or len(absent)} ({size_text(size)})",
+        f"Pull {len(names) or len(absent)} ({escape.markdown(size_text(size))})",
         key="pull",
         icon=":material/cloud_download:",
         on_click=_start,
@@ -53,17 +55,17 @@ def _ask(absent: Mapping[str, Judged]) -> None:
 
 
 def _start(names: tuple[str, ...]) -> None:
-    if access.read_only():
-        return
     try:
-        start_pull(load.ROOT, names)
+        actions.pull(names)
     except UserError as error:
-        st.toast(str(error).replace("$", r"\$"), icon=":material/error:")
+        st.toast(escape.markdown(str(error)), icon=":material/error:")
 
 
 def _cancel(pull_id: str) -> None:
-    if not access.read_only():
-        cancel_pull(load.ROOT, pull_id)
+    try:
+        actions.cancel_pull(pull_id)
+    except UserError as error:
+        st.toast(escape.markdown(str(error)), icon=":material/error:")
 
 
 def _progress(pull_id: str, was_running: bool) -> None:
@@ -72,14 +74,17 @@ def _progress(pull_id: str, was_running: bool) -> None:
         st.rerun()
     names = ", ".join(pull.names[:4]) + (" …" if len(pull.names) > 4 else "")
     if not pull.over:
-        st.progress(_share(pull), text=escaped(f"{_phase(pull)} {names}"))
+        st.progress(_share(pull), text=escape.markdown(f"{_phase(pull)} {names}"))
         if not access.read_only():
             st.button("Cancel", key="pull_cancel", on_click=_cancel, args=(pull.id,))
         return
     state = {"finished": "done"}.get(pull.state, pull.state)
-    st.markdown(f"{states.text(state, f'last pull {pull.state}')} {escaped(names)}")
+    st.markdown(
+        f"{states.text(state, f'last pull {escape.markdown(pull.state)}')} {escape.markdown(names)}"
+    )
     if pull.cause:
-        st.error(pull.cause.replace("$", r"\$"))
+        causes = dict.fromkeys(pull.cause.splitlines())  # one for every output that failed alike
+        st.error(escape.markdown(" ".join(causes)))
     if pull.lines:
         with st.expander("What it said"):
             st.code("\n".join(pull.lines), language=None)

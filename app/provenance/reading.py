@@ -72,7 +72,7 @@ def _judged(pipeline: str, contents: bool, key: load.Stamp) -> dict[str, Judged]
 
 def runs(pipeline: str) -> list[environments.Run]:
     """Raises UserError for a torn result."""
-    places = [load.ROOT / "results", load.ROOT / "recorded", load.ROOT / pipeline / "runs"]
+    places = [*load.result_places(), load.ROOT / pipeline / "runs"]
     return _runs(pipeline, load.stamp(*places))
 
 

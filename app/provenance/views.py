@@ -7,24 +7,17 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from app import choose, load, states
+from app import choose, escape, load, states
 from app.provenance import drawing, environments, machine, pipeline
 from app.provenance.state import STATES, Judged
 from study import environment
 
 INK = {"light": "#1b2129", "dark": "#e3e6ea"}  # the theme's text, .streamlit/config.toml
-TITLES = {"": "root", "studies": "studies", "full": "full"}
+TITLES = {"": "root"}  # other pipelines have the name of their folder
 
 
 def size_text(size: int) -> str:
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
-
-
-def escaped(text: str) -> str:
-    """Text of a file or of git inside Markdown."""
-    for sign in ("\\", "`", "*", "_", "[", "]", "<", ">", "$", "#", ":"):
-        text = text.replace(sign, f"\\{sign}")
-    return text
 
 
 # --- the pipeline -----------------------------------------------------------------------------
@@ -52,15 +45,15 @@ def totals(found: Mapping[str, Judged], contents: bool) -> None:
     with st.container(horizontal=True, gap="small"):
         for state in STATES:
             if counted[state]:
-                states.chip(state, f"{counted[state]} {MEANING[state][0]}", MEANING[state][1])
+                states.chip(state, f"{counted[state]:d} {MEANING[state][0]}", MEANING[state][1])
     heavy = sum(j.size for j in found.values() if not j.absent and _cached(j))
     how = (
         "Everything is compared by content (md5)."
         if contents
         else "Code, settings and results are compared by content; runs and data sets "
-        f"({size_text(heavy)} here) by bytes and number of files."
+        f"({escape.markdown(size_text(heavy))} here) by bytes and number of files."
     )
-    st.caption(f"Against dvc.lock, as `dvc status` would, without DVC. {how}")
+    st.caption(f"Compared with dvc.lock. {how}")
 
 
 MEANING = {
@@ -100,7 +93,7 @@ def _one_stage(judged: Judged, folder: str) -> None:
         st.text(f"· {reason}")
     note = _note(judged)
     if note:
-        st.caption(escaped(note))
+        st.caption(escape.markdown(note))
     st.code(_command(judged, folder), language="sh")
     with st.expander("Inputs and outputs"):
         st.text("reads  " + ", ".join(judged.stage.deps))
@@ -126,9 +119,9 @@ def _note(judged: Judged) -> str:
     parts = []
     if judged.behind:
         first = ", ".join(judged.behind[:3]) + (" and others" if len(judged.behind) > 3 else "")
-        parts.append(f"behind {first}, which would run first")
+        parts.append(f"after {first}, which is stale too")
     if judged.not_here:
-        parts.append(f"not here, so taken as recorded: {', '.join(judged.not_here[:3])}")
+        parts.append(f"not pulled, assumed unchanged: {', '.join(judged.not_here[:3])}")
     kept = [out.path for out in judged.stage.outs if out.path in judged.absent and not out.pushed]
     if judged.state == "missing" and judged.absent:
         parts.append(f"{', '.join(judged.absent)} is gone")
@@ -176,15 +169,16 @@ def environments_of(runs: Sequence[environments.Run]) -> None:
     here = sum(run.facts is not None for run in runs)
     if not here:
         st.info(
-            f"None of the {len(runs)} results has its environment.json here: it lies with the "
-            "runs, which `study pull` brings."
+            f"No environment of the {len(runs)} results is stored here: no file in provenance/ "
+            "describes them; results of earlier versions keep it in runs/, which `study pull` "
+            "brings."
         )
         return
     same, differing = environments.compared(runs)
     told = f"{here} of {len(runs)} environments are here"
     if differing:
         names = ", ".join(difference.what for difference in differing)
-        st.warning(f"{told}. They differ in {escaped(names)}.")
+        st.warning(f"{told}. They differ in {escape.markdown(names)}.")
         rows = [
             {"what": d.what, "value": value, "runs": count}
             for d in differing
@@ -192,7 +186,7 @@ def environments_of(runs: Sequence[environments.Run]) -> None:
         ]
         st.dataframe(rows, hide_index=True, height="content" if len(rows) < 12 else 400)
     else:
-        st.markdown(f"{states.text('ok', 'equal')} {told}, and all say the same.")
+        st.markdown(f"{states.text('ok', 'equal')} {told}, with the same contents.")
     st.dataframe(
         [{"what": key, "value": value} for key, value in same.items()],
         hide_index=True,
@@ -209,8 +203,8 @@ def git_state(known: environments.History) -> None:
         return
     date, subject = known.commits[known.head]
     st.markdown(
-        f"{states.text('ok', known.head[:12])} {date} · {escaped(subject)} · branch "
-        f"{escaped(known.branch or '–')}"
+        states.text("ok", escape.markdown(known.head[:12]))
+        + escape.markdown(f" {date} · {subject} · branch {known.branch or '–'}")
     )
     dirty = environment.git("status", "--porcelain", "--", *environment.CLEAN_PATHS, root=load.ROOT)
     lines = (dirty or "").splitlines()
@@ -219,7 +213,7 @@ def git_state(known: environments.History) -> None:
         more = f" and {len(lines) - 8} more" if len(lines) > 8 else ""
         st.markdown(
             f"{states.text('differs', 'changed')} A run started now is not clean: "
-            f"{escaped(names)}{more}"
+            f"{escape.markdown(names)}{more}"
         )
     else:
         st.markdown(f"{states.text('ok', 'clean')} Code, settings, claims and lock as committed.")
@@ -232,18 +226,18 @@ def packages(found: machine.Packages | None) -> None:
     if found.differing:
         st.markdown(
             f"{states.text('differs', f'{len(found.differing)} differ')} "
-            f"from {found.file}: `make setup` installs what it says."
+            f"from {escape.markdown(found.file)}: `make setup` installs what it says."
         )
         rows = [{"package": p, "locked": a, "installed": b} for p, a, b in found.differing]
         st.dataframe(rows, hide_index=True)
     else:
         st.markdown(
-            f"{states.text('ok', 'as locked')} {found.installed} packages of {found.file} are "
-            "installed, each in a version that it names."
+            f"{states.text('ok', 'as locked')} {found.installed:d} packages of "
+            f"{escape.markdown(found.file)} are installed, each in a version that it names."
         )
     if found.absent:
         names = ", ".join(found.absent[:8]) + (" …" if len(found.absent) > 8 else "")
-        st.caption(escaped(f"{len(found.absent)} not installed: {names}"))
+        st.caption(escape.markdown(f"{len(found.absent)} not installed: {names}"))
 
 
 def versions(runs: Sequence[environments.Run]) -> None:

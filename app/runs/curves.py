@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import plotly.graph_objects as go
 import streamlit as st
@@ -13,6 +15,7 @@ from plotly.subplots import make_subplots
 from app import load
 from app.runs.words import run_id
 from study.launch import RunRow
+from study.reading import UserError, read_text
 
 LINES = (("train_loss", "training", "#0072B2"), ("val_loss", "validation", "#D55E00"))
 MOST_PANELS = 12
@@ -29,9 +32,8 @@ def losses(folder: Path) -> dict[str, Curve]:
 @st.cache_data(show_spinner=False, max_entries=64)
 def _losses(file: str, key: load.Stamp) -> dict[str, Curve]:
     try:
-        with Path(file).open(newline="") as stream:
-            rows = list(csv.DictReader(stream))
-    except (OSError, csv.Error, UnicodeDecodeError):
+        rows = list(csv.DictReader(io.StringIO(read_text(Path(file)))))
+    except (OSError, csv.Error, UserError):
         return {}
     found: dict[str, Curve] = {}
     for column, _, _ in LINES:
@@ -42,10 +44,10 @@ def _losses(file: str, key: load.Stamp) -> dict[str, Curve]:
     return found
 
 
-def _number(text: str | None) -> float | None:
+def _number(text: Any) -> float | None:
     try:
         value = float(text or "")
-    except ValueError:
+    except (TypeError, ValueError):
         return None
     return value if abs(value) < float("inf") else None
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import access, acts, frame, load, states
+from app import access, actions, layout, load, states
+from app.escape import Markdown
 from app.escape import markdown as escaped
 from app.runs import curves
 from app.runs.logs import LINES, tail
-from app.runs.words import ago, clock, epochs, label, lasting, place, run_id
+from app.runs.words import ago, cause_words, clock, epochs, label, lasting, place, run_id
 from app.runs.working import act
 from study.launch import Job, RunRow
 from study.launch.folder import LaunchFolder
@@ -23,10 +24,10 @@ NOTES = {
 def show(row: RunRow, state: str, job: Job | None) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
         st.subheader(escaped(run_id(row)), anchor=False, width="content")
-        states.chip(state, label(row, state))
+        states.chip(state, escaped(label(row, state)))
         _buttons(row, state, job)
     if row.cause:
-        st.markdown(f"Cause: {escaped(row.cause)}")
+        st.markdown(escaped(cause_words(row, state)))
     if state in NOTES:
         st.caption(NOTES[state])
     left, right = st.columns([3, 2], gap="medium")
@@ -51,7 +52,7 @@ def _facts(row: RunRow, state: str, job: Job | None) -> None:
         facts |= {"job": f"{job.id}, {job.state}", "place": place(job) or "local"}
     if job is not None and job.note:
         facts["waits for"] = job.note
-    lines = [f"|{key}|{escaped(value)}|" for key, value in facts.items()]
+    lines = [f"|{escaped(key)}|{escaped(value)}|" for key, value in facts.items()]
     st.markdown("\n".join(["|run||", "|:--|:--|", *lines]))
 
 
@@ -62,14 +63,16 @@ def _inside(path: str) -> str:
 
 def _buttons(row: RunRow, state: str, job: Job | None) -> None:
     if job is not None and job.state in ("failed", "cancelled"):
-        _button("Retry", "retry", acts.retry, job.id)
+        _button("Retry", "retry", actions.retry, job.id)
     elif state == "stopped" and (job is None or job.over):
-        _button("Resume", "resume-run", acts.start, row.arm)
-    frame.link("new_arm", "Clone", **{"from": row.arm})
-    frame.link("compare", "Compare", arms=row.arm)
+        _button("Resume", "resume-run", actions.start, row.arm)
+    elif state == "not started":
+        _button("Start", "start-run", actions.start, row.arm)
+    layout.link("new_arm", "Clone", **{"from": row.arm})
+    layout.link("compare", "Compare", arms=row.arm)
 
 
-def _button(label: str, key: str, what, word: str) -> None:
+def _button(label: Markdown, key: str, what, word: str) -> None:
     if not access.read_only():
         st.button(label, key=key, icon=":material/replay:", on_click=act, args=(what, word))
 
@@ -84,5 +87,7 @@ def _log(row: RunRow, job: Job | None) -> None:
         return
     for name, text in shown.items():
         count = text.count("\n") + 1
-        st.markdown(f"Log of the {name}" + (f", last {LINES} lines" if count >= LINES else ""))
+        st.markdown(
+            f"Log of the {escaped(name)}" + (f", last {LINES} lines" if count >= LINES else "")
+        )
         st.code(text, language=None, height=240, wrap_lines=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from app import choose
+from app import choose, escape
 from app.runs.words import ORDER, ago, clock, epochs, label, lasting, run_id
 from study.launch import RunRow
 
@@ -25,7 +25,8 @@ def filters(rows: Rows) -> None:
 
 def count(rows: Rows) -> None:
     counts = Counter(state for _, state in rows)
-    st.caption(", ".join(f"{counts[state]} {state}" for state in ORDER if state in counts))
+    counted = ", ".join(f"{counts[state]} {state}" for state in ORDER if state in counts)
+    st.caption(escape.markdown(counted))
 
 
 def passing(rows: Rows) -> Rows:
@@ -39,8 +40,9 @@ def passing(rows: Rows) -> Rows:
 
 
 def ordered(rows: Rows) -> Rows:
-    """What works and what waits first, then the latest."""
-    return sorted(rows, key=lambda item: (min(ORDER.index(item[1]), 5), -(item[0].started or 0.0)))
+    """What works and what waits first, then the latest, last what nobody started."""
+    place = {state: min(i, 5) for i, state in enumerate(ORDER)} | {"not started": len(ORDER)}
+    return sorted(rows, key=lambda item: (place.get(item[1], 5), -(item[0].started or 0.0)))
 
 
 def show(rows: Rows) -> None:
@@ -50,7 +52,7 @@ def show(rows: Rows) -> None:
         hide_index=True,
         key="runs-table",
         on_select=_choose,
-        selection_mode="single-row",
+        selection_mode="multi-row",
         row_height=30,
         placeholder="–",
         height=min(38 + 30 * max(1, len(rows)), 430),
@@ -68,16 +70,19 @@ def show(rows: Rows) -> None:
 
 
 def _choose() -> None:
+    """The last of the chosen rows is shown in full; all of them can be acted on."""
     picked = st.session_state["runs-table"].selection.rows
     shown = st.session_state.get("runs-shown", [])
-    if picked and picked[0] < len(shown):
-        st.session_state["run"] = shown[picked[0]]
-        st.session_state["runs-picked"] = True
+    found = [shown[place] for place in picked if place < len(shown)]
+    st.session_state["runs-chosen"] = found
+    st.session_state["runs-picked"] = True
+    if found:
+        st.session_state["run"] = found[-1]
 
 
 SIGNS: Mapping[str, str] = {
     "running": "▶", "preparing": "◔", "committing": "◕", "queued": "…", "done": "✓", "failed": "✕",
-    "collapsed": "▁", "stopped": "❚❚", "cancelled": "◼", "unknown": "?",
+    "collapsed": "▁", "stopped": "❚❚", "cancelled": "◼", "unknown": "?", "not started": "○",
 }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from study.launch import Job, RunRow
 
 ORDER = (
     "running", "unknown", "preparing", "committing", "queued", "failed", "collapsed", "stopped",
-    "cancelled", "done",
+    "cancelled", "done", "not started",
 )  # fmt: skip
 
 
@@ -28,6 +28,14 @@ def label(row: RunRow, state: str) -> str:
     if state == "unknown" and row.heartbeat:
         return f"unknown since {clock(row.heartbeat)}"
     return state
+
+
+def cause_words(row: RunRow, state: str) -> str:
+    """Why a run ended; what a user stopped says so, and where it would go on."""
+    if state in ("stopped", "cancelled") and "SIGTERM" in (row.cause or ""):
+        when = "" if row.ended is None else f" at {clock(row.ended)}"
+        return f"Stopped by a user{when}; a retry resumes from epoch {row.epoch}."
+    return f"Cause: {row.cause}"
 
 
 def clock(when: float | None) -> str:

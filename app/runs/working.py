@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
-from app import access, acts, load, states
+from app import access, actions, load, states
 from app.escape import markdown as escaped
 from app.runs.words import ago, lasting, place
 from study import launch
@@ -24,18 +24,21 @@ def supervisor(working: bool) -> None:
         st.error(escaped(word.trouble), icon=":material/error:")
     if not working or (word is not None and word.running):
         return
-    last = "" if word is None else f" Its last word was {ago(word.heartbeat)}."
+    last = "" if word is None else f" Its last heartbeat was {escaped(ago(word.heartbeat))}."
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
-        st.markdown(f":orange[:material/warning:] Work is left and no supervisor serves it.{last}")
+        st.markdown(
+            f":orange[:material/warning:] Jobs are queued but no supervisor is running.{last}"
+        )
         if not access.read_only() and st.button("Resume", key="resume", icon=":material/resume:"):
-            act(acts.wake)
+            act(actions.wake)
 
 
 def show(jobs: Sequence[Job], rows: Sequence[RunRow]) -> None:
     """One line for every job at work."""
+    served = load.served()
     for job in (job for job in jobs if not job.over):
         with st.container(border=True, horizontal=True, vertical_alignment="center", gap="medium"):
-            states.chip(job.state)
+            states.chip(load.job_state(job, rows, served))
             st.markdown(f"**{escaped(job.arm)}**", width="content")
             mine = [row for row in rows if row.job == job.id and row.arm == job.arm]
             st.caption(escaped(" · ".join(_facts(job, mine))), width="stretch")
@@ -61,12 +64,12 @@ def _stop(job: Job) -> None:
     with st.popover("Stop", icon=":material/stop_circle:", key=f"stop-{job.id}"):
         st.markdown(f"Stop **{escaped(job.arm)}**? Its checkpoints are kept, for Retry.")
         st.button(
-            f"Yes, stop {job.arm}", key=f"yes-stop-{job.id}", type="primary",
-            on_click=act, args=(acts.stop, job.id),
+            f"Yes, stop {escaped(job.arm)}", key=f"yes-stop-{job.id}", type="primary",
+            on_click=act, args=(actions.stop, job.id),
         )  # fmt: skip
 
 
-def act(what: Callable[..., object], *words: str) -> None:
+def act(what: Callable[..., object], *words: object) -> None:
     """Do what a button says, before the page is drawn; a refusal stands on the page after it."""
     st.session_state["runs-acted"] = True
     st.session_state.pop("runs-refused", None)

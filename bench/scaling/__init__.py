@@ -9,7 +9,7 @@ Beyond stands a constant plus a power law through the measured sizes (`bench.sca
   64 x 64 px, from larger and more objects.
 - epoch: a hybrid network of width 8 on training patterns of 64 x 64 px in memory: the median of 60
   steps times the steps of an epoch, and the epoch's order.
-- evaluate, collect: the root study's control after one epoch, copied as 5 seeds an arm.
-- findings: the stage, with one claim an arm. index: what the app reads when it opens. Both over
+- evaluate, collect: the root study's control after one epoch, copied as 5 seeds per arm.
+- findings: the stage, with one claim per arm. index: what the app reads when it opens. Both over
   stored results as `bench.many` makes them.
 """

@@ -16,6 +16,7 @@ import torch
 from bench.many import commit, make_checkout, many_arms
 from bench.scaling.curve import Curve, cpu_seconds
 from study import environment
+from study.evidence.arms import load_arms
 from study.evidence.scores import score_arm
 from study.formats.dataset import load_dataset
 from study.params import Arm, Row, leaves
@@ -48,7 +49,7 @@ def folder_curves() -> list[Curve]:
 
 
 def one_run(root: Path) -> RunFolder:
-    """The root study's control after one epoch; its data set lies under `root`/data."""
+    """The root study's control after one epoch; its data set is under `root`/data."""
     torch.set_num_threads(1)
     study = many_arms(1, SEEDS)
     control = study.arms["control"]
@@ -68,7 +69,7 @@ def one_run(root: Path) -> RunFolder:
 
 
 def copied(first: RunFolder, path: Path, arm: str, seed: int) -> RunFolder:
-    """`first` under another name: its files are linked, status.json is written anew."""
+    """`first` under another name: its files are linked, status.json is written again."""
     shutil.copytree(first.path, path, copy_function=os.link)
     (path / "status.json").unlink()
     write_json(path / "status.json", {**first.status(), "arm": arm, "seed": seed})
@@ -125,8 +126,9 @@ def _judge_and_index(runs: int) -> tuple[float, float]:
 
 
 def _index(root: Path) -> None:
-    """What `app.load.arms` does on the first visit, before its cache holds the table."""
+    """What Overview does on the first visit, before its cache holds the rows."""
     from app import load
+    from app.arms.rows import arm_rows
 
     load.stamp(root / "results")
-    load.arms_table(root / "results")
+    arm_rows(load_arms(root / "results"), {}, "last")

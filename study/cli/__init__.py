@@ -1,37 +1,71 @@
-"""The command line: thin doors, light to open (no torch until a command needs it)."""
+"""The command line. Commands import what they use when they run, so that help needs no torch."""
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
-from study.cli import arms, care, data, launch, regimes, remotes, report, results, runs, trace
+from study import investigations
+from study.cli import arms, care, data, launch, remotes, report, results, runs
+from study.reading import plain_errors
+from study.terminal import cleaned_output
+
+# `study --help` lists the commands in this order; the others are those of investigations.
+GROUPS: Mapping[str, Sequence[str]] = {
+    "Study runs": ("train", "launch", "runs", "stop", "retry", "resume"),
+    "Data": ("simulate", "import", "export", "limit"),
+    "Reconstruction": ("reconstruct", "score", "diagnose"),
+    "Evidence": ("evaluate", "findings", "results", "explain", "report", "record"),
+    "Artifacts": ("pull", "push", "publish", "remote", "verify", "clean"),
+    "Settings and environment": ("arms", "plan", "fingerprint", "doctor"),
+}
+OTHERS = "Investigations"
+
+
+class GroupedCommands(TyperGroup):
+    """A command group whose help has one section per purpose."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the sections of `GROUPS`, then the commands that no section names."""
+        grouped = {name for names in GROUPS.values() for name in names}
+        others = [name for name in self.list_commands(ctx) if name not in grouped]
+        width = max(map(len, self.commands))
+        for title, names in (*GROUPS.items(), (OTHERS, others)):
+            rows = [(name.ljust(width), self._line(name)) for name in names]
+            with formatter.section(title):
+                formatter.write_dl(rows)
+
+    def _line(self, name: str) -> str:
+        command: Any = self.commands[name]
+        return command.get_short_help_str(limit=LINE)
+
+
+LINE = 63  # characters of a command's help that fit beside its name in 80 columns
 
 app = typer.Typer(
     name="study",
+    cls=GroupedCommands,
     help="Armature: reproducible studies of neural ptychography.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (data, runs, launch, results, report, care, remotes):
-    module.register(app)
 app.add_typer(arms.app, name="arms")
-app.add_typer(regimes.app, name="regimes")
-app.add_typer(trace.app, name="trace")
+for module in (data, runs, launch, results, report, care, remotes, *investigations.parts("cli")):
+    module.register(app)
 app.add_typer(remotes.app, name="remote")
 
 
+@cleaned_output()
 def main() -> None:
-    """Entry point. A user's mistake is a sentence and exit code 2; Ctrl-C is exit code 130."""
-    try:
-        app()
-    except Exception as error:
-        from study.params import UserError
+    """Entry point.
 
-        if not isinstance(error, UserError):
-            raise
-        print(f"study: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+    Errors of the user and of the operating system (full disk, read-only checkout) end with one
+    sentence and exit code 2, Ctrl-C with exit code 130.
+    """
+    with plain_errors("study"):
+        app()

@@ -1,8 +1,9 @@
-"""study arms: list, show, diff, fields, check, new, archive, rename."""
+"""study arms: list, show, diff, fields, check, new, seeds, archive, rename."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,9 @@ if TYPE_CHECKING:
     from study.archive import Archived
     from study.arms import Draft
 
-app = typer.Typer(help="The arms of params.yaml.", no_args_is_help=True)
+app = typer.Typer(
+    help="List, check, add, rename and archive arms of params.yaml.", no_args_is_help=True
+)
 Name = Annotated[str, typer.Argument(help="Name of an arm")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object")]
 PARAMS = Path("params.yaml")
@@ -20,22 +23,22 @@ PARAMS = Path("params.yaml")
 
 @app.command("list")
 def list_arms() -> None:
-    """Every row: what it asks, against which arm, with how many seeds."""
-    from rich.console import Console
+    """List all arms with question, changes and number of seeds."""
     from rich.table import Table
 
     from study.params import load_study
+    from study.terminal import console
 
     table = Table("arm", "asks", "versus", "changes", "seeds", box=None)
     for name, row in load_study(PARAMS).arms.items():
         changes = ", ".join(row.changes)
         table.add_row(name, row.asks, row.versus or "", changes, str(len(row.seeds)))
-    Console().print(table)
+    console().print(table)
 
 
 @app.command()
 def show(name: Name) -> None:
-    """Every setting of one arm."""
+    """Print every setting of one arm."""
     from study.params import find_row, leaves, load_study
 
     row = find_row(load_study(PARAMS), name)
@@ -47,7 +50,7 @@ def show(name: Name) -> None:
 
 @app.command("diff")
 def diff_arms(first: Name, second: Name) -> None:
-    """The factors in which two arms differ."""
+    """Print the settings in which two arms differ."""
     from study.params import diff, find_row, load_study
 
     study = load_study(PARAMS)
@@ -60,14 +63,20 @@ def diff_arms(first: Name, second: Name) -> None:
 
 Base = Annotated[str, typer.Option("--from", help="The arm to start from")]
 Settings = Annotated[
-    list[str] | None, typer.Option("--set", help="section.field=value; may be repeated")
+    list[str] | None, typer.Option("--set", help="Change SECTION.FIELD=VALUE (repeatable)")
 ]
-Seeds = Annotated[str | None, typer.Option(help="Such as 1-6,11 (else those of the base)")]
+Seeds = Annotated[
+    str | None, typer.Option(help="Seeds, such as 1-6,11 (default: those of the base)")
+]
+REGISTERED = "registered"
 
 
 @app.command()
 def fields(as_json: AsJson = False) -> None:
-    """The options that every network takes; with --json their types, choices and bounds."""
+    """List the options of every network.
+
+    --json adds their types, choices and bounds.
+    """
     from study.stages.estimate import networks
 
     schemas = networks()
@@ -83,16 +92,18 @@ def check(
     name: Name,
     as_json: AsJson = False,
     base: Annotated[
-        str | None, typer.Option("--from", help="NAME is not written yet: start from this arm")
+        str | None, typer.Option("--from", help="Check a new arm NAME that starts from this arm")
     ] = None,
     settings: Settings = None,
     seeds: Seeds = None,
 ) -> None:
-    """Geometry, parameters, memory and estimated time of one arm, before anything is allocated."""
+    """Check geometry, memory and time of an arm before it runs."""
     from study.stages.estimate import check_arm, check_draft
 
     if base is None and (settings or seeds):
-        raise typer.BadParameter("--set and --seeds describe an arm to come: name its --from too")
+        raise typer.BadParameter(
+            "--set and --seeds describe a new arm; give the arm it starts from with --from"
+        )
     if base is None:
         facts = check_arm(Path(), name)
     else:
@@ -118,69 +129,123 @@ def new(
     name: Name,
     base: Base = "control",
     settings: Settings = None,
-    asks: Annotated[str | None, typer.Option(help="The question, in a sentence")] = None,
-    seeds: Seeds = None,
+    asks: Annotated[
+        str | None, typer.Option(help="The question that the arm answers, one sentence")
+    ] = None,
+    seeds: Annotated[
+        str | None,
+        typer.Option(help=f"Seeds, such as 1-6,11, or {REGISTERED}: derived from the claims"),
+    ] = None,
     claim: Annotated[
-        str | None, typer.Option(help="Id of a claim on NAME against its base, fixed with it")
+        str | None, typer.Option(help="Id of a claim to register: NAME against its base")
     ] = None,
-    claim_text: Annotated[str, typer.Option(help="The claim, in a sentence")] = "",
-    metric: Annotated[str, typer.Option(help="The claim's metric")] = "last.standard.amplitude.mae",
-    direction: Annotated[str, typer.Option(help="lower, higher or equal")] = "lower",
-    margin: Annotated[float, typer.Option(help="The least effect, in the metric's unit")] = 0.02,
+    claim_text: Annotated[str, typer.Option(help="The claim, one sentence")] = "",
+    metric: Annotated[
+        str, typer.Option(help="Metric of the claim")
+    ] = "last.standard.amplitude.mae",
+    direction: Annotated[
+        str, typer.Option(help="Direction of the claim: lower, higher or equal")
+    ] = "lower",
+    margin: Annotated[
+        float, typer.Option(help="Smallest effect of interest, in the metric's unit")
+    ] = 0.02,
     family: Annotated[
-        str | None, typer.Option(help="Claims corrected together (else NAME)")
+        str | None, typer.Option(help="Family of claims corrected together (default: NAME)")
     ] = None,
-    needed_seeds: Annotated[int, typer.Option(help="Paired seeds that the claim fixes")] = 8,
+    needed_seeds: Annotated[int, typer.Option(help="Number of paired seeds")] = 8,
     commit: Annotated[
         bool,
-        typer.Option("--commit", help="Commit it to git, or its runs count for no claim"),
+        typer.Option(
+            "--commit", help="Commit the change to git (required for runs to count for a claim)"
+        ),
     ] = False,
 ) -> None:
-    """Add an arm to params.yaml: another arm with some fields changed; with --claim, its claim."""
-    from study.claiming import ClaimDraft, add, committed
+    """Add an arm that changes some settings of an existing arm.
+
+    With --claim the arm and its claim are written together.
+    """
+    from study.arms import planned
+    from study.claiming import ClaimDraft, add, committed, proposed_seeds, seeded
+    from study.params import UserError, load_study
+    from study.reading import seeds_text
     from study.stages.estimate import check_draft, takes
 
-    draft = _draft(name, base, settings, seeds, asks)
+    if seeds == REGISTERED and not claim:
+        raise UserError(
+            f"--seeds {REGISTERED} derives the seeds from the claim; give its id with --claim"
+        )
+    draft = _draft(name, base, settings, None if seeds == REGISTERED else seeds, asks)
+    study = load_study(PARAMS)
+    there = name in study.arms  # an interrupted command is completed
     check_draft(Path(), draft)
     claimed = claim and ClaimDraft(
         claim, claim_text, metric, direction, margin, family or name, needed_seeds
     )
-    row = add(Path(), draft, claimed or None, takes())
-    print(f"added {name} (versus {base}; changes: {', '.join(row.changes)})")
+    row = planned(study, draft, takes()).row
+    proposed = proposed_seeds(Path(), study, draft, row, claimed) if claimed else ()
+    if seeds == REGISTERED:
+        draft = replace(draft, seeds=proposed)
+    elif seeds is None and claimed:
+        draft = seeded(Path(), draft, proposed)
+    row = add(Path(), draft, claimed or None, takes(), commits=commit)
+    print(
+        f"{'found' if there else 'added'} {name} (versus {base}; changes: {', '.join(row.changes)})"
+    )
     if len(row.changes) > 1:
-        print(f"{len(row.changes)} factors changed: no difference can be attributed to one of them")
+        print(
+            f"{len(row.changes)} factors changed: a difference cannot be attributed to one of them"
+        )
     if claim:
         print(f"claimed {claim}")
+    if proposed and set(proposed) != set(row.seeds):
+        print(
+            f"seeds {seeds_text(row.seeds)}; the claims on {row.data} give {seeds_text(proposed)} "
+            f"(`--seeds {REGISTERED}`, once {base} declares them too)"
+        )
     if commit:
-        print(f"committed as {committed(Path(), draft, claimed or None)}")
+        print(f"committed as {committed(Path(), draft, claimed or None, takes())}")
     else:
         files = "params.yaml and claims.yaml" if claim else "params.yaml"
-        print(f"commit {files} before the runs, or they count for no claim")
+        print(f"commit {files} before the runs; otherwise claims exclude them")
     print(f"next: study arms check {name}; dvc repro")
+
+
+@app.command("seeds")
+def seed_list(
+    data: Annotated[str, typer.Argument(help="Data set, such as data/quick")],
+    n: Annotated[int, typer.Option("-n", min=1, max=1000, help="Number of seeds")] = 8,
+) -> None:
+    """Derive the seeds of a data set from its claims."""
+    from study.evidence.registered import claims_on, registered_seeds
+    from study.params import load_study
+
+    claims = claims_on(Path(), load_study(PARAMS).arms, data)
+    print(", ".join(map(str, registered_seeds(claims, data, n))))
+    print(f"from {len(claims)} claims: {', '.join(claim.id for claim in claims)}")
 
 
 @app.command()
 def archive(name: Name) -> None:
-    """Take an arm out of the study; its results and claims are kept under archived/."""
+    """Remove an arm; archived/ keeps its results and claims."""
     from study.archive import archive_arm
     from study.launch import check_idle
 
     check_idle(Path(), name)
-    _say(f"archived {name}", archive_arm(Path(), name))
+    _print_archived(f"archived {name}", archive_arm(Path(), name))
 
 
 @app.command()
 def rename(name: Name, to: Annotated[str, typer.Argument(help="The new name")]) -> None:
-    """Give an arm another name; results and claims under the old one are kept in archived/."""
+    """Rename an arm; archived/ keeps results of the old name."""
     from study.archive import rename_arm
     from study.launch import check_idle
 
     check_idle(Path(), name)
-    _say(f"renamed {name} to {to}", rename_arm(Path(), name, to))
+    _print_archived(f"renamed {name} to {to}", rename_arm(Path(), name, to))
 
 
-def _say(done: str, archived: Archived) -> None:
-    print(f"{done}; what was under that name: {archived.folder}")
+def _print_archived(done: str, archived: Archived) -> None:
+    print(f"{done}; its results are in {archived.folder}")
     if archived.claims:
-        print(f"claims that named it, superseded from now on: {', '.join(archived.claims)}")
+        print(f"superseded claims: {', '.join(archived.claims)}")
     print("next: dvc repro findings")

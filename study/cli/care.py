@@ -1,4 +1,4 @@
-"""study plan, doctor, verify, clean: looking after a checkout."""
+"""study plan, doctor, verify, clean: the state of a checkout."""
 
 from __future__ import annotations
 
@@ -15,16 +15,24 @@ def register(app: typer.Typer) -> None:
         app.command()(command)
 
 
-def plan() -> None:
-    """What `dvc repro` would take here: minutes and disk."""
+def plan(
+    arms: Annotated[list[str] | None, typer.Argument(help="Arms (default: all)")] = None,
+) -> None:
+    """Estimate time and disk space of the arms.
+
+    Times a few steps of arms that have not run.
+    """
     from study.stages.estimate import plan_lines
 
-    for line in plan_lines(ROOT):
+    for line in plan_lines(ROOT, arms or ()):
         print(line)
 
 
 def doctor() -> None:
-    """Versions, device, disk, remote and cache; exit code 0 unless the installation is broken."""
+    """Check versions, device, disk, remote and cache.
+
+    Exit code 1 when the installation is broken.
+    """
     from study.stages.doctor import examine
 
     healthy = True
@@ -35,10 +43,17 @@ def doctor() -> None:
 
 
 def verify(
-    retrain: Annotated[str | None, typer.Option(help="ARM:SEED to train again and compare")] = None,
-    cache: Annotated[bool, typer.Option("--cache", help="Hash the DVC cache instead")] = False,
+    retrain: Annotated[
+        str | None, typer.Option(help="ARM:SEED: train it again and compare")
+    ] = None,
+    cache: Annotated[
+        bool, typer.Option("--cache", help="Check the hashes of the DVC cache instead")
+    ] = False,
 ) -> None:
-    """Hash and score the stored artifacts again; optionally train one seed again."""
+    """Compare stored artifacts with their hashes and scores.
+
+    --retrain also trains one seed again.
+    """
     from study.stages.cache import cache_lines
     from study.stages.verify import verify_all
 
@@ -50,9 +65,9 @@ def verify(
 
 
 def clean(
-    dry: Annotated[bool, typer.Option("--dry", help="Only say what would go")] = False,
+    dry: Annotated[bool, typer.Option("--dry", help="Show what would be deleted")] = False,
 ) -> None:
-    """Remove live folders that are collected, and build output; says what it frees."""
+    """Delete collected run folders and build output."""
     from study.stages.clean import clean_checkout
 
     for line in clean_checkout(ROOT, dry):

@@ -1,4 +1,4 @@
-"""study launch, runs, stop, retry, resume: the supervisor from a terminal."""
+"""study launch, runs, stop, retry, resume: background jobs."""
 
 from __future__ import annotations
 
@@ -25,16 +25,18 @@ def register(app: typer.Typer) -> None:
 
 
 def launch(
-    arm: Annotated[list[str], typer.Argument(help="Names of arms in params.yaml")],
-    seeds: Annotated[str | None, typer.Option(help="Only these of their seeds: 1,2")] = None,
-    executor: Annotated[str, typer.Option(help="Where they compute: local, slurm")] = "local",
-    wait: Annotated[bool, typer.Option("--wait", help="Stay until they ended")] = False,
+    arm: Annotated[list[str], typer.Argument(help="Arms of params.yaml")],
+    seeds: Annotated[
+        str | None, typer.Option(help="Seeds, such as 1,2 (default: all declared)")
+    ] = None,
+    executor: Annotated[str, typer.Option(help="local or slurm")] = "local",
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until the jobs end")] = False,
 ) -> None:
-    """Train arms in the background, side by side, and commit each to DVC when it is done."""
+    """Train arms in the background and commit them to DVC."""
     from study.launch import check_start, submit
 
     chosen, names = _numbers(seeds), list(dict.fromkeys(arm))
-    for name in names:  # all can start, or none is started
+    for name in names:  # either all start or none
         check_start(ROOT, name, chosen, executor)
     submitted = []
     for name in names:
@@ -46,38 +48,39 @@ def launch(
 
 
 def runs(
-    watch: Annotated[bool, typer.Option("--watch", help="Show it live until all ended")] = False,
-    every: Annotated[
-        bool, typer.Option("--all", help="A line for every finished seed too")
-    ] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Update until all jobs end")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Also list every finished seed")] = False,
 ) -> None:
-    """Every run and job: state, epoch, time left, cause."""
-    from rich.console import Console
+    """List runs and jobs: state, epoch, time left, cause."""
     from rich.live import Live
 
     from study.launch import active
+    from study.terminal import console
 
-    console = Console()
+    out = console()
     if not watch:
-        console.print(_table(every))
+        out.print(_table(every))
         return
-    with Live(_table(every), console=console, refresh_per_second=2) as live:
+    with Live(_table(every), console=out, refresh_per_second=2) as live:
         while active(ROOT):
             time.sleep(POLL_S)
             live.update(_table(every))
 
 
 def stop(what: Annotated[str, typer.Argument(metavar="JOB|ARM")]) -> None:
-    """Stop a job: it writes its checkpoints and ends; what has not after 20 s is killed."""
+    """Stop a job after it writes its checkpoints.
+
+    Processes that run for another 20 s are killed.
+    """
     from study.launch import cancel
 
     job = _named(what, over=False)
     cancel(ROOT, job)
-    print(f"stopping {job}; `study retry {job}` goes on from its checkpoints")
+    print(f"stopping {job}; `study retry {job}` continues from its checkpoints")
 
 
 def retry(what: Annotated[str, typer.Argument(metavar="JOB|ARM")]) -> None:
-    """Queue a failed or stopped job again; it goes on from its checkpoints."""
+    """Queue a failed or stopped job from its checkpoints."""
     from study.launch import retry as again
 
     job = _named(what, over=True)
@@ -86,10 +89,10 @@ def retry(what: Annotated[str, typer.Argument(metavar="JOB|ARM")]) -> None:
 
 
 def resume() -> None:
-    """Go on with everything that was left when the machine or the supervisor went down."""
+    """Continue all unfinished jobs after a crash or reboot."""
     from study.launch import resume as wake
 
-    print("going on; watch: study runs --watch" if wake(ROOT) else "nothing is left to do")
+    print("resumed; watch: study runs --watch" if wake(ROOT) else "no unfinished jobs")
 
 
 def _numbers(text: str | None) -> list[int] | None:
@@ -101,12 +104,12 @@ def _numbers(text: str | None) -> list[int] | None:
         return [int(part) for part in text.split(",")]
     except ValueError:
         raise UserError(
-            f"--seeds is {text!r}; accepted: numbers with commas, such as 1,2"
+            f"--seeds is {text!r}; accepted: integers separated by commas, such as 1,2"
         ) from None
 
 
 def _named(what: str, over: bool) -> str:
-    """The id of a job, or of the last job of an arm that is over, or not. Raises UserError."""
+    """The id of a job, or of the last job of an arm (`over`: that has ended). Raises UserError."""
     from study.launch import jobs
     from study.params import NAME, UserError
 
@@ -120,7 +123,7 @@ def _named(what: str, over: bool) -> str:
 
 
 def _follow(submitted: list[str]) -> int:
-    """Wait for jobs and say how each ended; exit code 1 unless all are done."""
+    """Wait for jobs and print how each ended; exit code 1 unless all are done."""
     from study.launch import find_job
 
     left, good = list(submitted), True
@@ -157,15 +160,15 @@ def _table(every: bool):
         table.add_row(arm, f"{len(ended)} seeds" if len(ended) > 1 else str(ended[0].seed), state)
     lines = [Text(_job_line(job)) for job in known if not job.over or job.cause]
     if len(done) > SHOWN:
-        lines.insert(0, Text(f"and {len(done) - SHOWN} more arms that ended earlier: --all"))
+        lines.insert(0, Text(f"and {len(done) - SHOWN} arms that ended earlier (--all lists them)"))
     word = supervisor_state(ROOT)
     if word is not None and word.trouble:
-        lines.append(Text(f"the supervisor cannot work: {word.trouble}"))
+        lines.append(Text(f"supervisor: {word.trouble}"))
     return Group(table if rows else Text("no runs in this checkout"), *lines)
 
 
 def _latest(done: Done) -> Iterable[tuple[tuple[str, str], list[RunRow]]]:
-    """Of the arms that ended, those that ended last, by name: a terminal holds no thousands."""
+    """The `SHOWN` arms that ended last, by name."""
     newest = sorted(done, key=lambda key: max(row.ended or 0.0 for row in done[key]))[-SHOWN:]
     return [(key, done[key]) for key in sorted(newest)]
 

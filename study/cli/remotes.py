@@ -10,14 +10,16 @@ import typer
 
 ROOT = Path()
 Names = Annotated[
-    list[str] | None, typer.Argument(help="Arms, studies/ARM, data or imported/NAME; none: all")
+    list[str] | None, typer.Argument(help="Arms, studies/ARM, data or imported/NAME (default: all)")
 ]
-All = Annotated[bool, typer.Option("--all", help="The root study, studies/ and full/")]
-RemoteName = Annotated[str | None, typer.Option(help="Another remote than the default one")]
+All = Annotated[bool, typer.Option("--all", help="Include studies/ and full/")]
+RemoteName = Annotated[
+    str | None, typer.Option(help="Name of the remote (default: the default remote)")
+]
 StatusFile = Annotated[
-    Path | None, typer.Option(help="Keep the progress in this file", hidden=True)
+    Path | None, typer.Option(help="Write the progress to this file", hidden=True)
 ]
-app = typer.Typer(help="Remotes: where artifacts go and come from.", no_args_is_help=True)
+app = typer.Typer(help="Configure the remotes that store artifacts.", no_args_is_help=True)
 
 
 def register(main: typer.Typer) -> None:
@@ -31,7 +33,7 @@ def pull(
     remote: RemoteName = None,
     status: StatusFile = None,
 ) -> None:
-    """Bring stored artifacts from a remote: one arm, this study, or all three."""
+    """Download artifacts from a remote: one arm or all."""
     from study.stages.remote import NoRemote, Wanted
     from study.stages.remote import pull as bring
 
@@ -45,9 +47,11 @@ def push(
     names: Names = None,
     everything: All = False,
     remote: RemoteName = None,
-    again: Annotated[bool, typer.Option(help="Replace what the remote holds already")] = False,
+    again: Annotated[
+        bool, typer.Option(help="Replace objects that the remote already has")
+    ] = False,
 ) -> None:
-    """Send stored artifacts to a remote: only what it lacks."""
+    """Upload artifacts that a remote does not have."""
     from study.stages.remote import Wanted
     from study.stages.remote import push as send
 
@@ -55,7 +59,10 @@ def push(
 
 
 def publish(everything: All = False, remote: RemoteName = None) -> None:
-    """Push, and write PUBLISHED.md: what a colleague needs to see and check these results."""
+    """Push artifacts and write PUBLISHED.md for colleagues.
+
+    It names what is needed to see and check the results.
+    """
     from study.stages.publish import publish as give
 
     _print(give(ROOT, everything, remote))
@@ -63,7 +70,7 @@ def publish(everything: All = False, remote: RemoteName = None) -> None:
 
 @app.command("add")
 def add(
-    name: Annotated[str, typer.Argument(help="What you call it")],
+    name: Annotated[str, typer.Argument(help="Name of the new remote")],
     url: Annotated[
         str, typer.Argument(help="s3://BUCKET/PATH, ssh://HOST/PATH, webdavs://..., PATH")
     ],
@@ -71,10 +78,10 @@ def add(
         str | None, typer.Option(help="Address of an S3 server other than AWS")
     ] = None,
     private: Annotated[
-        bool, typer.Option(help="Only in this clone, not in the committed file")
+        bool, typer.Option(help="Store it in this clone only, not in the committed file")
     ] = False,
 ) -> None:
-    """Add a remote, verified and the default, for everyone who clones this repository."""
+    """Add a remote, check it and make it the default."""
     from study.stages.remotes import add_remote
 
     _print(add_remote(ROOT, name, url, endpoint, private))
@@ -86,7 +93,7 @@ def key(
     user: Annotated[str | None, typer.Option("--id", help="Key id (S3) or user name")] = None,
     file: Annotated[Path | None, typer.Option(help="Private key file (ssh)")] = None,
 ) -> None:
-    """Store the key of a remote in this clone alone (.dvc/config.local, never committed)."""
+    """Store the key of a remote in this clone (never committed)."""
     from study.stages.remotes import store_key
 
     secret = None if file else _secret()
@@ -95,7 +102,7 @@ def key(
 
 @app.command("list")
 def show() -> None:
-    """The configured remotes, the default one marked."""
+    """List the configured remotes; the default is marked."""
     from study.stages.remotes import remote_lines
 
     _print(remote_lines(ROOT))
@@ -103,9 +110,11 @@ def show() -> None:
 
 @app.command("check")
 def check(
-    name: Annotated[str | None, typer.Argument(help="A remote; none: the default")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="Name of the remote (default: the default remote)")
+    ] = None,
 ) -> None:
-    """Store a small object, read it back, compare and remove it."""
+    """Write, read and remove a small object on a remote."""
     from study.stages.remote import check as round_trip
 
     print(round_trip(ROOT, name))

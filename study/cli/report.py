@@ -1,4 +1,4 @@
-"""study report: one page and one PDF that can be sent."""
+"""study report: one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def register(app: typer.Typer) -> None:
 def report(
     out: Annotated[Path, typer.Option(help="Folder for the report")] = Path("build/report"),
 ) -> None:
-    """Write report.html, report.pdf, figures and an RO-Crate from the stored artifacts."""
+    """Write the HTML report, its figures and an RO-Crate."""
     from study.report.build import write_report
 
     for file in write_report(ROOT, out):

@@ -17,12 +17,15 @@ def register(app: typer.Typer) -> None:
 
 
 def score(
-    prediction: Annotated[Path, typer.Argument(help="npz with a complex array `object`")],
-    truth: Annotated[Path, typer.Argument(help="npz with a complex array `object`")],
+    prediction: Annotated[Path, typer.Argument(help="npz file with a complex array `object`")],
+    truth: Annotated[Path, typer.Argument(help="npz file with a complex array `object`")],
     metrics: Annotated[str, typer.Option(help="Metric set: published or standard")] = "standard",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object")] = False,
 ) -> None:
-    """Score a reconstruction against the truth; the degeneracy gate comes first."""
+    """Score a reconstruction against the truth.
+
+    Images without structure are not scored.
+    """
     from study.metrics.files import score_files
 
     scores = score_files(prediction, truth, metrics)
@@ -30,22 +33,19 @@ def score(
 
 
 def evaluate(arm: Annotated[str, typer.Option(help="Name of an arm in params.yaml")]) -> None:
-    """Score the stored runs of an arm into results/<arm>."""
-    from study.evidence.scores import score_arm
-    from study.params import find_row, load_study
+    """Score the stored runs of an arm into results/ARM."""
+    from study.stages.evaluate import evaluate_arm
 
-    row = find_row(load_study(ROOT / "params.yaml"), arm)
-    score_arm(arm, row, ROOT / "runs", ROOT, ROOT / "results")
-    print(f"results/{arm}: {len(row.seeds)} seeds")
+    print(f"results/{arm}: {evaluate_arm(ROOT, arm)} seeds")
 
 
 def findings(
-    check: Annotated[bool, typer.Option("--check", help="Name findings that are stale")] = False,
+    check: Annotated[bool, typer.Option("--check", help="List outdated findings instead")] = False,
     readme: Annotated[
-        bool, typer.Option("--readme", help="Write the README's verdict table from findings.json")
+        bool, typer.Option("--readme", help="Update the verdicts in README.md from findings.json")
     ] = False,
 ) -> None:
-    """Write findings.json and findings.md from the stored results and claims.yaml."""
+    """Judge the claims; write findings.json and findings.md."""
     from study.stages.findings import check_findings, write_findings
     from study.stages.readme import write_readme
 
@@ -59,16 +59,16 @@ def findings(
 
 
 def results() -> None:
-    """The results table, and whether it repeats the committed one."""
+    """Compare the results table with the committed one."""
     from study.stages.findings import print_results
 
     print_results(ROOT)
 
 
 def explain(
-    number: Annotated[str, typer.Argument(help="Id, such as control/s1/last.val_loss")],
+    number: Annotated[str, typer.Argument(help="Id of a number, such as control/s1/last.val_loss")],
 ) -> None:
-    """A number's value, its inputs, and the command that reproduces it."""
+    """Print a number, its inputs and its command."""
     from study.evidence.explain import explain as explain_number
 
     print(explain_number(number, ROOT))
@@ -77,8 +77,8 @@ def explain(
 def record(
     pipeline: Annotated[Path, typer.Argument(help="Pipeline folder, such as full")],
 ) -> None:
-    """Copy the small results of another pipeline to recorded/, for the findings."""
+    """List results of another pipeline for the findings."""
     from study.stages.record import record_results
 
-    for line in record_results(pipeline, ROOT / "recorded"):
+    for line in record_results(pipeline, ROOT):
         print(line)

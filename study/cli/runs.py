@@ -18,38 +18,45 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
-    arm: Annotated[str | None, typer.Option(help="Name of an arm in params.yaml")] = None,
+    arm: Annotated[str | None, typer.Option(help="Arm of params.yaml")] = None,
     every: Annotated[
-        bool, typer.Option("--all", help="What all arms lack, side by side; dvc repro collects it")
+        bool,
+        typer.Option("--all", help="Train all missing runs in parallel (commit with dvc repro)"),
     ] = False,
-    seed: Annotated[list[int] | None, typer.Option(help="Only these of its seeds")] = None,
+    seed: Annotated[
+        list[int] | None, typer.Option(help="Seed (repeatable; default: all declared)")
+    ] = None,
     diagnose: Annotated[
         bool, typer.Option("--diagnose", help="Write loader, activation and gradient statistics")
     ] = False,
     devices: Annotated[
         int,
-        typer.Option(min=1, help="GPUs (without GPU: cores) for each run; they split every batch"),
+        typer.Option(min=1, help="GPUs per run, which share each batch (without GPU: cores)"),
     ] = 1,
     jobs: Annotated[
         int | None,
-        typer.Option(min=1, help="Runs at once (else as many as cores or GPU memory hold)"),
+        typer.Option(min=1, help="Runs at once (default: as many as cores or GPU memory allow)"),
     ] = None,
     only: Annotated[
         Part | None,
-        typer.Option(help="One part alone: on a cluster the jobs train, the head does the rest"),
+        typer.Option(help="Run one part only (for clusters)"),
     ] = None,
 ) -> None:
-    """Train all seeds of an arm (finished ones are found, stopped ones resume)."""
+    """Train an arm; skips finished seeds, resumes stopped ones."""
     from study.stages.train import train_all, train_arm
 
     if (arm is None) != every:
-        raise typer.BadParameter("name one arm with --arm, or say --all")
+        raise typer.BadParameter("give either --arm NAME or --all")
     if every and (seed or diagnose or devices > 1 or only):
-        raise typer.BadParameter("--all goes with --jobs alone; name one --arm for the rest")
+        raise typer.BadParameter("--all accepts only --jobs; the other options need --arm")
     try:
         if arm is None:
             count = train_all(ROOT, jobs)
-            print(f"trained {count} runs; `dvc repro` collects them" if count else "all are there")
+            print(
+                f"trained {count} runs; `dvc repro` collects them"
+                if count
+                else "all runs are complete"
+            )
             return
         runs = train_arm(ROOT, arm, seed, diagnose, devices, jobs, only)
     except KeyboardInterrupt:
@@ -62,7 +69,7 @@ def train(
 
 
 def fingerprint() -> None:
-    """Rewrite fingerprints/<arm>.json of the arms whose behaviour moved."""
+    """Update the fingerprints of arms whose behaviour changed."""
     from study.params import load_study
     from study.stages.fingerprint import write_fingerprints
 
@@ -71,22 +78,37 @@ def fingerprint() -> None:
 
 
 def reconstruct(
-    source: Annotated[str, typer.Argument(help="A run folder, or: rpie")],
-    dataset: Annotated[Path, typer.Argument(help="A data set folder, or a scan file")],
+    source: Annotated[str, typer.Argument(help="Run folder, or rpie")],
+    dataset: Annotated[Path, typer.Argument(help="Data set folder or scan file")],
     out: Annotated[Path, typer.Option(help="npz file to write")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object")] = False,
     passes: Annotated[int, typer.Option(min=1, help="rPIE: passes over the scan")] = 50,
     alpha: Annotated[float, typer.Option(min=1e-6, max=1.0, help="rPIE: regularisation")] = 0.1,
     update_probe: Annotated[
         bool | None,
-        typer.Option(help="rPIE: refine the probe (default: for imported sets only)"),
+        typer.Option(help="rPIE: refine the probe (default: only for imported data)"),
     ] = None,
-    checkpoint: Annotated[str, typer.Option(help="Run: weights of best or last epoch")] = "last",
+    modes: Annotated[
+        int | None,
+        typer.Option(min=1, max=20, help="rPIE: probe modes (default: those of the data set)"),
+    ] = None,
+    refine_positions: Annotated[
+        bool, typer.Option(help="rPIE: find the shift of every position")
+    ] = False,
+    checkpoint: Annotated[
+        str, typer.Option(help="Run: weights of the best or the last epoch")
+    ] = "last",
 ) -> None:
-    """Apply a saved run, or rPIE, to any data set: object, probe and R-factors."""
+    """Reconstruct a data set with a saved run or rPIE."""
     from study.stages.apply import apply_source
 
-    rpie = {"passes": passes, "alpha": alpha, "update_probe": update_probe}
+    rpie = {
+        "passes": passes,
+        "alpha": alpha,
+        "update_probe": update_probe,
+        "modes": modes,
+        "refine_positions": refine_positions,
+    }
     facts = apply_source(source, dataset, out, checkpoint, rpie)
     if as_json:
         print(json.dumps(facts, allow_nan=False))
@@ -96,10 +118,10 @@ def reconstruct(
 
 
 def diagnose(
-    run: Annotated[Path, typer.Argument(help="A run folder, such as runs/control/s1")],
-    checkpoint: Annotated[str, typer.Option(help="Weights of best or last epoch")] = "last",
+    run: Annotated[Path, typer.Argument(help="Run folder, such as runs/control/s1")],
+    checkpoint: Annotated[str, typer.Option(help="Weights of the best or the last epoch")] = "last",
 ) -> None:
-    """Write the statistics of --diagnose for a stored checkpoint."""
+    """Write layer statistics of a stored checkpoint."""
     from study.stages.apply import diagnose_stored
 
     for file in diagnose_stored(run, checkpoint):

@@ -3,5 +3,5 @@
 Everything here is computed again from files on any laptop; nothing imports torch.
 
     runs/<arm>/s<seed>/  --score_arm-->  results/<arm>/seeds/s<seed>.json, results/<arm>/history.csv
-    results/, recorded/, claims.yaml  --build-->  findings.json  --render-->  findings.md
+    results/, claims.yaml  --build-->  findings.json  --render-->  findings.md
 """

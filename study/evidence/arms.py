@@ -1,14 +1,18 @@
-"""Stored results as objects: one arm with its seeds, read from results/ and recorded/.
+"""Stored results as objects: one arm with its seeds.
 
-results/<arm>/seeds/s<seed>.json                 arm name `<arm>`
-recorded/<study>/<arm>/seeds/s<seed>.json        arm name `<study>/<arm>`
+results/<arm>/seeds/s<seed>.json             arm name `<arm>`
+<study>/results/<arm>/seeds/s<seed>.json     arm name `<study>/<arm>`, if <study>/recorded.json
+                                             lists it (`study record`)
+
+Scores and settings are in these files, commit, machine and seconds in provenance/
+(`study.provenance`); `read_seed` gives both as one. Files of earlier versions have all inside.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,18 +20,25 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from study import provenance
+from study.evidence.metric_catalog import CHECKPOINTS, NYQUIST
+from study.evidence.shapes import SeedFile, checked
 from study.params import Arm, Reference, Row, Scalar, UserError, diff
-from study.runs import read_json
+from study.reading import joined, read_mapping
+from study.recorded import FILE, Recorded, check, read_recorded
 
+# Of a run, kept in its provenance.
+COSTS = ("seconds", "reconstruct_seconds")
 SEED_FILE = re.compile(r"s(\d+)\.json")
 OUTCOMES = ("ok", "failed", "collapsed")
+NOT_CROSSED = "not crossed"  # of study.metrics.frc
 
 
 @dataclass(frozen=True)
 class ArmResults:
-    """Every stored seed of one arm: its JSON and the file it stands in.
+    """Every stored seed of one arm: its JSON and the file that it comes from.
 
-    `announced`: seeds of which a recorded arm has an environment, and so had a run.
+    `announced`: seeds of which provenance is kept, and so had a run.
     """
 
     name: str
@@ -64,6 +75,11 @@ class ArmResults:
         return hashes[0] if len(hashes) == 1 else None
 
     @cached_property
+    def objects_differ(self) -> bool:
+        """Whether each seed has its own objects, so that images of two seeds show two objects."""
+        return self.facts("data", "seed_sha256") not in ([], [None])
+
+    @cached_property
     def label(self) -> str | None:
         return next(iter(self.facts("label")), None)
 
@@ -79,7 +95,7 @@ class ArmResults:
         try:
             return row_of(settings[0])
         except ValidationError as error:
-            told = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            told = joined(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
             raise UserError(
                 f"the stored settings of {self.name} do not fit this version of the code ({told}); "
                 "compute the arm again, or read its results with the code that made them"
@@ -98,7 +114,8 @@ def numbers_of(content: Mapping[str, Any]) -> dict[str, float]:
     """The numbers of a seed's JSON by dotted path; nulls are left out.
 
     `gap.<path>` is last minus best. A reference has one reconstruction, checkpoint `only`: it
-    answers for best and for last, and it has no gap.
+    answers for best and for last, and it has no gap. An FRC that never falls below 0.5 has no
+    crossing; it counts as its bound, the Nyquist frequency, since it is the best there is.
     """
     flat = {
         f"{name}.{path}": value
@@ -110,7 +127,17 @@ def numbers_of(content: Mapping[str, Any]) -> dict[str, float]:
             path[5:] for path in flat if path.startswith("last.") and f"best.{path[5:]}" in flat
         ]
         flat |= {f"gap.{path}": flat[f"last.{path}"] - flat[f"best.{path}"] for path in both}
-    return flat
+    return _uncrossed(content) | flat
+
+
+def _uncrossed(content: Mapping[str, Any]) -> dict[str, float]:
+    """The bounds of resolutions that have no crossing."""
+    return {
+        f"{name}.{path}": NYQUIST
+        for name in CHECKPOINTS
+        for path, reason in (lookup(block(content, name) or {}, ("reasons",)) or {}).items()
+        if reason == NOT_CROSSED and path.startswith("standard.")
+    }
 
 
 def _leaves(content: Mapping[str, Any]) -> list[tuple[str, float]]:
@@ -130,39 +157,155 @@ def block(content: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
     return content.get(name)
 
 
-def load_arms(results: Path, prefix: str = "") -> dict[str, ArmResults]:
-    """Every arm under `results`, by name. Raises UserError for a file that is no JSON of ours."""
+def load_arms(results: Path, problems: list[str] | None = None) -> dict[str, ArmResults]:
+    """Every arm under `results`, by name.
+
+    Raises UserError for a damaged file; with `problems`, its arm is left out and the message is
+    added to them.
+    """
     folders = sorted(folder for folder in results.glob("*/seeds") if folder.is_dir())
-    arms = (load_arm(folder, f"{prefix}{folder.parent.name}") for folder in folders)
-    return {arm.name: arm for arm in arms if arm.seeds}
+    files = {folder.parent.name: _by_seed(folder.glob("s*.json")) for folder in folders}
+    return _loaded(results, "", files, problems)
 
 
-def load_arm(folder: Path, name: str) -> ArmResults:
-    files = _by_seed(folder)
-    announced = _by_seed(folder.parent / "environment")
-    seeds = {seed: read_seed(file) for seed, file in files.items()}
-    return ArmResults(name, seeds, files, tuple(announced))
+def load_recorded(
+    root: Path, pipeline: str, problems: list[str] | None = None
+) -> dict[str, ArmResults]:
+    """The recorded arms of a pipeline folder below `root`, as `<study>/<arm>`; none without a
+    list. A file that is not as it was recorded is damaged; so treated as in `load_arms`."""
+    listed = read_recorded(root / pipeline)
+    if listed is None:
+        return {}
+    results = root / pipeline / "results"
+    seeds: dict[str, list[Path]] = {}
+    for name in listed.files:
+        arm, _, seed = name.partition("/seeds/")
+        if seed:
+            seeds.setdefault(arm, []).append(results / name)
+    files = {arm: _by_seed(seeds[arm]) for arm in sorted(seeds)}
+    return _loaded(results, f"{pipeline}/", files, problems, listed)
 
 
-def _by_seed(folder: Path) -> dict[int, Path]:
-    """The files s<seed>.json of a folder; none where there is no folder."""
-    matches = ((SEED_FILE.fullmatch(file.name), file) for file in folder.glob("s*.json"))
+def _loaded(
+    results: Path,
+    prefix: str,
+    files: Mapping[str, Mapping[int, Path]],
+    problems: list[str] | None,
+    listed: Recorded | None = None,
+) -> dict[str, ArmResults]:
+    arms: dict[str, ArmResults] = {}
+    for name, seeds in files.items():
+        kept = _by_seed((provenance.folder_of(results) / name).glob("s*.json"))
+        try:
+            if listed is not None:
+                for file in seeds.values():
+                    check(results.parent, file.relative_to(results).as_posix(), listed)
+            contents = {seed: read_seed(file) for seed, file in seeds.items()}
+        except UserError as error:
+            if problems is None:
+                raise
+            problems.append(str(error))
+            continue
+        if contents:
+            arms[f"{prefix}{name}"] = ArmResults(f"{prefix}{name}", contents, seeds, tuple(kept))
+    return arms
+
+
+def _by_seed(files: Iterable[Path]) -> dict[int, Path]:
+    """Those of the files that are called s<seed>.json."""
+    matches = ((SEED_FILE.fullmatch(file.name), file) for file in files)
     return dict(sorted((int(match[1]), file) for match, file in matches if match))
 
 
+def read_scores(file: Path) -> Mapping[str, Any]:
+    """One seed's JSON as it is stored. Raises UserError when it is torn or something else."""
+    content = read_mapping(file)
+    return checked(content, SeedFile, file, "score the arm again (`study evaluate`)")
+
+
+def scores_only(content: Mapping[str, Any]) -> dict[str, Any]:
+    """One seed's JSON without the provenance that earlier versions stored in it."""
+    kept = {key: value for key, value in content.items() if key not in ("device", "cores")}
+    kept["code"] = {"fingerprint": content["code"]["fingerprint"]}
+    evidence = content["evidence"].items()
+    kept["evidence"] = {k: v for k, v in evidence if Path(k).name != "environment.json"}
+    if content["training"] is not None:
+        kept["training"] = {k: v for k, v in content["training"].items() if k not in COSTS}
+    return kept
+
+
 def read_seed(file: Path) -> Mapping[str, Any]:
-    """One seed's JSON. Raises UserError when it is torn or something else."""
-    content = read_json(file)
-    if not isinstance(content, dict) or content.get("outcome") not in OUTCOMES:
-        raise UserError(f"{file} is no result of a seed; score the arm again (`study evaluate`)")
-    return content
+    """One seed's JSON with how it was computed: `code`, `device`, `cores`, `training.seconds`.
+
+    These are null where no provenance describes the stored outputs. The whole environment of the
+    run is under `environment`, null for files of earlier versions.
+
+    Raises UserError when one of the two files is damaged.
+    """
+    content = read_scores(file)
+    if "commit" in content["code"]:  # of an earlier version
+        return {**content, "environment": None}
+    known = provenance_of(file, content)
+    environment = {} if known is None else known.environment.model_dump()
+    commit = {key: environment.get(key) for key in ("commit", "commit_date", "dirty")}
+    training = content["training"]
+    if training is not None:
+        costs = {key: None if known is None else getattr(known, key) for key in COSTS}
+        training = {**training, **costs}
+    return {
+        **content,
+        "code": {**content["code"], **commit},
+        "device": environment.get("device"),
+        "cores": environment.get("cores"),
+        "training": training,
+        "environment": environment or None,
+    }
 
 
-def load_all(results: Path, recorded: Path) -> dict[str, ArmResults]:
-    """The arms of this pipeline and, as `<study>/<arm>`, those that others recorded."""
-    arms = load_arms(results)
-    for folder in sorted(path for path in recorded.glob("*") if path.is_dir()):
-        arms.update(load_arms(folder, f"{folder.name}/"))
+def provenance_of(file: Path, content: Mapping[str, Any]) -> provenance.Provenance | None:
+    """The provenance of one seed's JSON; None where none describes these outputs.
+
+    Raises UserError when it is damaged.
+    """
+    known = provenance.read_provenance(provenance.file_of(file))
+    outputs = {"/".join(Path(name).parts[3:]): sha for name, sha in content["evidence"].items()}
+    return known if known is not None and known.describes(outputs) else None
+
+
+def environment_of(
+    root: Path, arm: str, seed: int, content: Mapping[str, Any]
+) -> tuple[Path, Mapping[str, Any]] | None:
+    """Commit, machine and versions of a run (`provenance.Environment`) and the file that holds
+    them; None where they are not stored here.
+
+    `content`: as `read_seed` gives it. Of a result of an earlier version, environment.json of the
+    run, or what recorded.json keeps. Raises UserError when that is damaged.
+    """
+    if content.get("environment") is not None:
+        return provenance.seed_file(root, arm, seed), content["environment"]
+    pipeline, _, name = arm.rpartition("/")
+    file = root / pipeline / "runs" / name / f"s{seed}" / "environment.json"
+    found = provenance.read_environment(file)
+    if found is not None:
+        return file, found.model_dump()
+    listed = read_recorded(root / pipeline) if pipeline else None
+    kept = listed.environment(name, seed) if listed else None
+    return None if kept is None else (root / pipeline / FILE, kept)
+
+
+def load_all(root: Path, problems: list[str] | None = None) -> dict[str, ArmResults]:
+    """The arms of the pipeline folder `root` and, as `<study>/<arm>`, the recorded ones below it.
+
+    Damaged files are treated as in `load_arms`.
+    """
+    arms = load_arms(root / "results", problems)
+    for file in sorted(root.glob(f"*/{FILE}")):
+        try:
+            arms |= load_recorded(root, file.parent.name, problems)
+        except UserError as error:
+            if problems is None:
+                raise
+            problems.append(str(error))
     return arms
 
 
@@ -191,7 +334,7 @@ def row_of(settings: Mapping[str, Scalar]) -> Row:
 
 
 def factors(control: Row, treatment: Row) -> dict[str, tuple[Scalar, Scalar]]:
-    """What differs: name -> (control's value, treatment's value).
+    """Differing factors: name -> (control's value, treatment's value).
 
     A network against a reference is one factor, `method`, whatever else each of them sets.
     """

@@ -1,5 +1,7 @@
 """claims.yaml: what is claimed, fixed before the runs that decide it.
 
+headline: [AGC-001]             # may be left out: the claims that the first screens show
+
 claims:
   AGC-001:
     text: ...
@@ -11,8 +13,17 @@ claims:
     margin: {value: 0.02, unit: object units}   # the least effect that matters; no unit: `1`
     needed_seeds: 8
     changes: [clip.gradient_clip_algorithm]
-    evidence: mean_difference   # or failure_rate, metric: outcome
-    second_object: {treatment: ARM, control: ARM}   # may be left out: the contrast on other data
+    evidence: mean_difference   # failure_rate with metric: outcome, survival with metric: survival,
+                                # bound against a number, non_inferior where the published rule is
+                                # one-sided: not worse than the control by more than the margin
+    test: boschloo              # of evidence failure_rate; may be left out: fisher. Boschloo's
+                                # exact test is at least as powerful for arms of equal size
+    bound: 0.015                # of evidence bound only; the contrast's control is then `bound`
+    survival: {...}             # of evidence survival only: SurvivalPlan
+    replaces: {AGC-000: the margin had no reason}   # may be left out: earlier claims and why
+
+superseded:                     # may be left out: earlier claims that no single one replaces, and
+  AGC-RATE-000: no outcome of three runs per arm decides it   # the reason why they were withdrawn
 """
 
 from __future__ import annotations
@@ -20,24 +31,40 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from study.evidence.columns import KNOWN, OUTCOME, Column, find_column
-from study.params import NAME, Count, Model, Positive, Study, UserError, nearest, read_yaml
+from study import environment
+from study.evidence.format import join_words
+from study.evidence.metric_catalog import KNOWN, OUTCOME, SURVIVAL, Column, find_column
+from study.params import NAME, Count, Model, Positive, Seed, Study, UserError, nearest
+from study.reading import joined, quoted, read_yaml
 
 FAMILY_LIMIT = 4
+TOP = {"claims", "headline", "superseded"}
+BOUND = "bound"  # in place of the arm that a goal lacks
+OF_MEANS = ("mean_difference", "non_inferior", BOUND)
 RATE = Column(
     OUTCOME, "failure rate", "", "lower", "share of runs that failed or collapsed, of all runs"
 )
 
+LIFETIME = Column(
+    SURVIVAL,
+    "epochs lived",
+    "epochs",
+    "higher",
+    "epochs until a run dies by the arm's event rule, or its last epoch where it is alive",
+)
+# Metrics that are no number of a seed's scores, and the evidence that goes with each.
+SPECIAL = {OUTCOME: ("failure_rate", RATE), SURVIVAL: ("survival", LIFETIME)}
+
 
 class Contrast(Model):
-    """Two arms by name; `<study>/<arm>` for one under recorded/."""
+    """Two arms by name; `<study>/<arm>` for one of another pipeline."""
 
     treatment: str
     control: str
@@ -48,6 +75,38 @@ class Margin(Model):
 
     value: Positive
     unit: str
+
+
+class PublishedCount(Model):
+    """Runs that the publication reports for one arm, and how many of them died."""
+
+    died: Annotated[int, Field(ge=0)]
+    runs: Count
+
+
+class SurvivalPlan(Model):
+    """How a claim about the time to the event is decided: in rounds, with looks fixed beforehand.
+
+    One seed of both arms a round, in the order of `seeds`. After the rounds in `looks` the exact
+    log-rank test is compared with what O'Brien-Fleming spending allows at that look. `sides`: 1
+    asks only for the claimed direction. `published`: by arm of the contrast, or null.
+    """
+
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=2, max_length=10)]
+    looks: Annotated[tuple[Count, ...], Field(min_length=1)]
+    sides: Literal[1, 2]
+    published: Mapping[Literal["treatment", "control"], PublishedCount | None]
+
+    @model_validator(mode="after")
+    def _looks_at_rounds(self) -> SurvivalPlan:
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"survival.seeds {list(self.seeds)} repeat; name every seed once")
+        if list(self.looks) != sorted(set(self.looks)) or self.looks[-1] != len(self.seeds):
+            raise ValueError(
+                f"survival.looks is {list(self.looks)}; accepted: rounds in ascending order, the "
+                f"last of them {len(self.seeds)}, the number of seeds"
+            )
+        return self
 
 
 class Claim(Model):
@@ -63,8 +122,11 @@ class Claim(Model):
     margin: Margin
     needed_seeds: Annotated[Count, Field(ge=2)]
     changes: tuple[str, ...] = ()
-    evidence: Literal["mean_difference", "failure_rate"]
-    second_object: Contrast | None = None
+    evidence: Literal["mean_difference", "failure_rate", "survival", "non_inferior", "bound"]
+    test: Literal["fisher", "boschloo"] = "fisher"
+    bound: float | None = None
+    survival: SurvivalPlan | None = None
+    replaces: Mapping[str, Annotated[str, Field(min_length=1)]] = {}
 
     @model_validator(mode="before")
     @classmethod
@@ -75,28 +137,34 @@ class Claim(Model):
 
     @model_validator(mode="after")
     def _consistent(self) -> Claim:
-        rate = self.evidence == "failure_rate"
-        if rate != (self.metric == OUTCOME):
+        wanted, _ = SPECIAL.get(self.metric, ("mean_difference", None))
+        if self.evidence not in (OF_MEANS if wanted == "mean_difference" else (wanted,)):
             raise ValueError(
                 f"{self.id}: evidence {self.evidence} with metric {self.metric!r}; failure_rate "
-                f"goes with metric {OUTCOME}, mean_difference with a number such as "
-                "last.standard.amplitude.mae"
+                f"goes with metric {OUTCOME}, survival with metric {SURVIVAL}, "
+                f"{join_words(OF_MEANS)} with a number such as last.standard.amplitude.mae"
             )
-        if rate and self.direction == "equal":
+        if self.evidence != "mean_difference" and self.direction == "equal":
             raise ValueError(
-                f"{self.id}: failure rates of a few seeds cannot show equality; direction is lower "
-                "or higher"
+                f"{self.id}: direction equal goes with evidence mean_difference; got "
+                f"{self.evidence}: take lower or higher"
+            )
+        if self.test != "fisher" and self.evidence != "failure_rate":
+            raise ValueError(
+                f"{self.id}: test {self.test} goes with evidence failure_rate; got {self.evidence}"
+            )
+        if (self.evidence == "survival") != (self.survival is not None):
+            raise ValueError(
+                f"{self.id}: evidence survival needs the section survival (seeds, looks, sides, "
+                "published), and other evidence must not have it"
+            )
+        if self.survival is not None and len(self.survival.seeds) != self.needed_seeds:
+            raise ValueError(
+                f"{self.id}: needed_seeds is {self.needed_seeds} but survival.seeds has "
+                f"{len(self.survival.seeds)}; they must agree"
             )
         if self.arms.treatment == self.arms.control:
             raise ValueError(f"{self.id}: treatment and control are both {self.arms.control!r}")
-        second = self.second_object
-        if second is not None and second.treatment == second.control:
-            raise ValueError(f"{self.id}: both arms of second_object are {second.control!r}")
-        if second == self.arms:
-            raise ValueError(
-                f"{self.id}: second_object names the arms of the claim itself; it takes the same "
-                "contrast on another data set"
-            )
         bundle = self.kind == "bundle"
         if bundle and len(self.changes) < 2:
             raise ValueError(
@@ -110,39 +178,69 @@ class Claim(Model):
             )
         return self
 
+    @model_validator(mode="after")
+    def _bound_is_whole(self) -> Claim:
+        bounds = {self.evidence == BOUND, self.bound is not None, self.arms.control == BOUND}
+        if len(bounds) > 1:
+            raise ValueError(
+                f"{self.id}: evidence bound, a number under bound and the control `{BOUND}` go "
+                f"together; got evidence {self.evidence}, bound {self.bound}, control "
+                f"{self.arms.control}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _replaces_others(self) -> Claim:
+        if self.id in self.replaces:
+            raise ValueError(f"{self.id}: replaces names the claim itself; it takes earlier claims")
+        return self
+
     @property
     def column(self) -> Column:
         """The claim's metric. Raises UserError for an unknown one."""
-        return RATE if self.metric == OUTCOME else find_column(self.metric)
+        special = SPECIAL.get(self.metric)
+        return find_column(self.metric) if special is None else special[1]
 
     @property
     def sha256(self) -> str:
-        """Hash of everything that the claim says."""
-        content = json.dumps(self.model_dump(mode="json"), sort_keys=True)
-        return hashlib.sha256(content.encode()).hexdigest()
+        """Hash of the content of the claim."""
+        # These came later: claims without them keep their hash.
+        later = {"survival": None, "replaces": {}, "bound": None, "test": "fisher"}
+        unused = {name for name, value in later.items() if getattr(self, name) == value}
+        # Claims had this field when the first were registered; theirs was null.
+        content = {**self.model_dump(mode="json", exclude=unused), "second_object": None}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def arm_names(self) -> tuple[str, ...]:
+        """Every arm that the claim names."""
+        return tuple(name for name in (self.arms.treatment, self.arms.control) if name != BOUND)
 
 
 def _margin(given: Any, metric: str) -> Any:
     """The margin as it was given. Raises ValueError unless it names the unit of `metric`."""
-    column = RATE if metric == OUTCOME else KNOWN.get(metric)
+    column = SPECIAL[metric][1] if metric in SPECIAL else KNOWN.get(metric)
     unit = column.margin_unit if column else None
     accepted = f"accepted: margin: {{value: NUMBER, unit: {unit or 'that of the metric'}}}"
     if not isinstance(given, Mapping):
-        raise ValueError(f"margin is {given!r}, without a unit; {accepted}")
+        raise ValueError(f"margin is {quoted(given)}, without a unit; {accepted}")
     if set(given) != {"value", "unit"}:
-        raise ValueError(f"margin has the keys {sorted(map(str, given))}; {accepted}")
+        raise ValueError(f"margin has the keys {quoted(sorted(map(str, given)))}; {accepted}")
     if unit is not None and str(given["unit"]) != unit:
-        raise ValueError(f"margin is in {given['unit']!r}, {metric} in {unit!r}; {accepted}")
+        raise ValueError(f"margin is in {quoted(given['unit'])}, {metric} in {unit!r}; {accepted}")
     # An unquoted 1 is a number in YAML.
     return {**given, "unit": str(given["unit"])}
 
 
 @dataclass(frozen=True)
 class ClaimBook:
-    """All claims of one file, in its order."""
+    """All claims of one file, in its order; `headline`: those that the first screens show;
+    `superseded`: withdrawn claims, with the reason."""
 
     path: Path
     claims: tuple[Claim, ...]
+    headline: tuple[str, ...] = ()
+    superseded: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def families(self) -> Mapping[str, tuple[Claim, ...]]:
@@ -155,14 +253,32 @@ def load_claims(path: Path = Path("claims.yaml")) -> ClaimBook:
     return parse_claims(read_yaml(path), path)
 
 
+def claim_files(root: Path) -> list[tuple[Path, str]]:
+    """The claims.yaml of the pipeline folder `root` and that of its checkout, where they are, each
+    with what it puts before the names of arms of `root`."""
+    top, here = environment.checkout(root).resolve(), root.resolve()
+    files = [(root / "claims.yaml", "")]
+    if here != top and here.is_relative_to(top):
+        files.append((top / "claims.yaml", f"{here.relative_to(top).as_posix()}/"))
+    return [(file, prefix) for file, prefix in files if file.is_file()]
+
+
 def parse_claims(given: Any, path: Path) -> ClaimBook:
-    """Claims from plain data that stands in `path`. Raises UserError as `load_claims` does."""
-    if not isinstance(given, Mapping) or set(given) != {"claims"}:
-        raise UserError(f"{path} needs exactly one key at the top: claims")
+    """Claims from plain data that is in `path`. Raises UserError as `load_claims` does."""
+    if not isinstance(given, Mapping) or not {"claims"} <= set(given) <= TOP:
+        raise UserError(
+            f"{path} needs the key claims at the top; headline and superseded are optional"
+        )
     entries = {} if given["claims"] is None else given["claims"]
     if not isinstance(entries, Mapping):
         raise UserError(f"{path}: claims is {type(entries).__name__}; a mapping id -> claim needed")
-    book = ClaimBook(path, tuple(_claim(str(i), entry, path) for i, entry in entries.items()))
+    claims = tuple(_claim(str(i), entry, path) for i, entry in entries.items())
+    book = ClaimBook(
+        path,
+        claims,
+        _headline(given.get("headline", []), entries, path),
+        _superseded(given.get("superseded", {}), entries, path),
+    )
     for name, family in book.families.items():
         if len(family) > FAMILY_LIMIT:
             raise UserError(
@@ -172,13 +288,34 @@ def parse_claims(given: Any, path: Path) -> ClaimBook:
     return book
 
 
+def _headline(given: Any, known: Mapping[str, Any], path: Path) -> tuple[str, ...]:
+    if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
+        raise UserError(f"{path}: headline takes a list of claims, such as [CLIP-LOSS-001]")
+    if wrong := [name for name in given if name not in known]:
+        raise UserError(f"{path}: headline: no claim {quoted(wrong[0])}{nearest(wrong[0], known)}")
+    return tuple(dict.fromkeys(given))
+
+
+def _superseded(given: Any, known: Mapping[str, Any], path: Path) -> Mapping[str, str]:
+    if not isinstance(given, Mapping) or not all(
+        isinstance(text, str) and text.strip() for pair in given.items() for text in pair
+    ):
+        raise UserError(f"{path}: superseded takes a mapping of withdrawn claims to reasons")
+    if both := [name for name in given if name in known]:
+        raise UserError(
+            f"{path}: {both[0]} is under claims and under superseded; a withdrawn claim is only "
+            "under superseded"
+        )
+    return given
+
+
 def _claim(claim_id: str, entry: Any, path: Path) -> Claim:
     if not isinstance(entry, Mapping):
-        raise UserError(f"{path}: claims.{claim_id} is no mapping of fields")
+        raise UserError(f"{path}: claims.{claim_id} is not a mapping of fields")
     try:
         claim = Claim.model_validate({"id": claim_id, **entry})
     except ValidationError as error:
-        sentences = "; ".join(_sentence(item) for item in error.errors())
+        sentences = joined([_sentence(item) for item in error.errors()])
         raise UserError(f"{path}: claims.{claim_id}: {sentences}") from None
     try:
         _ = claim.column
@@ -195,7 +332,7 @@ def _sentence(item: Any) -> str:
         return f"{key} is missing"
     if item["type"] == "value_error":
         return str(item["ctx"]["error"])
-    return f"{key}: {item['msg']}; got {item['input']!r}"
+    return f"{key}: {item['msg']}; got {quoted(item['input'])}"
 
 
 def check_arms(book: ClaimBook, study: Study, others: Collection[str] = ()) -> None:
@@ -203,18 +340,15 @@ def check_arms(book: ClaimBook, study: Study, others: Collection[str] = ()) -> N
 
     `others`: the arms `<study>/<arm>` that are recorded or that the study's params.yaml declares.
     Arms of a study whose folder is here, with neither of these, have not been fetched yet: their
-    claims lack evidence, which is no mistake.
+    claims lack evidence, which is not a mistake.
     """
-    known = {*study.arms, *others}
+    known = {*study.arms, *others, BOUND}
     for claim in book.claims:
-        contrasts = {"arms": claim.arms, "second_object": claim.second_object}
-        for key, contrast in contrasts.items():
-            for name in () if contrast is None else (contrast.treatment, contrast.control):
-                if name not in known and not _may_be_fetched(name, known, book.path.parent):
-                    raise UserError(
-                        f"{book.path}: claims.{claim.id}.{key}: no arm {name!r}"
-                        f"{nearest(name, known)}"
-                    )
+        for name in claim.arm_names:
+            if name not in known and not _may_be_fetched(name, known, book.path.parent):
+                raise UserError(
+                    f"{book.path}: claims.{claim.id}.arms: no arm {name!r}{nearest(name, known)}"
+                )
 
 
 def _may_be_fetched(name: str, known: Collection[str], root: Path) -> bool:

@@ -9,18 +9,21 @@ AGC-001/effect                              of a claim
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from study import provenance
 from study.evidence.arms import ArmResults, block, load_all, lookup, sha256
-from study.evidence.columns import Column, find_column
-from study.evidence.ledger import read_findings
+from study.evidence.cells import bounds
+from study.evidence.evaluable import why_absent
+from study.evidence.format import counted, percent, reproduce
+from study.evidence.metric_catalog import Column, find_column
+from study.evidence.model import Estimate
 from study.evidence.pipelines import declared, pipelines_of
-from study.evidence.statistics import mean_interval, median
-from study.evidence.summary import against
-from study.evidence.wording import counted, fmt, percent, reproduce
+from study.evidence.staleness import current_findings
+from study.evidence.summary import against, numbers
 from study.params import UserError, load_study, nearest
 
 PAIRED = {
@@ -34,12 +37,12 @@ FORM = "ARM/s1/PATH, ARM/mean/PATH, ARM/median/PATH, ARM/difference/PATH or CLAI
 
 @dataclass(frozen=True)
 class Explanation:
-    """`value` in `unit`, None with a `note`; `interval` (low, high) where there is one."""
+    """`value` in `unit`, None with a `note`; `facts` where it is an estimate over seeds."""
 
     id: str
     value: float | None
     unit: str
-    interval: tuple[float, float] | None
+    facts: Estimate | None
     definition: str
     note: str
     inputs: tuple[tuple[str, str], ...]
@@ -48,8 +51,7 @@ class Explanation:
     def __str__(self) -> str:
         unit = f" {self.unit}" if self.unit else ""
         value = "null" if self.value is None else f"{self.value!r}{unit}"
-        bounds = f" [{fmt(self.interval[0])}, {fmt(self.interval[1])}]" if self.interval else ""
-        lines = [f"{self.id} = {value}{bounds}", f"  is       {self.definition}"]
+        lines = [f"{self.id} = {value}{bounds(self.facts)}", f"  is       {self.definition}"]
         lines += [f"  note     {self.note}"] if self.note else []
         lines += [f"  input    {file}  sha256 {digest}" for file, digest in self.inputs]
         return "\n".join([*lines, f"  again    {self.command}"])
@@ -65,9 +67,9 @@ def explain(number_id: str, root: Path) -> Explanation:
         return _claim_effect(number_id, head, root)
     arm_name, _, kind = head.rpartition("/")
     if not arm_name or (kind not in KINDS and not re.fullmatch(r"s\d+", kind)):
-        raise UserError(f"{number_id!r} is no number's id; accepted: {FORM}")
+        raise UserError(f"{number_id!r} is not a number's id; accepted: {FORM}")
     column = find_column(path)
-    arms = load_all(root / "results", root / "recorded")
+    arms = load_all(root)
     arm = _find(arm_name, arms)
     if kind in KINDS:
         return _over_seeds(number_id, arm, kind, column, arms, root)
@@ -85,20 +87,16 @@ def _one_seed(
 ) -> Explanation:
     if seed not in arm.seeds:
         raise UserError(f"no results of {arm.name} seed {seed}; there are {list(arm.seeds)}")
-    content, checkpoint = arm.seeds[seed], column.path.partition(".")[0]
-    reason = lookup(block(content, checkpoint) or {}, ("reasons", column.path.partition(".")[2]))
-    value = arm.numbers[seed].get(column.path)
+    content, value = arm.seeds[seed], arm.numbers[seed].get(column.path)
     artifacts = tuple(sorted(content["evidence"].items()))
     return Explanation(
         id=number_id,
         value=value,
         unit=column.unit,
-        interval=None,
+        facts=None,
         definition=_words(column, content),
-        note=""
-        if value is not None
-        else reason or content["cause"] or "the run has no such number",
-        inputs=(_input(arm, seed, root), *artifacts),
+        note=why_absent(content, column.path) if value is None else _bound(column, value),
+        inputs=(*_inputs(arm, seed, column, root), *artifacts),
         command=_again(number_id, arm.name),
     )
 
@@ -111,59 +109,52 @@ def _over_seeds(
     arms: Mapping[str, ArmResults],
     root: Path,
 ) -> Explanation:
-    values, used = arm.values(column.path), [arm]
+    mean, used = numbers(arm, [column.path]).get(column.path), [arm]
+    facts: Estimate | None = mean
     if kind == "difference":
         used, facts = _difference(arm, column, arms, root)
-    elif values:
-        facts = asdict(mean_interval(list(values.values())))
-    else:
-        facts = {}
-    if kind == "median" and values:
-        facts |= {"estimate": median(list(values.values())), "low": None, "level": None}
+    elif kind == "median" and mean is not None:
+        facts = Estimate(estimate=mean.median, low=None, high=None, level=mean.level, n=mean.n)
+    n = 0 if facts is None else facts.n
     return Explanation(
         id=number_id,
-        value=facts.get("estimate"),
+        value=None if facts is None else facts.estimate,
         unit=column.unit,
-        interval=None if facts.get("low") is None else (facts["low"], facts["high"]),
-        definition=f"{kind} over {counted(facts.get('n', 0), 'seed')} of: {_words(column, {})}",
+        facts=facts,
+        definition=f"{kind} over {counted(n, 'seed')} of: {_words(column, {})}",
         note=_interval_note(facts),
-        inputs=tuple(_input(a, seed, root) for a in used for seed in a.seeds),
+        inputs=tuple(i for a in used for s in a.seeds for i in _inputs(a, s, column, root)),
         command=_again(number_id, *(a.name for a in used)),
     )
 
 
 def _difference(
     arm: ArmResults, column: Column, arms: Mapping[str, ArmResults], root: Path
-) -> tuple[list[ArmResults], dict[str, Any]]:
+) -> tuple[list[ArmResults], Estimate | None]:
     """The two arms and the paired difference, treatment minus control."""
     study = load_study(root / "params.yaml")
     row = declared(root, study, pipelines_of([arm.name])).rows.get(arm.name)
     if row is None or row.versus is None:
         raise UserError(f"{arm.name} is compared with no arm (`versus` in params.yaml)")
     control = _find(row.versus, arms)
-    return [arm, control], against(arm, control, [column.path]).get(column.path, {})
+    return [arm, control], against(arm, control, [column.path]).get(column.path)
 
 
 def _claim_effect(number_id: str, claim_id: str, root: Path) -> Explanation:
-    findings = read_findings(root)
-    if findings is None:
-        raise UserError(
-            f"{root / 'findings.json'} does not exist; write it with `dvc repro findings`"
-        )
-    if claim_id not in findings["claims"]:
-        raise UserError(f"no claim {claim_id!r}{nearest(claim_id, findings['claims'])}")
-    entry = findings["claims"][claim_id]
-    effect = entry["effect"] or {}
+    claims = current_findings(root).claims
+    if claim_id not in claims:
+        raise UserError(f"no claim {claim_id!r}{nearest(claim_id, claims)}")
+    claim = claims[claim_id]
     return Explanation(
         id=number_id,
-        value=effect.get("estimate"),
-        unit=entry["unit"],
-        interval=None if effect.get("low") is None else (effect["low"], effect["high"]),
-        definition=f"{entry['contrast']['treatment']} minus {entry['contrast']['control']}, "
-        f"{PAIRED[entry['pairing']]}: {entry['title']} ({entry['metric']})",
-        note=f"{entry['status']} ({entry['standing']}): {entry['reason']}",
-        inputs=tuple((item["file"], item["sha256"]) for item in entry["evidence"]),
-        command=f"{entry['reproduce']} && study explain {number_id}",
+        value=None if claim.effect is None else claim.effect.estimate,
+        unit=claim.unit,
+        facts=claim.effect,
+        definition=f"{claim.contrast.treatment} minus {claim.contrast.control}, "
+        f"{PAIRED[claim.pairing]}: {claim.title} ({claim.metric})",
+        note=f"{claim.status} ({claim.standing}): {claim.reason}",
+        inputs=tuple((item.file, item.sha256) for item in claim.evidence),
+        command=f"{claim.reproduce} && study explain {number_id}",
     )
 
 
@@ -175,15 +166,23 @@ def _words(column: Column, content: Mapping[str, Any]) -> str:
     return f"{column.title}: {column.definition}" + (f"; {place}" if place else "")
 
 
-def _interval_note(facts: Mapping[str, Any]) -> str:
-    if not facts:
+def _bound(column: Column, value: float) -> str:
+    return "a lower bound: the FRC never falls below 0.5" if value == column.limit else ""
+
+
+def _interval_note(facts: Estimate | None) -> str:
+    if facts is None:
         return "no seed has this number, or the arms ran on different data"
-    return f"{percent(facts['level'])} t interval" if facts.get("level") else ""
+    return "" if facts.low is None else f"{percent(facts.level)} t interval"
 
 
-def _input(arm: ArmResults, seed: int, root: Path) -> tuple[str, str]:
-    file = arm.files[seed]
-    return file.relative_to(root).as_posix(), sha256(file)
+def _inputs(arm: ArmResults, seed: int, column: Column, root: Path) -> Iterator[tuple[str, str]]:
+    """The file of a seed, and that of its provenance for a number that comes from there."""
+    files = [arm.files[seed]]
+    if column.path == "training.seconds" and arm.seeds[seed]["environment"] is not None:
+        files.append(provenance.file_of(files[0]))
+    for file in files:
+        yield file.relative_to(root).as_posix(), sha256(file)
 
 
 def _again(number_id: str, *arms: str) -> str:

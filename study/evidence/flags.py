@@ -1,4 +1,4 @@
-"""What the numbers show to be wrong, whatever anybody claims.
+"""Defects that the numbers show, independent of claims.
 
 Two arms with the same result: usually a setting that never reached the run. The earlier work drew
 conclusions from settings that were lost on the way. So equal scores (to three digits) or identical
@@ -11,15 +11,17 @@ scale of a healthy network is 1 within a few percent, and more is a defect of th
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
-from study.evidence.arms import ArmResults, block, lookup
-from study.evidence.columns import CHECKPOINTS
+from study.evidence.arms import ArmResults, lookup
+from study.evidence.evaluable import gate_of, is_constant
+from study.evidence.format import fmt, join_words, percent
+from study.evidence.metric_catalog import CHECKPOINTS
+from study.evidence.model import Flag, ScaleFlag
 from study.evidence.summary import changed_factors
-from study.evidence.wording import fmt, listed, percent
+from study.reading import read_table
 
 SCALE = "standard.extra.amplitude_scale"
 SCALE_LIMIT = 0.05
@@ -32,7 +34,7 @@ SIGNATURE = tuple(
 )
 
 
-def identical_arms(arms: Mapping[str, ArmResults]) -> list[dict[str, Any]]:
+def identical_arms(arms: Mapping[str, ArmResults]) -> list[Flag]:
     """A flag for every two arms, on one data set, that share a result in any seed.
 
     Only arms with a run of one signature are compared: those that differ in all share nothing.
@@ -59,8 +61,8 @@ def _signatures(arm: ArmResults) -> set[tuple[Any, ...]]:
     return {(arm.data_sha256, *key) for key in found if key[-1]}
 
 
-def identity(left: ArmResults, right: ArmResults) -> dict[str, Any] | None:
-    """The flag of two arms, or None where every shared seed tells them apart."""
+def identity(left: ArmResults, right: ArmResults) -> Flag | None:
+    """The flag of two arms, or None if they differ in every shared seed."""
     if left.data_sha256 is None or left.data_sha256 != right.data_sha256:
         return None
     shared = sorted(set(left.seeds) & set(right.seeds))
@@ -72,24 +74,13 @@ def identity(left: ArmResults, right: ArmResults) -> dict[str, Any] | None:
     if not seeds:
         return None
     reason = _reason(left, right, seeds, scores)
-    return {
-        "arms": [left.name, right.name],
-        "same_scores": scores,
-        "same_histories": histories,
-        "reason": reason,
-        "is_error": reason is None,
-    }
-
-
-def words(flag: Mapping[str, Any]) -> str:
-    """A flag as a sentence."""
-    what = [
-        f"same {name} for seeds {listed(flag[key])}"
-        for key, name in (("same_scores", "scores"), ("same_histories", "histories"))
-        if flag[key]
-    ]
-    verdict = flag["reason"] or "ERROR: nothing explains it; does the setting reach the run?"
-    return f"{' and '.join(flag['arms'])}: {'; '.join(what)}: {verdict}"
+    return Flag(
+        arms=[left.name, right.name],
+        same_scores=scores,
+        same_histories=histories,
+        reason=reason,
+        is_error=reason is None,
+    )
 
 
 def lost(left: ArmResults, right: ArmResults) -> str | None:
@@ -99,13 +90,13 @@ def lost(left: ArmResults, right: ArmResults) -> str | None:
     shared ones. Three equal digits in some seeds alone are chance: the others show that it acted.
     """
     flag = identity(left, right)
-    if flag is None or not flag["is_error"]:
+    if flag is None or not flag.is_error:
         return None
-    everywhere = set(flag["same_scores"]) == set(left.seeds) & set(right.seeds)
-    return words(flag) if flag["same_histories"] or everywhere else None
+    everywhere = set(flag.same_scores) == set(left.seeds) & set(right.seeds)
+    return flag.words if flag.same_histories or everywhere else None
 
 
-def scale_defects(arms: Mapping[str, ArmResults]) -> list[dict[str, Any]]:
+def scale_defects(arms: Mapping[str, ArmResults]) -> list[ScaleFlag]:
     """A flag for every trained arm and checkpoint whose amplitude scale is off 1.
 
     Simulated data and runs that are `ok` with an object that passes the gate: a constant has
@@ -121,26 +112,28 @@ def scale_defects(arms: Mapping[str, ArmResults]) -> list[dict[str, Any]]:
                 if abs(scale - 1) > SCALE_LIMIT and _is_scaled(arm.seeds[seed], checkpoint)
             }
             if off:
-                facts = {"arm": arm.name, "checkpoint": checkpoint, "scales": off}
-                flags.append({**facts, "reason": _scale_words(arm.name, checkpoint, off)})
+                reason = _scale_words(arm.name, checkpoint, off)
+                flags.append(
+                    ScaleFlag(arm=arm.name, checkpoint=checkpoint, scales=off, reason=reason)
+                )
     return flags
 
 
 def _is_scaled(run: Mapping[str, Any], checkpoint: str) -> bool:
-    """Whether an amplitude scale says anything about this run's object."""
-    gate = lookup(block(run, checkpoint) or {}, ("gate", "amplitude"))
+    """Whether an amplitude scale is meaningful for this run's object."""
+    gate = gate_of(run, checkpoint, "amplitude")
     simulated = lookup(run, ("data", "kind")) == "simulated"
-    return run["outcome"] == "ok" and simulated and bool(gate) and gate["evaluable"]
+    return run["outcome"] == "ok" and simulated and gate is not None and gate["evaluable"]
 
 
 def _scale_words(name: str, checkpoint: str, off: Mapping[str, float]) -> str:
-    seeds = listed(f"{seed} {fmt(scale)}" for seed, scale in off.items())
+    seeds = join_words(f"{seed} {fmt(scale)}" for seed, scale in off.items())
     limit = f"more than {percent(SCALE_LIMIT)} off 1"
     return f"{name}, {checkpoint}: amplitude scale {limit}, a defect: {seeds}"
 
 
 def _digits(numbers: Mapping[str, float]) -> tuple[tuple[str, str], ...]:
-    """The scores that tell two runs apart, to three digits; empty for a run without any."""
+    """The scores that distinguish two runs, to three digits; empty without scores."""
     return tuple((path, f"{numbers[path]:.3g}") for path in SIGNATURE if path in numbers)
 
 
@@ -151,12 +144,12 @@ def _history(content: Mapping[str, Any]) -> str | None:
 def _reason(
     left: ArmResults, right: ArmResults, seeds: list[int], same_scores: list[int]
 ) -> str | None:
-    """What explains it, from the numbers; None when nothing does."""
+    """The explanation from the numbers, or None."""
     changed = changed_factors(left, right)
     if changed == []:
         return "no setting differs between them"
     runs = [arm.seeds[seed] for arm in (left, right) for seed in seeds]
-    if all(_is_constant(run) for run in runs):
+    if all(is_constant(run, "last") for run in runs):
         return "both are constant objects, and any constant has these scores"
     path = "training.clipped_fraction"
     clipped = [arm.numbers[seed].get(path) for arm in (left, right) for seed in seeds]
@@ -178,17 +171,12 @@ def _learning_rates(arm: ArmResults, seeds: Sequence[int]) -> set[str]:
     file = next((f.parent.parent / "history.csv" for f in arm.files.values()), None)
     if file is None or not file.is_file():
         return {"", "unknown"}
-    with file.open(newline="") as stream:
-        rows = [row for row in csv.DictReader(stream) if int(row["seed"]) in seeds]
-    return {row.get("learning_rate") or "" for row in rows}
+    rows = read_table(file, needed=("seed",), as_text=True).to_dict("records")
+    kept = {str(seed) for seed in seeds}
+    return {row.get("learning_rate") or "" for row in rows if row["seed"] in kept}
 
 
 def _differ(left: Mapping[str, float], right: Mapping[str, float]) -> bool:
-    """Whether the last objects have any number that tells them apart."""
+    """Whether any number of the last objects differs."""
     shared = [path for path in left if path.startswith("last.") and path in right]
     return any(left[path] != right[path] for path in shared)
-
-
-def _is_constant(run: Mapping[str, Any]) -> bool:
-    gate = lookup(block(run, "last") or {}, ("gate", "amplitude"))
-    return bool(gate) and not gate["evaluable"] and gate["spread_ratio"] is not None

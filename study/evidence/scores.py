@@ -1,19 +1,24 @@
-"""Scores of every stored seed of one arm: results/<arm>/seeds/s<seed>.json and history.csv.
+"""Scores of every stored seed of one arm: results/<arm>/seeds/s<seed>.json and history.csv, and
+pictures of one seed (`study.evidence.images`).
 
     runs/<arm>/s<seed>/ + <data>/test.cxi  ->  numbers, null with a reason, never NaN
 
 Design choices
 - Best and last reconstruction are both scored, with both metric sets, on the stored region. A
-  reference has one reconstruction: it stands under `best`, its checkpoint is called `only`.
+  reference has one reconstruction: it is under `best`, its checkpoint is called `only`.
 - A seed's `outcome` is `failed` (the run says so), `collapsed` (the run says so, the last object is
   a constant, or its validation loss is no better than the best constant object's), or `ok`. It is
   a row in any case, with its cause. A run that was cut short is none of these and is refused.
 - The loss beside an object is that of the weights as stored (float16), from which the object was
   made; the history, of the weights in training, serves where the run did not record it.
+- A network whose phase follows a prior has no phase score in either set: the foreign-phase test of
+  the run (`study.training.foreign`), where there is one, is judged by `study.evidence.evaluable`.
 - The gate's question "same output for different inputs" was answered by the run, with one boolean
   for the complex output as a whole; it stands for both channels. A phase alone that is the same for
   all inputs is seen only as far as it makes the stitched phase constant.
-- Nothing here reads a clock or the machine: equal input gives equal bytes.
+- Nothing here reads a clock or the machine, nor copies what a run says about them: equal input
+  gives equal bytes. How a run was computed is in provenance/ (`study.provenance`), and readers of
+  these files (`study.evidence.arms.read_seed`) put both together.
 """
 
 from __future__ import annotations
@@ -28,21 +33,30 @@ from typing import Any
 import numpy as np
 import pandas
 
+from study.evidence import images
 from study.evidence.arms import lookup, sha256
+from study.evidence.evaluable import NOT_EVALUABLE, PRIOR, follows
+from study.evidence.shapes import ForeignPhaseFile, LimitFile, checked
 from study.formats.dataset import Dataset, Manifest, Split, load_dataset
 from study.formats.frames import blocks
 from study.formats.reconstruction import Reconstruction, load_reconstruction
+from study.formats.seeds import seed_folder
 from study.metrics import METRIC_SETS, score
 from study.metrics.pair import Undefined, checked_scene
 from study.metrics.skill import skill
-from study.params import Reference, Row, UserError, leaves
-from study.runs import SETTLED, RunFolder, read_json, read_lines, write_json, write_text
+from study.metrics.survival import find_event
+from study.params import Arm, Reference, Row, UserError, leaves
+from study.reading import parse_json, read_mapping, read_table
+from study.runs import SETTLED, TIMING, RunFolder, read_lines, write_json, write_text
 
 Epoch = dict[str, float]
 CHANNELS = ("amplitude", "phase")
-LABELS = {"flat": "floor", "oracle": "ceiling"}
-# What may differ between two runs of one behaviour.
-UNREPEATABLE = ("seconds", "peak_memory_mib")
+LABELS = {
+    "flat": "floor",
+    "oracle": "ceiling",
+    "from_amplitude": "detector",
+    "cramer_rao": "limit",
+}
 TRAINING = (
     "epochs",
     "best_epoch",
@@ -50,7 +64,6 @@ TRAINING = (
     "final_val_loss",
     "collapse_gap",
     "clipped_fraction",
-    "seconds",
     "history_sha256",
     "patterns",
     "training_patterns",
@@ -62,10 +75,11 @@ TRAINING = (
 GRADIENTS = "diagnostics/gradients.jsonl"
 EVIDENCE = (
     "params.yaml",
-    "environment.json",
     "history.csv",
     "object_best.npz",
     "object_last.npz",
+    "foreign_phase.json",
+    "limit.json",
     GRADIENTS,
 )
 # An epoch is bad when its validation loss is more than this many times the best so far.
@@ -75,19 +89,22 @@ BAD = 2.0
 def score_arm(name: str, row: Row, runs: Path, data: Path, results: Path) -> None:
     """Score runs/<arm>/s<seed> of every declared seed that is there, and write results/<arm>.
 
-    `data` is the folder in which the arm's data set lies at `row.data`. Raises UserError when there
-    is no run at all, when one was not run to its end or was made on other data, and when a finished
-    run cannot be scored.
+    `data` is the folder in which the arm's data set is at `row.data`. Raises UserError when there
+    are no runs, when a run has not ended or was made on other data, and when a finished run cannot
+    be scored.
     """
-    folders = {seed: RunFolder(runs / name / f"s{seed}") for seed in row.seeds}
-    there = {seed: run for seed, run in folders.items() if run.path.is_dir()}
+    runs_asked = {seed: RunFolder(runs / name / f"s{seed}") for seed in row.seeds}
+    there = {seed: run for seed, run in runs_asked.items() if run.path.is_dir()}
     if not there:
         raise UserError(
             f"{runs / name} holds no run of the seeds {list(row.seeds)}; train it "
             f"(`study train --arm {name}`) or bring it (`dvc pull`)"
         )
-    dataset = load_dataset(data / row.data, ("test",))
-    scored = {seed: score_run(name, row, seed, run, dataset) for seed, run in there.items()}
+    folders = {seed: seed_folder(data / row.data, seed) for seed in there}
+    sets = {folder: load_dataset(folder, ("test",)) for folder in set(folders.values())}
+    scored = {
+        seed: score_run(name, row, seed, run, sets[folders[seed]]) for seed, run in there.items()
+    }
     out = results / name
     for old in (out / "seeds").glob("s*.json"):
         if old.name not in {f"s{seed}.json" for seed in scored}:
@@ -95,12 +112,14 @@ def score_arm(name: str, row: Row, runs: Path, data: Path, results: Path) -> Non
     for seed, content in scored.items():
         write_json(out / "seeds" / f"s{seed}.json", content)
     write_text(out / "history.csv", joined_history(there))
+    shown = images.median_seed(scored)
+    split = sets[folders[shown]].splits["test"]
+    images.write_images(out / images.NAME, shown, there[shown], split)
 
 
 def score_run(name: str, row: Row, seed: int, run: RunFolder, dataset: Dataset) -> dict[str, Any]:
     """The content of one seed's JSON."""
     status = run.status()
-    environment = read_json(run.path / "environment.json") or {}
     origin = status.get("manifest") or {}
     history = run.history().to_dict("records")
     state = status.get("state", "no status")
@@ -118,19 +137,8 @@ def score_run(name: str, row: Row, seed: int, run: RunFolder, dataset: Dataset) 
         "state": state,
         "outcome": outcome,
         "cause": cause,
-        "data": {
-            "path": row.data,
-            "sha256": made_on,
-            "kind": dataset.manifest.kind,
-        },
-        "code": {
-            "commit": environment.get("commit"),
-            "commit_date": environment.get("commit_date"),
-            "dirty": environment.get("dirty"),
-            "fingerprint": origin.get("fingerprint"),
-        },
-        "device": environment.get("device"),
-        "cores": environment.get("cores"),
+        "data": _data(row, dataset.manifest, made_on),
+        "code": {"fingerprint": origin.get("fingerprint")},
         "settings": origin.get("settings", leaves(row)),
         "training": _training(history)
         | _patterns(dataset.manifest)
@@ -138,6 +146,7 @@ def score_run(name: str, row: Row, seed: int, run: RunFolder, dataset: Dataset) 
         if label(row) == "arm"
         else _reference_run(status),
         **blocks,
+        **_survival(row, history, status),
         "evidence": {
             f"{run.path.parents[1].name}/{name}/{run.path.name}/{file}": sha256(run.path / file)
             for file in EVIDENCE
@@ -146,14 +155,39 @@ def score_run(name: str, row: Row, seed: int, run: RunFolder, dataset: Dataset) 
     }
 
 
+def _data(row: Row, manifest: Manifest, made_on: str) -> dict[str, Any]:
+    """The data set of a run by its hash; with objects per seed also the hash of its seed."""
+    facts = {"path": row.data, "sha256": made_on, "kind": manifest.kind}
+    if manifest.set_sha256 == manifest.content_sha256:
+        return facts
+    return {**facts, "sha256": manifest.set_sha256, "seed_sha256": made_on}
+
+
+def _survival(row: Row, history: Sequence[Epoch], status: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a survival run: epochs lived, whether it died, and what that was decided from."""
+    if not isinstance(row, Arm) or row.survival is None:
+        return {}
+    floors = status["floors"]
+    losses = [epoch["val_loss"] for epoch in history]
+    event = find_event(losses, floors["noise"], floors["best_constant"], row.survival)
+    facts = {
+        "epochs": len(history) if event is None else event.epoch,
+        "event": event is not None,
+        "kind": None if event is None else event.kind,
+        "horizon": row.epochs,
+        "floors": floors,
+    }
+    return {"survival": facts}
+
+
 def _check_run(
     name: str, row: Row, run: RunFolder, state: str, made_on: str, dataset: Dataset
 ) -> None:
     """Raise UserError for a run that was cut short or was made on other data."""
     if state not in SETTLED:
         raise UserError(
-            f"{run.path} is no result: its state is {state!r}, accepted are {', '.join(SETTLED)}; "
-            f"run it to its end (`study train --arm {name}`) or remove it"
+            f"{run.path} is not a result: its state is {state!r}, accepted: {', '.join(SETTLED)}; "
+            f"finish it (`study train --arm {name}`) or remove it"
         )
     if made_on != dataset.manifest.content_sha256:
         raise UserError(
@@ -163,7 +197,8 @@ def _check_run(
 
 
 def label(row: Row) -> str:
-    """What a row of the table is: arm, floor, ceiling or reference."""
+    """What a row of the table is: arm, reference, floor, ceiling, detector (it copies phase from
+    amplitude) or limit (a bound, not a reconstruction)."""
     return LABELS.get(row.source.name, "reference") if isinstance(row, Reference) else "arm"
 
 
@@ -200,6 +235,8 @@ def _checkpoint(
 
     What a failed run left behind may be no object at all; a finished run must be scorable.
     """
+    if label(row) == "limit":
+        return _limit(run) if name == "best" else None
     file = run.object_file(name)
     if not file.is_file():
         return None
@@ -212,6 +249,9 @@ def _checkpoint(
         raise UserError(f"{file}: {error}") from None
     loss = _loss_of(name, status, history, result.epoch)
     skilled, why = _skill(loss, status.get("floors") or {})
+    foreign = None if isinstance(row, Reference) else foreign_phase(run, name)
+    if foreign is not None and not foreign["follows"]:
+        scores = without_phase(scores)
     reasons = scores.pop("reasons") | ({"skill": why} if why and loss is not None else {})
     return {
         "checkpoint": "only" if isinstance(row, Reference) else name,
@@ -221,6 +261,55 @@ def _checkpoint(
         "r_factor": _r_factor(result, dataset.splits["test"]),
         "reasons": reasons,
         **scores,
+        **({} if foreign is None else {"foreign_phase": foreign}),
+    }
+
+
+def _limit(run: RunFolder) -> dict[str, Any]:
+    """The Cramer-Rao bound where the scores of a reconstruction stand: the least mean absolute
+    errors of an unbiased method. Raises UserError for an absent or damaged file."""
+    remedy = "make the row again (`study train`)"
+    found = checked(read_mapping(run.limit_file), LimitFile, run.limit_file, remedy)
+    standard = {"amplitude": {"mae": found["amplitude_mae"]}, "phase": {"mae": found["phase_mae"]}}
+    absent = dict.fromkeys(("epoch", "val_loss", "skill", "r_factor", "published", "gate"))
+    return {"checkpoint": "only", **absent, "standard": standard, "reasons": {}}
+
+
+def foreign_phase(run: RunFolder, which: str) -> dict[str, Any] | None:
+    """The foreign-phase test of the `best` or `last` weights: both correlations and `follows`.
+
+    None where the network was not tested. Raises UserError for a damaged file.
+    """
+    content = checked(
+        read_mapping(run.foreign_phase_file) or {},
+        ForeignPhaseFile,
+        run.foreign_phase_file,
+        "restore it, or remove it to score the run as not tested",
+    )
+    found = content.get(which)
+    return None if found is None else {**found, "follows": follows(found)}
+
+
+def without_phase(scores: Mapping[str, Any]) -> dict[str, Any]:
+    """Scores of a reconstruction whose phase follows a prior: its phase numbers are null.
+
+    A gate that failed already keeps its own reason.
+    """
+    gate = scores["gate"]
+    if gate is None or not gate["phase"]["evaluable"]:
+        return {**scores}
+    told = f"{NOT_EVALUABLE}: {PRIOR}"
+    blanked = {
+        set_name: {**scores[set_name], "phase": dict.fromkeys(scores[set_name]["phase"])}
+        for set_name in METRIC_SETS
+    }
+    lost = {f"{s}.phase.{name}": told for s, part in blanked.items() for name in part["phase"]}
+    phase = {**gate["phase"], "evaluable": False, "reason": PRIOR}
+    return {
+        **scores,
+        **blanked,
+        "gate": {**gate, "phase": phase},
+        "reasons": scores["reasons"] | lost,
     }
 
 
@@ -294,11 +383,13 @@ def _r_factor(result: Reconstruction, split: Split) -> dict[str, Any]:
     """R over all test patterns inside the region, their median, and how many they are.
 
     The sum over patterns weighs each by its measured amplitude: sum of |residual| over sum of
-    sqrt(counts), not the mean of the ratios.
+    sqrt(counts), not the mean of the ratios. Pixels that the split's mask excludes do not count.
     """
+    known = 1.0 if split.mask is None else split.mask
     ratio = result.r_factor.astype(np.float64)  # (J,)
     light = (
-        np.sqrt(block.astype(np.float64)).sum(axis=(1, 2, 3)) for block in blocks(split.counts)
+        (np.sqrt(block.astype(np.float64)) * known).sum(axis=(1, 2, 3))
+        for block in blocks(split.counts)
     )
     measured = np.concatenate([*light])  # (J,)
     inside = np.isfinite(ratio) & (measured > 0)
@@ -328,7 +419,6 @@ def _training(history: Sequence[Epoch]) -> dict[str, Any]:
         "final_val_loss": _finite(final),
         "collapse_gap": _finite(final - best["val_loss"]),
         "clipped_fraction": _finite(sum(r["clipped_fraction"] for r in history) / len(history)),
-        "seconds": sum(row["seconds"] for row in history),
         "history_sha256": _digest(history),
     }
     return facts
@@ -364,9 +454,13 @@ def _gradient_ratio(file: Path) -> float | None:
 
     None for a run without `--diagnose`, and where a branch has no finite gradient.
     """
-    records = [json.loads(line) for line in read_lines(file)]
-    first = [r for r in records if (r["source"], r["epoch"], r["kind"]) == ("training", 1, "block")]
-    norms = [(r["local_norm"], r["spectral_norm"]) for r in first]
+    wanted = {"source": "training", "epoch": 1, "kind": "block"}
+    try:
+        records = [parse_json(line, file) for line in read_lines(file)]
+        first = [r for r in records if {key: r[key] for key in wanted} == wanted]
+        norms = [(r["local_norm"], r["spectral_norm"]) for r in first]
+    except (KeyError, TypeError):
+        raise UserError(f"{file} holds a line that is not a record of gradients") from None
     if not norms or any(norm is None for pair in norms for norm in pair):
         return None
     local, spectral = (math.hypot(*side) for side in zip(*norms, strict=True))
@@ -374,9 +468,8 @@ def _gradient_ratio(file: Path) -> float | None:
 
 
 def _reference_run(status: Mapping[str, Any]) -> dict[str, Any]:
-    """A row that is no network has a duration and no loss."""
-    known = {key: status.get(key) for key in ("seconds", "patterns")}
-    return {**dict.fromkeys(TRAINING), **known}
+    """A row that is not a network has no loss."""
+    return {**dict.fromkeys(TRAINING), "patterns": status.get("patterns")}
 
 
 def _patterns(manifest: Manifest) -> dict[str, int]:
@@ -398,7 +491,7 @@ def _finite(value: float) -> float | None:
 
 def _digest(history: Sequence[Epoch]) -> str:
     """Hash of every logged number but times and memory: equal for identical histories."""
-    kept = [{k: v for k, v in row.items() if k not in UNREPEATABLE} for row in history]
+    kept = [{k: v for k, v in row.items() if k not in TIMING} for row in history]
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
@@ -431,7 +524,8 @@ def joined_history(runs: Mapping[int, RunFolder]) -> str:
     tables = []
     for seed, run in runs.items():
         if run.history_file.is_file():
-            table = pandas.read_csv(run.history_file, dtype=str, keep_default_na=False)
+            table = read_table(run.history_file, needed=("epoch",), as_text=True)
+            table = table.drop(columns=[column for column in TIMING if column in table])
             table.insert(0, "seed", str(seed))
             if "val_loss" not in table:  # rPIE logs an R-factor a pass
                 table["val_loss"] = ""

@@ -3,101 +3,111 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from study.evidence import statistics
-from study.evidence.arms import OUTCOMES, ArmResults, block, factors
-from study.evidence.columns import CHECKPOINTS, SHOWN
+from study.evidence.arms import OUTCOMES, ArmResults, factors
+from study.evidence.evaluable import degenerate
+from study.evidence.format import reproduce
+from study.evidence.metric_catalog import SHOWN
+from study.evidence.model import ArmFinding, DataOfArm, Difference, Fence, MeanOfArm, SeedsOfArm
+from study.evidence.packing import mean_of_arm
 from study.params import Row
 
-DIGITS = 6
+DIGITS = 8
 
 
 def summarise(
-    name: str, row: Row | None, results: ArmResults | None, paths: Sequence[str] = SHOWN
-) -> dict[str, Any]:
-    """An arm as the tables show it, with its numbers at `paths`.
+    name: str,
+    row: Row | None,
+    results: ArmResults | None,
+    paths: Sequence[str] = SHOWN,
+    control: ArmResults | None = None,
+) -> ArmFinding:
+    """An arm with its numbers at `paths`, and their differences to `control`.
 
     `row` is None for arms that no params.yaml declares, `results` before any run.
     """
     seeds = {} if results is None else results.seeds
     known = () if results is None else results.known_seeds
     declared = list(known if row is None else row.seeds)
-    counts = {o: [] if results is None else results.with_outcome(o) for o in OUTCOMES}
-    return {
-        "label": None if results is None else results.label,
-        "asks": None if row is None else row.asks,
-        "versus": None if row is None else row.versus,
-        "seeds": {
-            "declared": declared,
-            **counts,
-            "missing": [seed for seed in declared if seed not in seeds],
-        },
-        "causes": {f"s{s}": content["cause"] for s, content in seeds.items() if content["cause"]},
-        "degenerate": degenerate(seeds),
-        "data": [] if results is None else results.facts("data"),
-        "commits": [] if results is None else results.facts("code", "commit"),
-        "numbers": {} if results is None else numbers(name, results, paths),
-    }
+    compared = None if results is None or control is None else (results, control)
+    return ArmFinding(
+        label=None if results is None else results.label,
+        asks=None if row is None else row.asks,
+        versus=None if row is None else row.versus,
+        seeds=SeedsOfArm(
+            declared=declared,
+            **{o: [] if results is None else results.with_outcome(o) for o in OUTCOMES},
+            missing=[seed for seed in declared if seed not in seeds],
+        ),
+        causes={f"s{s}": content["cause"] for s, content in seeds.items() if content["cause"]},
+        degenerate=degenerate(seeds),
+        data=[] if results is None else _data(results),
+        commits=[] if results is None else results.facts("code", "commit"),
+        numbers={} if results is None else numbers(results, paths),
+        changed=changed_factors(*compared) if compared else None,
+        difference=against(*compared, paths) if compared else {},
+        reproduce=reproduce([name]),
+    )
 
 
-def numbers(name: str, results: ArmResults, paths: Sequence[str]) -> dict[str, Any]:
+def _data(results: ArmResults) -> list[DataOfArm]:
+    """The data sets of the seeds, each once; a set may hold objects per seed."""
+    found = ({k: data[k] for k in ("path", "sha256", "kind")} for data in results.facts("data"))
+    return [DataOfArm(**data) for data in {tuple(one.values()): one for one in found}.values()]
+
+
+def numbers(results: ArmResults, paths: Sequence[str]) -> dict[str, MeanOfArm]:
     """path -> mean, median, t interval, n and the value of every seed; only paths with values."""
     found = {path: results.values(path) for path in paths}
     return {
-        path: {
-            "id": f"{name}/mean/{path}",
-            **asdict(statistics.mean_interval(list(values.values()))),
-            "median": statistics.median(list(values.values())),
-            "values": {f"s{seed}": value for seed, value in values.items()},
-        }
+        path: mean_of_arm(results.name, path, {f"s{seed}": v for seed, v in values.items()})
         for path, values in found.items()
         if values
     }
 
 
-def tolerance(name: str) -> float:
-    """Relative error of the numbers stored of an arm against what `study explain` computes."""
-    return 0.5 * 10.0 ** (1 - DIGITS) if "/" in name else 0.0
+# Relative error of the stored numbers against what `study explain` computes.
+TOLERANCE = 0.5 * 10.0 ** (1 - DIGITS)
 
 
-def stored_digits(name: str, value: Any) -> Any:
-    """Numbers as they are stored: whole of the root's arms, 6 significant digits of recorded."""
-    if not tolerance(name):
-        return value
+def as_stored(name: str, arm: ArmFinding) -> ArmFinding:
+    """The arm with its numbers as stored: values of seeds with 8 significant digits, and what
+    follows from these."""
+    values = {path: _rounded(facts.values) for path, facts in arm.numbers.items()}
+    differences = {path: _rounded(facts.model_dump()) for path, facts in arm.difference.items()}
+    return arm.model_copy(
+        update={
+            "numbers": {path: mean_of_arm(name, path, found) for path, found in values.items()},
+            "difference": {path: Difference(**facts) for path, facts in differences.items()},
+        }
+    )
+
+
+def _rounded(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {key: stored_digits(name, item) for key, item in value.items()}
+        return {key: _rounded(item) for key, item in value.items()}
     return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
 
 
-def degenerate(seeds: Mapping[int, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
-    """checkpoint.channel -> seed -> why it is not evaluable."""
-    found: dict[str, dict[str, str]] = {}
-    for checkpoint in CHECKPOINTS:
-        for seed, content in seeds.items():
-            for channel, gate in ((block(content, checkpoint) or {}).get("gate") or {}).items():
-                if not gate["evaluable"]:
-                    key = f"{checkpoint}.{channel}"
-                    found.setdefault(key, {})[f"s{seed}"] = gate["reason"]
-    return found
-
-
-def against(treatment: ArmResults, control: ArmResults, paths: Sequence[str]) -> dict[str, Any]:
+def against(
+    treatment: ArmResults, control: ArmResults, paths: Sequence[str]
+) -> dict[str, Difference]:
     """Differences to another arm, paired by seed, with their 95 % intervals.
 
-    A description, not a test: what is claimed stands in claims.yaml. Empty for different data.
+    A description, not a test: claims are tested. Empty for different data.
     """
     if treatment.data_sha256 is None or treatment.data_sha256 != control.data_sha256:
         return {}
-    differences: dict[str, Any] = {}
+    differences: dict[str, Difference] = {}
     for path in paths:
         left, right = treatment.values(path), control.values(path)
         shared = sorted(set(left) & set(right))
         if shared:
             pairs = [left[s] for s in shared], [right[s] for s in shared]
-            effect = asdict(statistics.paired_interval(*pairs))
-            differences[path] = {"id": f"{treatment.name}/difference/{path}", **effect}
+            where = f"{treatment.name}/difference/{path}"
+            differences[path] = Difference.of(statistics.paired_interval(*pairs), id=where)
     return differences
 
 
@@ -107,16 +117,16 @@ def changed_factors(treatment: ArmResults, control: ArmResults) -> list[str] | N
     return None if left is None or right is None else sorted(factors(left, right))
 
 
-def fences(arms: Mapping[str, ArmResults]) -> list[dict[str, Any]]:
+def fences(arms: Mapping[str, ArmResults]) -> list[Fence]:
     """Arms by data set. Across a fence nothing is compared and no test is computed."""
     groups: dict[str | None, list[str]] = {}
     for name, results in arms.items():
         groups.setdefault(results.data_sha256, []).append(name)
     return [
-        {
-            "sha256": sha,
-            "paths": sorted({d["path"] for n in names for d in arms[n].facts("data")}),
-            "arms": names,
-        }
+        Fence(
+            sha256=sha,
+            paths=sorted({d["path"] for n in names for d in arms[n].facts("data")}),
+            arms=names,
+        )
         for sha, names in groups.items()
     ]

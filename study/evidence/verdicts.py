@@ -1,18 +1,19 @@
-"""The status of every claim, by rule and from stored numbers alone.
+"""The status of every claim, by rule and from stored numbers only.
 
     void            the arms differ in more, or in other, factors than the claim names
     not evaluable   a gate fails: data, code, tree, settings, checkpoint, arms equal for no reason,
                     degenerate object
-    inconclusive    a seed is missing, too few pairs, or the interval straddles zero; or what would
-                    be supported or refuted is not repeated on the claim's second object
+    pending         an arm has no run yet
+    inconclusive    a seed is missing, too few pairs, or the interval straddles zero
     equivalent      the whole interval lies within the margin (for `equal` claims: supported)
     supported / refuted   the interval leaves out zero on the claimed side / on the other
 
 In this order. What decides is the paired t interval at the Holm level of the claim's family; for
-failure rates Fisher's exact test at that level. A verdict is exploratory unless git shows that the
-claim came first, as many seeds as it asks for are there, and none that was committed since is left
-out. *Stale* is no stored status: it
-is computed on reading (`ledger.stale`), because running the stage again would hide it.
+failure rates Fisher's exact test at that level; of goals and of "not worse by more than the
+margin", which are one-sided, the side of the limit on which the 1 - 2 alpha interval lies.
+A verdict is exploratory unless git shows that the claim came first, as many seeds as it asks for
+are there, and none that was committed since is left out. *Stale* is not a stored status: it is
+computed on reading (`ledger.stale`), because running the stage again would hide it.
 
 A failed seed makes a mean difference inconclusive: failures are not missing at random.
 """
@@ -20,64 +21,84 @@ A failed seed makes a mean difference inconclusive: failures are not missing at 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from study.evidence import statistics
-from study.evidence.claims import Claim
-from study.evidence.second import Second, effect_of, repeat
+from study.evidence.claims import BOUND, OF_MEANS, Claim
+from study.evidence.comparison import Comparison
+from study.evidence.format import counted, fmt, join_words, percent
 from study.evidence.statistics import Interval
-from study.evidence.trial import Trial
-from study.evidence.wording import counted, fmt, listed, percent
+from study.evidence.survival import lifetime_difference
 
-STATUSES = ("supported", "refuted", "equivalent", "inconclusive", "not evaluable", "void")
+STATUSES = (
+    "supported",
+    "refuted",
+    "equivalent",
+    "inconclusive",
+    "pending",
+    "not evaluable",
+    "void",
+)
 
 
 @dataclass(frozen=True)
 class Decision:
-    """A status, the sentence that gives its reason, and the effect where there is one.
-
-    `first`: the status on the first object, where the second one took it back.
-    """
+    """A status, the sentence that gives its reason, and the effect where there is one."""
 
     status: str
     reason: str
     effect: Interval | None = None
-    second: Second | None = None
-    first: str | None = None
 
 
-def decide(trial: Trial, alpha: float) -> Decision:
+def decide(comparison: Comparison, alpha: float) -> Decision:
     """The status of one claim, held to `alpha` (its Holm level)."""
-    void = confounded(trial)
+    void = confounded(comparison)
     if void:
         return Decision("void", void)
-    if trial.failed_gates:
-        return Decision("not evaluable", "; ".join(str(gate.reason) for gate in trial.failed_gates))
-    if trial.missing:
-        return Decision("inconclusive", "; ".join(trial.missing))
-    if trial.claim.evidence == "failure_rate":
-        return _decide_rate(trial, alpha)
-    return _decide_mean(trial, alpha)
+    if comparison.failed_gates:
+        return Decision(
+            "not evaluable", "; ".join(str(gate.reason) for gate in comparison.failed_gates)
+        )
+    if comparison.missing:
+        return Decision(
+            "inconclusive" if _begun(comparison) else "pending", "; ".join(comparison.missing)
+        )
+    if comparison.claim.evidence == "failure_rate":
+        return _decide_rate(comparison, alpha)
+    if comparison.claim.evidence == "survival":
+        return _decide_survival(comparison, alpha)
+    return _decide_mean(comparison, alpha)
 
 
-def confounded(trial: Trial) -> str | None:
+def _begun(comparison: Comparison) -> bool:
+    """Whether every arm has a run that the claim rests on; of a survival claim, whether any arm
+    has one of its rounds."""
+    plan = comparison.claim.survival
+    stored = [set(side.results.seeds) for side in comparison.varied if side.results is not None]
+    if plan is not None:
+        return any(set(plan.seeds) & seeds for seeds in stored)
+    return all(side.there for side in comparison.sides)
+
+
+def confounded(comparison: Comparison) -> str | None:
     """Why the contrast does not isolate what the claim names, or None."""
-    changed, named = trial.changed, trial.claim.changes
+    changed, named = comparison.changed, comparison.claim.changes
     if changed is None:
         return None
-    names = f"{trial.treatment.name} and {trial.control.name}"
+    names = f"{comparison.treatment.name} and {comparison.control.name}"
     if not changed:
         return f"{names} differ in no setting"
     more = sorted(set(changed) - set(named)) if named else sorted(changed)[1:] and sorted(changed)
     if more:
-        allowed = listed(named) if named else "one factor"
-        return f"{names} differ in {listed(sorted(changed))}; the claim names {allowed}"
+        allowed = join_words(named) if named else "one factor"
+        return f"{names} differ in {join_words(sorted(changed))}; the claim names {allowed}"
     less = sorted(set(named) - set(changed))
-    return f"{names} do not differ in {listed(less)}, which the claim names" if less else None
+    return f"{names} do not differ in {join_words(less)}, which the claim names" if less else None
 
 
-def _decide_mean(trial: Trial, alpha: float) -> Decision:
-    effect = effect_of(trial, 1 - alpha)
+def _decide_mean(comparison: Comparison, alpha: float) -> Decision:
+    one_sided = comparison.claim.evidence in ("non_inferior", BOUND)
+    effect = effect_of(comparison, 1 - 2 * alpha if one_sided else 1 - alpha)
     least = statistics.least_pairs()
     if effect.n < least:
         return Decision(
@@ -87,20 +108,58 @@ def _decide_mean(trial: Trial, alpha: float) -> Decision:
             effect,
         )
     assert effect.low is not None and effect.high is not None
+    if one_sided:
+        return _against_a_limit(comparison, effect)
     leaves_out_zero = effect.low > 0 or effect.high < 0
-    return _by_rule(trial.claim, effect, leaves_out_zero, _interval_words(trial, effect))
+    return _by_rule(comparison.claim, effect, leaves_out_zero, _interval_words(comparison, effect))
 
 
-def _decide_rate(trial: Trial, alpha: float) -> Decision:
-    """By the exact test alone: two rates of a few runs have no interval that agrees with it."""
-    treatment, control = (trial.rate(side) for side in trial.sides)
-    p = statistics.fisher_p(treatment, control)
+def _decide_rate(comparison: Comparison, alpha: float) -> Decision:
+    """By the exact test only: two rates of a few runs have no interval that agrees with it."""
+    treatment, control = (comparison.rate(side) for side in comparison.sides)
+    p = comparison.rate_p
     words = (
-        f"{treatment[0]} of {treatment[1]} runs of {trial.treatment.name} failed or collapsed, "
-        f"{control[0]} of {control[1]} of {trial.control.name}; exact p = {fmt(p, 2)}, held to "
-        f"{fmt(alpha)}"
+        f"{treatment[0]} of {treatment[1]} runs of {comparison.treatment.name} failed or "
+        f"collapsed, {control[0]} of {control[1]} of {comparison.control.name}; "
+        f"exact p = {fmt(p, 2)}, held to {fmt(alpha)}"
     )
-    return _by_rule(trial.claim, effect_of(trial, 1 - alpha), p <= alpha, words)
+    return _by_rule(comparison.claim, effect_of(comparison, 1 - alpha), p <= alpha, words)
+
+
+def _decide_survival(comparison: Comparison, alpha: float) -> Decision:
+    """By the first planned look whose exact log-rank p is within what the spending rule allows."""
+    plan = comparison.claim.survival
+    assert plan is not None, "a survival claim has a plan"
+    effect, looks = effect_of(comparison, 1 - alpha), comparison.looks(alpha)
+    deaths = [
+        f"{sum(life.died for life in comparison.lives(side))} of {len(comparison.seeds)} runs "
+        f"of {side.name}"
+        for side in comparison.sides
+    ]
+    done = f"{len(comparison.seeds)} of {len(plan.seeds)} rounds; {join_words(deaths)} died"
+    if not looks:
+        return Decision("inconclusive", f"{done}; the first look is at {plan.looks[0]}", effect)
+    look = looks[-1]
+    words = (
+        f"{done}; log-rank p = {fmt(look.p, 2)} after {counted(look.rounds, 'round')}, "
+        f"{fmt(look.allowed, 2)} allowed there of the level {fmt(alpha)} (smallest possible "
+        f"{fmt(look.least, 2)})"
+    )
+    if not look.rejects:
+        return Decision("inconclusive", words, effect)
+    longer = effect.estimate > 0
+    claimed = longer == (comparison.claim.direction == "higher")
+    return Decision("supported" if claimed else "refuted", words, effect)
+
+
+def _against_a_limit(comparison: Comparison, effect: Interval) -> Decision:
+    """A goal, or "not worse by more than the margin": by the side of the limit on which the whole
+    interval lies. The margin is the limit of the one and decides nothing about the other."""
+    assert effect.low is not None and effect.high is not None
+    above, below = effect.low > comparison.limit, effect.high < comparison.limit
+    met, missed = (above, below) if comparison.claim.direction == "higher" else (below, above)
+    status = "supported" if met else "refuted" if missed else "inconclusive"
+    return Decision(status, _interval_words(comparison, effect), effect)
 
 
 def _by_rule(claim: Claim, effect: Interval, differs: bool, words: str) -> Decision:
@@ -120,40 +179,42 @@ def _by_rule(claim: Claim, effect: Interval, differs: bool, words: str) -> Decis
     return Decision(status, words, effect)
 
 
-def _interval_words(trial: Trial, effect: Interval) -> str:
-    unit = f" {trial.claim.column.unit}" if trial.claim.column.unit else ""
-    fixed = trial.fixed
+def _interval_words(comparison: Comparison, effect: Interval) -> str:
+    unit = f" {comparison.claim.column.unit}" if comparison.claim.column.unit else ""
+    fixed = comparison.fixed
     n = counted(effect.n, "pair" if fixed is None else "seed")
     against = "" if fixed is None else f" against one fixed value ({fixed.name}), not paired"
+    against = (
+        f" against {fmt(comparison.claim.bound)}" if comparison.claim.bound is not None else against
+    )
     return (
-        f"{trial.treatment.name} minus {trial.control.name}: {fmt(effect.estimate)}{unit}, "
-        f"{percent(effect.level)} interval {fmt(effect.low)} to {fmt(effect.high)}, "
-        f"{n}{against}; margin {fmt(trial.claim.margin.value)}{unit}"
+        f"{comparison.treatment.name} minus {comparison.control.name}: {fmt(effect.estimate)}"
+        f"{unit}, {percent(effect.level)} interval {fmt(effect.low)} to {fmt(effect.high)}, "
+        f"{n}{against}; margin {fmt(comparison.claim.margin.value)}{unit}"
     )
 
 
-def with_second(trial: Trial, decision: Decision) -> Decision:
-    """The decision as the second object leaves it: what does not repeat there is not decided."""
-    second = repeat(trial, decision.status, decision.effect)
-    if second is None:
-        return decision
-    if decision.status not in ("supported", "refuted") or second.status != "not repeated":
-        return replace(decision, second=second)
-    reason = (
-        f"{decision.status} on the first object ({decision.reason}), not repeated on the second: "
-        f"{second.reason}"
-    )
-    return Decision("inconclusive", reason, decision.effect, second, first=decision.status)
+def effect_of(comparison: Comparison, level: float) -> Interval:
+    """Treatment minus control: the paired t interval; the difference of two rates, which has none
+    that agrees with the exact test; or of the mean epochs lived."""
+    if comparison.claim.evidence in OF_MEANS:
+        return statistics.mean_interval(comparison.differences, level)
+    if comparison.claim.evidence == "survival":
+        return lifetime_difference(
+            comparison.lives(comparison.treatment), comparison.lives(comparison.control), level
+        )
+    (failed, n), (others, m) = (comparison.rate(side) for side in comparison.sides)
+    return Interval(failed / n - others / m, None, None, min(n, m), level)
 
 
-def judge(trials: Sequence[Trial]) -> list[tuple[Decision, float]]:
+def judge(comparisons: Sequence[Comparison]) -> list[tuple[Decision, float]]:
     """Decision and Holm level of every claim of one family.
 
     The family is as large as claims.yaml says: a claim without evidence counts as p = 1.
     """
-    ps = [None if confounded(trial) else trial.p for trial in trials]
+    ps = [None if confounded(comparison) else comparison.p for comparison in comparisons]
     levels = statistics.holm_levels(ps)
     return [
-        (with_second(trial, decide(trial, level)), level)
-        for trial, level in zip(trials, levels, strict=True)
+        (decide(comparison, level), level)
+        for comparison, level in zip(comparisons, levels, strict=True)
     ]

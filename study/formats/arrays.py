@@ -1,19 +1,37 @@
-"""Plain arrays from npz files, also within bz2: never pickled, every fault a sentence."""
+"""Plain arrays from npz files, also within bz2: never pickled, every fault a sentence.
+
+The header of every wanted array is read first, so that its declared size can be compared with the
+size of its member and with the free memory before any array is made.
+"""
 
 from __future__ import annotations
 
 import bz2
+import contextlib
 import io
+import lzma
+import struct
+import tokenize
 import zipfile
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from math import prod
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.lib import format as npy
 
+from study.formats.limits import (
+    EXPANSION,
+    SMALL_BYTES,
+    check_expansion,
+    check_memory,
+    working_bytes,
+)
 from study.params import UserError
 
-# What numpy and zipfile raise on torn bytes, wherever the tear lies.
+# What numpy and zipfile raise on torn bytes, wherever the tear lies. Numpy warns of old headers.
 TORN = (
     OSError,
     EOFError,
@@ -21,36 +39,98 @@ TORN = (
     TypeError,
     AttributeError,
     KeyError,
+    IndexError,
+    OverflowError,
     NotImplementedError,
     RuntimeError,
     SyntaxError,
+    Warning,
+    struct.error,
+    tokenize.TokenError,
     zipfile.BadZipFile,
     zlib.error,
+    lzma.LZMAError,
 )
+BLOCK_BYTES = 2**20
 
 
 def read_arrays(path: Path, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
     """The arrays called `names` that the file holds (all of them for None).
 
     Entries that nobody asks for are left unread, pickled ones included. Raises UserError when the
-    file is absent, torn, or pickled where it matters.
+    file is absent, torn, pickled where it matters, or declares more than the memory can hold.
     """
     try:
-        with path.open("rb") as stream, np.load(_unpacked(stream), allow_pickle=False) as stored:
-            wanted = [name for name in stored.files if names is None or name in names]
-            return {name: stored[name] for name in wanted}
+        with _unpacked(path) as stream, zipfile.ZipFile(stream) as archive:
+            members = {each.filename.removesuffix(".npy"): each for each in archive.infolist()}
+            wanted = {k: each for k, each in members.items() if names is None or k in names}
+            _check_headers(path, archive, wanted)
+            return {name: _read(archive, member) for name, member in wanted.items()}
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; give the path of an existing file") from None
     except TORN as error:
-        if "allow_pickle" in str(error) or "pickled" in str(error):
-            raise UserError(
-                f"{path} holds pickled Python objects, which can run code; store plain numeric "
-                "arrays with numpy.savez"
-            ) from None
         raise UserError(f"{path} is truncated or torn ({error}); fetch or make it again") from None
 
 
-def _unpacked(stream: io.BufferedIOBase) -> io.BufferedIOBase:
-    packed = stream.read(3) == b"BZh"
-    stream.seek(0)
-    return io.BytesIO(bz2.decompress(stream.read())) if packed else stream
+def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+    with archive.open(member) as stream:
+        return npy.read_array(stream, allow_pickle=False)
+
+
+def _check_headers(
+    path: Path, archive: zipfile.ZipFile, wanted: dict[str, zipfile.ZipInfo]
+) -> None:
+    """Raise UserError for arrays that are pickled, or too large together for file or memory."""
+    needed = 0
+    for name, member in wanted.items():
+        shape, dtype, start = _header(archive, member)
+        if dtype.hasobject:
+            raise UserError(
+                f"{path} holds pickled Python objects under {name!r}, which can run code; store "
+                "plain numeric arrays with numpy.savez"
+            )
+        what = f"{name!r} of {path}, declared as {shape} {dtype},"
+        declared, follow = prod(shape) * dtype.itemsize, member.file_size - start
+        if declared != follow:
+            raise ValueError(f"{name!r} is {dtype} {shape}: {declared} bytes, but {follow} follow")
+        check_expansion(declared, member.compress_size, what)
+        needed += working_bytes(shape, dtype)
+    check_memory(needed, f"{path}")
+
+
+def _header(
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo
+) -> tuple[tuple[int, ...], np.dtype[Any], int]:
+    """Shape and type of the stored array, and where its data start. ValueError: not an array."""
+    with archive.open(member) as stream:
+        version = npy.read_magic(stream)
+        if version not in ((1, 0), (2, 0), (3, 0)):
+            raise ValueError(f"{member.filename!r} is in version {version} of the npy format")
+        # Version 3 differs from 2 only in how names of fields are encoded.
+        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        shape, _, dtype = read(stream)
+        if any(length < 0 for length in shape):
+            raise ValueError(f"{member.filename!r} declares the shape {shape}")
+        return shape, dtype, stream.tell()
+
+
+@contextlib.contextmanager
+def _unpacked(path: Path) -> Iterator[BinaryIO]:
+    with path.open("rb") as stream:
+        packed = stream.read(3) == b"BZh"
+        stream.seek(0)
+        yield _unpack_bz2(path, stream) if packed else stream
+
+
+def _unpack_bz2(path: Path, stream: BinaryIO) -> io.BytesIO:
+    """The content in memory, unpacked block by block: nothing states its size beforehand."""
+    size = path.stat().st_size
+    content = io.BytesIO()
+    with bz2.open(stream) as packed:
+        while block := packed.read(BLOCK_BYTES):
+            content.write(block)
+            if content.tell() > max(SMALL_BYTES, EXPANSION * size):
+                check_expansion(content.tell(), size, f"{path}, unpacked,")
+            # The buffer may grow once more, and the arrays are read beside it.
+            check_memory(content.tell(), f"{path}, unpacked,")
+    return content

@@ -1,35 +1,125 @@
-"""Conventions that files do not state, found from the data with a few lines of numpy.
+"""Conventions that files do not state, found together by fitting the scan.
 
-- Counts or amplitudes: whole numbers, or squares of whole numbers.
-- Zero frequency: light gathers around it.
-- Order and sign of the positions: with the right ones neighbouring patterns agree on the object, so
-  a short ePIE run (Maiden & Rodenburg, Ultramicroscopy 109, 1256, 2009) fits the data better. Eight
-  conventions are tried on the patterns nearest to the middle of the scan, low frequencies only.
+Counts or amplitudes, where the zero frequency is, and how frames and positions are oriented
+relative to each other: with the right choice neighbouring patterns agree on the object, so a short
+ePIE run (Maiden & Rodenburg, Ultramicroscopy 109, 1256, 2009) fits the data better. Every
+combination is tried on the patterns nearest to the middle of the scan (low frequencies only), the
+best ones again with more passes.
+
+Symmetries
+- Moving frames, positions and probe together changes nothing but the orientation of the object. So
+  the axes of the positions are taken as given and the orientation of the frames relative to them is
+  searched. The probe of the file may belong to either: both are tried, and where the probe moves
+  with the frames it is the positions that are read otherwise.
+- Frames turned by 180 degrees fit the conjugate of object and probe. The probe that is given
+  decides between the two as far as it differs from its own twin.
+- A shift of the pattern is a phase ramp of the probe. The spectrum of the given probe says where
+  the direct beam should be.
 """
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import scipy.fft
-from jaxtyping import Complex, Float, Float32, Float64
+from jaxtyping import Bool, Complex, Float32, Float64
 
 from study.formats.measured import Values, ZeroFrequency
+from study.formats.orientation import ORIENTATIONS, Axes
 from study.formats.probe import crop, resample
 
 ORDERS = ("yx", "xy")
 FLIPS = ("none", "y", "x", "both")
-TRIED_PATTERNS = 128
-TRIED_PX = 64
-PASSES = 4
-# A convention is believed when its misfit is this much below the other's.
-CLEARLY = 0.93
+AS_STORED: Axes = ("yx", "none")
+ALL_AXES: tuple[Axes, ...] = tuple(itertools.product(ORDERS, FLIPS))
+TRIED_PATTERNS, TRIED_PX = 64, 64
+COARSE_PASSES, FINE_PASSES, FINE = 3, 8, 4
+# The best combination counts as found when its misfit is this far below that of any other, and when
+# it explains the patterns at all.
+CLEARLY, LARGEST_MISFIT = 0.9, 0.6
+ROTATIONS = (-8.0, -4.0, -2.0, 2.0, 4.0, 8.0)  # degrees
+# A plainer reading of the same solution is kept unless another is this far below it.
+SIMPLER = 0.93
+SAME_PROBE = 0.98  # correlation above which two orientations of a probe are one
+
+
+@dataclass(frozen=True)
+class Convention:
+    """One reading of a scan.
+
+    `shift`: (y, x) in px by which patterns are rolled so that the zero frequency is at n // 2;
+    `frames`, `probe`, `positions`: their axes as (order, reversed ones).
+    """
+
+    values: Values
+    shift: tuple[int, int]
+    frames: Axes = AS_STORED
+    probe: Axes = AS_STORED
+    positions: Axes = AS_STORED
+
+    def zero_frequency(self, n: int) -> ZeroFrequency:
+        """Where the zero frequency is stored, but for the offset of the beam."""
+        near = [abs(_wrapped(each, n)) <= n // 4 for each in self.shift]
+        return "centre" if all(near) else "corner"
+
+    def offset(self, n: int) -> tuple[int, int]:
+        """(y, x) px by which the direct beam is off the pixel where the zero frequency belongs."""
+        home = n // 2 if self.zero_frequency(n) == "corner" else 0
+        y, x = (-_wrapped(each - home, n) for each in self.shift)
+        return y, x
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What a search works on: patterns (J, n, n) as stored, known pixels, probe, positions."""
+
+    patterns: np.ndarray
+    known: Bool[np.ndarray, "n n"]
+    probe: Complex[np.ndarray, "n n"]
+    positions_px: Float64[np.ndarray, "J 2"]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A convention and its misfit: the R-factor met during the last pass."""
+
+    convention: Convention
+    misfit: float
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the user has fixed; None: find it."""
+
+    values: Values | None = None
+    shift: tuple[int, int] | None = None
+    zero_frequency: ZeroFrequency | None = None
+    frames: Axes | None = None
+    positions: Axes | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left to search."""
+        return None not in (self.values, self.shift, self.frames, self.positions)
+
+
+def _wrapped(shift: int, n: int) -> int:
+    """The shift between -n / 2 and n / 2 that does the same."""
+    return (shift + n // 2) % n - n // 2
+
+
+# --- what single properties say ---------------------------------------------------------------
 
 
 def detect_values(patterns: np.ndarray) -> Values | None:
-    """Counts, amplitudes of counts, or None when the pixels are neither."""
+    """Amplitudes of counts where squares are whole and values are not; counts for large whole
+    numbers; None when the pixels alone do not tell. NaN and negative pixels are not looked at."""
     sample = patterns[:: max(1, len(patterns) // 64)].astype(np.float64)
+    sample = sample[np.isfinite(sample) & (sample >= 0)]
     if np.array_equal(sample, np.round(sample)):
         return "counts"
     # Bright squares lose their last digits in float32; faint ones tell.
@@ -38,15 +128,66 @@ def detect_values(patterns: np.ndarray) -> Values | None:
     return "amplitudes" if whole.all() else None
 
 
-def detect_zero_frequency(intensity: Float[np.ndarray, "J n n"]) -> ZeroFrequency | None:
-    """Where light gathers: second moment about the centre against that about the corner."""
-    mean = intensity.mean(axis=0, dtype=np.float64)
-    steps = np.arange(len(mean)) - len(mean) // 2
-    squared = steps[:, None] ** 2 + steps[None, :] ** 2
-    ratio = np.sum(squared * np.fft.fftshift(mean)) / max(np.sum(squared * mean), 1e-300)
-    if 0.8 <= ratio <= 1.25:
-        return None
-    return "corner" if ratio < 1 else "centre"
+def possible_values(patterns: np.ndarray) -> tuple[Values, ...]:
+    """Readings of the pixels that a fit has to decide between, the likelier one first.
+
+    Whole numbers may be counts or rounded amplitudes; roots of whole numbers are amplitudes.
+    """
+    found = detect_values(patterns)
+    if found == "amplitudes":
+        return ("amplitudes",)
+    return ("counts", "amplitudes")
+
+
+def typical(patterns: np.ndarray) -> Float64[np.ndarray, "n n"]:
+    """Median over up to 64 patterns: no single frame moves it."""
+    some = patterns[:: max(1, len(patterns) // 64)].astype(np.float64)
+    middle = np.median(some, axis=0)
+    # Photons so rare that most pixels are dark: the mean, with the brightest frame left out.
+    if np.count_nonzero(middle) < 0.01 * middle.size and len(some) > 2:
+        return (some.sum(axis=0) - some.max(axis=0)) / (len(some) - 1)
+    return middle
+
+
+def possible_shifts(scan: Scan, values: Values, limits: Limits) -> list[tuple[int, int]]:
+    """Shifts to try: none, by half, and where the spectrum of the probe is found in the data."""
+    n = len(scan.known)
+    middle = typical(scan.patterns)
+    middle = np.sqrt(middle) if values == "counts" else middle
+    weight = np.where(scan.known, middle - middle[scan.known].mean(), 0.0)
+    expected = np.abs(_fft2(np.fft.ifftshift(scan.probe)))
+    expected = np.fft.fftshift(expected) - expected.mean()
+    # Zero lag is at the origin: the beam is where it should be.
+    lag = np.real(_ifft2(_fft2(weight) * _fft2(expected).conj()))
+    at = np.unravel_index(int(lag.argmax()), lag.shape)
+    found = (_wrapped(-int(at[0]), n), _wrapped(-int(at[1]), n))
+    plain = {"centre": (0, 0), "corner": (n // 2, n // 2)}
+    tried = [plain["centre"], plain["corner"]]
+    if all(
+        max(abs(_wrapped(a - b, n)) for a, b in zip(found, each, strict=True)) > 1 for each in tried
+    ):
+        tried.append(found)
+    if limits.zero_frequency is not None:
+        wanted = limits.zero_frequency
+        tried = [s for s in tried if Convention("counts", s).zero_frequency(n) == wanted]
+    return tried
+
+
+# --- orientations -----------------------------------------------------------------------------
+
+
+def matrix(axes: Axes) -> Float64[np.ndarray, "2 2"]:
+    """Signed permutation that takes stored (y, x) to (y, x) as read."""
+    order, flip = axes
+    signs = {"none": (1, 1), "y": (-1, 1), "x": (1, -1), "both": (-1, -1)}[flip]
+    turn = np.eye(2) if order == "yx" else np.eye(2)[::-1]
+    return np.diag(signs).astype(np.float64) @ turn
+
+
+def inverse(axes: Axes) -> Axes:
+    """The axes that undo `axes`."""
+    back = matrix(axes).T
+    return next(each for each in ALL_AXES if np.array_equal(matrix(each), back))
 
 
 def arrange(
@@ -58,73 +199,324 @@ def arrange(
     return table * np.array(signs, dtype=np.float64)
 
 
-def compare_orders(
-    counts: Float32[np.ndarray, "J n n"],
-    probe: Complex[np.ndarray, "n n"],
-    positions_px: Float64[np.ndarray, "J 2"],
-    candidates: list[tuple[str, str]],
-) -> dict[tuple[str, str], float]:
-    """Misfit after a few ePIE passes for every (order, flip); zero frequency of counts central."""
-    n = counts.shape[-1]
-    m = min(n, TRIED_PX)
-    distance = np.sum((positions_px - positions_px.mean(axis=0)) ** 2, axis=1)
-    chosen = np.argsort(distance, kind="stable")[:TRIED_PATTERNS]
-    # Windows too far from the middle to share light with it only cost memory.
-    chosen = chosen[distance[chosen] <= max((8 * n) ** 2, distance[chosen[0]])]
-    amplitude = np.fft.ifftshift(np.sqrt(crop(counts[chosen], m)), axes=(-2, -1))
-    small = resample(probe, m)
-    light = np.mean(np.sum(amplitude**2, axis=(1, 2)))
-    small = (small * np.sqrt(light / np.sum(np.abs(small) ** 2))).astype(np.complex64)
-    near = positions_px[chosen] * (m / n)
-    return {each: _misfit(amplitude, small, arrange(near, *each)) for each in candidates}
+def turn(images: np.ndarray, axes: Axes) -> np.ndarray:
+    """Images (..., n, n) moved as `arrange` moves positions; the pixel n // 2 stays in place."""
+    order, flip = axes
+    moved = images if order == "yx" else np.swapaxes(images, -1, -2)
+    for axis, name in ((-2, "y"), (-1, "x")):
+        if flip in (name, "both"):
+            moved = np.flip(moved, axis)
+            if images.shape[-1] % 2 == 0:
+                moved = np.roll(moved, 1, axis)
+    return moved
+
+
+def similarity(a: Complex[np.ndarray, "n n"], b: Complex[np.ndarray, "n n"]) -> float:
+    """|correlation| of two fields at the shift that fits best: 1 where they are one field."""
+    product = _fft2(a) * _fft2(b).conj()
+    size = np.linalg.norm(a) * np.linalg.norm(b)
+    # A unitary transform of a product is the correlation over n.
+    return float(len(a) * np.abs(_ifft2(product)).max() / max(float(size), 1e-300))
+
+
+def distinct_turns(probe: Complex[np.ndarray, "n n"]) -> list[Axes]:
+    """Orientations of a probe that differ, `AS_STORED` first."""
+    found: list[Axes] = []
+    for axes in ALL_AXES:
+        moved = turn(probe, axes)
+        if all(similarity(moved, turn(probe, other)) < SAME_PROBE for other in found):
+            found.append(axes)
+    return found
+
+
+def twins(a: Convention, b: Convention, n: int) -> bool:
+    """Whether one is the other with frames turned by 180 degrees, or with a shift of few pixels.
+
+    The first is object and probe conjugated, the second a phase ramp of the probe: both describe
+    the same object where they fit equally well.
+    """
+    half = matrix(("yx", "both"))
+    relative = [matrix(inverse(each.positions)) @ matrix(each.frames) for each in (a, b)]
+    turned = np.array_equal(relative[0], relative[1]) or np.array_equal(
+        relative[0], half @ relative[1]
+    )
+    near = a.zero_frequency(n) == b.zero_frequency(n)
+    return turned and near and a.values == b.values
+
+
+# --- the search -------------------------------------------------------------------------------
+
+
+def search(scan: Scan, limits: Limits) -> list[Fit]:
+    """Conventions with their misfits, the best first.
+
+    Coarse: values, shift and orientation of the frames together. Fine: the best of them with every
+    orientation of the probe, and more passes. Fits of the coarse search follow those of the fine.
+    """
+    tried = _Trial(scan)
+    coarse = [Fit(each, tried.misfit(each, COARSE_PASSES)) for each in conventions(scan, limits)]
+    coarse.sort(key=lambda fit: fit.misfit)
+    leaders = [fit for fit in coarse[:FINE] if fit.misfit <= 2 * coarse[0].misfit]
+    turns = distinct_turns(scan.probe)
+    fine = [_settled(leader.convention, turns, tried) for leader in leaders]
+    fine.sort(key=lambda fit: fit.misfit)
+    free = limits.frames is None and limits.positions is None
+    plain = [
+        replace(fit, convention=_plainest(fit.convention, scan.probe)) if free else fit
+        for fit in fine
+    ]
+    return [*plain, *coarse[len(leaders) :]]
+
+
+def _settled(found: Convention, turns: Sequence[Axes], tried: _Trial) -> Fit:
+    """A reading with the orientation of the probe and the beam offset that fit it best.
+
+    The probe as stored, the probe that moves with the frames, and no offset go first: something
+    else has to fit clearly better. They are compared after few passes, before the probe of a wrong
+    orientation has been corrected by the fit.
+    """
+    n = len(tried.scan.known)
+    y, x = found.offset(n)
+    shifts = [found.shift]
+    if y or x:
+        shifts.insert(0, (found.shift[0] + y, found.shift[1] + x))
+    moved = _equal_turn(found.frames, turns, tried.scan.probe)
+    likely = [
+        Fit(each, tried.misfit(each, COARSE_PASSES))
+        for shift in shifts
+        for each in (replace(found, shift=shift, probe=axes) for axes in {AS_STORED: 0, moved: 0})
+    ]
+    unlikely = [
+        Fit(each, tried.misfit(each, COARSE_PASSES))
+        for each in (replace(found, probe=axes) for axes in turns if axes not in (AS_STORED, moved))
+    ]
+    best = min((fit.misfit for fit in (*likely, *unlikely)), default=np.inf)
+    # No offset before an offset; of the two probes in one place, the better one.
+    for some in (likely[: len(likely) // len(shifts)], likely, unlikely):
+        chosen = min(some, key=lambda fit: fit.misfit, default=None)
+        if chosen is not None and best >= SIMPLER * chosen.misfit:
+            return Fit(chosen.convention, tried.misfit(chosen.convention, FINE_PASSES))
+    return Fit(found, tried.misfit(found, FINE_PASSES))
+
+
+def _equal_turn(wanted: Axes, turns: Sequence[Axes], probe: Complex[np.ndarray, "n n"]) -> Axes:
+    """The first of the distinct turns of a probe that looks like `wanted`."""
+    moved = turn(probe, wanted)
+    return next(
+        (axes for axes in turns if similarity(moved, turn(probe, axes)) >= SAME_PROBE), wanted
+    )
+
+
+def conventions(scan: Scan, limits: Limits) -> Iterator[Convention]:
+    """Every reading that the limits leave. Moving the frames covers what moving the positions does,
+    so that positions move only where the orientation of the frames is given."""
+    readings = possible_values(scan.patterns) if limits.values is None else (limits.values,)
+    frames = ALL_AXES if limits.frames is None else (limits.frames,)
+    positions = (AS_STORED,) if limits.frames is None else ALL_AXES
+    positions = positions if limits.positions is None else (limits.positions,)
+    for values in readings:
+        shifts = (
+            [limits.shift] if limits.shift is not None else possible_shifts(scan, values, limits)
+        )
+        for shift, axes, places in itertools.product(shifts, frames, positions):
+            yield Convention(values, shift, axes, AS_STORED, places)
+
+
+def _plainest(found: Convention, probe: Complex[np.ndarray, "n n"]) -> Convention:
+    """The same reading with the fewest things moved.
+
+    Where the probe of the file moves with the frames, it is the positions that are read otherwise.
+    Where it looks the same when moved, the axes of the positions are taken as given.
+    """
+    moved = turn(probe, found.probe)
+    with_frames = similarity(moved, turn(probe, found.frames))
+    if found.frames != AS_STORED and with_frames >= SAME_PROBE > similarity(moved, probe):
+        return replace(found, frames=AS_STORED, probe=AS_STORED, positions=inverse(found.frames))
+    return found
+
+
+def choices(fits: Sequence[Fit], n: int) -> list[Fit]:
+    """The best fit of each of the three best solutions."""
+    found: list[Fit] = []
+    for fit in fits:
+        if not any(twins(fit.convention, other.convention, n) for other in found):
+            found.append(fit)
+    return found[:3]
+
+
+def clear(fits: Sequence[Fit], n: int, searched: bool = True) -> tuple[bool, Fit | None]:
+    """Whether the first fit is the one, and the best of those that are another solution.
+
+    Not `searched`: all was given, and no fit is asked for.
+    """
+    table = choices(fits, n)
+    best, rival = table[0], table[1] if len(table) > 1 else None
+    if not searched:
+        return True, rival
+    margin = rival is None or best.misfit <= CLEARLY * rival.misfit
+    return best.misfit <= LARGEST_MISFIT and margin, rival
+
+
+def options(convention: Convention, n: int) -> str:
+    """The options of `study import` that fix a convention."""
+    frames = next(name for name, axes in ORIENTATIONS.items() if axes == convention.frames)
+    order, flip = convention.positions
+    y, x = convention.offset(n)
+    offset = f" --beam-offset {y} {x}" if y or x else ""
+    return (
+        f"--values {convention.values} --zero-frequency {convention.zero_frequency(n)}{offset} "
+        f"--frame-orientation {frames} --position-order {order} --position-flip {flip}"
+    )
+
+
+def difference(one: Convention, other: Convention, n: int) -> list[str]:
+    """What `one` reads otherwise than `other`, in the words of the options."""
+    parts = [text.split("--")[1:] for text in (options(one, n), options(other, n))]
+    return [part.strip() for part in parts[0] if part.strip() not in map(str.strip, parts[1])]
+
+
+def unclear(table: Sequence[Fit], n: int, where: Path) -> str:
+    """The refusal of a scan whose conventions the data do not decide: best readings, options."""
+    best = table[0].misfit
+    lines = [
+        f"  {row}  misfit {fit.misfit:.3f}  {options(fit.convention, n)}"
+        for row, fit in enumerate(table, start=1)
+    ]
+    why = (
+        f"none explains the patterns (a misfit up to {LARGEST_MISFIT:g} would)"
+        if not best <= LARGEST_MISFIT
+        else f"the best is not clearly better than the next (at least {1 - CLEARLY:.0%} is asked)"
+    )
+    return "\n".join(
+        [
+            f"the conventions of {where} are not clear from its data: {why}. Best readings:",
+            *lines,
+            "Check probe, positions (units, axes) and energy; or go on with `--accept N`, or with "
+            "the options of a row",
+        ]
+    )
+
+
+@dataclass(frozen=True)
+class Turned:
+    """A rotation of the positions that fits better."""
+
+    degrees: float
+    misfit: float
+
+
+def rotation(scan: Scan, best: Fit) -> Turned | None:
+    """The rotation of the scan axes that fits clearly better than none, if any of a few does."""
+    tried = _Trial(scan)
+    if not np.isfinite(best.misfit):
+        return None
+    plain = tried.misfit(best.convention, COARSE_PASSES)
+    fits = [Turned(a, tried.misfit(best.convention, COARSE_PASSES, a)) for a in ROTATIONS]
+    found = min(fits, key=lambda each: each.misfit)
+    return found if found.misfit < CLEARLY * plain else None
+
+
+class _Trial:
+    """The patterns that are tried, prepared once per reading of values and shift."""
+
+    def __init__(self, scan: Scan) -> None:
+        n = len(scan.known)
+        self.scan, self.m = scan, min(n, TRIED_PX)
+        distance = np.sum((scan.positions_px - np.median(scan.positions_px, axis=0)) ** 2, axis=1)
+        chosen = np.argsort(distance, kind="stable")[:TRIED_PATTERNS]
+        if distance[chosen[0]] > (8 * n) ** 2:
+            # Nothing near the middle (a ring, far clusters): stay near the pattern that is closest.
+            distance = np.sum((scan.positions_px - scan.positions_px[chosen[0]]) ** 2, axis=1)
+            chosen = np.argsort(distance, kind="stable")[:TRIED_PATTERNS]
+        # Windows too far from the others to share light with them only cost memory.
+        self.chosen = chosen[distance[chosen] <= (8 * n) ** 2]
+        self.small = resample(scan.probe, self.m)
+
+    def misfit(self, convention: Convention, passes: int, degrees: float = 0.0) -> float:
+        """R-factor of a few ePIE passes; infinite where nothing can be compared.
+
+        `degrees`: by which the positions are turned.
+        """
+        some = self.scan.patterns[self.chosen].astype(np.float32)
+        amplitude = np.sqrt(some) if convention.values == "counts" else some
+        known = unwrapped(self.scan.known, convention.shift)
+        amplitude = np.roll(amplitude, convention.shift, axis=(-2, -1))
+        amplitude = crop(turn(amplitude, convention.frames), self.m)
+        known = crop(turn(known, convention.frames), self.m)
+        amplitude = np.fft.ifftshift(amplitude * known, axes=(-2, -1))
+        known = np.fft.ifftshift(known, axes=(-2, -1))
+        probe = turn(self.small, convention.probe)
+        light = np.mean(np.sum(amplitude**2, axis=(1, 2), dtype=np.float64))
+        pattern = np.abs(_fft2(probe)) ** 2
+        power = np.sum(pattern * known)
+        if not (np.isfinite(light) and light > 0 and np.isfinite(power) and power > 0):
+            return np.inf
+        probe = (probe * np.sqrt(light / power)).astype(np.complex64)
+        near = self.scan.positions_px[self.chosen] * (self.m / len(self.scan.known))
+        places = arrange(near, *convention.positions)
+        if degrees:
+            sine, cosine = np.sin(np.radians(degrees)), np.cos(np.radians(degrees))
+            places = places @ np.array([[cosine, -sine], [sine, cosine]])
+        return _misfit(amplitude, known, probe, places, passes)
+
+
+def unwrapped(known: Bool[np.ndarray, "n n"], shift: tuple[int, int]) -> Bool[np.ndarray, "n n"]:
+    """Known pixels rolled by `shift`; rows that a beam offset moves past the edge are unknown.
+
+    A shift by half the pattern is a reordering, not an offset.
+    """
+    n = len(known)
+    moved = np.roll(known, shift, axis=(0, 1))
+    for axis, each in enumerate(Convention("counts", shift).offset(n)):
+        lost = [slice(None), slice(None)]
+        # Moved back by `each`: what left at one edge came in at the other.
+        lost[axis] = slice(n - each, None) if each > 0 else slice(0, -each)
+        if each:
+            moved[tuple(lost)] = False
+    return moved
 
 
 def _misfit(
     amplitude: Float32[np.ndarray, "J m m"],
+    known: Bool[np.ndarray, "m m"],
     probe: Complex[np.ndarray, "m m"],
     positions: Float64[np.ndarray, "J 2"],
+    passes: int,
 ) -> float:
     """R-factor met during the last of a few ePIE passes; the probe moves from the second on."""
     m = amplitude.shape[-1]
     corners = np.round(positions - positions.min(axis=0)).astype(int)
     obj = np.ones(corners.max(axis=0) + m, np.complex64)
     generator = np.random.default_rng(0)
+    every = bool(known.all())
     residual = 0.0
-    for step in range(PASSES):
+    for step in range(passes):
         residual = 0.0
         for index in generator.permutation(len(corners)):
             y, x = corners[index]
             window = obj[y : y + m, x : x + m]
-            field = scipy.fft.fft2(probe * window, norm="ortho")
+            field = _fft2(probe * window)
             modulus = np.abs(field)
-            residual += float(np.abs(modulus - amplitude[index]).sum())
-            revised = field * (amplitude[index] / (modulus + 1e-6))
-            change = scipy.fft.ifft2(revised - field, norm="ortho")
+            wrong = amplitude[index] - modulus
+            if not every:
+                wrong *= known
+            residual += float(np.abs(wrong).sum())
+            change = _ifft2(field * (wrong / (modulus + 1e-6)))
             before = window.copy()
             window += _weight(probe) * change
             probe = probe + _weight(before) * change if step else probe
-    return residual / float(amplitude.sum())
+    misfit = residual / max(float(amplitude.sum(dtype=np.float64)), 1e-300)
+    return misfit if np.isfinite(misfit) else np.inf
+
+
+def _fft2(field: np.ndarray) -> np.ndarray:
+    return np.asarray(scipy.fft.fft2(field, norm="ortho"))
+
+
+def _ifft2(field: np.ndarray) -> np.ndarray:
+    return np.asarray(scipy.fft.ifft2(field, norm="ortho"))
 
 
 def _weight(field: Complex[np.ndarray, "m m"]) -> Complex[np.ndarray, "m m"]:
     """ePIE's update weight conj(f) / max |f|^2."""
     return np.conj(field) / (np.abs(field).max() ** 2 + 1e-12)
-
-
-def all_orders(order: str | None, flip: str | None) -> list[tuple[str, str]]:
-    """The conventions to try when some are given; the customary one, ("yx", "none"), first."""
-    orders = [order] if order else ORDERS
-    flips = [flip] if flip else FLIPS
-    return list(itertools.product(orders, flips))
-
-
-def choose_order(misfits: dict[tuple[str, str], float]) -> tuple[tuple[str, str], str]:
-    """The convention to use and why: of those that fit about equally well, the first by custom."""
-    best = min(misfits.values())
-    fitting = [each for each, misfit in misfits.items() if best >= CLEARLY * misfit]
-    chosen = fitting[0]
-    other = min(misfit for each, misfit in misfits.items() if each != chosen)
-    numbers = f"misfit {misfits[chosen]:.3f}, best of the other conventions {other:.3f}"
-    decided = len(fitting) == 1 or chosen != next(iter(misfits))
-    how = "found from the data" if decided else "by custom; the data do not decide"
-    return chosen, f"{how} ({numbers})"

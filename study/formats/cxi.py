@@ -1,6 +1,7 @@
 """CXI files (HDF5, NXcxi_ptycho layout): what other ptychography tools open.
 
     entry_1/instrument_1/detector_1/{data, distance, x_pixel_size, y_pixel_size}
+    entry_1/instrument_1/detector_1/mask         where pixels were not measured: 1 at those, else 0
     entry_1/instrument_1/source_1/{energy, illumination}
     entry_1/sample_1/geometry_1/translation      metres
     entry_1/data_1/{data, translation}           links
@@ -23,14 +24,17 @@ from typing import Any, cast
 
 import h5py
 import numpy as np
-from jaxtyping import Complex64, Float32
+from jaxtyping import Bool, Complex64, Float32
 
 from study.formats.frames import Frames, FramesOnDisk, blocks
 from study.formats.geometry import Geometry
+from study.formats.hdf5 import DAMAGED, array_at, check_readable, dataset_at, open_hdf5
 from study.params import UserError
 
 DETECTOR = "entry_1/instrument_1/detector_1"
 SOURCE = "entry_1/instrument_1/source_1"
+MASK = f"{DETECTOR}/mask"
+INVALID = 1  # CXI_PIXEL_INVALID
 TRANSLATION = "entry_1/sample_1/geometry_1/translation"
 PROBE = "entry_1/probe_1/data"
 TRUTH = "entry_1/truth_1/data"
@@ -52,7 +56,8 @@ CLASSES = {
 class CxiScan:
     """Content of one file: N frames in scan order, their corners in object px, probe, truth.
 
-    `frames`: (N, n, n), in memory or left in the file. `extra`: small arrays and numbers kept in
+    `frames`: (N, n, n), in memory or left in the file. `mask`: True for measured pixels, None where
+    all are. `extra`: small arrays and numbers kept in
     entry_1/armature_1.
     """
 
@@ -62,6 +67,7 @@ class CxiScan:
     truth: Complex64[np.ndarray, "I h w"] | None
     geometry: Geometry
     nominal: bool
+    mask: Bool[np.ndarray, "n n"] | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -101,6 +107,8 @@ def _store_frames(file: h5py.File, path: str, frames: Frames, **attributes: Any)
 def _write_detector(file: h5py.File, scan: CxiScan) -> None:
     geometry, nominal = scan.geometry, scan.nominal
     _store_frames(file, f"{DETECTOR}/data", scan.frames, axes="translation:y:x", units="photons")
+    if scan.mask is not None:
+        _store(file, MASK, np.where(scan.mask, 0, INVALID).astype(np.uint32))
     _store(file, f"{DETECTOR}/distance", geometry.distance_m, units="m", nominal=nominal)
     _store(file, f"{DETECTOR}/x_pixel_size", geometry.pixel_m, units="m", nominal=nominal)
     _store(file, f"{DETECTOR}/y_pixel_size", geometry.pixel_m, units="m", nominal=nominal)
@@ -117,32 +125,19 @@ def _write_positions(file: h5py.File, scan: CxiScan) -> None:
     file["entry_1/data_1"].attrs["signal"] = "data"
 
 
-def dataset_at(file: h5py.File, path: str) -> h5py.Dataset:
-    """The stored data at `path`. Raises KeyError where there is no array or number."""
-    node = file[path]
-    if not isinstance(node, h5py.Dataset):
-        raise KeyError(f"{path} is no data")
-    return node
-
-
-def array_at(file: h5py.File, path: str) -> np.ndarray:
-    """The data at `path`, read. Raises KeyError where there is no array or number."""
-    return np.asarray(dataset_at(file, path)[()])
-
-
 def read_cxi(path: Path) -> CxiScan:
     """A file that `write_cxi` wrote, its frames left there: `scan.frames[:]` has them in memory.
 
-    Raises UserError: absent, torn, or of another kind.
+    Raises UserError: absent, torn, of another kind, too large, or referring to another file.
     """
     try:
-        with h5py.File(path, "r") as file:
+        with open_hdf5(path) as file:
             return _read(path, file)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; simulate or import the data set again") from None
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
+    except DAMAGED as error:
         raise UserError(
-            f"{path} is torn or no CXI file of a data set ({error}); simulate or import again"
+            f"{path} is torn or not a CXI file of a data set ({error}); simulate or import again"
         ) from None
 
 
@@ -152,15 +147,38 @@ def _read(path: Path, file: h5py.File) -> CxiScan:
         distance_m=float(array_at(file, f"{DETECTOR}/distance")),
         pixel_m=float(array_at(file, f"{DETECTOR}/x_pixel_size")),
     )
-    frames = FramesOnDisk.of(path, dataset_at(file, f"{DETECTOR}/data"))
+    stored = dataset_at(file, f"{DETECTOR}/data")
+    check_readable(stored, stored.shape[1:])
+    frames = FramesOnDisk.of(path, stored)
     metres = array_at(file, TRANSLATION)[:, 1::-1]
     names = list(cast(h5py.Group, file[OURS]))
-    return CxiScan(
+    scan = CxiScan(
         frames=frames,
         positions_px=(metres / geometry.object_pixel_m(frames.shape[-1])).astype(np.float32),
         probe=array_at(file, PROBE),
         truth=array_at(file, TRUTH) if TRUTH in file else None,
         geometry=geometry,
         nominal=bool(file[f"{DETECTOR}/distance"].attrs["nominal"]),
+        mask=array_at(file, MASK) == 0 if MASK in file else None,
         extra={name: array_at(file, f"{OURS}/{name}") for name in names},
     )
+    _check(scan)
+    return scan
+
+
+def _check(scan: CxiScan) -> None:
+    """Raise ValueError where an array is not of the type or the rank that a data set has."""
+    for name, array, kinds, axes in (
+        ("frames", scan.frames, "iuf", 3),
+        ("positions", scan.positions_px, "f", 2),
+        ("probe", scan.probe, "c", 2),
+        ("truth", scan.truth, "c", 3),
+        ("mask", scan.mask, "b", 2),
+        ("image_index", scan.extra["image_index"], "iu", 1),
+        ("object_shape", scan.extra["object_shape"], "iu", 1),
+        ("probe_modes", scan.extra.get("probe_modes"), "c", 3),
+    ):
+        if array is not None and (array.dtype.kind not in kinds or len(array.shape) != axes):
+            raise ValueError(f"{name}: {array.dtype} of shape {array.shape}")
+    if scan.extra["object_shape"].shape != (2,) or not np.isfinite(scan.positions_px).all():
+        raise ValueError("object_shape of other than two lengths, or positions that are not finite")

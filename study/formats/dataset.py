@@ -6,15 +6,21 @@
         validation.cxi
         test.cxi
 
+A set that draws objects per seed holds one such folder per seed, data/NAME/s1, s2, ...: arms name
+data/NAME, and a run takes the folder of its seed (`seed_folder`). The probe is the same in all.
+
 Counts, probe and `photon_scale` are stored; every other unit follows from them (`optics.counts`).
+A mask, where there is one, says which detector pixels were measured (`formats.masks`).
 The counts of a split that would take more than a share of the memory stay in their file (`frames`).
 """
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
+import json
 import os
-import shutil
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
@@ -22,27 +28,31 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Complex64
+from jaxtyping import Bool, Complex64
 from pydantic import ValidationError
 
 from study import environment
 from study.formats.cxi import CxiScan, read_cxi, write_cxi
 from study.formats.frames import Frames, blocks
 from study.formats.geometry import Geometry
+from study.formats.masks import fill_masked, filling
+from study.formats.seeds import held_seeds
 from study.params import (
     SPLITS,
     Count,
-    DataParams,
     Model,
     Positive,
-    ProbeFile,
     UserError,
     explain,
 )
-from study.runs import read_json, write_json
+from study.reading import read_mapping, seeds_text
+from study.runs import write_json
+from study.temporary import sweep, temporary_folder
 
 # Of the memory that is free, for one split: all three together leave a quarter.
 MEMORY_SHARE = 0.25
+HIDDEN = re.compile(r"\..+\.tmp")
+MODES = "probe_modes"  # in entry_1/armature_1
 HELD_BYTES = 8  # a pixel in training: counts as stored, amplitude as float32
 
 
@@ -76,6 +86,18 @@ class Manifest(Model):
     content_sha256: str
     code_version: str
 
+    @property
+    def set_sha256(self) -> str:
+        """Hash of the set that an arm names: equal for the data of all its seeds.
+
+        Of a set with objects per seed it is that of their common request, elsewhere that of the
+        content.
+        """
+        if "seeds" not in self.request:
+            return self.content_sha256
+        common = {key: value for key, value in self.request.items() if key != "seeds"}
+        return hashlib.sha256(json.dumps(common, sort_keys=True).encode()).hexdigest()
+
 
 @dataclass(frozen=True)
 class Split:
@@ -84,7 +106,8 @@ class Split:
     `counts`: an array, or left on disk; `counts[index]` gives an array in both cases. `obj`:
     (I, H, W) complex64 truth in object units, or None for a measurement. `image_index` says which
     of the I objects a pattern belongs to. `stride_px`: scan step of a regular raster (rows x
-    columns in row-major order, per image), else None.
+    columns in row-major order, per image), else None. `mask`: (n, n) bool, True for measured
+    pixels, the same in all splits; None where all were. Counts at other pixels are a filling.
     """
 
     counts: Frames
@@ -93,6 +116,7 @@ class Split:
     obj: np.ndarray | None
     object_shape: tuple[int, int]
     stride_px: int | None
+    mask: Bool[np.ndarray, "n n"] | None = None
 
     def all_counts(self) -> np.ndarray:
         """The counts of the whole split in memory, for who needs them at once (stitching)."""
@@ -101,107 +125,132 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set; large counts may be left on disk. `probe`: P_sim, (n, n) complex64."""
+    """A data set; large counts may be left on disk.
+
+    `probe`: P_sim, (n, n) complex64. `modes`: where the beam was partly coherent, orthogonal modes
+    (m, n, n), the strongest first, with the power of `probe`, which is the first of them alone.
+    """
 
     manifest: Manifest
     probe: np.ndarray
     splits: Mapping[str, Split]
+    modes: np.ndarray | None = None
+
+    @property
+    def mask(self) -> Bool[np.ndarray, "n n"] | None:
+        """Pixels that were measured, the same in all splits; None for all pixels."""
+        return next(iter(self.splits.values())).mask
+
+    @property
+    def synchronised(self) -> bool:
+        """Whether its rows are stitched after the global phases of all windows agree."""
+        return self.manifest.request.get("stitching") == "synchronised"
 
 
 # --- hash and checks --------------------------------------------------------------------------
 
 
-def _arrays(probe: np.ndarray, splits: Mapping[str, Split]) -> Iterator[tuple[str, Frames]]:
+def _arrays(
+    probe: np.ndarray, splits: Mapping[str, Split], modes: np.ndarray | None
+) -> Iterator[tuple[str, Frames]]:
     yield "probe", probe
+    if modes is not None:
+        yield "modes", modes
     for name in SPLITS:
         split = splits[name]
         yield f"{name}/counts", split.counts
         yield f"{name}/image_index", split.image_index
+        if split.mask is not None:
+            yield f"{name}/mask", split.mask
         if split.obj is not None:
             yield f"{name}/obj", split.obj
         yield f"{name}/positions_px", split.positions_px
 
 
-def content_hash(probe: Complex64[np.ndarray, "n n"], splits: Mapping[str, Split]) -> str:
+def content_hash(
+    probe: Complex64[np.ndarray, "n n"],
+    splits: Mapping[str, Split],
+    modes: Complex64[np.ndarray, "m n n"] | None = None,
+) -> str:
     """sha256 of the probe and of the arrays of all splits: names, types, shapes and bytes."""
     digest = hashlib.sha256()
-    for name, array in _arrays(probe, splits):
+    for name, array in _arrays(probe, splits, modes):
         digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
         for block in blocks(array):
             digest.update(np.ascontiguousarray(block).data)
     return digest.hexdigest()
 
 
-def request_of(params: DataParams) -> dict[str, Any]:
-    """What a simulation was asked for: every parameter, and the hash of a probe file's bytes.
+def with_mask(dataset: Dataset, mask: Bool[np.ndarray, "n n"]) -> Dataset:
+    """`dataset` with only the pixels of `mask` (True) known; masks that it has stay in force.
 
-    Raises UserError when the probe file cannot be read.
+    Counts at the other pixels become the radial mean of their pattern; they are brought into
+    memory. Raises UserError for a mask of another size, or without any known pixel.
     """
-    request = params.model_dump(mode="json")
-    for key in ("probe", "assumed_probe"):
-        probe = getattr(params, key)
-        if isinstance(probe, ProbeFile):
-            request[key]["sha256"] = _hash_of(probe)
-    return request
-
-
-def _hash_of(probe: ProbeFile) -> str:
-    try:
-        return hashlib.sha256(Path(probe.path).read_bytes()).hexdigest()
-    except OSError as error:
+    n = dataset.manifest.n
+    whole = mask if dataset.mask is None else mask & dataset.mask if mask.shape == (n, n) else mask
+    if whole.shape != (n, n) or not whole.any():
         raise UserError(
-            f"probe file {probe.path} cannot be read ({error.strerror}); paths count from the "
-            "working directory"
-        ) from None
-
-
-def check_request(manifest: Manifest, params: DataParams) -> None:
-    """Raises UserError that names every parameter in which a data set differs from `params`."""
-    have = dict(_leaves(manifest.request))
-    want = dict(_leaves(request_of(params)))
-    differing = [
-        f"{key} is {have.get(key, 'absent')} there and {want.get(key, 'absent')} in the request"
-        for key in sorted(have.keys() | want.keys())
-        if have.get(key, "absent") != want.get(key, "absent")
-    ]
-    if differing:
-        raise UserError(
-            f"data set {manifest.name} was made with other parameters: {'; '.join(differing)}; "
-            "simulate it again or change the request"
+            f"the mask has shape {mask.shape} and {int(mask.sum())} known pixels; accepted: "
+            f"({n}, {n}) with at least one, not all of them masked before"
         )
-
-
-def _leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _leaves(item, f"{prefix}.{key}" if prefix else str(key))
-    else:
-        yield prefix, value
+    splits = {
+        name: replace(split, counts=fill_masked(split.all_counts(), whole), mask=whole)
+        for name, split in dataset.splits.items()
+    }
+    hidden = int((~whole).sum())
+    manifest = dataset.manifest.model_copy(
+        update={
+            "content_sha256": content_hash(dataset.probe, splits, dataset.modes),
+            "statements": (*dataset.manifest.statements, filling(hidden)),
+        }
+    )
+    return replace(dataset, manifest=manifest, splits=splits)
 
 
 # --- on disk ----------------------------------------------------------------------------------
 
 
-def save_dataset(dataset: Dataset, folder: Path) -> None:
+def save_dataset(dataset: Dataset, folder: Path, complete: bool = False) -> None:
     """Write manifest and splits as `folder`, whole or not at all.
 
-    Raises UserError when the folder already holds something.
+    `complete`: `folder` may already hold some of these very files, as a killed `dvc add` leaves
+    them; what is missing is added. What killed writers left beside `folder` is removed.
+
+    Raises UserError when the folder already holds something else.
     """
     folder = Path(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    occupied = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+    if occupied and not complete:
         raise UserError(f"{folder} already exists; remove it or choose another name")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    try:
-        temporary.mkdir()
+    sweep(folder.parent)  # a killed import may have left gigabytes
+    with temporary_folder(folder) as temporary:
         for name, split in dataset.splits.items():
             write_cxi(temporary / f"{name}.cxi", _to_scan(dataset, split))
             _sync(temporary / f"{name}.cxi")
         write_json(temporary / "manifest.json", dataset.manifest.model_dump(mode="json"))
         _sync(temporary)
-        temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if occupied:
+            _complete(folder, temporary)
+        else:
+            temporary.rename(folder)
+    _sync(folder.parent)
+
+
+def _complete(folder: Path, whole: Path) -> None:
+    """Move the files of `whole` that `folder` lacks into it. UserError when any other differs."""
+    # `dvc add` replaces files by way of hidden temporary ones.
+    names = {path.name for path in folder.iterdir() if not HIDDEN.fullmatch(path.name)}
+    made = {path.name for path in whole.iterdir()}
+    same = all(filecmp.cmp(folder / name, whole / name, shallow=False) for name in names & made)
+    if names - made or not same:
+        raise UserError(
+            f"{folder} exists already and is not this scan, imported with these options; choose "
+            "another name, or remove it first"
+        )
+    for name in sorted(made - names):
+        (whole / name).rename(folder / name)
 
 
 def _sync(path: Path) -> None:
@@ -221,6 +270,8 @@ def _to_scan(dataset: Dataset, split: Split) -> CxiScan:
     }
     if split.stride_px is not None:
         extra["stride_px"] = split.stride_px
+    if dataset.modes is not None:
+        extra[MODES] = dataset.modes
     return CxiScan(
         frames=split.counts.reshape(-1, *split.counts.shape[2:]),
         positions_px=split.positions_px.reshape(-1, 2),
@@ -228,6 +279,7 @@ def _to_scan(dataset: Dataset, split: Split) -> CxiScan:
         truth=split.obj,
         geometry=dataset.manifest.geometry,
         nominal=dataset.manifest.nominal,
+        mask=split.mask,
         extra=extra,
     )
 
@@ -242,21 +294,27 @@ def _to_split(scan: CxiScan, group_size: int) -> Split:
         obj=scan.truth,
         object_shape=(int(height), int(width)),
         stride_px=None if stride is None else int(stride),
+        mask=scan.mask,
     )
 
 
 def load_manifest(folder: Path) -> Manifest:
     """manifest.json of a data set. Raises UserError when it is absent, torn or of another kind."""
     path = Path(folder) / "manifest.json"
-    given = read_json(path)
-    if given is None:
+    given = read_mapping(path)
+    if given is None and (held := held_seeds(Path(folder))):
         raise UserError(
-            f"{path} is absent or torn; simulate or import the data set, or `dvc pull` it"
+            f"{folder} holds one data set per seed ({seeds_text(held)}); choose one, such as "
+            f"{Path(folder) / f's{held[0]}'}"
         )
+    if given is None:
+        raise UserError(f"{path} is absent; simulate or import the data set, or `dvc pull` it")
     try:
         return Manifest.model_validate(given)
     except ValidationError as error:
-        raise UserError(f"{path} is no manifest of a data set: {explain(error, given)}") from None
+        raise UserError(
+            f"{path} is not the manifest of a data set: {explain(error, given, '', Manifest)}"
+        ) from None
 
 
 def load_dataset(
@@ -274,12 +332,12 @@ def load_dataset(
     scans = {name: read_cxi(folder / f"{name}.cxi") for name in splits}
     for name, scan in scans.items():
         _check_shapes(manifest, name, scan, folder)
-    probe = next(iter(scans.values())).probe
+    first = next(iter(scans.values()))
     limit = memory_share() if limit_bytes is None else limit_bytes
     loaded = {
         name: _to_split(_held(scan, limit), manifest.group_size) for name, scan in scans.items()
     }
-    return Dataset(manifest=manifest, probe=probe, splits=loaded)
+    return Dataset(manifest, first.probe, loaded, first.extra.get(MODES))
 
 
 def memory_share(runs: int = 1) -> float:
@@ -300,7 +358,9 @@ def _check_shapes(manifest: Manifest, name: str, scan: CxiScan, folder: Path) ->
         "frames": (scan.frames.shape, (frames, n, n)),
         "positions": (scan.positions_px.shape, (frames, 2)),
         "probe": (scan.probe.shape, (n, n)),
+        "modes": (scan.extra.get(MODES, scan.probe).shape[-2:], (n, n)),
         "image_index": (scan.extra["image_index"].shape, (manifest.patterns[name],)),
+        "mask": ((n, n) if scan.mask is None else scan.mask.shape, (n, n)),
     }
     for what, (got, wanted) in expected.items():
         if got != wanted:
@@ -313,7 +373,7 @@ def _check_shapes(manifest: Manifest, name: str, scan: CxiScan, folder: Path) ->
 def verify_dataset(folder: Path) -> Manifest:
     """Read everything and compare with the content hash. Raises UserError when they differ."""
     dataset = load_dataset(folder, limit_bytes=0)
-    found = content_hash(dataset.probe, dataset.splits)
+    found = content_hash(dataset.probe, dataset.splits, dataset.modes)
     if found != dataset.manifest.content_sha256:
         raise UserError(
             f"{folder} was changed after it was written: its arrays hash to {found[:12]}, "

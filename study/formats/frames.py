@@ -28,6 +28,7 @@ import h5py
 import numpy as np
 from jaxtyping import Integer, Shaped
 
+from study.formats.hdf5 import DAMAGED
 from study.params import UserError
 
 BLOCK_BYTES = 2**26  # read at once by whoever goes through all patterns
@@ -123,7 +124,7 @@ class FramesOnDisk:
                 f"{self.path} is gone while it was in use; bring it back (`dvc checkout`, or "
                 "simulate or import again) and start again"
             ) from None
-        except (OSError, KeyError, RuntimeError) as error:
+        except DAMAGED as error:
             raise UserError(
                 f"{self.path} cannot be read ({error}); simulate or import the data set again"
             ) from None

@@ -7,48 +7,70 @@ one object frame. There is no truth: the reference is an iterative reconstructio
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from jaxtyping import Complex128, Float32, Float64
-from pydantic import ValidationError
+from jaxtyping import Bool, Complex128, Float32
+from pydantic import Field, ValidationError
 
 from study import __version__
+from study.formats.bad_pixels import clean
 from study.formats.conventions import (
-    all_orders,
+    AS_STORED,
+    Convention,
+    Fit,
+    Limits,
+    Scan,
     arrange,
-    choose_order,
-    compare_orders,
+    choices,
+    clear,
+    conventions,
     detect_values,
-    detect_zero_frequency,
+    difference,
+    inverse,
+    rotation,
+    search,
+    turn,
+    unclear,
+    unwrapped,
 )
-from study.formats.cxi_measured import read_measured_cxi
 from study.formats.dataset import Dataset, Manifest, Split, content_hash
-from study.formats.geometry import Geometry
+from study.formats.geometry import NOMINAL_PX_M, Geometry
+from study.formats.mask_file import read_mask
+from study.formats.masks import fill_masked, filling
 from study.formats.measured import (
     RawScan,
     Values,
     ZeroFrequency,
+    check_far_field,
     check_patterns,
     check_positions,
 )
-from study.formats.npz import read_npz
-from study.formats.probe import normalise, one_mode, read_probe, single
+from study.formats.orientation import ORIENTATIONS, Orientation
+from study.formats.positions import Beside
+from study.formats.probe import all_modes, in_corner, normalise, single
+from study.formats.readers import hash_of, read_probe_of, read_raw
 from study.params import SPLITS, Model, Positive, UserError, explain
 
 MARGIN_PX = 4
 HELD_OUT = {"validation": 11, "test": 5}
 PERIOD = 12
+# Per pattern. Below, the search for the conventions divides by its own regularisation; above,
+# squares overflow single precision.
+SMALLEST_PHOTONS, LARGEST_PHOTONS = 1e-9, 1e18
 
 
 class Overrides(Model):
     """What the user knows better; None means: find it from the data.
 
-    `position_flip`: which axes of the positions run backwards. `photons_per_pattern`: rescales the
-    patterns to this mean, for files whose unit is not the photon.
+    `frame_orientation`: how stored frames are moved to agree with the positions; `position_flip`:
+    which axes of the positions run backwards. `beam_offset`: (y, x) px by which the direct beam is
+    off the pixel n // 2 (or the corner). `accept`: number of the row to take of the table that an
+    unclear search ends with. `left_out`: largest share of frames that may be unusable.
+    `photons_per_pattern`: rescales the patterns to this mean, for files whose unit is not the
+    photon.
     """
 
     values: Values | None = None
@@ -56,6 +78,31 @@ class Overrides(Model):
     position_order: Literal["yx", "xy"] | None = None
     position_flip: Literal["none", "y", "x", "both"] | None = None
     photons_per_pattern: Positive | None = None
+    frame_orientation: Orientation | None = None
+    beam_offset: tuple[int, int] | None = None
+    accept: Annotated[int, Field(ge=1, le=3)] | None = None
+    left_out: Annotated[float, Field(ge=0, lt=1)] = 0.1
+
+    def request(self) -> dict[str, Any]:
+        """What the manifest keeps; options that came later only where they are used."""
+        every = self.model_dump(mode="json")
+        later = {"frame_orientation", "beam_offset", "accept"}
+        kept = {k: v for k, v in every.items() if k not in later or v is not None}
+        return {k: v for k, v in kept.items() if k != "left_out" or v != 0.1}
+
+    def limits(self, n: int) -> Limits:
+        """The part of them that a search has to respect, for patterns of n px."""
+        positions = None
+        if self.position_order is not None or self.position_flip is not None:
+            positions = (self.position_order or "yx", self.position_flip or "none")
+        frames = None if self.frame_orientation is None else ORIENTATIONS[self.frame_orientation]
+        fixed = Limits(self.values, None, self.zero_frequency, frames, positions)
+        if self.zero_frequency is None:
+            return fixed
+        home = n // 2 if self.zero_frequency == "corner" else 0
+        y, x = self.beam_offset or (0, 0)
+        whole = self.beam_offset is not None or (self.values and frames and positions)
+        return replace(fixed, shift=(home - y, home - x)) if whole else fixed
 
 
 @dataclass(frozen=True)
@@ -63,122 +110,265 @@ class MeasuredScan:
     """A scan with every convention decided: counts (J, n, n), zero frequency at n // 2.
 
     `positions_px` (J, 2): window corners (y, x) in a frame of `object_shape`. `probe`: (n, n) in
-    the file's own scale.
+    the file's own scale, the strongest of its `modes` (m, n, n). `mask`: True for measured pixels;
+    None where all are.
     """
 
     counts: Float32[np.ndarray, "J n n"]
     positions_px: Float32[np.ndarray, "J 2"]
     probe: Complex128[np.ndarray, "n n"]
+    modes: Complex128[np.ndarray, "m n n"]
     object_shape: tuple[int, int]
     geometry: Geometry | None
     statements: tuple[str, ...]
+    object_pixel_m: float | None = None
+    mask: Bool[np.ndarray, "n n"] | None = None
 
 
-def read_scan(path: Path, overrides: Overrides, probe: Path | None = None) -> MeasuredScan:
-    """Read a CXI or npz file (also within bz2); `probe`: an npz whose `probe` replaces the file's.
+def read_scan(
+    path: Path,
+    overrides: Overrides,
+    probe: Path | None = None,
+    beside: Beside | None = None,
+    mask: Path | None = None,
+) -> MeasuredScan:
+    """Read a scan file; `probe`: a file whose probe replaces its own; `beside`: more from the user;
+    `mask`: a file of bad pixels, added to those of the scan.
 
-    Raises UserError for every fault of the file, before anything is written.
+    Raises UserError for every fault of the file, before anything is written, and where the data do
+    not decide a convention clearly.
     """
     path = Path(path)
-    raw = _reader(path)(path)
+    raw = read_raw(path, beside)
     check_patterns(raw.patterns, path)
     check_positions(raw, path)
-    given, probe_said = _probe(raw, path, probe)
-    counts, counts_said = _counts(raw, overrides)
-    arranged, order_said = _positions(raw, counts, given, overrides)
+    modes, probe_said = _probe(raw, path, probe)
+    given = modes[0]
+    normalise(given)  # refuses a probe without light in its middle, before anything is fitted
+    check_far_field(raw, given, path)
+    bad, mask_said = _bad_pixels(raw, mask)
+    usable, found = _best_reading(raw, given, bad, overrides, path)
+    chosen, n = found.convention, given.shape[-1]
+    counts, counts_said = _counts(usable.scan.patterns, chosen, overrides)
+    known = turn(unwrapped(usable.scan.known, chosen.shift), chosen.frames)
+    counts = counts if known.all() else fill_masked(counts, known)
+    arranged = arrange(usable.scan.positions_px, *chosen.positions)
     corners = arranged - arranged.min(axis=0) + MARGIN_PX
-    height, width = np.ceil(corners.max(axis=0)).astype(int) + counts.shape[-1] + MARGIN_PX
+    height, width = np.ceil(corners.max(axis=0)).astype(int) + n + MARGIN_PX
+    hidden = int((~known).sum())
     return MeasuredScan(
         counts=counts,
         positions_px=corners.astype(np.float32),
-        probe=given,
+        probe=turn(given, chosen.probe),
+        modes=turn(modes, chosen.probe),
         object_shape=(int(height), int(width)),
         geometry=raw.geometry,
-        statements=(*raw.said, *counts_said, order_said, *probe_said),
+        statements=(
+            *raw.said,
+            *mask_said,
+            *usable.said,
+            *describe(chosen, n, overrides),
+            *counts_said,
+            *found.said,
+            *probe_said,
+            *((filling(hidden),) if hidden else ()),
+        ),
+        object_pixel_m=raw.object_pixel_m,
+        mask=known if hidden else None,
     )
 
 
-def _reader(path: Path) -> Any:
-    """The reader for a file, by its first bytes."""
-    try:
-        with path.open("rb") as stream:
-            head = stream.read(8)
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be read ({error.strerror}); give a CXI or npz file"
-        ) from None
-    if head.startswith(b"\x89HDF"):
-        return read_measured_cxi
-    if head.startswith((b"PK", b"BZh")):
-        return read_npz
-    raise UserError(f"{path} is neither HDF5 (CXI) nor npz, plain or in bz2; convert it to one")
+@dataclass(frozen=True)
+class _Usable:
+    """Patterns without bad frames and pixels, as one of the ways in which a file may be read."""
+
+    scan: Scan
+    said: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Decided:
+    convention: Convention
+    said: tuple[str, ...]
 
 
 def _probe(
     raw: RawScan, path: Path, other: Path | None
-) -> tuple[Complex128[np.ndarray, "n n"], tuple[str, ...]]:
+) -> tuple[Complex128[np.ndarray, "m n n"], tuple[str, ...]]:
+    """Modes of the probe, the strongest first, and the sentences about them."""
     if other is not None:
-        probe, said = read_probe(Path(other))
+        probe, said = all_modes(read_probe_of(Path(other)), Path(other))
         said = (*said, f"probe: from {Path(other).name}")
     elif raw.probe is not None:
-        probe, said = one_mode(raw.probe, path)
+        probe, said = all_modes(raw.probe, path)
     else:
-        raise UserError(f"{path} holds no probe; give one: `--probe FILE`, an npz with key `probe`")
-    n = raw.patterns.shape[-1]
-    if len(probe) != n:
         raise UserError(
-            f"the probe has {len(probe)} px but the patterns of {path} have {n}; they must agree: "
-            "pad or resample the probe"
+            f"{path} holds no probe; give one: `--probe FILE`, an npz with key `probe`, or a "
+            "reconstruction (.ptyr, .mat, *_para.hdf5, CXI)"
         )
+    n = raw.patterns.shape[-1]
+    if probe.shape[-1] != n:
+        raise UserError(
+            f"the probe has {probe.shape[-1]} px but the patterns of {path} have {n}; they must "
+            "agree: pad or resample the probe"
+        )
+    if in_corner(probe[0]):
+        probe = np.fft.fftshift(probe, axes=(-2, -1))
+        said = (*said, "probe: stored with its centre in the corner, moved to the middle")
     return probe, said
 
 
+def _bad_pixels(
+    raw: RawScan, mask: Path | None
+) -> tuple[Bool[np.ndarray, "*J n n"] | None, tuple[str, ...]]:
+    """Bad pixels that the scan and the file `mask` name, of any frame or of each."""
+    if mask is None:
+        return raw.mask, ()
+    added = read_mask(Path(mask), raw.patterns.shape[-1])
+    said = (f"mask: {int(added.sum())} bad pixels from {Path(mask).name}",)
+    return added if raw.mask is None else raw.mask | added, said
+
+
+def _best_reading(
+    raw: RawScan,
+    probe: Complex128[np.ndarray, "n n"],
+    bad: Bool[np.ndarray, "*J n n"] | None,
+    overrides: Overrides,
+    path: Path,
+) -> tuple[_Usable, _Decided]:
+    """Bad frames and pixels left out, and the convention that fits.
+
+    As many patterns as a pattern has rows leave open which axis counts them; both are tried.
+    """
+    count, n = raw.patterns.shape[:2]
+    stacks: list[tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]]
+    stacks = [(raw.patterns, bad, ())]
+    if count == n and bad is None:
+        last = "frames: stored with the pattern on the last axis, found from the data"
+        stacks.append((np.moveaxis(raw.patterns, 2, 0), None, (last,)))
+    usable: list[_Usable] = []
+    for patterns, marked, said in stacks:
+        cleaned = clean(patterns, marked, overrides.left_out, path)
+        if len(cleaned.frames) < PERIOD:
+            raise UserError(
+                f"{path} holds {len(cleaned.frames)} usable patterns; at least {PERIOD} are needed "
+                "to hold out one for the test and one for validation"
+            )
+        places = raw.positions_px[cleaned.frames].astype(np.float64)
+        scan = Scan(cleaned.patterns, cleaned.known, probe, places)
+        usable.append(_Usable(scan, (*said, *cleaned.said)))
+    check_light(usable[0].scan.patterns, overrides.values or raw.values)
+    limits = overrides.limits(n)
+    if limits.complete and len(usable) == 1:
+        return usable[0], _Decided(next(conventions(usable[0].scan, limits)), ())
+    ranked = [(fit, which) for which in usable for fit in search(which.scan, limits)]
+    ranked.sort(key=lambda pair: pair[0].misfit)
+    return _decide(ranked, limits, overrides.accept, path)
+
+
+def _decide(
+    ranked: list[tuple[Fit, _Usable]], limits: Limits, accept: int | None, path: Path
+) -> tuple[_Usable, _Decided]:
+    """The best of the fits, or the one accepted. Raises UserError with a table when unclear."""
+    fits, (best, usable) = [fit for fit, _ in ranked], ranked[0]
+    n = len(usable.scan.known)
+    table = choices(fits, n)
+    if accept is not None:
+        if accept > len(table):
+            raise UserError(f"--accept {accept}: the search gave {len(table)} solutions")
+        row = table[accept - 1]
+        usable = next(which for fit, which in ranked if fit is row)
+        said = f"fit: misfit {row.misfit:.3f}, row {accept} of the table, accepted as given"
+        return usable, _Decided(row.convention, (said,))
+    sure, rival = clear(fits, n, searched=not limits.complete)
+    if not sure:
+        raise UserError(unclear(table, n, path))
+    other = ""
+    if rival is not None:
+        names = ", ".join(difference(rival.convention, best.convention, n))
+        other = (
+            f"; runner-up {rival.misfit:.3f} ({names}), margin {1 - best.misfit / rival.misfit:.0%}"
+        )
+    said = [f"fit: misfit {best.misfit:.3f}{other}"]
+    turned = rotation(usable.scan, best)
+    if turned is not None:
+        said.append(
+            f"warning: positions turned by {turned.degrees:g} degrees fit better (misfit "
+            f"{turned.misfit:.3f}); check the rotation between scan axes and detector"
+        )
+    return usable, _Decided(best.convention, tuple(said))
+
+
+def describe(chosen: Convention, n: int, overrides: Overrides) -> tuple[str, ...]:
+    """Sentences on every convention, and whether it was given."""
+    zero = chosen.zero_frequency(n)
+    offset, flip = chosen.offset(n), chosen.positions[1]
+    reversed_ = {"none": "", "both": ", both axes reversed"}.get(flip, f", {flip} reversed")
+    y, x = chosen.positions[0]
+    said = [
+        f"values: {chosen.values}, {_how(overrides.values)}",
+        f"zero frequency: {zero}, {_how(overrides.zero_frequency)}",
+    ]
+    if any(offset):
+        said.append(
+            f"beam: off centre by {offset} px (y, x), {_how(overrides.beam_offset)}; patterns are "
+            "shifted back, and what a shift moves past an edge is masked"
+        )
+    if chosen.frames != AS_STORED or overrides.frame_orientation is not None:
+        name = next(key for key, axes in ORIENTATIONS.items() if axes == chosen.frames)
+        same = inverse(chosen.frames)
+        order = f"({same[0][0]}, {same[0][1]})" + (
+            "" if same[1] == "none" else f" with {same[1]} reversed"
+        )
+        said.append(
+            f"frames: {name} relative to the positions, {_how(overrides.frame_orientation)} (the "
+            f"same as positions {order}, but for the orientation of the object)"
+        )
+    given = overrides.position_order or overrides.position_flip
+    how = "found from the data" if chosen.positions != AS_STORED else "as stored"
+    said.append(f"positions: ({y}, {x}){reversed_}, {'as given' if given else how}")
+    if chosen.probe not in (AS_STORED, chosen.frames):
+        said.append("probe: in another orientation than the frames, turned to fit")
+    return tuple(said)
+
+
+def _how(given: object) -> str:
+    return "as given" if given is not None else "found from the data"
+
+
 def _counts(
-    raw: RawScan, overrides: Overrides
+    patterns: np.ndarray, chosen: Convention, overrides: Overrides
 ) -> tuple[Float32[np.ndarray, "J n n"], tuple[str, ...]]:
-    """Photons with the zero frequency at n // 2, and how that was decided."""
-    found = detect_values(raw.patterns)
-    values = overrides.values or found or raw.values
-    counts = raw.patterns.astype(np.float32)
-    counts = counts**2 if values == "amplitudes" else counts
-    said = [f"values: {values}, {_how(overrides.values, found)}"]
-    where_found = detect_zero_frequency(counts)
-    zero = overrides.zero_frequency or where_found or raw.zero_frequency
-    counts = np.fft.fftshift(counts, axes=(-2, -1)) if zero == "corner" else counts
-    said.append(f"zero frequency: {zero}, {_how(overrides.zero_frequency, where_found)}")
+    """Photons with the zero frequency at n // 2, and sentences about their scale."""
+    counts = check_light(patterns, chosen.values)
+    counts = turn(np.roll(counts, chosen.shift, axis=(-2, -1)), chosen.frames)
+    counts = np.ascontiguousarray(counts)
+    said: list[str] = []
     if overrides.photons_per_pattern is not None:
         mean = float(counts.sum(axis=(1, 2), dtype=np.float64).mean())
         counts *= np.float32(overrides.photons_per_pattern / mean)
         said.append(
             f"dose: scaled from {mean:.6g} to {overrides.photons_per_pattern:.6g}, as given"
         )
-    elif found is None and overrides.values is None:
+    elif overrides.values is None and detect_values(patterns) is None:
         said.append("dose: pixels are not whole photons, so the photon is a nominal unit here")
     return counts, tuple(said)
 
 
-def _how(given: object, found: object) -> str:
-    if given is not None:
-        return "as given"
-    return "found from the data" if found is not None else "by custom of this layout"
+def check_light(patterns: np.ndarray, values: Values) -> Float32[np.ndarray, "J n n"]:
+    """Patterns in float32, squared where they are amplitudes.
 
-
-def _positions(
-    raw: RawScan,
-    counts: Float32[np.ndarray, "J n n"],
-    probe: Complex128[np.ndarray, "n n"],
-    overrides: Overrides,
-) -> tuple[Float64[np.ndarray, "J 2"], str]:
-    """Positions as (y, x) and how their order and signs were decided."""
-    stored = raw.positions_px.astype(np.float64)
-    candidates = all_orders(overrides.position_order, overrides.position_flip)
-    if len(candidates) == 1:
-        chosen, reason = candidates[0], "as given"
-    else:
-        chosen, reason = choose_order(compare_orders(counts, probe, stored, candidates))
-    order, flip = chosen
-    flipped = {"none": "", "both": ", both axes reversed"}.get(flip, f", {flip} reversed")
-    return arrange(stored, *chosen), f"positions: ({order[0]}, {order[1]}){flipped}, {reason}"
+    Raises UserError where that overflows, or leaves no light in float32.
+    """
+    counts = patterns.astype(np.float32)
+    counts = counts**2 if values == "amplitudes" else counts
+    brightest = float(counts.sum(axis=(1, 2), dtype=np.float64).max())
+    if not SMALLEST_PHOTONS < brightest < LARGEST_PHOTONS:
+        raise UserError(
+            f"the brightest pattern sums to {brightest:.3g} as {values} but {SMALLEST_PHOTONS:g} "
+            f"to {LARGEST_PHOTONS:g} photons are accepted; rescale the patterns to photons"
+        )
+    return counts
 
 
 def held_out(count: int) -> dict[str, np.ndarray]:
@@ -189,31 +379,83 @@ def held_out(count: int) -> dict[str, np.ndarray]:
     return {"train": index[~taken], **chosen}
 
 
-def import_scan(path: Path, name: str, *, probe: Path | None = None, **overrides: Any) -> Dataset:
-    """The file as a data set in memory; `overrides` are the fields of `Overrides`.
+def request_of_import(
+    path: Path, probe: Path | None = None, beside: Beside | None = None, **overrides: Any
+) -> tuple[Overrides, dict[str, Any]]:
+    """The options, checked, and what the manifest keeps of the request: names and hashes.
 
-    S = sqrt(mean counts of a train pattern / sum |P_sim|^2), so that the object's amplitude is of
-    order 1. Raises UserError for an unknown override and for every fault of the file.
+    Names, not paths: the manifest must not depend on the machine. Raises UserError for an unknown
+    option and for files that cannot be read.
     """
     try:
         chosen = Overrides.model_validate(overrides)
     except ValidationError as error:
-        raise UserError(f"import: {explain(error, overrides)}") from None
-    scan = read_scan(path, chosen, probe)
-    if len(scan.counts) < PERIOD:
+        raise UserError(f"import: {explain(error, overrides, '', Overrides)}") from None
+    files = {"file": Path(path), "probe": None if probe is None else Path(probe)}
+    names = {key: None if file is None else file.name for key, file in files.items()}
+    hashes = {f"{key}_sha256": hash_of(file) for key, file in files.items() if file is not None}
+    more = {} if beside is None else beside.request()
+    return chosen, {**names, **hashes, **chosen.request(), **more}
+
+
+def import_scan(
+    path: Path,
+    name: str,
+    *,
+    probe: Path | None = None,
+    beside: Beside | None = None,
+    **overrides: Any,
+) -> Dataset:
+    """The file as a data set in memory; `overrides` are the fields of `Overrides`.
+
+    `probe`: a file whose probe replaces the scan's. `beside`: what the file does not hold itself.
+
+    S = sqrt(mean counts of a train pattern / sum |P_sim|^2), so that the object's amplitude is of
+    order 1. Raises UserError for an unknown override and for every fault of the file.
+    """
+    chosen, request = request_of_import(path, probe, beside, **overrides)
+    try:
+        # Extreme numbers overflow on the way; every result is checked where it is used.
+        with np.errstate(all="ignore"):
+            scan = read_scan(path, chosen, probe, beside, None if beside is None else beside.mask)
+            return _dataset(scan, name, request)
+    except MemoryError:
+        # What else runs here may have taken the memory that was free when it was compared.
         raise UserError(
-            f"{path} holds {len(scan.counts)} patterns; at least {PERIOD} are needed to hold out "
-            "one for the test and one for validation"
-        )
-    return _dataset(scan, name, _request(Path(path), probe, chosen))
+            f"{path} needs more memory than is free; crop, bin or split the scan, or use a machine "
+            "with more memory"
+        ) from None
 
 
 def _dataset(scan: MeasuredScan, name: str, request: dict[str, Any]) -> Dataset:
     normalised, probe_norm = normalise(scan.probe)
     stored = single(normalised)
+    power = float(np.sum(np.abs(normalised) ** 2))
+    # Of the direct beam, the share that falls on pixels that were measured.
+    beam = np.abs(np.fft.fftshift(np.fft.fft2(normalised, norm="ortho"))) ** 2
+    known = power if scan.mask is None else float(np.sum(beam[scan.mask]))
+    if not (np.isfinite(stored).all() and 0 < power < np.inf and known > 0):
+        raise UserError(
+            f"the probe of {request['file']} spans more than single precision holds; cut off what "
+            "is far outside the beam"
+        )
+    modes = None
+    if len(scan.modes) > 1:  # with the power of the single probe, so that one scale serves both
+        share = np.sum(np.abs(scan.modes[0]) ** 2) / np.sum(np.abs(scan.modes) ** 2)
+        modes = (scan.modes * (np.sqrt(share) / probe_norm)).astype(np.complex64)
     members = held_out(len(scan.counts))
     splits = {split: _split(scan, members[split]) for split in SPLITS}
-    photons = float(splits["train"].all_counts().sum(axis=(1, 2, 3), dtype=np.float64).mean())
+    light = {name: float(split.counts[:].sum(dtype=np.float64)) for name, split in splits.items()}
+    dark = [name for name, photons in light.items() if not photons > 0]
+    if dark:
+        raise UserError(
+            f"{request['file']} has no light in the patterns of {', '.join(dark)} (every "
+            f"{PERIOD}th pattern is test, another validation); leave dark patterns out"
+        )
+    measured = splits["train"].all_counts()
+    if scan.mask is not None:
+        measured = measured * scan.mask
+    photons = float(measured.sum(axis=(1, 2, 3), dtype=np.float64).mean()) * power / known
     manifest = Manifest(
         format_version=1,
         name=name,
@@ -221,18 +463,19 @@ def _dataset(scan: MeasuredScan, name: str, request: dict[str, Any]) -> Dataset:
         n=len(stored),
         group_size=1,
         patterns={split: len(index) for split, index in members.items()},
-        photon_scale=float(np.sqrt(photons / np.sum(np.abs(normalised) ** 2))),
+        photon_scale=float(np.sqrt(photons / power)),
         probe_norm=probe_norm,
         object_norm=dict.fromkeys(SPLITS, 1.0),
         photons_per_pattern=photons,
-        geometry=scan.geometry or Geometry.nominal(len(stored)),
+        geometry=scan.geometry
+        or Geometry.nominal(len(stored), scan.object_pixel_m or NOMINAL_PX_M),
         nominal=scan.geometry is None,
         request=request,
         statements=scan.statements,
-        content_sha256=content_hash(stored, splits),
+        content_sha256=content_hash(stored, splits, modes),
         code_version=__version__,
     )
-    return Dataset(manifest=manifest, probe=stored, splits=splits)
+    return Dataset(manifest, stored, splits, modes)
 
 
 def _split(scan: MeasuredScan, index: np.ndarray) -> Split:
@@ -243,18 +486,5 @@ def _split(scan: MeasuredScan, index: np.ndarray) -> Split:
         obj=None,
         object_shape=scan.object_shape,
         stride_px=None,
+        mask=scan.mask,
     )
-
-
-def _request(path: Path, probe: Path | None, chosen: Overrides) -> dict[str, Any]:
-    """Names and hashes, not paths: the manifest must not depend on the machine."""
-    files = {"file": path, "probe": probe}
-    return {
-        **{key: None if item is None else Path(item).name for key, item in files.items()},
-        **{
-            f"{key}_sha256": hashlib.sha256(Path(item).read_bytes()).hexdigest()
-            for key, item in files.items()
-            if item is not None
-        },
-        **chosen.model_dump(mode="json"),
-    }

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from jaxtyping import Complex
 
 from study.formats.geometry import Geometry
 from study.params import UserError
@@ -19,6 +20,7 @@ ZeroFrequency = Literal["corner", "centre"]
 PROPAGATION_KEYS = ("propagation", "definition", "experiment_type", "near_field", "nearfield")
 NEAR_FIELD = re.compile(r"near[\s_-]*field|fresnel|holograph", re.IGNORECASE)
 LARGEST_PX = 20_000
+LARGEST_FRESNEL = 1.0
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,9 @@ class RawScan:
 
     `patterns` (J, n, n); `positions_px` (J, 2) window corners, taken as (y, x); `probe` (..., m, m)
     modes or None; `object_shape` where the file has an object frame; `values` and `zero_frequency`
-    are what files of this layout hold by custom; `said`: sentences for the manifest.
+    are what files of this layout hold by custom; `said`: sentences for the manifest. `mask`:
+    pixels without a measurement, (n, n) or (J, n, n) bool. `object_pixel_m`: where the file states
+    it, but no geometry.
     """
 
     patterns: np.ndarray
@@ -38,6 +42,8 @@ class RawScan:
     values: Values
     zero_frequency: ZeroFrequency
     said: tuple[str, ...]
+    mask: np.ndarray | None = None
+    object_pixel_m: float | None = None
 
 
 def refuse_near_field(name: str, value: Any, where: Path) -> None:
@@ -64,44 +70,58 @@ def squeeze_to(array: np.ndarray, axes: int) -> np.ndarray:
     return array
 
 
+def is_real(dtype: np.dtype[Any]) -> bool:
+    """Whether the numbers of this type are real: numpy counts time differences among integers."""
+    return dtype.kind in "iuf"
+
+
 def as_float(array: np.ndarray, where: Path) -> np.ndarray:
     """float64 of real numbers. Raises UserError for anything else."""
-    if np.iscomplexobj(array) or not np.issubdtype(array.dtype, np.number):
+    if not is_real(array.dtype):
         raise UserError(f"positions in {where} are {array.dtype}; accepted: real numbers, in px")
     return array.astype(np.float64)
 
 
-def check_shape(patterns: np.ndarray, where: Path) -> None:
+def check_shape(shape: tuple[int, ...], dtype: np.dtype[Any], where: Path) -> None:
     """Raise UserError unless patterns are real numbers of shape (J, n, n)."""
-    shape = patterns.shape
     if len(shape) != 3 or shape[0] < 1 or shape[1] != shape[2] or shape[1] < 4:
         raise UserError(
             f"patterns in {where} have shape {shape}; accepted: (patterns, n, n), square with n of "
             "at least 4; crop them to a square around the direct beam"
         )
-    if np.iscomplexobj(patterns) or not np.issubdtype(patterns.dtype, np.number):
-        raise UserError(f"patterns in {where} are {patterns.dtype}; accepted: counts or amplitudes")
+    if not is_real(dtype):
+        raise UserError(f"patterns in {where} are {dtype}; accepted: counts or amplitudes")
 
 
 def check_patterns(patterns: np.ndarray, where: Path) -> None:
-    """Raise UserError unless patterns are (J, n, n), real, finite, not negative, not all dark."""
-    check_shape(patterns, where)
-    finite = np.isfinite(patterns).all(axis=(1, 2))
-    if not finite.all():
-        raise UserError(
-            f"{np.sum(~finite)} of {len(patterns)} patterns in {where} hold NaN or infinite pixels "
-            f"(first: pattern {finite.argmin()}); set bad pixels to a number or leave the patterns "
-            "out"
-        )
-    lowest = patterns.min(axis=(1, 2))
-    if lowest.min() < 0:
-        raise UserError(
-            f"{np.sum(lowest < 0)} of {len(patterns)} patterns in {where} hold negative pixels "
-            f"(first: pattern {(lowest < 0).argmax()}, lowest {lowest.min():g}); counts are never "
-            "negative: clip what a background subtraction left"
-        )
+    """Raise UserError unless patterns are (J, n, n), real, and not all dark."""
+    check_shape(patterns.shape, patterns.dtype, where)
     if not patterns.any():
         raise UserError(f"all patterns in {where} are zero; give a scan with light on the detector")
+
+
+def check_far_field(raw: RawScan, probe: Complex[np.ndarray, "n n"], where: Path) -> None:
+    """Raise UserError when the probe is too wide for the far field at the distance stated.
+
+    Fresnel number N = D^2 / (wavelength distance), D the diameter with 99 % of the probe's light.
+    """
+    if raw.geometry is None:
+        return
+    light = np.abs(probe) ** 2
+    steps = np.arange(len(probe)) - len(probe) // 2
+    radius = np.hypot(steps[:, None], steps[None, :]).ravel()
+    order = np.argsort(radius, kind="stable")
+    inside = np.cumsum(light.ravel()[order]) / light.sum()
+    diameter_px = 2 * radius[order][min(int(np.searchsorted(inside, 0.99)), len(order) - 1)]
+    diameter_m = diameter_px * raw.geometry.object_pixel_m(len(probe))
+    fresnel = diameter_m**2 / (raw.geometry.wavelength_m * raw.geometry.distance_m)
+    if fresnel > LARGEST_FRESNEL:
+        raise UserError(
+            f"{where} has a probe of {diameter_m:.3g} m at {raw.geometry.distance_m:.3g} m from "
+            f"the detector, Fresnel number {fresnel:.2g}: near-field data (accepted: at most "
+            f"{LARGEST_FRESNEL:g}); check distance, energy and detector pixel, or choose a "
+            "far-field scan"
+        )
 
 
 def check_positions(raw: RawScan, where: Path) -> None:

@@ -65,7 +65,7 @@ def _ptychopinn(arrays: Mapping[str, np.ndarray], path: Path) -> RawScan:
     if patterns.ndim == 3 and patterns.shape[0] != len(y) and patterns.shape[2] == len(y):
         patterns = np.moveaxis(patterns, 2, 0)
         said.append("patterns: stored with the pattern on the last axis")
-    check_shape(patterns, path)
+    check_shape(patterns.shape, patterns.dtype, path)
     obj = arrays.get("objectGuess")
     if obj is not None:
         said.append("objectGuess: its frame is checked; it is not taken as truth")
@@ -83,7 +83,7 @@ def _ptychopinn(arrays: Mapping[str, np.ndarray], path: Path) -> RawScan:
 
 def _tike(arrays: Mapping[str, np.ndarray], path: Path) -> RawScan:
     patterns = squeeze_to(_key(arrays, path, "data", "diffraction"), 3)
-    check_shape(patterns, path)
+    check_shape(patterns.shape, patterns.dtype, path)
     return RawScan(
         patterns=patterns,
         positions_px=squeeze_to(as_float(arrays["scan"], path), 2),

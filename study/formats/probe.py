@@ -8,39 +8,80 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Complex, Complex64, Complex128
+from jaxtyping import Bool, Complex, Complex64, Complex128, Float64
 
 from study.formats.arrays import read_arrays
 from study.params import UserError
 
+LEAST_POWER = 1e-6  # of the whole: below, a mode is rounding
 
-def read_probe(path: Path) -> tuple[Complex128[np.ndarray, "m m"], tuple[str, ...]]:
-    """Key `probe` of an npz file, and what is to be stated about it.
 
-    Raises UserError where the file is absent, torn or pickled, or holds no usable probe.
+def read_probe(path: Path) -> np.ndarray:
+    """Key `probe` of an npz file, (m, m) or modes of it, as stored.
+
+    Raises UserError where the file is absent, torn or pickled, or lacks the key.
     """
     arrays = read_arrays(path, {"probe"})
     if "probe" not in arrays:
         raise UserError(f"{path} has no key `probe`; store the probe under it")
-    return one_mode(arrays["probe"], path)
+    return arrays["probe"]
+
+
+def all_modes(
+    stored: np.ndarray, where: Path, most: int | None = None
+) -> tuple[Complex128[np.ndarray, "k m m"], tuple[str, ...]]:
+    """Orthogonal modes, the strongest first, of (..., m, m) stored ones, and the sentence.
+
+    `most`: how many are kept. Modes of no power are left out. Raises UserError if unusable.
+    """
+    check_probe(stored, where)
+    flat = stored.reshape(-1, stored.shape[-1] ** 2).astype(np.complex128)
+    power, mixture = np.linalg.eigh(flat @ flat.conj().T)
+    share = np.maximum(power[::-1], 0) / power.sum()
+    count = min(int((share > LEAST_POWER).sum()), most or len(share))
+    if len(flat) == 1:
+        return flat.reshape(1, *stored.shape[-2:]), ()
+    modes = (mixture[:, ::-1].conj().T @ flat)[:count].reshape(count, *stored.shape[-2:])
+    # A unitary mixture is free in its phases: the first mode keeps that of the strongest stored.
+    main = flat[np.argmax((np.abs(flat) ** 2).sum(axis=1))]
+    modes = modes * np.exp(-1j * np.angle(np.vdot(main, modes[0].ravel())))
+    shown = ", ".join(f"{100 * each:.3g} %" for each in share[:count])
+    lost = f"; {len(flat) - count} of less power left out" if count < len(flat) else ""
+    return modes, (f"probe: {count} orthogonal modes with {shown} of the power{lost}",)
+
+
+def powers(probe: Complex[np.ndarray, "*k m m"]) -> Float64[np.ndarray, " k"]:
+    """Share of the whole power in each mode; they sum to 1."""
+    light = np.sum(np.abs(probe.reshape(-1, *probe.shape[-2:])) ** 2, axis=(1, 2), dtype=np.float64)
+    return light / light.sum()
+
+
+def check_probe(stored: np.ndarray, where: Path) -> None:
+    """Raise UserError unless `stored` is (..., m, m) numbers, finite and not all zero."""
+    square = stored.ndim >= 2 and stored.shape[-1] == stored.shape[-2]
+    if not square or stored.size == 0 or stored.dtype.kind not in "iufc":
+        raise UserError(
+            f"the probe in {where} is {stored.dtype} of shape {stored.shape}; accepted: a complex "
+            "(m, m) array, or modes of it"
+        )
+    if not np.isfinite(stored).all() or not np.abs(stored).max() > 0:
+        raise UserError(f"the probe in {where} is zero or not finite; give a usable one")
 
 
 def one_mode(
     stored: np.ndarray, where: Path
 ) -> tuple[Complex128[np.ndarray, "m m"], tuple[str, ...]]:
-    """The probe of (..., m, m) stored modes, the first of several. Raises UserError if unusable."""
-    square = stored.ndim >= 2 and stored.shape[-1] == stored.shape[-2]
-    if not square or stored.size == 0 or not np.issubdtype(stored.dtype, np.number):
-        raise UserError(
-            f"the probe in {where} is {stored.dtype} of shape {stored.shape}; accepted: a complex "
-            "(m, m) array, or modes of it"
-        )
-    modes = stored.reshape(-1, *stored.shape[-2:])
-    probe = modes[0].astype(np.complex128)
-    if not np.isfinite(probe).all() or not np.abs(probe).max() > 0:
-        raise UserError(f"the probe in {where} is zero or not finite; give a usable one")
-    said = (f"probe: the first of {len(modes)} modes",) if len(modes) > 1 else ()
-    return probe, said
+    """The strongest of (..., m, m) stored modes. Raises UserError if unusable."""
+    modes, said = all_modes(stored, where, 1)
+    return modes[0], said
+
+
+def in_corner(probe: Complex[np.ndarray, "n n"]) -> bool:
+    """Whether the light is around the corner, as transforms store it, not around the middle."""
+    light = np.abs(probe) ** 2
+    steps = np.arange(len(probe)) - len(probe) // 2
+    squared = steps[:, None] ** 2 + steps[None, :] ** 2
+    return bool(np.sum(squared * np.fft.fftshift(light)) < 0.5 * np.sum(squared * light))
 
 
 def pad(probe: Complex[np.ndarray, "m m"], n: int) -> Complex[np.ndarray, "n n"]:

@@ -1,4 +1,4 @@
-"""The networks: measured amplitude in, complex object patch out. Torch only, no physics.
+"""The networks: measured amplitude in, complex object patch out.
 
 One file a network and one line in `GENERATORS`; everything here and every table-wide test then
 includes it. A network's options are a frozen model beside it, checked before anything is allocated.
@@ -21,13 +21,16 @@ from study.generators.fno import CascadedFNOGenerator
 from study.generators.hybrid import HybridUNOGenerator
 from study.generators.size import Size, measure
 from study.generators.stable_hybrid import StableHybridUNOGenerator
+from study.generators.unrolled import UnrolledGenerator
 from study.params import GeneratorParams, UserError, nearest
+from study.reading import joined, quoted
 
 GENERATORS: dict[str, type[Generator]] = {
     "hybrid": HybridUNOGenerator,
     "stable_hybrid": StableHybridUNOGenerator,
     "fno": CascadedFNOGenerator,
     "cnn": CnnGenerator,
+    "unrolled": UnrolledGenerator,
 }
 
 
@@ -38,30 +41,34 @@ def parse(params: GeneratorParams) -> tuple[type[Generator], Options]:
     type or out of range.
     """
     if params.name not in GENERATORS:
-        raise UserError(f"generator {params.name!r} is unknown{nearest(params.name, GENERATORS)}")
+        raise UserError(
+            f"generator {quoted(params.name)} is unknown{nearest(params.name, GENERATORS)}"
+        )
     cls = GENERATORS[params.name]
     try:
         return cls, cls.options.model_validate(dict(params.options))
     except ValidationError as error:
         fields = tuple(cls.options.model_fields)
-        sentences = (_sentence(item, params.name, fields) for item in error.errors())
-        raise UserError("; ".join(sentences)) from None
+        sentences = [_sentence(item, params.name, fields) for item in error.errors()]
+        raise UserError(joined(sentences)) from None
 
 
 def _sentence(item: ErrorDetails, name: str, fields: tuple[str, ...]) -> str:
     key = ".".join(str(part) for part in item["loc"])
     if item["type"] == "extra_forbidden":
-        return f"generator {name} has no option {key!r}{nearest(key, fields)}"
+        return f"generator {name} has no option {quoted(key)}{nearest(key, fields)}"
     if item["type"] == "missing":
         return (
             f"generator {name} lacks its option {key!r}; it takes all of {', '.join(fields)}, and "
             "none has a default"
         )
-    return f"option {key!r} of generator {name}: {item['msg']}; got {item['input']!r}"
+    if item["type"] == "value_error" and not key:  # of several options together
+        return f"generator {name}: {item.get('ctx', {}).get('error', item['msg'])}"
+    return f"option {key!r} of generator {name}: {item['msg']}; got {quoted(item['input'])}"
 
 
 def check_geometry(params: GeneratorParams, n: int) -> tuple[type[Generator], Options]:
-    """`parse`, and UserError with the numbers when the network cannot stand on n x n pixels."""
+    """`parse`, and UserError with the numbers when the network does not fit n x n pixels."""
     cls, options = parse(params)
     cls.check_geometry(options, n)
     return cls, options
@@ -79,8 +86,8 @@ def size(params: GeneratorParams, n: int, channels: int) -> Size:
 def build(params: GeneratorParams, n: int, channels: int, seed: int) -> Generator:
     """The network for c = `channels` and n px, float32 on the CPU, with weights drawn from `seed`.
 
-    The global random stream is left as it was. Drawn on the CPU whatever the device of training, so
-    that a seed names the same network on every machine. Raises UserError as `check_geometry` does.
+    The global random stream is not changed. Weights are drawn on the CPU, so that a seed gives the
+    same network on every machine. Raises UserError as `check_geometry` does.
     """
     cls, options = check_geometry(params, n)
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):

@@ -1,13 +1,14 @@
-"""What every network has in common.
+"""The base class of all networks.
 
     amplitude (b, c, n, n) --input transform--> features --head--> object patch (b, c, n, n) complex
 
 Design choices
 - c, the group size, and n, the window in px, are the data's; everything else is an option, spelled
   in full in YAML and checked by the network's own frozen model (`options`).
-- Only measured amplitude goes in: no position, no probe. A network may ask for the patch that its
+- The input is measured amplitude, without positions. A network may ask for the patch that its
   pattern gives by one step through the known probe (`wants_back_projection`), as two more input
-  channels or as what its output is added to; `back_project` is given to it (`training.inputs`).
+  channels or added to its output, or for the probe itself (`wants_probe`);
+  `training.conditioning` provides both.
 - Memory is channels_last from end to end, for the convolutions and the spectral layers alike.
 - `head` is the module of the output layers, so that a clip rule can leave it out.
 - `precision` bf16: the network computes under autocast, weights and result stay float32.
@@ -22,7 +23,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Bool, Complex, Float
 from pydantic import ConfigDict
 from torch import Tensor, nn
 
@@ -33,7 +34,7 @@ from study.params import Model, Precision, UserError
 
 
 class Options(Model):
-    """Options of one network, none with a default; "12" is no number and 4.0 no count."""
+    """Options of one network, none with a default; "12" is not a number and 4.0 no count."""
 
     model_config = ConfigDict(strict=True)
 
@@ -43,6 +44,11 @@ class Generator(nn.Module, ABC):
 
     options: ClassVar[type[Options]]
     head: nn.Module
+
+    wants_probe: ClassVar[bool] = False
+    # Whether the global phases of its patches are synchronised before they are stitched; None, for
+    # a network without this option: as the data set asks of all its rows.
+    synchronise: bool | None = None
 
     back_project: Callable[[Tensor], Tensor] | None
 
@@ -60,6 +66,8 @@ class Generator(nn.Module, ABC):
         self.inputs: Inputs = inputs
         self.start: Start = start
         self.back_project = None
+        self._probe: Tensor | None = None
+        self.known: Tensor | None = None
         self.precision: Precision = "fp32"
 
     @classmethod
@@ -70,7 +78,7 @@ class Generator(nn.Module, ABC):
     @classmethod
     @abstractmethod
     def check_geometry(cls, options: Any, n: int) -> None:
-        """Raise UserError with the numbers when the network cannot stand on n x n pixels."""
+        """Raise UserError with the numbers when the network does not fit n x n pixels."""
 
     @abstractmethod
     def features(self, x: Float[Tensor, "b c n n"]) -> Any:
@@ -78,7 +86,7 @@ class Generator(nn.Module, ABC):
 
     @abstractmethod
     def channels_per_level(self) -> list[int]:
-        """Widths of the live network in the order of depth, one per level or block."""
+        """Widths of the network in order of depth, one per level or block."""
 
     def channels_last(self) -> None:
         """Bring the weights into the memory order of the features; at the end of every __init__."""
@@ -107,13 +115,39 @@ class Generator(nn.Module, ABC):
     def wants_back_projection(self) -> bool:
         return self.inputs == "with_back_projection" or self.start == "back_projection"
 
+    def learn_probe(
+        self,
+        probe: Complex[Tensor, "n n"],
+        photon_scale: float | None,
+        known: Bool[Tensor, "n n"] | None = None,
+    ) -> None:
+        """Store the known probe (P_sim units) and the noise of an amplitude, 1 / (2 S).
+
+        Without `photon_scale` the noise stays that of the weights. `known`: measured pixels of the
+        detector, None for all.
+        """
+        self._probe, self.known = probe, known
+        noise = getattr(self, "noise", None)
+        if isinstance(noise, Tensor) and photon_scale is not None:
+            noise.fill_(0.5 / photon_scale)
+
+    @property
+    def probe(self) -> Complex[Tensor, "n n"]:
+        """The known probe. Raises UserError when it has not been provided."""
+        if self._probe is None:
+            raise UserError(
+                "this network computes with the known probe, which was not provided; call "
+                "study.training.conditioning.provide_probe(network, probe, photon_scale) first"
+            )
+        return self._probe
+
     def _back_projected(self, amplitude: Float[Tensor, "b c n n"]) -> Tensor:
         if not self.wants_back_projection:
             return amplitude
         if self.back_project is None:
             raise UserError(
-                "this network reads every pattern through the known probe and was not told the "
-                "probe; call study.training.inputs.tell_probe(network, probe) first"
+                "this network needs the known probe, which was not provided; "
+                "probe; call study.training.conditioning.provide_probe(network, probe) first"
             )
         with torch.no_grad():
             return self.back_project(amplitude)
@@ -124,7 +158,7 @@ class Generator(nn.Module, ABC):
         return contextlib.nullcontext()
 
     def effective(self) -> dict[str, Any]:
-        """What the live network is, as plain JSON-able values."""
+        """Description of the network as plain JSON values."""
         return {
             "network": type(self).__name__,
             "n": self.n,
@@ -132,7 +166,7 @@ class Generator(nn.Module, ABC):
             "input_transform": self.input_transform,
             "inputs": self.inputs,
             "start": self.start,
-            "knows_probe": self.back_project is not None,
+            "knows_probe": self.back_project is not None or self._probe is not None,
             "head": type(self.head).__name__,
             "parameters": count(self.parameters()),
             "spectral_parameters": sum(count(m.parameters()) for m in _layers(self)),

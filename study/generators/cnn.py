@@ -29,13 +29,13 @@ from torch import Tensor, nn
 
 from study.generators.base import Generator, Options
 from study.generators.heads import InputTransform, bounded
-from study.params import Count, UserError
+from study.params import Channels, UserError
 
 LEVELS = 3
 
 
 class CnnOptions(Options):
-    width: Count
+    width: Channels
     input_transform: InputTransform
 
 

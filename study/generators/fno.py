@@ -16,22 +16,23 @@ n = 64: 2,425,474 with mode set `classic`, 1,245,826 with `corner`.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor, nn
 
 from study.generators.base import Generator, Options
 from study.generators.blocks import Lifter, PtychoBlock
 from study.generators.heads import OUTPUT_MODES, InputTransform, OutputMode
 from study.generators.spectral import ModeSet, SpectralInit
-from study.params import Count
+from study.params import Channels, Count
 
 
 class FnoOptions(Options):
-    width: Count
-    fno_blocks: Count
-    modes: Count
+    width: Channels
+    fno_blocks: Annotated[Count, Field(le=256)]
+    modes: Channels
     mode_set: ModeSet
     spectral_init: SpectralInit
     input_transform: InputTransform

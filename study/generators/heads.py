@@ -72,7 +72,7 @@ class AmpPhaseLogitsHead(nn.Conv2d):
 
 
 class AmpPhaseHead(nn.Module):
-    """A head of its own for each of amplitude and phase."""
+    """Separate heads for amplitude and phase."""
 
     def __init__(self, width: int, channels: int) -> None:
         super().__init__()

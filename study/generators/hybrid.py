@@ -43,7 +43,7 @@ from study.generators.blocks import Lifter, PtychoBlock
 from study.generators.heads import OUTPUT_MODES, Inputs, InputTransform, OutputMode, Start
 from study.generators.spectral import ModeSet, SpectralInit
 from study.generators.units import mark_units
-from study.params import Count, UserError
+from study.params import WIDEST, Channels, UserError
 
 DecoderNorm = Literal["none", "group"]
 
@@ -51,12 +51,12 @@ DecoderNorm = Literal["none", "group"]
 class HybridOptions(Options):
     """`fno_blocks` counts the encoder levels; the bottleneck has modes // 2, hence 2 at least."""
 
-    width: Count
+    width: Channels
     fno_blocks: Annotated[int, Field(ge=1, le=16)]
-    modes: Annotated[int, Field(ge=2)]
+    modes: Annotated[int, Field(ge=2, le=WIDEST)]
     mode_set: ModeSet
     spectral_init: SpectralInit
-    max_hidden_channels: Count | None
+    max_hidden_channels: Channels | None
     input_transform: InputTransform
     inputs: Inputs
     decoder_norm: DecoderNorm

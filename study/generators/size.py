@@ -52,6 +52,8 @@ def measure(cls: type[Generator], options: Options, n: int, channels: int) -> Si
         amplitude = torch.empty(1, channels, n, n)
     # Stands for the known probe, which no shape depends on.
     network.back_project = lambda given: given.to(torch.complex64)
+    if network.wants_probe:
+        network.learn_probe(torch.empty(n, n, dtype=torch.complex64, device="meta"), None)
     kept = kept_for_backward(network, amplitude)
     return Size(
         parameters=count(network.parameters()),

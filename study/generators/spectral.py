@@ -176,7 +176,7 @@ class SpectralConv2d(nn.Module):
         return self.weight.shape[2]
 
     def reset_parameters(self) -> None:
-        """Draw the weights anew, from torch's global generator; see the module docstring."""
+        """Draw the weights again, from torch's global generator; see the module docstring."""
         with torch.no_grad():
             if self.init == "variance":
                 self.weight.normal_(std=1 / math.sqrt(2 * self.in_channels))
@@ -281,7 +281,7 @@ def _add_i_times(y: Tensor, z: Tensor, sign: int) -> Tensor:
 def _synthesise(
     y: Float[Tensor, "b 2 k o"], stages: Transforms, columns: int
 ) -> Float[Tensor, "b h w o"]:
-    """Inverse of the truncated DFT: the real image with these modes alone."""
+    """Inverse of the truncated DFT: the real image with these modes only."""
     b, o = y.shape[0], y.shape[3]
     h, w = stages.from_ky.shape[0] // 2, stages.from_kx.shape[0]
     rows = _columns(stages.from_ky, y.view(b, -1, columns * o))

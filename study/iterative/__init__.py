@@ -1,1 +1,1 @@
-"""Rows of the table that are no networks: flat, oracle, back-projection, and rPIE."""
+"""Rows of the table that are not networks: flat, oracle, back-projection, and rPIE."""

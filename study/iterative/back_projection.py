@@ -7,7 +7,7 @@ starts from the same flat object, and no pattern learns from its neighbours.
 from __future__ import annotations
 
 import torch
-from jaxtyping import Complex64, Float32
+from jaxtyping import Bool, Complex64, Float32
 from torch import Tensor
 
 from study import optics
@@ -17,12 +17,16 @@ CHUNK = 256
 
 
 def back_project(
-    amplitude: Float32[Tensor, "J n n"], probe: Complex64[Tensor, "n n"], steps: int
+    amplitude: Float32[Tensor, "J n n"],
+    probe: Complex64[Tensor, "n n"],
+    steps: int,
+    known: Bool[Tensor, "n n"] | None = None,
 ) -> Complex64[Tensor, "J n n"]:
     """Patches (network units) after `steps` rPIE steps of each pattern from the best constant.
 
-    `amplitude` and `probe` in one unit, sqrt(photons) or dimensionless.
+    `amplitude` and `probe` in one unit, sqrt(photons) or dimensionless. `known`: measured pixels,
+    None for all.
     """
-    level = best_constant(amplitude, probe)
+    level = best_constant(amplitude, probe, known)
     chunks = amplitude.split(CHUNK)
-    return torch.cat([optics.back_project(some, probe, level, steps) for some in chunks])
+    return torch.cat([optics.back_project(some, probe, level, steps, known) for some in chunks])

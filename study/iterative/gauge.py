@@ -38,18 +38,21 @@ def ramp(shape: tuple[int, int], slope: tuple[float, float]) -> Complex64[Tensor
 
 def fix_gauge(
     obj: Complex64[Tensor, "h w"],
-    probe: Complex64[Tensor, "n n"],
-    given: Complex64[Tensor, "n n"],
+    probe: Complex64[Tensor, "*m n n"],
+    given: Complex64[Tensor, "*m n n"],
     lit: Bool[Tensor, "h w"],
-) -> tuple[Complex64[Tensor, "h w"], Complex64[Tensor, "n n"]]:
+) -> tuple[Complex64[Tensor, "h w"], Complex64[Tensor, "*m n n"]]:
     """The same patterns from an object without mean ramp and a probe as strong as `given`.
+
+    Of several modes the first, the strongest, has the mean phase of the given one.
 
     At whole-pixel positions patterns are unchanged; between pixels they change by what bilinear
     interpolation makes of the ramp (second order in it).
     """
     slope = mean_slope(obj, lit)
     obj = obj * ramp((obj.shape[0], obj.shape[1]), slope).conj()
-    probe = probe * ramp((probe.shape[0], probe.shape[1]), slope)
-    overlap = torch.vdot(given.flatten(), probe.flatten())
+    probe = probe * ramp((probe.shape[-2], probe.shape[-1]), slope)
+    n = probe.shape[-1]
+    overlap = torch.vdot(given.reshape(-1, n, n)[0].flatten(), probe.reshape(-1, n, n)[0].flatten())
     factor = torch.polar(given.norm() / probe.norm(), -overlap.angle())
     return obj / factor, probe * factor

@@ -4,8 +4,8 @@
               or a whole object (rPIE), cropped to the same region
 
 Files are those of a training run, as far as they make sense without weights: params.yaml,
-status.json, history.csv (rPIE: R-factor a pass), object_best.npz. A row is made within seconds, so
-a stopped one starts anew.
+status.json, history.csv (rPIE: R-factor per pass), object_best.npz. The Cramer-Rao bound has no
+object: limit.json holds its numbers. A row is made within seconds, so a stopped one starts again.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ import torch
 
 from study.formats.dataset import Dataset
 from study.formats.reconstruction import Reconstruction, save_reconstruction
+from study.iterative.limit import limits
 from study.iterative.sources import Made, Task, fitted_and_judged, make
 from study.optics.assembly import Measurement, assemble
-from study.params import Reference, UserError
-from study.runs import RunFolder, write_yaml
+from study.params import CramerRao, Reference, UserError
+from study.runs import RunFolder, write_json, write_yaml
 
 Row = Mapping[str, Any]
 Progress = Callable[[int, int, Row], None]
@@ -48,14 +49,43 @@ def run(
     folder.update_status(state="running", epoch=0, epochs=passes, cause=None)
     diary = Diary(folder, passes, progress)
     with _accounted(folder), folder.heartbeat():
-        fitted, judged = fitted_and_judged(dataset)
-        made = make(reference.source, Task(dataset, fitted, diary.note))
-        write_yaml(folder.path / "params.yaml", describe(reference, dataset, made, fitted))
-        if diary.rows:
-            folder.write_history(diary.rows)
-        save_reconstruction(folder.object_file("best"), pack(made, dataset, judged))
+        if isinstance(reference.source, CramerRao):
+            patterns, done = _store_limit(reference, reference.source, dataset, folder), 0
+        else:
+            fitted, judged = fitted_and_judged(dataset)
+            began = time.process_time()
+            made = make(reference.source, Task(dataset, fitted, diary.note))
+            folder.update_status(reconstruct_seconds=time.process_time() - began)
+            settings = describe(reference, dataset, made.effective, len(fitted.amplitude))
+            write_yaml(folder.path / "params.yaml", settings)
+            if diary.rows:
+                folder.write_history(diary.rows)
+            save_reconstruction(folder.object_file("best"), pack(made, dataset, judged))
+            # As many as were made: rPIE to convergence stops before its last.
+            patterns, done = len(fitted.amplitude), len(made.r_factor)
     seconds = time.monotonic() - started
-    folder.finish("finished", epoch=passes, seconds=seconds, patterns=len(fitted.amplitude))
+    folder.finish("finished", epoch=done, seconds=seconds, patterns=patterns)
+
+
+def _store_limit(
+    reference: Reference, source: CramerRao, dataset: Dataset, folder: RunFolder
+) -> int:
+    """Write the bound into the run folder, without any reconstruction; its number of patterns."""
+    found = limits(dataset, "test", (source.patterns,))[0]
+    effective = {"patterns": found.patterns, "pixels": found.pixels}
+    settings = describe(reference, dataset, effective, found.patterns)
+    write_yaml(folder.path / "params.yaml", settings)
+    write_json(
+        folder.limit_file,
+        {
+            "patterns": found.patterns,
+            "pixels": found.pixels,
+            "undetermined": found.undetermined,
+            "amplitude_mae": found.amplitude_mae,
+            "phase_mae": found.phase_mae,
+        },
+    )
+    return found.patterns
 
 
 @contextlib.contextmanager
@@ -92,9 +122,9 @@ class Diary:
 
 
 def describe(
-    reference: Reference, dataset: Dataset, made: Made, fitted: Measurement
+    reference: Reference, dataset: Dataset, effective: Mapping[str, Any], patterns: int
 ) -> dict[str, Any]:
-    """The effective settings: what the source says that it used, and on which patterns."""
+    """The effective settings: what the source says that it used, and on how many patterns."""
     manifest = dataset.manifest
     simulated = manifest.kind == "simulated"
     data: Mapping[str, Any] = {
@@ -104,10 +134,10 @@ def describe(
         "n": manifest.n,
         "group_size": manifest.group_size,
         "fitted": "test" if simulated else "train and validation",
-        "fitted_patterns": len(fitted.amplitude),
+        "fitted_patterns": patterns,
     }
     return {
-        "source": {"name": reference.source.name, **made.effective},
+        "source": {"name": reference.source.name, **effective},
         "data": data,
         "device": "cpu",
         "threads": torch.get_num_threads(),
@@ -115,7 +145,10 @@ def describe(
 
 
 def pack(made: Made, dataset: Dataset, judged: Measurement) -> Reconstruction:
-    """What is stored of a row. `epoch` is 0: there are no weights of an epoch."""
+    """What is stored of a row; of several modes the strongest.
+
+    `epoch` is 0: there are no weights of an epoch.
+    """
     norm = dataset.manifest.object_norm["test"]
     assembled = assemble(made.stitched, made.probe, judged, norm)
     return Reconstruction(
@@ -127,5 +160,5 @@ def pack(made: Made, dataset: Dataset, judged: Measurement) -> Reconstruction:
         distinct=made.distinct,
         checkpoint=CHECKPOINT,
         epoch=0,
-        probe=made.probe.numpy(),
+        probe=made.probe.reshape(-1, *made.probe.shape[-2:])[0].numpy(),
     )

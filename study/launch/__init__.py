@@ -1,4 +1,4 @@
-"""The supervisor: start arms, watch, cancel, resume, commit. One detached process a folder.
+"""The supervisor: start arms, watch, cancel, resume, commit. One detached process per folder.
 
     submit cancel retry resume      ask for something
     jobs run_rows active supervisor_state      see what is going on
@@ -21,8 +21,9 @@ from study.launch.api import (
     submit,
     supervisor_state,
 )
+from study.launch.executors import ready
 from study.launch.models import Job, Supervisor
-from study.launch.rows import RunRow, run_rows
+from study.launch.rows import RunRow, not_started, run_rows
 
 __all__ = [
     "Job",
@@ -35,7 +36,9 @@ __all__ = [
     "ensure",
     "find_job",
     "jobs",
+    "not_started",
     "read_only",
+    "ready",
     "resume",
     "retry",
     "run_rows",

@@ -1,4 +1,4 @@
-"""What the app and the command line ask: start, stop, go on, and what is going on.
+"""The interface for the app and the command line: start, stop, continue, list.
 
 Every function takes `root`, the pipeline folder. None waits for the work; all write requests, which
 the supervisor takes within a second. With `ARMATURE_READ_ONLY=1` whatever would write is refused.
@@ -17,9 +17,9 @@ from pathlib import Path
 from study.launch.executors import check_ready
 from study.launch.folder import LaunchFolder, checked_id
 from study.launch.models import Job, Request, Supervisor, new_id
-from study.launch.origin import study_of
 from study.launch.processes import alive
 from study.launch.rows import live_now, run_rows
+from study.launch.run_identity import study_of
 from study.params import UserError, find_row
 
 READ_ONLY = "ARMATURE_READ_ONLY"
@@ -35,7 +35,8 @@ def submit(
     """Queue an arm (all its seeds, or some) and return the job's id.
 
     Raises UserError for an unknown arm, seed or executor, for an arm that a job is already working
-    on, in read-only mode, and when work/launch cannot be written.
+    on or that a new claim names which cannot be decided, in read-only mode, and when work/launch
+    cannot be written.
     """
     chosen = check_start(root, arm, seeds, executor)
     request = Request(
@@ -49,6 +50,8 @@ def check_start(
     root: Path, arm: str, seeds: Sequence[int] | None = None, executor: str = "local"
 ) -> tuple[int, ...]:
     """The seeds that `submit` would start. Raises UserError as it does, and writes nothing."""
+    from study.evidence.gate import refuse  # imports scipy, which status queries do not need
+
     check_writable()
     row = find_row(study_of(root), arm)
     chosen = tuple(dict.fromkeys(seeds)) if seeds else row.seeds
@@ -57,6 +60,7 @@ def check_start(
         raise UserError(f"arm {arm!r} has no seed {unknown[0]}; its seeds: {list(row.seeds)}")
     check_ready(Path(root), executor)
     check_alone(root, arm)
+    refuse(Path(root), [arm])
     return chosen
 
 
@@ -79,7 +83,7 @@ def check_idle(root: Path, arm: str) -> None:
     rows = [row for row in run_rows(root, jobs(root)) if row.arm == arm]
     if row := next((row for row in rows if row.state in ("running", "unknown")), None):
         raise UserError(
-            f"seed {row.seed} of arm {arm!r} runs without a job, in {row.folder}; stop that first"
+            f"seed {row.seed} of arm {arm!r} runs without a job, in {row.folder}; stop it first"
         )
 
 
@@ -88,26 +92,26 @@ def cancel(root: Path, job_id: str) -> None:
     check_writable()
     job = find_job(root, job_id)
     if job.over:
-        raise UserError(f"{job_id} is {job.state} already; there is nothing to stop")
+        raise UserError(f"{job_id} is already {job.state}; nothing to stop")
     request = Request(id=new_id(job.arm), kind="cancel", created=time.time(), job=job.id)
     _ask(root, request, None)
 
 
 def retry(root: Path, job_id: str) -> None:
-    """Queue a failed or cancelled job again; it goes on from its checkpoints.
+    """Queue a failed or cancelled job again; it continues from its checkpoints.
 
     Raises UserError for a job in another state, and while another job works on the arm.
     """
     check_writable()
     job = find_job(root, job_id)
     if job.state not in ("failed", "cancelled"):
-        raise UserError(f"{job_id} is {job.state}; only failed and cancelled jobs are retried")
+        raise UserError(f"{job_id} is {job.state}; only failed and cancelled jobs can be retried")
     request = Request(id=new_id(job.arm), kind="retry", created=time.time(), job=job.id)
     _ask(root, request, job.arm)
 
 
 def resume(root: Path) -> bool:
-    """Wake the supervisor if work is left (after a crash, say); returns whether there is any."""
+    """Start the supervisor if there are unfinished jobs; returns whether there are any."""
     check_writable()
     left = unfinished(root)
     if left:
@@ -129,24 +133,7 @@ def active(root: Path) -> bool:
 
 def jobs(root: Path) -> tuple[Job, ...]:
     """Every job, oldest first; requests that are not taken yet are in it already."""
-    folder = LaunchFolder(root)
-    # First the requests: the supervisor writes a job before it removes the request, so that one
-    # which is taken meanwhile is seen at least once.
-    asked = list(folder.pending())
-    found = {job.id: job for job in folder.job_list()}
-    for _, request in asked:
-        if isinstance(request, str):
-            continue
-        if request.kind == "start" and request.id not in found:
-            found[request.id] = Job.model_validate(
-                request.model_dump(include={"id", "arm", "seeds", "executor", "created"})
-            )
-        job = found.get(request.job or "")
-        if job is not None and request.kind == "cancel" and not job.over:
-            found[job.id] = job.but(cancel=True, note="stopping")
-        if job is not None and request.kind == "retry" and job.over:
-            found[job.id] = job.but(state="queued", cause=None, ended=None)
-    return tuple(sorted(found.values(), key=lambda job: job.id))
+    return LaunchFolder(root).known_jobs()
 
 
 def find_job(root: Path, job_id: str) -> Job:
@@ -159,7 +146,7 @@ def find_job(root: Path, job_id: str) -> Job:
 
 
 def supervisor_state(root: Path) -> Supervisor | None:
-    """The supervisor's own word, `running` only while its process lives; None: never started."""
+    """Last report of the supervisor, `running` while its process lives; None: never started."""
     word = LaunchFolder(root).supervisor()
     if word is None:
         return None
@@ -167,7 +154,7 @@ def supervisor_state(root: Path) -> Supervisor | None:
 
 
 def ensure(root: Path) -> None:
-    """See to it that a supervisor serves `root`. Raises UserError when none can be started."""
+    """Start a supervisor for `root` if none runs. Raises UserError when it cannot be started."""
     if _held(LaunchFolder(root).lock):
         return
     command = (sys.executable, "-m", "study.launch", str(Path(root).resolve()))
@@ -181,7 +168,7 @@ def ensure(root: Path) -> None:
 
 def check_writable() -> None:
     if read_only():
-        raise UserError(f"read-only mode ({READ_ONLY} is set): nothing is started or stopped here")
+        raise UserError(f"read-only mode ({READ_ONLY} is set): jobs cannot be started or stopped")
 
 
 def _ask(root: Path, request: Request, alone: str | None) -> None:
@@ -198,7 +185,7 @@ def _ask(root: Path, request: Request, alone: str | None) -> None:
 
 
 def _held(lock: Path) -> bool:
-    """Whether a supervisor holds its lock. Looking takes it shared, for a moment."""
+    """Whether a supervisor holds its lock; the check takes the lock shared for a moment."""
     try:
         with lock.open("rb") as stream:
             fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -3,7 +3,7 @@
     Slurm: time limit near, or preemption     ->  USR2  ->  stop the trainer, wait, requeue, resume
     Slurm: preemption without that signal     ->  TERM  ->  the trainer stops; requeue, resume
     scancel                                   ->  TERM  ->  the trainer stops; the task ends
-    the trainer fails                         ->  the task fails, and Slurm says so
+    the trainer fails                         ->  the task fails, also in Slurm
 
 submitit pickles this object by the name of its module, so this file imports nothing heavy. A task
 never calls dvc and never collects: tasks of one arm would race. The head does both.
@@ -24,7 +24,7 @@ from typing import Any
 from study.launch import scontrol
 
 POLL_S = 0.5
-START = "--- start on"  # begins a start in the log, which holds them all
+START = "--- start on"  # first line of a start in the log, which has all starts
 STOPPED = 130  # exit code of `study train` after a stop that kept its checkpoint
 
 
@@ -62,7 +62,7 @@ class ArmSeed:
         ]
 
     def __call__(self) -> str:
-        """Train until settled. Raises SystemExit with a sentence when the trainer ended otherwise.
+        """Train until settled. Raises SystemExit with a message when the trainer ended otherwise.
 
         submitit writes a traceback of itself under anything else, for what a user asked for.
         """

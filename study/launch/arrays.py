@@ -26,7 +26,7 @@ def submit(
 ) -> list[Task]:
     """Submit tasks, one array for each set of equal resources; the tasks with their ids.
 
-    `asked`: what each arm asks for. Raises UserError with sbatch's own reason; arrays submitted
+    `asked`: the resources of each arm. Raises UserError with sbatch's own reason; arrays submitted
     before a refused one are cancelled: all tasks are submitted, or none.
     """
     scontrol.check_slurm()
@@ -37,7 +37,7 @@ def submit(
             ids = _submit_array(root, batch, asked[group[0].arm], slurm)
         except BaseException:
             for one in done:
-                with contextlib.suppress(UserError):  # the reason is told, not this
+                with contextlib.suppress(UserError):  # the first error is reported
                     cancel(task.id for task in one.tasks if task.id)
             for one in (*done, batch):
                 batches.forget(root, one)
@@ -47,7 +47,7 @@ def submit(
 
 
 def _alike(tasks: Sequence[Task], asked: Mapping[str, Asked]) -> list[list[Task]]:
-    """Tasks that ask for the same resources, in order of appearance."""
+    """Tasks with the same resources, in order of appearance."""
     groups: dict[str, list[Task]] = {}
     for task in tasks:
         groups.setdefault(asked[task.arm].model_dump_json(), []).append(task)
@@ -73,7 +73,7 @@ def _submit_array(root: Path, batch: Batch, asked: Asked, slurm: Slurm) -> list[
 
 
 def parameters(name: str, asked: Asked, slurm: Slurm) -> dict[str, Any]:
-    """submitit's names for what one array asks for."""
+    """The resources of one array under submitit's names."""
     return {
         "job_name": name,
         "partition": asked.partition,
@@ -100,7 +100,7 @@ def refusal(said: str) -> str:
     general = "Batch job submission failed: "
     reasons = list(dict.fromkeys(reason.removeprefix(general) for reason in reasons))
     return (
-        f"Slurm refused the jobs: {'; '.join(reasons) or ' '.join(said.split())[:300]}; mend "
+        f"Slurm refused the jobs: {'; '.join(reasons) or ' '.join(said.split())[:300]}; correct "
         "launch.yaml (`sinfo` lists the partitions)"
     )
 

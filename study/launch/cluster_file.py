@@ -1,7 +1,7 @@
-"""launch.yaml: what a cluster job asks for, for all arms and for one.
+"""launch.yaml: the resources of cluster jobs, for all arms and for single ones.
 
     slurm:
-      at_once: 8              # array tasks that run side by side
+      at_once: 8              # array tasks that run in parallel
       resources: {partition: gpu, minutes: 120, cpus: 2, gpus: 1, memory_gb: 8}
       arms:
         control_d6: {minutes: 300}
@@ -19,11 +19,12 @@ from typing import Annotated, Any
 
 from pydantic import Field, StrictBool, StrictInt, StrictStr, ValidationError, field_validator
 
-from study.params import Model, UserError, nearest, read_yaml
+from study.params import MOST, Model, UserError, nearest
+from study.reading import joined, quoted, read_yaml
 
 NAME = "launch.yaml"
 OPTION = re.compile(r"[a-z][a-z-]*")
-# sbatch options that have a field of their own, or that the array itself needs.
+# sbatch options that have their own field, or that the array itself needs.
 OWN = {
     "partition": "partition",
     "time": "minutes",
@@ -38,17 +39,17 @@ OptionValue = StrictBool | StrictInt | Line
 
 
 class Asked(Model):
-    """What one array task asks for. None leaves a question to the cluster's own default.
+    """Resources of one array task; None: the default of the cluster.
 
     minutes: time limit of one start; a task that reaches it is requeued and resumes.
     sbatch: further options by their long names, such as account, qos, constraint.
     """
 
     partition: Line | None = None
-    minutes: Annotated[StrictInt, Field(ge=2)] = 60
-    cpus: Annotated[StrictInt, Field(ge=1)] = 1
-    gpus: Annotated[StrictInt, Field(ge=0)] = 0
-    memory_gb: Annotated[float, Field(gt=0)] | None = None
+    minutes: Annotated[StrictInt, Field(ge=2, le=MOST)] = 60
+    cpus: Annotated[StrictInt, Field(ge=1, le=MOST)] = 1
+    gpus: Annotated[StrictInt, Field(ge=0, le=MOST)] = 0
+    memory_gb: Annotated[float, Field(gt=0, le=MOST)] | None = None
     sbatch: Mapping[str, OptionValue] = {}
 
     @field_validator("sbatch")
@@ -57,7 +58,7 @@ class Asked(Model):
         for option in given:
             if not OPTION.fullmatch(option):
                 raise ValueError(
-                    f"{option!r} is no long option of sbatch; write account, not --account"
+                    f"{option!r} is not a long option of sbatch; write account, not --account"
                 )
             if option in OWN:
                 use = f"use {OWN[option]}" if OWN[option] else "it is set for the array itself"
@@ -68,16 +69,16 @@ class Asked(Model):
 class Slurm(Model):
     """How a launch uses the cluster.
 
-    at_once: array tasks that run side by side. requeues: how often a task may reach its time limit.
+    at_once: array tasks that run in parallel. requeues: how often a task may reach its time limit.
     stop_s: seconds before the limit at which a task checkpoints. setup: shell lines of your own at
     the start of every task, such as `module load cuda`. command: what runs `study` on a node, such
     as `[apptainer, exec, --nv, --bind, "CHECKOUT:/study", /path/armature.sif, python, -m, study]`
     (docs/cluster.md); None: this installation.
     """
 
-    at_once: Annotated[StrictInt, Field(ge=1)] = 8
-    requeues: Annotated[StrictInt, Field(ge=0)] = 20
-    stop_s: Annotated[StrictInt, Field(ge=30)] = 90
+    at_once: Annotated[StrictInt, Field(ge=1, le=MOST)] = 8
+    requeues: Annotated[StrictInt, Field(ge=0, le=MOST)] = 20
+    stop_s: Annotated[StrictInt, Field(ge=30, le=MOST)] = 90
     setup: tuple[Line, ...] = ()
     command: Annotated[tuple[Line, ...], Field(min_length=1)] | None = None
     resources: Asked = Asked()
@@ -123,12 +124,14 @@ def load_cluster(root: Path, arms: Mapping[str, Any]) -> Slurm:
         raise UserError(f"{file}: {_explain(error)}") from None
     for name in slurm.arms:
         if name not in arms:
-            raise UserError(f"{file}: slurm.arms names {name!r}, no arm{nearest(name, arms)}")
+            raise UserError(
+                f"{file}: slurm.arms names {name!r}, which is not an arm{nearest(name, arms)}"
+            )
     return slurm
 
 
 def _explain(error: ValidationError) -> str:
-    return "; ".join(dict.fromkeys(_sentence(item) for item in error.errors()))
+    return joined([_sentence(item) for item in error.errors()])
 
 
 def _sentence(item: Any) -> str:
@@ -139,4 +142,4 @@ def _sentence(item: Any) -> str:
         return f"unknown key {path}{nearest(keys[-1], holder.model_fields)}"
     if item["type"] == "value_error":
         return f"{path}: {item['ctx']['error']}"
-    return f"{path}: {item['msg']}; got {item.get('input')!r}"
+    return f"{path}: {item['msg']}; got {quoted(item.get('input'))}"

@@ -1,7 +1,7 @@
-"""Where jobs compute: the few questions that the supervisor asks, and who answers them.
+"""Where jobs compute: the interface that the supervisor needs, and its implementations.
 
 An executor trains and nothing else: data before, and commits after, are the supervisor's. What it
-must remember over a restart stands in the job (`place`, `pid`, `pid_started`) or in its own files.
+must remember over a restart is in the job (`place`, `pid`, `pid_started`) or in its own files.
 It tells the truth from the run folders where it can, not from what a scheduler believes.
 """
 
@@ -16,7 +16,7 @@ from typing import Protocol, runtime_checkable
 from study.launch.models import Job, Place
 from study.params import UserError, nearest
 
-# One line an executor: its name, the module that holds it, its class.
+# One line per executor: name, module, class.
 EXECUTORS = {
     "local": ("study.launch.local", "Local"),
     "slurm": ("study.launch.slurm", "Slurm"),
@@ -25,7 +25,7 @@ EXECUTORS = {
 
 @dataclass(frozen=True)
 class Ended:
-    """A job's processes are gone. `code` None: nobody saw how. `cause`: the executor's own words.
+    """A job's processes are gone. `code` None: unknown. `cause`: the message of the executor.
 
     `died`: it did not end by itself (killed, node lost): it is started again.
     """
@@ -38,11 +38,11 @@ class Ended:
 @runtime_checkable
 class Executor(Protocol):
     def slots(self) -> str:
-        """What it has room for, in words: `2 cores`."""
+        """Its capacity in words: `2 cores`."""
         ...
 
     def place(self, job: Job, others: Sequence[Job]) -> Place | None:
-        """Where the job may start beside `others`, those of this executor that hold a place."""
+        """Where the job may start, given the running jobs `others` of this executor."""
         ...
 
     def start(self, root: Path, job: Job) -> Job:
@@ -57,15 +57,15 @@ class Executor(Protocol):
         ...
 
     def ended(self, root: Path, job: Job) -> Ended | None:
-        """None while anything of the job is left or waits; it must know jobs of its forerunner."""
+        """None while the job runs or waits, also under an earlier supervisor."""
         ...
 
     def stop(self, root: Path, job: Job) -> None:
-        """Ask the job to checkpoint and end, later force it. Called until `ended` says it did."""
+        """Ask the job to checkpoint and end, later kill it. Called until `ended` returns."""
         ...
 
     def note(self, root: Path, job: Job) -> str | None:
-        """What a job that has not ended waits for, or where it is; None: nothing to say."""
+        """What a running job waits for, or where it is; None: unknown."""
         ...
 
 
@@ -76,11 +76,23 @@ def make(name: str) -> Executor:
 
 
 def check_ready(root: Path, name: str) -> None:
-    """Raise UserError when an executor is unknown or cannot work here, before anything is asked."""
+    """Raise UserError when an executor is unknown or cannot work here."""
     module, kind = EXECUTORS[check_executor(name)]
     check = getattr(getattr(importlib.import_module(module), kind), "check", None)
     if check is not None:
         check(root)
+
+
+def ready(root: Path) -> list[str]:
+    """The executors that can work here, `local` first."""
+    found = []
+    for name in EXECUTORS:
+        try:
+            check_ready(root, name)
+        except UserError:
+            continue
+        found.append(name)
+    return found
 
 
 def check_executor(name: str) -> str:
@@ -90,7 +102,7 @@ def check_executor(name: str) -> str:
 
 
 def train_command(job: Job, all_seeds: bool) -> list[str]:
-    """The words after `study` that train a job: those of dvc.yaml, with what differs from them."""
+    """The arguments of `study` that train a job: those of dvc.yaml, with the differences."""
     seeds = [] if all_seeds else [word for seed in job.seeds for word in ("--seed", str(seed))]
     jobs = ["--jobs", str(job.place.jobs)] if job.place and job.place.jobs else []
     return ["train", "--arm", job.arm, *seeds, *jobs]

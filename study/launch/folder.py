@@ -1,8 +1,8 @@
-"""work/launch on disk: where things lie, and reading them without trust.
+"""work/launch on disk: its files, which are validated when they are read.
 
 requests/<id>.json   written by the app and the command line, taken by the supervisor
 refused/             requests that are none, each with a sentence beside it
-jobs/<id>.json       written by the supervisor alone; <id>.log is what the job printed
+jobs/<id>.json       written by the supervisor only; <id>.log is what the job printed
 supervisor.json, supervisor.lock, supervisor.log, requests.lock
 """
 
@@ -46,7 +46,7 @@ class LaunchFolder:
         return FileLock(self.path / "requests.lock")
 
     def job_file(self, job_id: str) -> Path:
-        """Raises UserError for what is no id, path parts above all."""
+        """Raises UserError for invalid ids, such as paths."""
         return self.jobs / f"{checked_id(job_id)}.json"
 
     def job_log(self, job_id: str) -> Path:
@@ -87,10 +87,30 @@ class LaunchFolder:
                 yield path, f"request refused: {error}"
 
     def job_list(self) -> list[Job]:
-        """Every readable job, oldest first; files that are no jobs are left out."""
+        """Every readable job, oldest first; files that are not jobs are left out."""
         paths = [path for path in _entries(self.jobs) if path.suffix == ".json"]
         found = [(path.stem, cached(path, Job)) for path in paths]
         return [job for name, job in found if job is not None and job.id == name]
+
+    def known_jobs(self) -> tuple[Job, ...]:
+        """Every job, oldest first; requests that are not taken yet are in it already."""
+        # First the requests: the supervisor writes a job before it removes the request, so that one
+        # which is taken meanwhile is seen at least once.
+        asked = list(self.pending())
+        found = {job.id: job for job in self.job_list()}
+        for _, request in asked:
+            if isinstance(request, str):
+                continue
+            if request.kind == "start" and request.id not in found:
+                found[request.id] = Job.model_validate(
+                    request.model_dump(include={"id", "arm", "seeds", "executor", "created"})
+                )
+            job = found.get(request.job or "")
+            if job is not None and request.kind == "cancel" and not job.over:
+                found[job.id] = job.but(cancel=True, note="stopping")
+            if job is not None and request.kind == "retry" and job.over:
+                found[job.id] = job.but(state="queued", cause=None, ended=None)
+        return tuple(sorted(found.values(), key=lambda job: job.id))
 
     def supervisor(self) -> Supervisor | None:
         return cached(self.state, Supervisor)
@@ -99,18 +119,18 @@ class LaunchFolder:
 def checked_id(job_id: str) -> str:
     """The id itself. Raises UserError unless it is one that `new_id` could have made."""
     if not isinstance(job_id, str) or not JOB_ID.fullmatch(job_id):
-        raise UserError(f"{job_id!r:.100} is no job; `study runs` lists them")
+        raise UserError(f"{job_id!r:.100} is not a job; `study runs` lists them")
     return job_id
 
 
 def read_checked(path: Path, model: type[Checked]) -> Checked:
-    """The content of a JSON file. Raises UserError with one sentence for anything else.
+    """The content of a JSON file. Raises UserError for anything else.
 
     Only small regular files are opened: a link may lead out of the folder, a pipe never ends.
     """
     facts = path.lstat()
     if not stat.S_ISREG(facts.st_mode):
-        raise UserError(f"{path.name!r} is no regular file")
+        raise UserError(f"{path.name!r} is not a regular file")
     if facts.st_size > LARGEST_BYTES:
         raise UserError(f"{path.name!r} has {facts.st_size} bytes; accepted: {LARGEST_BYTES}")
     try:

@@ -1,4 +1,4 @@
-"""Executor `local`: processes on this machine, one job a GPU, or as many as the cores hold.
+"""Executor `local`: processes on this machine, one job per GPU, or as many as there are cores.
 
 A job on cores takes one for each of its seeds, at most all of them; the next waits its turn. A GPU
 takes one job, whose seeds share it (`study.stages.slots`).
@@ -19,8 +19,9 @@ from study import environment
 from study.launch import processes
 from study.launch.executors import Ended, train_command
 from study.launch.models import Job, Place
-from study.launch.origin import study_of
+from study.launch.run_identity import study_of
 from study.params import find_row
+from study.runs import start_time
 
 
 class Local:
@@ -51,7 +52,7 @@ class Local:
         extra = {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
         child = processes.start(root, job, [sys.executable, "-m", "study", *words], extra)
         self._children[job.id] = child
-        return job.but(pid=child.pid, pid_started=psutil.Process(child.pid).create_time())
+        return job.but(pid=child.pid, pid_started=start_time(psutil.Process(child.pid)))
 
     def recover(self, root: Path, job: Job) -> Job:
         if processes.alive(job.pid, job.pid_started):
@@ -59,7 +60,7 @@ class Local:
         first = processes.leader(processes.of_job(root, job.id))
         if first is None:
             return job
-        return job.but(pid=first.pid, pid_started=first.create_time())
+        return job.but(pid=first.pid, pid_started=start_time(first))
 
     def ended(self, root: Path, job: Job) -> Ended | None:
         child = self._children.get(job.id)
@@ -70,7 +71,7 @@ class Local:
             return None
         self._children.pop(job.id, None)
         code = None if child is None else child.returncode
-        # 130: stopped by a signal that nobody here sent, as when the machine shuts down.
+        # 130: stopped by a foreign signal, as when the machine shuts down.
         return Ended(code, died=code is None or code < 0 or code == 130)
 
     def stop(self, root: Path, job: Job) -> None:

@@ -1,4 +1,4 @@
-"""What lies in work/launch: requests, jobs and the supervisor's own word, as frozen models.
+"""The files of work/launch: requests, jobs and the state of the supervisor, as frozen models.
 
 A job is one arm with some or all of its seeds. Its id is its request's id and its file's name.
 """
@@ -29,7 +29,7 @@ class _File(BaseModel):
 
 
 class Request(_File):
-    """What a user asked for; `arm`, `seeds` and `executor` belong to a start alone.
+    """A request of a user; `arm`, `seeds` and `executor` belong to starts only.
 
     `id` names the request's file. A start becomes the job of that id; the others name their `job`.
     """
@@ -53,7 +53,7 @@ class Request(_File):
 
 
 class Place(_File):
-    """Where a job computes: `jobs` seeds side by side on cores, or one GPU."""
+    """Where a job computes: `jobs` seeds in parallel on cores, or one GPU."""
 
     jobs: Annotated[int, Field(ge=1)] | None = None
     gpu: str | None = None
@@ -98,7 +98,7 @@ class Job(_File):
 
 
 class Supervisor(_File):
-    """supervisor.json: who serves this folder. `trouble`: why it cannot work, if so."""
+    """supervisor.json: the supervisor of this folder. `trouble`: why it cannot work."""
 
     pid: int
     pid_started: float

@@ -1,8 +1,8 @@
-"""Processes of a job: started in a session of their own, found again by a mark, stopped for good.
+"""Processes of a job: started in a new session, found by a mark in the environment, and stopped.
 
 Every process of a job carries `ARMATURE_JOB` in its environment, and so do its children. That finds
 those whose parent was killed, and those that a killed supervisor had no time to write down; a
-process number that was given out anew does not carry it.
+process number that was given out again does not carry it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ import psutil
 
 from study.launch.folder import LaunchFolder
 from study.launch.models import Job
+from study.runs import process_alive as alive
+from study.runs import start_time
 
 MARK = "ARMATURE_JOB"
 GRACE_S = 20.0
@@ -34,7 +36,7 @@ def start(
     """Start a command of a job, its output into the job's log. Raises OSError."""
     folder = LaunchFolder(root)
     environment = {**os.environ, **(extra or {}), MARK: mark(root, job.id)}
-    # dvc.yaml says `study`: the one of this installation, wherever we were started from.
+    # `study` of dvc.yaml is that of this installation, wherever we were started from.
     own = str(Path(sys.executable).parent)
     environment["PATH"] = os.pathsep.join((own, environment.get("PATH", os.defpath)))
     environment.pop("DVC_STAGE", None)
@@ -52,25 +54,13 @@ def start(
         )
 
 
-def alive(pid: int | None, started: float | None) -> bool:
-    """Whether this very process still runs; a zombie does not."""
-    if pid is None or started is None:
-        return False
-    try:
-        process = psutil.Process(pid)
-        same = abs(process.create_time() - started) < 1.0
-        return same and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return False
-
-
 def of_job(root: Path, job_id: str) -> list[psutil.Process]:
     """Living processes that carry the mark of a job."""
     wanted = mark(root, job_id)
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if process.environ().get(MARK) == wanted and alive(process.pid, process.create_time()):
+            if process.environ().get(MARK) == wanted and alive(process.pid, start_time(process)):
                 found.append(process)
     return found
 
@@ -103,8 +93,8 @@ class Stopping:
             with contextlib.suppress(psutil.Error):
                 if time.monotonic() - since > self.grace_s:
                     process.kill()
-                elif (key := (process.pid, process.create_time())) not in self._asked:
-                    # Once: a second one would interrupt a parent that waits for its seeds.
+                elif (key := (process.pid, start_time(process))) not in self._asked:
+                    # Only once: a second signal would interrupt a parent that waits for its seeds.
                     self._asked.add(key)
                     process.terminate()
         return False

@@ -25,7 +25,8 @@ import psutil
 from study.launch.processes import alive
 from study.outputs import chosen, place
 from study.params import UserError
-from study.runs import read_json, write_json
+from study.reading import read_mapping
+from study.runs import start_time, write_json
 
 ID = re.compile(r"[0-9]{10}-[0-9a-f]{8}")
 FOLDER = Path("work/pull")
@@ -36,7 +37,7 @@ _STARTED: list[subprocess.Popen[bytes]] = []
 
 @dataclass(frozen=True)
 class Pull:
-    """One pull as its file tells it."""
+    """One pull, from its status file."""
 
     id: str
     names: tuple[str, ...]
@@ -80,31 +81,52 @@ def start_pull(root: Path, names: tuple[str, ...]) -> str:
 
 
 def read_pull(root: Path, pull_id: str) -> Pull:
-    """The pull as it stands now. Raises UserError for an unknown id."""
-    content = read_json(_file(root, pull_id))
-    if not isinstance(content, Mapping):
-        raise UserError(f"no pull {pull_id!r} in {FOLDER}")
+    """The present state of the pull. Raises UserError for an unknown id."""
+    content = _content(root, pull_id)
     state, cause = str(content.get("state")), content.get("cause")
-    if state not in ENDED and not _alive(content):
+    if state not in ENDED and not alive(content.get("pid"), content.get("pid_started")):
         state = "failed"
-        cause = f"it ended without a word: {_last_words(root, pull_id)}"
+        cause = f"it ended without a message: {_last_words(root, pull_id)}"
     return Pull(
         id=pull_id,
-        names=tuple(content.get("names", ())),
+        names=_texts(content.get("names")),
         state=state,
         phase=str(content.get("phase")),
-        done=int(content.get("done", 0)),
-        total=int(content.get("total", 0)),
-        size=int(content.get("size", 0)),
-        lines=tuple(content.get("lines", ())),
-        cause=cause,
+        done=_count(content.get("done")),
+        total=_count(content.get("total")),
+        size=_count(content.get("size")),
+        lines=_texts(content.get("lines")),
+        cause=None if cause is None else str(cause),
     )
+
+
+def _content(root: Path, pull_id: str) -> Mapping[str, Any]:
+    content = read_mapping(_file(root, pull_id))
+    if content is None:
+        raise UserError(f"no pull {pull_id!r} in {FOLDER}")
+    return content
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    return tuple(map(str, value)) if isinstance(value, list) else ()
+
+
+def _count(value: Any) -> int:
+    return int(value) if isinstance(value, (int, float)) else 0
 
 
 def pulls(root: Path) -> list[Pull]:
     """Every pull of this folder, the newest first."""
     files = sorted((Path(root) / FOLDER).glob("*.json"), reverse=True)
-    return [read_pull(root, file.stem) for file in files if ID.fullmatch(file.stem)]
+    return [pull for file in files if (pull := _readable(root, file.stem)) is not None]
+
+
+def _readable(root: Path, pull_id: str) -> Pull | None:
+    """A damaged file hides its own pull only."""
+    try:
+        return read_pull(root, pull_id)
+    except UserError:
+        return None
 
 
 def cancel_pull(root: Path, pull_id: str) -> None:
@@ -112,28 +134,18 @@ def cancel_pull(root: Path, pull_id: str) -> None:
 
     Raises UserError for an unknown id; an ended pull is left as it is.
     """
-    content = read_json(_file(root, pull_id))
-    if not isinstance(content, Mapping):
-        raise UserError(f"no pull {pull_id!r} in {FOLDER}")
-    if content.get("state") not in ENDED and _alive(content):
+    content = _content(root, pull_id)
+    if content.get("state") not in ENDED and alive(content.get("pid"), content.get("pid_started")):
         os.kill(int(content["pid"]), signal.SIGTERM)
 
 
 def _announce(file: Path, pid: int, names: list[str]) -> None:
     try:
-        started = psutil.Process(pid).create_time()
+        started = start_time(psutil.Process(pid))
     except psutil.NoSuchProcess:
         started = 0.0
     first = {"names": names, "state": "queued", "phase": "connecting"}
     write_json(file, {**first, "pid": pid, "pid_started": started, "heartbeat": time.time()})
-
-
-def _alive(content: Mapping[str, Any]) -> bool:
-    try:
-        pid, started = int(content["pid"]), float(content["pid_started"])
-    except (KeyError, TypeError, ValueError):
-        return False
-    return alive(pid, started)
 
 
 def _last_words(root: Path, pull_id: str) -> str:
@@ -144,5 +156,5 @@ def _last_words(root: Path, pull_id: str) -> str:
 
 def _file(root: Path, pull_id: str) -> Path:
     if not ID.fullmatch(pull_id):
-        raise UserError(f"{pull_id!r} is no id of a pull")
+        raise UserError(f"{pull_id!r} is not an id of a pull")
     return (Path(root) / FOLDER / f"{pull_id}.json").resolve()

@@ -1,36 +1,48 @@
-"""One row for every arm and seed that this folder knows, from the run folders and the jobs.
+"""One row for every known arm and seed of this folder, from the run folders and the jobs.
 
-The truth is in status.json: of the live folder in work/, or of the collected one in runs/<arm>.
-Files are read again only when they changed, so that thousands of runs cost a look at each.
+The truth is in status.json: of the live folder in work/, or of the collected one in runs/<arm>,
+whose start and end are in provenance/. Files are read again only when they changed, so that
+thousands of runs cost a look at each.
 """
 
 from __future__ import annotations
 
 import csv
+import io
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from study import provenance
+from study.launch.folder import LaunchFolder
 from study.launch.models import Job
-from study.launch.origin import Origin, origin_of
 from study.launch.processes import alive
-from study.launch.seen import SeenTask, seen
-from study.params import UserError
+from study.launch.run_identity import RunIdentity, identity_of, study_of
+from study.launch.slurm_snapshot import SnapshotTask, read_snapshot
+from study.params import Arm, UserError
+from study.reading import read_bytes, read_text
 
-SILENT_S = 60.0
+SILENT_S = 60.0  # a clock may be off, or was set: as far in the future is as silent
 LAST_EPOCHS = 5
 STATUS = "status.json"
 NAMES = {"finished": "done"}
+NOT_STARTED = "not started"
+GONE = "its process is gone (killed, or the machine was restarted)"
+GOES_ON = "its job will start it again from its checkpoint"
+UNSERVED = "no supervisor is running; `study resume` starts one"
 
 
 @dataclass(frozen=True)
 class RunRow:
-    """One seed of one arm. `state`: queued, running, unknown, done, failed, collapsed, stopped or
-    cancelled; `job`: the last job that it belongs to. Times are seconds since 1970."""
+    """One seed of one arm. `state`: queued, running, unknown, done, failed, collapsed, stopped,
+    cancelled or not started (`not_started` only); `job`: the last job that it belongs to. Times are
+    seconds since 1970."""
 
     arm: str
     seed: int
@@ -48,14 +60,14 @@ class RunRow:
 
     @property
     def folder(self) -> Path | None:
-        """Where the run lies. Made when asked for: ten thousand paths cost a tenth of a second."""
+        """Folder of the run, computed on demand: ten thousand paths take a tenth of a second."""
         return None if self.place is None else Path(self.place)
 
 
 class Status(BaseModel):
-    """What a row needs of status.json."""
+    """The fields of status.json that a row needs."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
     state: str
     arm: str
     seed: int
@@ -81,31 +93,54 @@ class Found:
 
 
 _Key = tuple[int, int, int]
-_read: dict[str, tuple[_Key, Status | None]] = {}
+_read: dict[str, tuple[_Key, Any]] = {}
 
 
 def run_rows(root: Path, jobs: Sequence[Job] | None = None) -> tuple[RunRow, ...]:
     """Every arm and seed, sorted. `jobs`: those of `study.launch.jobs`, read again when None."""
     root = Path(root)
     if jobs is None:
-        from study.launch.api import jobs as read_jobs
-
-        jobs = read_jobs(root)
+        jobs = LaunchFolder(root).known_jobs()
     live, collected = _live(root), _collected(root)
     last = {(job.arm, seed): job for job in jobs for seed in job.seeds}
     working = [job for job in jobs if not job.over]
+    served = bool(working) and _served(root)
     rows = {}
     for key in live.keys() | collected.keys() | last.keys():
         job = last.get(key)
         found = _newest(root, live.get(key, []), collected.get(key))
         rows[key] = _row(key, found, job)
     for job in working:
-        rows.update(_working_rows(root, job, live))
+        rows.update(_working_rows(root, job, live, served))
     return tuple(rows[key] for key in sorted(rows))
 
 
+def not_started(root: Path, rows: Sequence[RunRow]) -> tuple[RunRow, ...]:
+    """The seeds of params.yaml that have neither a run nor a job in `rows`, nor a result in git.
+
+    Raises UserError when params.yaml cannot be read.
+    """
+    known = {(row.arm, row.seed) for row in rows}
+    found = []
+    for arm, row in study_of(root).arms.items():
+        scored = {path.stem for path in (Path(root) / "results" / arm / "seeds").glob("s*.json")}
+        epochs = row.epochs if isinstance(row, Arm) else 0
+        found += [
+            RunRow(arm, seed, state=NOT_STARTED, epochs=epochs)
+            for seed in row.seeds
+            if (arm, seed) not in known and f"s{seed}" not in scored
+        ]
+    return tuple(found)
+
+
+def _served(root: Path) -> bool:
+    """Whether a supervisor is running."""
+    word = LaunchFolder(root).supervisor()
+    return word is not None and word.running and alive(word.pid, word.pid_started)
+
+
 def live_now(root: Path) -> bool:
-    """Whether a run stamped its folder within the last minute and says that it runs."""
+    """Whether a run is *running* with a heartbeat within the last minute."""
     since = time.time() - SILENT_S
     for place in _run_folders(root / "work"):
         try:
@@ -140,8 +175,12 @@ def _collected(root: Path) -> dict[tuple[str, int], Found]:
         for place in _run_folders(arm):
             status = _status(place)
             if status is not None:
-                # The folder says whose run it is.
-                found[os.path.basename(arm), status.seed] = Found(place, status)  # noqa: PTH119
+                # The folder name gives arm and seed.
+                name = os.path.basename(arm)  # noqa: PTH119
+                if status.started is None:
+                    file = f"{root}/{provenance.FOLDER}/{name}/s{status.seed}.json"
+                    status = status.model_copy(update=_once(file, _dates) or {})
+                found[name, status.seed] = Found(place, status)
     return found
 
 
@@ -159,14 +198,17 @@ def _run_folders(folder: Path | str) -> Iterable[str]:
 
 
 def _status(place: str) -> Status | None:
+    return _once(f"{place}/{STATUS}", _parsed)
+
+
+def _once(name: str, parse: Callable[[str], Any]) -> Any:
     """Parsed once for every state of the file; None when it is absent, torn or something else."""
-    name = f"{place}/{STATUS}"
     try:
         facts = os.stat(name)  # noqa: PTH116  (ten thousand of them)
         key = (facts.st_mtime_ns, facts.st_size, facts.st_ino)
         known = _read.get(name)
         if known is None or known[0] != key:
-            known = _read[name] = (key, _parsed(name))
+            known = _read[name] = (key, parse(name))
     except OSError:
         _read.pop(name, None)
         return None
@@ -175,37 +217,62 @@ def _status(place: str) -> Status | None:
 
 def _parsed(name: str) -> Status | None:
     try:
-        with open(name, "rb") as stream:  # noqa: PTH123
-            return Status.model_validate_json(stream.read())
-    except ValidationError:
+        return Status.model_validate_json(read_bytes(name))
+    except (ValidationError, UserError):
+        return None
+
+
+def _dates(name: str) -> dict[str, float] | None:
+    """`started` and `ended` of a collected run, from its provenance."""
+    try:
+        known = provenance.read_provenance(Path(name))
+        dates = {} if known is None else {"started": known.started, "ended": known.ended}
+        return {
+            key: datetime.fromisoformat(date).timestamp() for key, date in dates.items() if date
+        }
+    except (UserError, ValueError):
         return None
 
 
 def _newest(root: Path, live: Sequence[Found], collected: Found | None) -> Found | None:
-    """The collected run, unless a live one was at work after it was collected."""
+    """The collected run, unless a live one ran after it was collected."""
     newest = max(live, key=lambda found: found.status.started or 0.0, default=None)
     if newest is None or collected is None:
         return newest or collected
     try:
         since = collected.folder.parent.stat().st_mtime
-    except OSError:  # it is being collected anew, or checked out
+    except OSError:  # it is being collected again, or checked out
         return newest
-    return newest if (newest.status.heartbeat or 0.0) > since else collected
+    return newest if _after(newest, since, collected) else collected
+
+
+def _after(live: Found, since: float, collected: Found) -> bool:
+    """Whether a live run was active after the other was collected, at `since`.
+
+    A time in the future is ignored: that clock was set back.
+    """
+    limit, status = time.time() + SILENT_S, live.status
+    if status.state == "running" and alive(status.pid, status.pid_started):
+        return True
+    beat = status.heartbeat or 0.0
+    if beat > limit:
+        return False
+    return beat > (since if since < limit else collected.status.heartbeat or 0.0)
 
 
 # --- the rows ---------------------------------------------------------------------------------
 
 
 def _row(key: tuple[str, int], found: Found | None, job: Job | None) -> RunRow:
-    row = RunRow(*key, state="stopped") if found is None else _told(*key, found, job)
+    row = RunRow(*key, state="stopped") if found is None else _row_of(*key, found, job)
     if job is None:
         return row
     row = replace(row, job=job.id)
     return _job_end(row, job) if job.state in ("failed", "cancelled") else row
 
 
-def _told(arm: str, seed: int, found: Found, job: Job | None) -> RunRow:
-    """The row as the run folder tells it."""
+def _row_of(arm: str, seed: int, found: Found, job: Job | None) -> RunRow:
+    """The row from the run folder."""
     status = found.status
     row = RunRow(
         arm,
@@ -224,13 +291,18 @@ def _told(arm: str, seed: int, found: Found, job: Job | None) -> RunRow:
 
 
 def _at_work(row: RunRow, status: Status, job: Job | None) -> RunRow:
-    """A run that says it runs: does it?"""
+    """Whether a run with the state *running* really runs."""
     away = job is not None and job.executor != "local" and not job.over  # on another machine
     if not away and not alive(status.pid, status.pid_started):
-        return replace(row, state="stopped", cause="its process is gone; resume or retry it")
-    if time.time() - (status.heartbeat or 0.0) > SILENT_S:
-        since = time.strftime("%H:%M", time.localtime(status.heartbeat or 0.0))
-        return replace(row, state="unknown", cause=f"no heartbeat since {since}")
+        return replace(row, state="stopped", cause=GONE)
+    if abs(silent := time.time() - (status.heartbeat or 0.0)) > SILENT_S:
+        clock = time.strftime("%H:%M", time.localtime(status.heartbeat or 0.0))
+        cause = f"no heartbeat since {clock}"
+        if silent < 0:
+            cause = (
+                f"its last heartbeat is in the future, {clock}: a clock is wrong or was set back"
+            )
+        return replace(row, state="unknown", cause=cause)
     return replace(row, eta_s=_eta(row))
 
 
@@ -239,15 +311,15 @@ def _eta(row: RunRow) -> float | None:
     if row.folder is None or not row.epoch:
         return None
     try:
-        with (row.folder / "history.csv").open(newline="") as stream:
-            took = [float(line["seconds"]) for line in csv.DictReader(stream)][-LAST_EPOCHS:]
-    except (OSError, KeyError, ValueError, TypeError):
+        text = read_text(row.folder / "timing.csv")
+        took = [float(line["seconds"]) for line in csv.DictReader(io.StringIO(text))][-LAST_EPOCHS:]
+    except (OSError, UserError, csv.Error, KeyError, ValueError, TypeError):
         return None
     return sum(took) / len(took) * (row.epochs - row.epoch) if took else None
 
 
 def _job_end(row: RunRow, job: Job) -> RunRow:
-    """A job that ended badly explains a run that did not end, or never began."""
+    """A failed job explains a run that did not end or start."""
     if row.folder is None:
         state = "cancelled" if job.state == "cancelled" else "stopped"
         return replace(row, state=state, cause=job.cause, ended=job.ended)
@@ -257,29 +329,46 @@ def _job_end(row: RunRow, job: Job) -> RunRow:
 
 
 def _working_rows(
-    root: Path, job: Job, live: dict[tuple[str, int], list[Found]]
+    root: Path, job: Job, live: dict[tuple[str, int], list[Found]], served: bool
 ) -> dict[tuple[str, int], RunRow]:
-    """The seeds of a job at work: what their folders of today's settings say, else queued."""
+    """The seeds of an active job: the state of their folders for the present settings, else queued.
+
+    `served`: whether a supervisor is running.
+    """
     try:
-        origin = origin_of(root, job.arm)
+        origin = identity_of(root, job.arm)
     except (UserError, OSError):
         origin = None
-    scheduled = seen(root, job.id) if job.executor != "local" else None
+    scheduled = read_snapshot(root, job.id) if job.executor != "local" else None
+    note = job.note if served else UNSERVED
     rows = {}
     for seed in job.seeds:
         found = _current(origin, seed, live.get((job.arm, seed), []))
-        told = RunRow(job.arm, seed, state="queued", cause=job.note)
+        row = RunRow(job.arm, seed, state="queued", cause=note)
         if found is not None:
-            told = _told(job.arm, seed, found, job)
-        told = replace(told, job=job.id)
-        ended = told.state in ("stopped", "cancelled")
-        if ended and (told.ended or 0.0) <= (job.started or time.time()):
-            told = replace(told, state="queued", cause=job.note, ended=None)  # it will go on
-        rows[job.arm, seed] = _scheduled(told, scheduled.of(seed) if scheduled else None)
+            row = _row_of(job.arm, seed, found, job)
+        row = replace(row, job=job.id)
+        if row.state in ("stopped", "cancelled"):
+            if found is not None and _died(row, found.status, job):
+                after = GOES_ON if served else UNSERVED
+                causes = (row.cause, None if job.cancel else after)
+                row = replace(row, cause="; ".join(filter(None, causes)))
+            else:  # stopped earlier; its job will continue it
+                row = replace(row, state="queued", cause=note, ended=None)
+        rows[job.arm, seed] = _scheduled(row, scheduled.of(seed) if scheduled else None)
     return rows
 
 
-def _scheduled(row: RunRow, task: SeenTask | None) -> RunRow:
+def _died(row: RunRow, status: Status, job: Job) -> bool:
+    """Whether a run of an active job ended in its present attempt without being settled."""
+    if job.state != "running":
+        return False
+    if status.state == "running":  # but its process is gone
+        return True
+    return (row.ended or 0.0) > (job.started or time.time())
+
+
+def _scheduled(row: RunRow, task: SnapshotTask | None) -> RunRow:
     """The row of a seed that a scheduler has: why it waits, or where it runs."""
     if task is None or row.state in ("done", "failed", "collapsed", "unknown"):
         return row
@@ -288,7 +377,7 @@ def _scheduled(row: RunRow, task: SeenTask | None) -> RunRow:
     return replace(row, state="running", cause=task.words, ended=None) if task.runs else row
 
 
-def _current(origin: Origin | None, seed: int, live: Sequence[Found]) -> Found | None:
+def _current(origin: RunIdentity | None, seed: int, live: Sequence[Found]) -> Found | None:
     folder = origin.live(seed) if origin is not None else None
     if origin is None or folder is None:
         return None

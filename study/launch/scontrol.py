@@ -1,6 +1,6 @@
-"""What Slurm says of our jobs: the text of `scontrol show job`, as facts.
+"""State of our jobs in Slurm, parsed from `scontrol show job`.
 
-`scontrol` asks the controller for one job array alone, works without an accounting database, and
+`scontrol` asks the controller for one job array only, works without an accounting database, and
 gives restarts and exit codes, which `squeue` of many versions cannot. A job that ended is shown for
 a while (MinJobAge, five minutes by default) and then forgotten: the run folder remembers.
 """
@@ -28,7 +28,7 @@ RUNS = ("RUNNING", "CONFIGURING", "COMPLETING", "RESIZING", "SIGNALING", "STAGE_
 
 @dataclass(frozen=True)
 class Task:
-    """One array task (or single job) as Slurm shows it; `state` is Slurm's own word."""
+    """One array task (or single job) as Slurm shows it; `state` as in Slurm."""
 
     job: str
     state: str
@@ -66,7 +66,7 @@ def missing() -> list[str]:
 
 
 def check_slurm() -> None:
-    """Raise UserError that says what is missing on this machine."""
+    """Raise UserError if commands of Slurm are missing on this machine."""
     absent = missing()
     if absent:
         raise UserError(

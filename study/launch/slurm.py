@@ -3,11 +3,11 @@
     find      after a restart: what an earlier supervisor submitted
     prepare   on this machine: settings checked, fingerprint taken
     gather    jobs that start within a second share an array
-    compute   array tasks; each trains one seed and writes work/ alone (`array_task.py`)
+    compute   array tasks; each trains one seed and writes only to work/ (`array_task.py`)
     collect   on this machine: runs/<arm>, from which the supervisor commits
 
 Design choices
-- Nodes never call dvc and never collect. What a job was submitted as stands in `batches.py`.
+- Nodes never call dvc and never collect. What a job was submitted as is in `batches.py`.
 - Slurm says where a task is, the run folder how it ended (`fates.py`).
 - A controller that does not answer is waited for; nothing is decided without it.
 """
@@ -25,19 +25,19 @@ from typing import Literal
 
 import psutil
 
-from study.launch import arrays, batches, processes, scontrol, seen
+from study.launch import arrays, batches, processes, scontrol, slurm_snapshot
 from study.launch.cluster_file import load_cluster
 from study.launch.executors import Ended
-from study.launch.fates import fate
 from study.launch.models import Job, Place
-from study.launch.origin import origin_of
+from study.launch.run_identity import identity_of
+from study.launch.task_outcome import outcome_of
 from study.params import UserError, load_study
-from study.runs import append_line
+from study.runs import append_line, start_time
 
 GATHER_S, GATHER_MOST_S = 1.0, 300.0
 HEAD_AT_ONCE = 4  # processes on a login node, which many people share
 LOOK_EVERY_S = 5.0  # the controller serves a whole cluster
-SILENT_S = 30.0  # between questions to one that does not answer: each holds up other jobs
+SILENT_S = 30.0  # between queries that are not answered: each delays other jobs
 CANCEL_EVERY_S = 15.0
 
 
@@ -45,7 +45,7 @@ CANCEL_EVERY_S = 15.0
 class Way:
     """How far a job has come. `result`: its end, when that is known before it is asked for.
 
-    `silent`: Slurm gave no answer when it was last asked.
+    `silent`: the last query of Slurm was not answered.
     """
 
     job: Job
@@ -92,7 +92,7 @@ class Slurm:
         self.check(root)
         child = self._study(root, job, "prepare")
         self._ways[job.id] = Way(job, "prepare", child)
-        return job.but(pid=child.pid, pid_started=psutil.Process(child.pid).create_time())
+        return job.but(pid=child.pid, pid_started=start_time(psutil.Process(child.pid)))
 
     def recover(self, root: Path, job: Job) -> Job:
         self._ways[job.id] = Way(job, "find")
@@ -126,13 +126,13 @@ class Slurm:
                 arrays.cancel(task.id for task in way.tasks if task.id)
 
     def note(self, root: Path, job: Job) -> str | None:
-        """What the job is at, in words."""
+        """State of the job in words."""
         way = self._ways[job.id]
         if way.silent:
-            return "Slurm does not answer; waiting for it"
+            return "Slurm does not answer; waiting"
         if way.phase != "compute":
             return {"prepare": "checking", "collect": "collecting"}.get(way.phase)
-        found = seen.seen(root, job.id)
+        found = slurm_snapshot.read_snapshot(root, job.id)
         return found.note if found else "submitted"
 
     # -- the phases
@@ -196,7 +196,7 @@ class Slurm:
             for task in way.tasks:
                 log = batches.log_file(root, task.id or "").relative_to(root)
                 line = f"seed {task.seed}: Slurm task {task.id}, log in {log}"
-                with contextlib.suppress(OSError):  # a word for a person; the tasks go on
+                with contextlib.suppress(OSError):  # only information; the tasks continue
                     append_line(root / "work" / "launch" / "jobs" / f"{way.job.id}.log", line)
 
     def _compute(self, root: Path, way: Way) -> Ended | None:
@@ -205,10 +205,10 @@ class Slurm:
         if shown is None:
             return None
         with contextlib.suppress(OSError):  # what is shown to people decides nothing
-            seen.write(root, way.job.id, way.tasks, shown)
+            slurm_snapshot.write(root, way.job.id, way.tasks, shown)
         bad: list[tuple[int, str, bool]] = []
         for task in way.tasks:
-            found = fate(root, task, shown.get(task.id or ""), way.over_for(task, shown))
+            found = outcome_of(root, task, shown.get(task.id or ""), way.over_for(task, shown))
             if found.open:
                 return None
             if found.cause is not None:
@@ -243,8 +243,8 @@ class Slurm:
 
 
 def unsettled(root: Path, job: Job) -> list[batches.Task]:
-    """The seeds of a job that have still to be trained, from what holds now."""
-    origin = origin_of(root, job.arm)
+    """The seeds of a job that have to be trained with the present settings."""
+    origin = identity_of(root, job.arm)
     tasks = []
     for seed in job.seeds:
         run = origin.live(seed)

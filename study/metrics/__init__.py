@@ -4,7 +4,7 @@ Design choices
 - Pure functions of arrays: numpy, scipy and scikit-image, no torch.
 - A set is one file and one line in `METRIC_SETS`; a metric is one function and one line in its
   set's table.
-- The gate is asked before any score and stands in every result. It blanks `standard`; `published`
+- The gate is asked before any score and is in every result. It blanks `standard`; `published`
   prints its numbers beside it.
 - A number or null, never NaN, never a string; every null has its sentence in `reasons`.
 """

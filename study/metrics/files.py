@@ -2,47 +2,31 @@
 
 from __future__ import annotations
 
-import tokenize
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Complex
 
+from study.formats.arrays import read_arrays
 from study.metrics import score
 from study.metrics.pair import check_object
 from study.params import UserError
-
-# What numpy and zipfile raise for files that are cut, damaged, pickled or no npz at all.
-DAMAGE = (
-    OSError,
-    ValueError,
-    EOFError,
-    SyntaxError,
-    NotImplementedError,
-    RuntimeError,
-    MemoryError,
-    tokenize.TokenError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 def read_object(path: Path) -> Complex[np.ndarray, "h w"]:
     """The array `object` of an npz.
 
-    Raises UserError, naming the file, when it is absent, unreadable, pickled, without that key, not
-    complex, not two-dimensional or not finite.
+    Raises UserError, naming the file, when it is absent, unreadable, pickled, too large for the
+    memory, without that key, not complex, not two-dimensional or not finite.
     """
-    if not path.is_file():
+    arrays = read_arrays(path, ["object"])
+    if "object" not in arrays:
         raise UserError(
-            f"{path} does not exist or is no file; an npz with the key object is needed"
+            f"{path} has no array called `object`; write it with numpy.savez(path, object=...)"
         )
-    image = _read(path)
-    check_object(image, f"object in {path}")
-    return image
+    check_object(arrays["object"], f"object in {path}")
+    return arrays["object"]
 
 
 def score_files(prediction: Path, truth: Path, metrics: str) -> dict[str, Any]:
@@ -52,22 +36,3 @@ def score_files(prediction: Path, truth: Path, metrics: str) -> dict[str, Any]:
         return score(*images, metrics)
     except UserError as error:
         raise UserError(f"{prediction} against {truth}: {error}") from None
-
-
-def _read(path: Path) -> np.ndarray:
-    try:
-        # numpy leaves a file open that it opened itself and could not read.
-        with path.open("rb") as stream:
-            archive = np.load(stream, allow_pickle=False)
-            keys = list(getattr(archive, "files", ()))
-            if "object" in keys:
-                return archive["object"]
-    except DAMAGE as error:
-        raise UserError(
-            f"{path} cannot be read as npz ({' '.join(str(error).split())}); it is cut, damaged or "
-            "pickled: write it again with numpy.savez(path, object=...)"
-        ) from None
-    raise UserError(
-        f"{path} has no key object; found: {', '.join(keys) or 'none'}; write it with "
-        "numpy.savez(path, object=...)"
-    )

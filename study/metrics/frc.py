@@ -6,7 +6,7 @@ over the rings round(|k|) = q of the unwindowed DFT, k in cycles per image side,
 
 Design choices
 - The images are real, so half of the spectrum (rfft2) with the other half as weight 2 is exact, and
-  a ring sum is one bincount over an index that depends on the size alone.
+  a ring sum is one bincount over an index that depends on the size only.
 - Ring 0 is one coefficient, so its correlation is 1 whatever it holds.
 - A ring in which an image has no power above rounding correlates with nothing: 0. Otherwise a
   constant image would be scored by the noise of the FFT.

@@ -1,4 +1,4 @@
-"""What diffraction cannot tell: a global phase, and a phase ramp when the probe may tilt as well.
+"""What diffraction does not determine: a global phase, and a phase ramp if the probe may tilt.
 
 Both are found on the product prediction * conj(truth), never on unwrapped phases, so 2 pi jumps and
 dark pixels do no harm.

@@ -1,4 +1,4 @@
-"""What is compared: a checked scene, one channel of it, and the shape of a metric set.
+"""The compared images: a checked pair, one channel of it, and the shape of a metric set.
 
 Design choices
 - A metric is a function of a `Pair`, two real images that the set has made comparable. It returns a

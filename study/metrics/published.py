@@ -5,7 +5,7 @@ and removed from prediction and truth. Known weaknesses, kept on purpose: the sc
 amplitude, PSNR's peak is 255 in object units and radians alike, the phase is scored against a data
 range of one turn (a flat phase gets 0.84), and an FRC that is never crossed reads as the curve's
 length. Any constant amplitude gets SSIM 0.2771 and MAE 0.5131 on the published test object, so the
-gate stands beside these numbers. They are compared with published ones, never with `standard`.
+gate is beside these numbers. They are compared with published ones, never with `standard`.
 """
 
 from __future__ import annotations

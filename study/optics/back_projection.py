@@ -5,10 +5,13 @@
 A. Maiden, D. Johnson & P. Li, Optica 4, 736 (2017), for a single pattern:
 
     patch + conj(P) (exit' - exit) / ((1 - alpha) |P|^2 + alpha max |P|^2)
+
+`known` (n, n), None for all: pixels of the detector that were measured. The field keeps its own
+modulus at the others.
 """
 
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Bool, Complex, Float
 from torch import Tensor
 
 from study.optics.wave import diffract, exit_wave, far_field, inverse_far_field
@@ -21,18 +24,40 @@ DARK = 1e-5
 
 
 def replace_modulus(
-    wave: Complex[Tensor, "*b n n"], amplitude: Float[Tensor, "*b n n"]
+    wave: Complex[Tensor, "*b n n"],
+    amplitude: Float[Tensor, "*b n n"],
+    known: Bool[Tensor, "n n"] | None = None,
 ) -> tuple[Complex[Tensor, "*b n n"], Float[Tensor, "*b n n"]]:
     """exit' - exit, where exit' has the measured modulus in the far field, and the modulus now.
 
-    Where the far field is dark (`DARK`) it has no phase to keep, and is left as it is.
+    Where the far field is dark (`lit`) it has no phase and is not changed.
     """
     field = far_field(wave)
+    change, modulus = modulus_change(field, amplitude, known)
+    return inverse_far_field(field * change), modulus
+
+
+def lit(modulus: Float[Tensor, "*b n n"]) -> Bool[Tensor, "*b n n"]:
+    """Where the field of each pattern is light and not the rounding of a transform (`DARK`)."""
+    return modulus > DARK * modulus.amax(dim=(-2, -1), keepdim=True)
+
+
+def modulus_change(
+    field: Complex[Tensor, "*b n n"],
+    amplitude: Float[Tensor, "*b n n"],
+    known: Bool[Tensor, "n n"] | None = None,
+) -> tuple[Float[Tensor, "*b n n"], Float[Tensor, "*b n n"]]:
+    """What `field` is multiplied by to move to the measured modulus, and its modulus now.
+
+    All arrays in one pixel order, whichever. A pixel that is not `known` gets the change 0.
+    """
     modulus = field.abs()
     tiny = torch.finfo(modulus.dtype).tiny
-    lit = modulus > DARK * modulus.amax(dim=(-2, -1), keepdim=True)
-    change = torch.where(lit, amplitude / modulus.clamp(min=tiny) - 1, 0.0)
-    return inverse_far_field(field * change), modulus
+    bright = lit(modulus) if known is None else lit(modulus) & known
+    # The inner `where` keeps the gradient of the branch that is not taken finite.
+    divisor = torch.where(bright, modulus, 1.0).clamp(min=tiny)
+    change = torch.where(bright, amplitude / divisor - 1, 0.0)
+    return change, modulus
 
 
 def regularised(weight: Float[Tensor, "h w"], alpha: float) -> Float[Tensor, "h w"]:
@@ -45,6 +70,7 @@ def back_project(
     probe: Complex[Tensor, "n n"],
     level: Float[Tensor, "*b 1 1"] | float,
     steps: int,
+    known: Bool[Tensor, "n n"] | None = None,
 ) -> Complex[Tensor, "*b n n"]:
     """Patches (network units) after `steps` steps of each pattern from the constant `level`.
 
@@ -53,14 +79,17 @@ def back_project(
     pull = probe.conj() / regularised(probe.abs().square(), ALPHA)
     patch = torch.zeros_like(amplitude, dtype=probe.dtype) + level
     for _ in range(steps):
-        correction, _ = replace_modulus(exit_wave(probe, patch), amplitude)
+        correction, _ = replace_modulus(exit_wave(probe, patch), amplitude, known)
         patch = patch + pull * correction
     return patch
 
 
 def own_constant(
-    amplitude: Float[Tensor, "*b n n"], probe: Complex[Tensor, "n n"]
+    amplitude: Float[Tensor, "*b n n"],
+    probe: Complex[Tensor, "n n"],
+    known: Bool[Tensor, "n n"] | None = None,
 ) -> Float[Tensor, "*b 1 1"]:
     """The constant object that fits each single pattern best: sum X B / sum B^2, B = |far P|."""
     pattern = diffract(probe, torch.ones_like(probe))
+    pattern = pattern if known is None else pattern * known
     return (amplitude * pattern).sum(dim=(-2, -1), keepdim=True) / pattern.square().sum()

@@ -1,7 +1,7 @@
 """Units of light: photons, amplitudes, and the Poisson draw. The only file that rescales units.
 
 With S = `photon_scale`, a dimensionless amplitude A belongs to the intensity (S A)^2 in photons per
-pixel (physics: dose). Every conversion stands here with its inverse; all work on numpy arrays and
+pixel (physics: dose). Every conversion is here with its inverse; all work on numpy arrays and
 torch tensors alike.
 """
 

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
 
 
-def _corners(
+def integer_corners(
     positions_px: Float[Tensor, "b 2"],
 ) -> list[tuple[Int[Tensor, "b 2"], Float[Tensor, " b"]]]:
     """The four integer corners of each position with their bilinear weights; zero weights dropped.
@@ -43,7 +43,21 @@ def _flat_index(corner: Int[Tensor, "b 2"], n: int, shape: tuple[int, int]) -> I
     return rows[:, :, None] * shape[1] + columns[:, None, :]
 
 
-def _check(positions_px: Float[Tensor, "b 2"], n: int, shape: tuple[int, int]) -> None:
+def window_weights(
+    positions_px: Float[Tensor, "b 2"], n: int, shape: tuple[int, int]
+) -> list[tuple[Int[Tensor, "b n n"], Float[Tensor, " b"]]]:
+    """Index of every window pixel in the flattened object with its bilinear weight, per corner.
+
+    Raises ValueError outside the object.
+    """
+    check_inside(positions_px, n, shape)
+    return [
+        (_flat_index(corner, n, shape), weight) for corner, weight in integer_corners(positions_px)
+    ]
+
+
+def check_inside(positions_px: Float[Tensor, "b 2"], n: int, shape: tuple[int, int]) -> None:
+    """Raise ValueError unless every window of n x n px lies on an object of `shape`."""
     if len(positions_px) == 0:
         return
     low = positions_px.amin(dim=0).tolist()
@@ -61,10 +75,10 @@ def extract(
 ) -> Complex[Tensor, "b n n"]:
     """Object windows of n x n px at `positions_px`. Raises ValueError outside the object."""
     shape = (obj.shape[0], obj.shape[1])
-    _check(positions_px, n, shape)
+    check_inside(positions_px, n, shape)
     flat = obj.reshape(-1)
     patch = obj.new_zeros(len(positions_px), n, n)
-    for corner, weight in _corners(positions_px):
+    for corner, weight in integer_corners(positions_px):
         patch = patch + weight[:, None, None] * flat[_flat_index(corner, n, shape)]
     return patch
 
@@ -76,9 +90,9 @@ def adjoint(
 ) -> Complex[Tensor, "h w"] | Float[Tensor, "h w"]:
     """Transpose of `extract`: add every patch into an empty object of `shape` at its position."""
     n = patch.shape[-1]
-    _check(positions_px, n, shape)
+    check_inside(positions_px, n, shape)
     flat = patch.new_zeros(shape[0] * shape[1])
-    for corner, weight in _corners(positions_px):
+    for corner, weight in integer_corners(positions_px):
         values = (weight[:, None, None] * patch).to(flat.dtype)
         flat.index_add_(0, _flat_index(corner, n, shape).reshape(-1), values.reshape(-1))
     return flat.reshape(shape)
@@ -110,7 +124,7 @@ def stitch_weighted(
     weight = probe.abs().square()
     summed = adjoint(weight * patch, positions_px, shape)
     seen = illumination(probe, positions_px, shape)
-    # Far tails of the probe divide noise by nothing: below 1e-6 of the peak a pixel is unseen.
+    # Far tails of the probe divide noise by almost zero: ignore pixels below 1e-6 of the peak.
     floor = 1e-6 * seen.max()
     return torch.where(seen > floor, summed / seen.clamp(min=floor), torch.zeros_like(summed))
 

@@ -32,10 +32,16 @@ def inverse_far_field(
 
 
 def diffract(
-    probe: Complex[Tensor, "n n"], patch: Complex[Tensor, "*batch n n"]
+    probe: Complex[Tensor, "*modes n n"], patch: Complex[Tensor, "*batch n n"]
 ) -> Float[Tensor, "*batch n n"]:
-    """Predicted amplitude |far_field(probe * patch)|, in the units of the probe."""
-    return far_field(exit_wave(probe, patch)).abs()
+    """Predicted amplitude |far_field(probe * patch)|, in the units of the probe.
+
+    The intensities of several modes add up, since they do not interfere.
+    """
+    if probe.ndim == 2:
+        return far_field(exit_wave(probe, patch)).abs()
+    intensity = torch.stack([diffract(mode, patch).square() for mode in probe])
+    return intensity.sum(dim=0).sqrt()
 
 
 def diffraction(

@@ -1,43 +1,17 @@
-"""From a pipeline folder to build/report: page, PDF, figures, crate."""
+"""From a pipeline folder to build/report: page, figures, crate."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
+from study import investigations
+from study.report import sections
 from study.report.crate import write_crate
-from study.report.document import Block, Drawing
-from study.report.figures.style import Saved, save, save_pages, styled
-from study.report.gather import Inputs, gather
-from study.report.page import render_page
-from study.report.pdf import render_pdf
-from study.report.sections.better import better
-from study.report.sections.deaths import killed
-from study.report.sections.head import TITLE, head
-from study.report.sections.limits import limits
-from study.report.sections.pictures import pictures
-from study.report.sections.provenance import provenance
-from study.report.sections.published import published
-from study.report.sections.regimes import regimes
-from study.report.sections.studies import studies
-from study.report.sections.traces import traced
-from study.report.sections.verdicts import verdicts
-from study.runs import write_text, write_whole
-
-SECTIONS: tuple[Callable[[Inputs], list[Block]], ...] = (
-    head,
-    verdicts,
-    killed,
-    traced,
-    better,
-    published,
-    pictures,
-    studies,
-    regimes,
-    limits,
-    provenance,
-)
+from study.report.figures.style import styled
+from study.report.gather import gather
+from study.report.page import TITLE, render_page
+from study.runs import write_text
 
 
 def write_report(root: Path, out: Path) -> list[Path]:
@@ -46,25 +20,16 @@ def write_report(root: Path, out: Path) -> list[Path]:
     Raises UserError without findings and for torn results.
     """
     inputs = gather(root.resolve())
+    asked = [section for part in investigations.parts("section") for section in part.SECTIONS]
+    parts = [sections.VERDICTS, *asked, sections.PICTURES, sections.STUDIES]
     with styled():
-        blocks = [block for section in SECTIONS for block in section(inputs)]
-        drawings = [block for block in blocks if isinstance(block, Drawing)]
-        saved = {drawing.name: save(drawing) for drawing in drawings}
-        vectors = save_pages(drawings)
-    made = _figures(saved, out / "figures")
-    page, sheet = out / "report.html", out / "report.pdf"
-    write_text(page, render_page(TITLE, blocks, saved))
-    pages = render_pdf(TITLE, blocks, saved, vectors)
-    write_whole(sheet, lambda stream: stream.write(pages))
-    return [page, sheet, write_crate(inputs, out, TITLE, [page, sheet, *made])]
-
-
-def _figures(saved: dict[str, Saved], folder: Path) -> list[Path]:
-    """SVG and CSV of every figure; figures of an earlier report go."""
-    shutil.rmtree(folder, ignore_errors=True)
-    files = []
+        page, saved = render_page(inputs, [*parts, sections.LIMITS, sections.PROVENANCE])
+    made = [out / "report.html"]
+    write_text(made[0], page)
+    # Figures of an earlier report go.
+    shutil.rmtree(out / "figures", ignore_errors=True)
     for name, figure in saved.items():
         for suffix, text in ((".svg", figure.svg), (".csv", figure.csv)):
-            files.append(folder / f"{name}{suffix}")
-            write_text(files[-1], text)
-    return files
+            made.append(out / "figures" / f"{name}{suffix}")
+            write_text(made[-1], text)
+    return [made[0], write_crate(inputs, out, TITLE, made)]

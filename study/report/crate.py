@@ -15,15 +15,15 @@ from typing import Any
 from rocrate.model.contextentity import ContextEntity
 from rocrate.rocrate import ROCrate
 
+from study.environment import version
 from study.evidence.arms import sha256
 from study.report.gather import Inputs
-from study.report.sections.provenance import PACKAGES, versions
 
 NAME = "ro-crate-metadata.json"
 LICENCE = "https://spdx.org/licenses/BSD-3-Clause"
+PACKAGES = ("armature", "numpy", "scipy", "pandas", "matplotlib", "jinja2", "rocrate")
 TYPES = {
     ".html": "text/html",
-    ".pdf": "application/pdf",
     ".svg": "image/svg+xml",
     ".csv": "text/csv",
     ".json": "application/json",
@@ -32,6 +32,11 @@ TYPES = {
     ".npz": "application/zip",
     ".cxi": "application/x-hdf5",
 }
+
+
+def versions() -> list[str]:
+    """`name version` of the packages that write the report."""
+    return [f"{name} {found}" for name in PACKAGES if (found := version(name))]
 
 
 def write_crate(inputs: Inputs, out: Path, title: str, results: Sequence[Path]) -> Path:
@@ -95,7 +100,7 @@ def _action(
     digest = hashlib.sha256("".join(e["sha256"] for e in read).encode()).hexdigest()
     properties = {
         "name": "study report",
-        "description": "study report: findings and stored artifacts to report.html and report.pdf",
+        "description": "study report: findings and stored artifacts to report.html",
         "actionStatus": {"@id": "http://schema.org/CompletedActionStatus"},
         "identifier": f"inputs sha256 {digest}",
     }

@@ -1,11 +1,10 @@
-"""What the report reads, and a list of every file that it read.
+"""Inputs of the report, and a list of every file that was read.
 
     findings.json                     arms, claims, published table
-    results/, recorded/<pipeline>/    seeds' scores and histories
+    results/, <pipeline>/results/     seeds' scores and histories
     studies/params.yaml               `studies:` groups of arms
     requirements.lock                 named by its hash; may be absent
-    recorded/studies/regimes.json     when is a network worth it
-    recorded/studies/traces.json      runs followed step by step
+    <pipeline>/results/...            other results, read by the investigations
     [<pipeline>/]runs/<arm>/s<seed>/  reconstructions, environments; may be absent
     [<pipeline>/]data/<name>/         truth and test patterns; may be absent
 
@@ -14,28 +13,30 @@ A stored object is shown only when its hash is that of the object that was score
 
 from __future__ import annotations
 
-import io
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas
 
 from study.environment import git
-from study.evidence.arms import ArmResults, load_all, sha256
-from study.evidence.ledger import current_findings
+from study.evidence.arms import ArmResults, environment_of, load_all, sha256
+from study.evidence.cells import Cell, cell
+from study.evidence.model import Difference, Findings
 from study.evidence.pipelines import Group, groups_of
-from study.evidence.regimes import load_regimes
-from study.evidence.statistics import mean_interval
-from study.evidence.summary import against
-from study.evidence.traces import load_traces
+from study.evidence.staleness import current_findings
+from study.evidence.summary import against, summarise
 from study.formats.dataset import Dataset, load_dataset
 from study.formats.reconstruction import Reconstruction, load_reconstruction
+from study.formats.seeds import seed_folder
 from study.params import UserError
-from study.runs import read_json
+from study.reading import read_table
+from study.recorded import check_arm, recorded_files, results_of
 
 ROOT_STUDY = "root"
+Content = TypeVar("Content")
+_NO_HISTORY = pandas.DataFrame({"seed": [], "epoch": []})
 STUDIES = "studies"
 ERROR = "last.standard.amplitude.mae"
 NAMED = ("findings.json", "claims.yaml", "params.yaml", "studies/params.yaml", "requirements.lock")
@@ -52,41 +53,31 @@ class Inputs:
     """Everything that was found; files that are read later are added to `used`."""
 
     root: Path
-    findings: Mapping[str, Any]
+    findings: Findings
     arms: Mapping[str, ArmResults]
     groups: tuple[Group, ...]
     versus: Mapping[str, str]
-    regimes: Mapping[str, Any] | None
-    traces: Mapping[str, Any] | None
     used: set[Path] = field(default_factory=set)
     _data: dict[Path, Dataset | None] = field(default_factory=dict)
     _histories: dict[str, pandas.DataFrame] = field(default_factory=dict)
 
-    def entry(self, arm: str) -> Mapping[str, Any]:
-        """The arm as findings.json has it."""
-        return self.findings["arms"].get(arm) or {}
+    def cell(self, arm: str, path: str) -> Cell:
+        """One number of an arm as findings.json has it; computed where that holds no such number,
+        as of recorded arms."""
+        entry = self.findings.arms.get(arm)
+        if entry is None or path not in entry.numbers:
+            entry = summarise(arm, None, self.arms.get(arm), [path])
+        return cell(entry, path)
 
-    def facts(self, arm: str, path: str) -> Mapping[str, Any] | None:
-        """Estimate, interval, n, values and id of one number of an arm, or None.
+    def missing(self, arm: str) -> int:
+        """How many declared seeds have no result."""
+        entry = self.findings.arms.get(arm)
+        return 0 if entry is None else len(entry.seeds.missing)
 
-        As in findings.json; computed for the numbers of recorded arms that do not stand there.
-        """
-        stored = self.entry(arm).get("numbers", {}).get(path)
-        if stored or arm not in self.arms:
-            return stored
-        values = self.arms[arm].values(path)
-        if not values:
-            return None
-        return {
-            "id": f"{arm}/mean/{path}",
-            **asdict(mean_interval(list(values.values()))),
-            "values": {f"s{seed}": value for seed, value in values.items()},
-        }
-
-    def difference(self, arm: str, path: str) -> Mapping[str, Any] | None:
+    def difference(self, arm: str, path: str) -> Difference | None:
         """The arm minus its `versus`, paired by seed; None where there is no such pair."""
-        stored = self.entry(arm).get("difference", {}).get(path)
-        control = self.versus.get(arm)
+        entry, control = self.findings.arms.get(arm), self.versus.get(arm)
+        stored = None if entry is None else entry.difference.get(path)
         if stored or control is None or control not in self.arms or arm not in self.arms:
             return stored
         return against(self.arms[arm], self.arms[control], [path]).get(path)
@@ -110,11 +101,30 @@ class Inputs:
         """Prefix of the arms that the question is answered with: the studies' where recorded."""
         return f"{STUDIES}/" if f"{STUDIES}/better" in self.arms else ""
 
+    def runs_of(self, arms: Iterable[str]) -> int:
+        """How many runs (seeds) of these arms have results."""
+        return sum(len(self.arms[arm].seeds) for arm in arms)
+
     # -- files
 
+    def place(self, arm: str) -> str:
+        """The folder of an arm's small results, from the root, for a reader."""
+        return self.folder(arm).relative_to(self.root).as_posix()
+
+    def hashes(self) -> dict[str, str]:
+        """sha256 of the files of `NAMED` that are here."""
+        return {name: sha256(self.root / name) for name in NAMED if (self.root / name).is_file()}
+
+    def recorded(self, pattern: str, load: Callable[[Path], Content]) -> Iterator[Content]:
+        """What `load` makes of each recorded file <pipeline>/results/`pattern`, in the order of
+        names."""
+        for file in recorded_files(self.root, pattern):
+            self.used.add(file)
+            yield load(file)
+
     def folder(self, arm: str) -> Path:
-        """Where the small results of an arm lie."""
-        return self.root / ("recorded" if "/" in arm else "results") / arm
+        """Folder of the small results of an arm."""
+        return results_of(self.root, arm)
 
     def runs(self, arm: str, seed: int) -> Path:
         pipeline, _, name = arm.rpartition("/")
@@ -124,14 +134,12 @@ class Inputs:
         """Every epoch of every seed (column `seed`); empty when none is stored."""
         if arm not in self._histories:
             file = self.folder(arm) / "history.csv"
-            self._histories[arm] = pandas.read_csv(io.StringIO(self._text(file) or "seed,epoch\n"))
+            check_arm(self.root, arm, "history.csv")
+            table = read_table(file, needed=("seed", "epoch"))
+            if file.is_file():
+                self.used.add(file)
+            self._histories[arm] = table if len(table.columns) else _NO_HISTORY
         return self._histories[arm]
-
-    def _text(self, file: Path) -> str | None:
-        if not file.is_file():
-            return None
-        self.used.add(file)
-        return file.read_text()
 
     def reconstruction(self, arm: str, seed: int) -> Reconstruction | str:
         """The scored object of one seed, last weights, or why there is none (end of a sentence)."""
@@ -148,12 +156,16 @@ class Inputs:
         except UserError as error:
             return f"unreadable ({error})"
 
-    def dataset(self, arm: str) -> Dataset | None:
-        """Test split and probe of the data that the arm ran on; None when they are not here."""
-        facts = next(iter(self.arms[arm].facts("data")), None)
-        folder = self.root / arm.rpartition("/")[0] / (facts or {}).get("path", "-")
+    def dataset(self, arm: str, seed: int) -> Dataset | None:
+        """Test split and probe of the data that a run had; None when they are not here."""
+        facts = self.arms[arm].seeds[seed]["data"] or {}
+        try:
+            place = self.root / arm.rpartition("/")[0] / facts.get("path", "-")
+            folder = seed_folder(place, seed)
+        except UserError:  # the set that is here does not hold the seed
+            return None
         if folder not in self._data:
-            self._data[folder] = self._load(folder, (facts or {}).get("sha256"))
+            self._data[folder] = self._load(folder, facts.get("seed_sha256", facts.get("sha256")))
         return self._data[folder]
 
     def _load(self, folder: Path, digest: str | None) -> Dataset | None:
@@ -170,26 +182,19 @@ class Inputs:
         """Different environments of the runs, without commits, each with its runs."""
         found: list[tuple[Mapping[str, Any], list[str]]] = []
         for arm, results in self.arms.items():
-            for seed in results.seeds:
-                environment = self._environment(arm, seed)
+            for seed, content in results.seeds.items():
+                stored = environment_of(self.root, arm, seed, content)
+                if stored is None:
+                    continue
+                file, environment = stored
+                self.used.add(file)
                 kept = {k: v for k, v in environment.items() if "commit" not in k and k != "dirty"}
                 same = next((runs for known, runs in found if known == kept), None)
                 if same is not None:
                     same.append(f"{arm} s{seed}")
-                elif kept:
+                else:
                     found.append((kept, [f"{arm} s{seed}"]))
         return found
-
-    def _environment(self, arm: str, seed: int) -> Mapping[str, Any]:
-        places = (
-            self.runs(arm, seed) / "environment.json",
-            self.folder(arm) / "environment" / f"s{seed}.json",
-        )
-        for file in places:
-            if file.is_file():
-                self.used.add(file)
-                return read_json(file) or {}
-        return {}
 
     # -- which commit, which day
 
@@ -210,24 +215,18 @@ class Inputs:
 def gather(root: Path) -> Inputs:
     """Read the pipeline folder `root`. Raises UserError without findings or for torn results."""
     findings = current_findings(root)
-    arms = load_all(root / "results", root / "recorded")
-    versus = {name: arm["versus"] for name, arm in findings["arms"].items() if arm["versus"]}
+    arms = load_all(root)
+    versus = {name: arm.versus for name, arm in findings.arms.items() if arm.versus}
     groups = _groups(findings, groups_of(STUDIES, root / STUDIES / "params.yaml"))
-    regimes = root / "recorded" / STUDIES / "regimes.json"
-    found = load_regimes(regimes) if regimes.is_file() else None
-    traces = root / "recorded" / STUDIES / "traces.json"
-    followed = load_traces(traces) if traces.is_file() else None
-    inputs = Inputs(root, findings, arms, groups, versus, found, followed)
+    inputs = Inputs(root, findings, arms, groups, versus)
     inputs.used |= {root / name for name in NAMED if (root / name).is_file()}
     inputs.used |= {file for arm in arms.values() for file in arm.files.values()}
-    inputs.used |= {regimes} if inputs.regimes is not None else set()
-    inputs.used |= {traces} if inputs.traces is not None else set()
     return inputs
 
 
-def _groups(findings: Mapping[str, Any], declared: Sequence[Group]) -> tuple[Group, ...]:
+def _groups(findings: Findings, declared: Sequence[Group]) -> tuple[Group, ...]:
     """The root study, the named studies, and arms that others recorded, one group a pipeline."""
-    names = list(findings["arms"])
+    names = list(findings.arms)
     found = [
         Group(
             "",

@@ -1,8 +1,8 @@
 """Simulate a data set: object, patch, exit wave, far field, intensity, counts, in this order.
 
 Design choices
-- The forward model is `study.optics`, the one that the training loss calls: an inverse crime, said
-  openly. All of it runs in complex128 on the CPU, chunk by chunk, so that memory stays small.
+- The forward model is `study.optics`, as in the training loss: an inverse crime
+  (docs/physics.md). It runs in complex128 on the CPU, chunk by chunk, so that memory stays small.
 - Every split has its own object seed and its own noise generator; the dose scale S comes from the
   train split and serves all three.
 """
@@ -15,8 +15,9 @@ import torch
 from jaxtyping import Complex128, Float32, Float64, Int64, UInt32
 
 from study import __version__
-from study.formats.dataset import Dataset, Geometry, Manifest, Split, content_hash, request_of
+from study.formats.dataset import Dataset, Geometry, Manifest, Split, content_hash
 from study.formats.probe import normalise, single
+from study.formats.requests import request_of
 from study.optics.counts import draw_counts, photon_scale, to_network_units
 from study.optics.patches import extract
 from study.optics.wave import diffract
@@ -29,19 +30,20 @@ CHUNK = 256
 
 
 class Scene:
-    """One split before noise: its objects (object units) and where the windows lie."""
+    """One split before noise: objects (object units) and window positions.
 
-    def __init__(self, split: str, params: DataParams) -> None:
+    `obj`: objects to measure instead of those that the split's seed draws.
+    """
+
+    def __init__(
+        self,
+        split: str,
+        params: DataParams,
+        obj: Complex128[np.ndarray, "images h w"] | None = None,
+    ) -> None:
         images = params.images_per_split
         self.split = split
-        self.obj = grid_lines(
-            getattr(params.object_seeds, split),
-            images=images,
-            object_px=params.object_px,
-            canvas_px=params.canvas_px,
-            lines=params.lines,
-            phase=params.phase,
-        )
+        self.obj = drawn(split, params) if obj is None else obj
         self.positions_px: Float32[np.ndarray, "J c 2"] = scan_positions(
             params.scan,
             split,
@@ -62,6 +64,29 @@ class Scene:
             chosen = self.positions_px[self.image_index == image].reshape(-1, 2)
             for chunk in torch.from_numpy(chosen).double().split(CHUNK * channels):
                 yield extract(torch.from_numpy(obj), chunk, self.n)
+
+
+def drawn(split: str, params: DataParams) -> Complex128[np.ndarray, "images h w"]:
+    """The objects of one split as its seed draws them."""
+    return grid_lines(
+        getattr(params.object_seeds, split),
+        run=params.run_seed,
+        images=params.images_per_split,
+        object_px=params.object_px,
+        canvas_px=params.canvas_px,
+        lines=params.lines,
+        phase=params.phase,
+    )
+
+
+def noise_streams(params: DataParams, count: int = len(SPLITS)) -> list[np.random.SeedSequence]:
+    """`count` independent streams of shot noise: first those of the splits, in their order.
+
+    Where objects are drawn per seed, the run's seed is in the spawn key: its noise is its own too.
+    """
+    run = params.run_seed
+    key = () if run is None else (run,)
+    return np.random.SeedSequence(params.noise_seed, spawn_key=key).spawn(count)
 
 
 def patch_sums(
@@ -108,7 +133,7 @@ def expose(
 class Light:
     """What scales the light: P_sim, its divisor, S, and the object norm of every split.
 
-    `told`: the probe that every method is given, which is `probe` unless another is assumed.
+    `told`: the probe given to every method: `probe`, unless another is assumed.
     """
 
     probe: Complex128[torch.Tensor, "n n"]
@@ -125,7 +150,7 @@ def set_light(params: DataParams, scenes: dict[str, Scene]) -> Light:
     S = sqrt(photons / mean over the train patches of sum (Y |P_sim|)^2) (physics: dose). Raises
     UserError for an unusable probe or an empty object.
     """
-    raw, said = make_probe(params.probe, params.n)
+    raw, facts = make_probe(params.probe, params.n)
     normalised, probe_norm = normalise(raw)
     probe = torch.from_numpy(normalised)
     sums = {split: patch_sums(scene, probe) for split, scene in scenes.items()}
@@ -136,11 +161,11 @@ def set_light(params: DataParams, scenes: dict[str, Scene]) -> Light:
             f"the object of split {dark[0]} is empty with lines = {params.lines}; draw more lines"
         )
     scale = photon_scale(params.photons_per_pattern, sums["train"][1] / norms["train"] ** 2)
-    told, told_said = told_probe(params, probe)
-    return Light(probe, told, probe_norm, scale, norms, (*said, *told_said))
+    assumed, assumed_facts = assumed_probe(params, probe)
+    return Light(probe, assumed, probe_norm, scale, norms, (*facts, *assumed_facts))
 
 
-def told_probe(
+def assumed_probe(
     params: DataParams, probe: Complex128[torch.Tensor, "n n"]
 ) -> tuple[Complex128[torch.Tensor, "n n"], tuple[str, ...]]:
     """`params.assumed_probe` with the power of the true `probe`, or that itself; and statements.
@@ -150,11 +175,11 @@ def told_probe(
     """
     if params.assumed_probe is None:
         return probe, ()
-    raw, said = make_probe(params.assumed_probe, params.n)
+    raw, facts = make_probe(params.assumed_probe, params.n)
     assumed = torch.from_numpy(normalise(raw)[0])
     power = probe.abs().square().sum() / assumed.abs().square().sum()
     return assumed * power.sqrt(), (
-        *said,
+        *facts,
         "the stored probe is an assumed one, the counts come from another",
     )
 
@@ -162,14 +187,14 @@ def told_probe(
 def simulate(name: str, params: DataParams) -> Dataset:
     """The data set of `params`, bit-equal at every call on one machine.
 
-    Raises UserError for an unusable probe or an empty object.
+    Of a set with objects per seed this is that of one seed: `params.of_seed(seed)`. Raises
+    UserError for an unusable probe or an empty object.
     """
     scenes = {split: Scene(split, params) for split in SPLITS}
     light = set_light(params, scenes)
-    seeds = np.random.SeedSequence(params.noise_seed).spawn(len(SPLITS))
     splits = {
-        split: _split(scenes[split], params, light, np.random.default_rng(seed))
-        for split, seed in zip(SPLITS, seeds, strict=True)
+        split: _split(scenes[split], params, light, np.random.default_rng(stream))
+        for split, stream in zip(SPLITS, noise_streams(params), strict=True)
     }
     probe = single(light.told.numpy())
     manifest = _manifest(name, params, light, content_hash(probe, splits), splits)
@@ -183,15 +208,21 @@ def _split(
     generator: np.random.Generator,
 ) -> Split:
     in_photons = light.photon_scale * light.probe
-    regular = isinstance(params.scan, Raster) and params.group_size == 1
     return Split(
         counts=expose(scene, in_photons, light.object_norm[scene.split], generator),
         positions_px=scene.positions_px,
         image_index=scene.image_index,
         obj=scene.obj.astype(np.complex64),
         object_shape=(params.object_px, params.object_px),
-        stride_px=getattr(params.scan.stride_px, scene.split) if regular else None,
+        stride_px=tile_px(params, scene.split),
     )
+
+
+def tile_px(params: DataParams, split: str) -> int | None:
+    """Scan step of a raster whose patches are stitched as published, else None: averaged."""
+    regular = isinstance(params.scan, Raster) and params.group_size == 1
+    published = regular and params.stitching is None
+    return getattr(params.scan.stride_px, split) if published else None
 
 
 def _manifest(

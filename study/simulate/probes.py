@@ -10,7 +10,7 @@ from jaxtyping import Complex128, Float64
 from scipy.ndimage import gaussian_filter
 from skimage.restoration import unwrap_phase
 
-from study.formats.probe import pad, read_probe, resample
+from study.formats.probe import one_mode, pad, read_probe, resample
 from study.params import Focus, IdealDisk, ProbeFile, UserError
 
 
@@ -51,11 +51,11 @@ def focus(
 
 
 def fitted(given: ProbeFile, n: int) -> tuple[Complex128[np.ndarray, "n n"], tuple[str, ...]]:
-    """The file's probe at n x n, and the sentence that says what was done to it."""
-    probe, said = read_probe(Path(given.path))
+    """The probe of the file at n x n, and a sentence on how it was adapted."""
+    probe, facts = one_mode(read_probe(Path(given.path)), Path(given.path))
     m = len(probe)
     if m == n:
-        return probe, said
+        return probe, facts
     if given.fit == "pad":
         if m > n:
             raise UserError(
@@ -63,11 +63,11 @@ def fitted(given: ProbeFile, n: int) -> tuple[Complex128[np.ndarray, "n n"], tup
                 "use `fit: resample` or a larger n"
             )
         return pad(probe, n), (
-            *said,
+            *facts,
             f"probe of {m} px padded with zeros to {n} px",
         )
     return resample(probe, n), (
-        *said,
+        *facts,
         f"probe of {m} px resampled to {n} px",
     )
 
@@ -87,7 +87,7 @@ def make_probe(
     given: IdealDisk | Focus | ProbeFile, n: int
 ) -> tuple[Complex128[np.ndarray, "n n"], tuple[str, ...]]:
     """The probe before normalisation, and what is to be stated about it."""
-    said: tuple[str, ...] = ()
+    facts: tuple[str, ...] = ()
     if isinstance(given, IdealDisk):
         probe = ideal_disk(n)
     elif isinstance(given, Focus):
@@ -98,5 +98,5 @@ def make_probe(
             )
         probe = focus(n, given.aperture_px, given.central_stop_px, given.defocus_rad)
     else:
-        probe, said = fitted(given, n)
-    return smooth(probe, given.smooth_sigma_px), said
+        probe, facts = fitted(given, n)
+    return smooth(probe, given.smooth_sigma_px), facts

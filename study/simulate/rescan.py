@@ -11,9 +11,10 @@ import numpy as np
 import torch
 
 from study.formats.dataset import Dataset, Split
+from study.formats.masks import fill_masked
 from study.formats.probe import normalise
-from study.params import SPLITS, DataParams, Raster, UserError
-from study.simulate.dataset import Scene, expose
+from study.params import SPLITS, DataParams, UserError
+from study.simulate.dataset import Scene, expose, noise_streams, tile_px
 from study.simulate.probes import make_probe
 
 
@@ -22,7 +23,8 @@ def rescan(dataset: Dataset, params: DataParams, stride_px: int) -> Split:
 
     Raises UserError when the test object of the set is another one than that of `params`.
     """
-    scene = Scene("test", with_test_stride(params, stride_px))
+    scene_params = with_test_stride(params, stride_px)
+    scene = Scene("test", scene_params)
     stored = dataset.splits["test"]
     if stored.obj is None or not np.array_equal(stored.obj, scene.obj.astype(np.complex64)):
         raise UserError(
@@ -31,15 +33,15 @@ def rescan(dataset: Dataset, params: DataParams, stride_px: int) -> Split:
         )
     probe, _ = normalise(make_probe(params.probe, params.n)[0])
     in_photons = dataset.manifest.photon_scale * torch.from_numpy(probe)
-    seed = np.random.SeedSequence(params.noise_seed).spawn(len(SPLITS))[SPLITS.index("test")]
+    stream = noise_streams(params)[SPLITS.index("test")]
     norm = dataset.manifest.object_norm["test"]
-    regular = isinstance(params.scan, Raster) and params.group_size == 1
+    counts = expose(scene, in_photons, norm, np.random.default_rng(stream))
     return replace(
         stored,
-        counts=expose(scene, in_photons, norm, np.random.default_rng(seed)),
+        counts=counts if stored.mask is None else fill_masked(counts, stored.mask),
         positions_px=scene.positions_px,
         image_index=scene.image_index,
-        stride_px=stride_px if regular else None,
+        stride_px=tile_px(scene_params, "test"),
     )
 
 

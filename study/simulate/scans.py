@@ -1,4 +1,4 @@
-"""Scan positions: where the windows of every split lie, in object pixels.
+"""Scan positions: window positions of every split, in object pixels.
 
 A scan is a regular raster of all windows that fit (row-major), optionally jittered. With group size
 4 each window of n + 4 px holds 2 x 2 patches, 4 px apart, channel axis row-major.
@@ -7,13 +7,12 @@ A scan is a regular raster of all windows that fit (row-major), optionally jitte
 import numpy as np
 from jaxtyping import Float32, Float64
 
+from study.optics.groups import group_offsets, window_px
 from study.params import SPLITS, Jittered, Raster
-
-GROUP_STEP_PX = 4
 
 
 def raster(window_px: int, object_px: int, stride_px: int) -> Float64[np.ndarray, "J 2"]:
-    """Top-left corners (y, x) of all windows that lie inside the object, row-major."""
+    """Top-left corners (y, x) of all windows inside the object, row-major."""
     steps = np.arange(0, object_px - window_px + 1, stride_px, dtype=np.float64)
     rows, columns = np.meshgrid(steps, steps, indexing="ij")
     return np.stack([rows.ravel(), columns.ravel()], axis=1)
@@ -34,18 +33,16 @@ def group(
     positions_px: Float64[np.ndarray, "J 2"], group_size: int
 ) -> Float32[np.ndarray, "J c 2"]:
     """Patch corners of every window: the window itself, or its 2 x 2 patches in row-major order."""
-    side = 2 if group_size == 4 else 1
-    offsets = np.array([(y, x) for y in range(side) for x in range(side)]) * GROUP_STEP_PX
-    return (positions_px[:, None, :] + offsets).astype(np.float32)
+    return (positions_px[:, None, :] + np.array(group_offsets(group_size))).astype(np.float32)
 
 
 def scan_positions(
     scan: Raster | Jittered, split: str, *, n: int, object_px: int, group_size: int, images: int
 ) -> Float32[np.ndarray, "J c 2"]:
     """Positions of one split, image after image; jitter differs between images and splits."""
-    window_px = n + (GROUP_STEP_PX if group_size == 4 else 0)
-    corners = np.tile(raster(window_px, object_px, getattr(scan.stride_px, split)), (images, 1))
+    window = window_px(n, group_size)
+    corners = np.tile(raster(window, object_px, getattr(scan.stride_px, split)), (images, 1))
     if isinstance(scan, Jittered):
         generator = np.random.default_rng([scan.seed, SPLITS.index(split)])
-        corners = jitter(corners, scan.jitter_px, object_px - window_px, generator)
+        corners = jitter(corners, scan.jitter_px, object_px - window, generator)
     return group(corners, group_size)

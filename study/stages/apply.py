@@ -7,9 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from study.formats.dataset import Dataset, load_dataset, load_manifest
 from study.formats.importing import import_scan
+from study.formats.seeds import seed_folder
 from study.params import UserError
+from study.reading import real_path
 from study.runs import RunFolder, plain, write_npz
 
 
@@ -18,17 +22,24 @@ def apply_source(
 ) -> dict[str, Any]:
     """Reconstruct `dataset` (a data set folder or a scan file) and write `out`, whole.
 
-    The npz holds `object` (h, w) complex, `probe`, `region`; the returned facts hold the numbers
+    The npz holds `object` (h, w) complex, `probe` (modes, where there are several), `region`, and
+    `positions_px` with `shift_px` where positions were refined; the returned facts hold the numbers
     `r_factor_fitted` and `r_factor_held_out`. Raises UserError for an unknown source, a data set
     that cannot be read, and patterns that the network does not take.
     """
+    from study.iterative.sources import check_room
+
     data = load_dataset(dataset) if dataset.is_dir() else import_scan(dataset, "scan")
+    check_room(data)
     began = time.perf_counter()
-    applied, extra = _rpie(data, rpie) if source == "rpie" else _run(source, data, checkpoint)
+    applied, extra, more = (
+        _rpie(data, rpie, out) if source == "rpie" else _run(source, data, checkpoint)
+    )
     result = applied.reconstruction
     # One image is a plain 2-D object, which `study score` takes.
     obj = result.object[0] if len(result.object) == 1 else result.object
-    write_npz(out, object=obj, probe=result.probe, region=result.region, r_factor=result.r_factor)
+    arrays = {"object": obj, "probe": result.probe, "region": result.region}
+    write_npz(out, **{**arrays, "r_factor": result.r_factor, **more})
     facts = {
         "source": source,
         "data": str(dataset),
@@ -43,16 +54,34 @@ def apply_source(
     return plain(facts)
 
 
-def _rpie(data: Dataset, settings: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+def _rpie(
+    data: Dataset, settings: Mapping[str, Any], out: Path
+) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+    """The reconstruction, what is printed of it, and arrays for the npz."""
+    from study.formats.probe import powers
     from study.iterative.apply import reconstruct_rpie
+    from study.report.figures.shifts import draw_shifts
     from study.stages.progress import counting
 
     with counting("rPIE passes", settings["passes"]) as step:
         applied = reconstruct_rpie(data, **settings, progress=step)
-    return applied, {"r_factor_per_pass": applied.passes}
+    facts: dict[str, Any] = {"r_factor_per_pass": applied.passes}
+    arrays: dict[str, Any] = {"probe": applied.probe}
+    if applied.probe.ndim == 3:
+        facts["mode_powers"] = list(powers(applied.probe))
+    if applied.shift_px is not None:
+        length = np.hypot(*applied.shift_px.T)
+        arrays |= {"positions_px": applied.positions_px, "shift_px": applied.shift_px}
+        facts |= {
+            "r_factor_held_out_refined": applied.r_factor_held_out_refined,
+            "shift_px_median": float(np.median(length)),
+            "shift_px_largest": float(length.max()),
+            "shift_figure": str(draw_shifts(applied.positions_px, applied.shift_px, out)),
+        }
+    return applied, facts, arrays
 
 
-def _run(source: str, data: Dataset, checkpoint: str) -> tuple[Any, dict[str, Any]]:
+def _run(source: str, data: Dataset, checkpoint: str) -> tuple[Any, dict[str, Any], dict[str, Any]]:
     from study.training.reconstruct import apply
 
     if not (Path(source) / "status.json").is_file():
@@ -61,7 +90,7 @@ def _run(source: str, data: Dataset, checkpoint: str) -> tuple[Any, dict[str, An
             "or `study pull` makes"
         )
     applied = apply(RunFolder(Path(source)), data, checkpoint)
-    return applied, {"checkpoint": checkpoint, "epoch": applied.reconstruction.epoch}
+    return applied, {"checkpoint": checkpoint, "epoch": applied.reconstruction.epoch}, {}
 
 
 def diagnose_stored(folder: Path, checkpoint: str) -> list[Path]:
@@ -73,9 +102,12 @@ def diagnose_stored(folder: Path, checkpoint: str) -> list[Path]:
     from study.training.watch import diagnose_run
 
     run = RunFolder(folder)
-    data = run.status().get("manifest", {}).get("settings", {}).get("data")
+    status = run.status()
+    data = status.get("manifest", {}).get("settings", {}).get("data")
     if data is None:
-        raise UserError(f"{folder} is no run folder: its status.json names no data set")
-    load_manifest(Path(data))
-    out = Path("work") / "diagnosed" / folder.resolve().parent.name / folder.resolve().name
-    return diagnose_run(run, load_dataset(Path(data)), checkpoint, out)
+        raise UserError(f"{folder} is not a run folder: its status.json names no data set")
+    place = seed_folder(Path(data), int(status.get("seed", 0)))
+    load_manifest(place)
+    real = real_path(folder)
+    out = Path("work") / "diagnosed" / real.parent.name / real.name
+    return diagnose_run(run, load_dataset(place), checkpoint, out)

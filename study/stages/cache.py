@@ -1,4 +1,4 @@
-"""`study verify --cache`: is every object of the DVC cache what its name says?
+"""`study verify --cache`: checks that every object of the DVC cache matches its hash.
 
 DVC trusts a read-only object, and root (or a disk) can change one all the same; what it is checked
 out into is then wrong without a word.
@@ -6,14 +6,15 @@ out into is then wrong without a word.
 
 from __future__ import annotations
 
-import json
+import contextlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from study import environment
+from study.listings import cache_folder, read_listing
 from study.outputs import Output, all_outputs, place
-from study.stages.transfer import md5
+from study.params import UserError
+from study.stages.remote_worker import md5
 
 Line = tuple[str, bool]  # what to print, and whether it is as it should be
 OBJECT = re.compile(r"[0-9a-f]{2}/[0-9a-f]{30}(\.dir)?")
@@ -30,22 +31,31 @@ def cache_lines(root: Path) -> Iterator[Line]:
     corrupted = [path for path in files if md5(path) != oid(path)[:32]]
     owners = belongings(cache, all_outputs(top)) if corrupted else {}
     for path in corrupted:
-        yield _told(path, top, owners.get(oid(path), [])), False
+        yield _describe(path, top, owners.get(oid(path), [])), False
+    unusable = 0
+    for path in files:
+        if path.suffix == ".dir" and path not in corrupted:
+            try:
+                read_listing(path)
+            except UserError as error:
+                unusable += 1
+                yield f"{error}; remove it from the cache: rm -f {path}", False
     size = sum(path.stat().st_size for path in files) / 1e6
-    yield f"cache: {len(files)} objects, {size:.1f} MB, {len(corrupted)} corrupted", not corrupted
+    told = f"cache: {len(files)} objects, {size:.1f} MB, {len(corrupted)} corrupted"
+    yield told, not corrupted and not unusable
 
 
-def _told(path: Path, top: Path, owners: list[tuple[Output, str]]) -> str:
+def _describe(path: Path, top: Path, owners: list[tuple[Output, str]]) -> str:
     shown = path.relative_to(top) if path.is_relative_to(top) else path
     if not owners:
-        return f"{shown} is corrupted; nothing of this commit uses it: rm -f {shown}"
+        return f"{shown} is corrupted; not used by this commit: rm -f {shown}"
     output, file = owners[0]
     more = f" and {len(owners) - 1} more" if owners[1:] else ""
     where = f"{output.pipeline}/{output.path}" if output.pipeline else output.path
     inside = f"{where}/{file}" if file else f"the listing of {where}"
     computed = "dvc repro" if output.name.endswith("data") else f"dvc repro -f -s {output.address}"
     return (
-        f"{shown} is corrupted: {inside}{more}. Mend it: rm -f {shown} && rm -rf {where} && "
+        f"{shown} is corrupted: {inside}{more}. To repair it: rm -f {shown} && rm -rf {where} && "
         f"study pull {output.name} (computed again, without a remote: {computed})"
     )
 
@@ -55,25 +65,13 @@ def belongings(cache: Path, outputs: list[Output]) -> dict[str, list[tuple[Outpu
     found: dict[str, list[tuple[Output, str]]] = {}
     for output in (item for item in outputs if item.push):
         found.setdefault(output.md5, []).append((output, ""))
-        for entry in _listing(cache / output.md5[:2] / output.md5[2:]):
-            found.setdefault(entry["md5"], []).append((output, entry["relpath"]))
+        if output.md5.endswith(".dir"):
+            # A listing that is absent, torn or refused names no files; the last has its own line.
+            with contextlib.suppress(OSError, UserError):
+                files = read_listing(cache / output.md5[:2] / output.md5[2:])
+                for relpath, md5_of_file in files.items():
+                    found.setdefault(md5_of_file, []).append((output, relpath))
     return found
-
-
-def _listing(file: Path) -> list[dict[str, str]]:
-    """Entries of a listing; none for an output of one file, and for a listing that is torn."""
-    try:
-        entries = json.loads(file.read_text()) if file.suffix == ".dir" else []
-        return [entry for entry in entries if {"md5", "relpath"} <= entry.keys()]
-    except (OSError, ValueError, AttributeError, TypeError):
-        return []
-
-
-def cache_folder(top: Path) -> Path:
-    """The cache of this checkout; `dvc config cache.dir` may name another than the usual one."""
-    said = environment.dvc("cache", "dir", root=top)
-    folder = Path(said.stdout.strip()) if said.returncode == 0 else top / ".dvc" / "cache"
-    return top / folder / "files" / "md5"
 
 
 def is_object(cache: Path, path: Path) -> bool:

@@ -1,50 +1,118 @@
 """`study clean`: what can go without losing anything, and how much it frees."""
 
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
+from study.listings import cache_folder, top_of
 from study.runs import RunFolder
-from study.stages.collect import LIVE_ONLY
+from study.stages.collect import LIVE_ONLY, collecting, provenance_of
+from study.temporary import NAME as TEMPORARY
+from study.temporary import abandoned, remove_abandoned, remove_tree, restore_folder, set_aside
+
+UNSEARCHED = (".git", ".venv", ".dvc", "node_modules", "__pycache__")
 
 
 def clean_checkout(root: Path, dry: bool) -> list[str]:
-    """Remove live folders of settled runs that are collected, and build output.
+    """Remove live folders of settled runs that are collected, build output, and what killed
+    writers left.
 
     What is unfinished or alive stays: it would be work lost. Returns lines with sizes before and
     after.
     """
     before = shutil.disk_usage(root).free
     lines = []
+    if not dry:
+        finish_collecting(root)
     for path in removable(root):
-        lines.append(f"{'would remove' if dry else 'removed'} {path} ({size_mb(path):.1f} MB)")
-        if not dry:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        size = size_mb(path)
+        if dry or remove(path):
+            lines.append(f"{'would remove' if dry else 'removed'} {path} ({size:.1f} MB)")
     after = shutil.disk_usage(root).free
     lines.append(f"free on this disk: {before / 1e9:.2f} GB before, {after / 1e9:.2f} GB after")
-    lines.append("DVC's own cache: `dvc gc --workspace` drops what this commit does not use")
+    lines.append("DVC's cache: `dvc gc --workspace` removes what this commit does not use")
     return lines
 
 
+def finish_collecting(root: Path) -> None:
+    """Put back, or remove, what a killed exchange of runs/ARM left aside."""
+    for out in set_aside(root / "runs"):
+        with collecting(out):
+            restore_folder(out)
+
+
 def removable(root: Path) -> Iterator[Path]:
-    for folder in sorted(root.glob("work/*/")):
+    """Deletable paths: live folders of collected runs with their locks, build output, leftovers."""
+    known = collected(root)
+    going: set[Path] = set()
+    for folder in visible(root.glob("work/*/")):
         run = RunFolder(folder)
-        if run.settled and not run.alive() and any(same_run(run, c) for c in collected(root)):
+        if run.settled and not run.alive() and any(same_run(run, copy) for copy in known):
+            going.add(folder)
             yield folder
-            yield from folder.parent.glob(f"{folder.name}.lock")
-    yield from sorted(path for path in (root / "build",) if path.exists())
+    # After its run; and a lock without a run is what a killed `study clean` left.
+    for lock in visible(root.glob("work/*.lock")):
+        if lock.with_suffix("") in going or not lock.with_suffix("").exists():
+            yield lock
+    yield from visible(root.glob("build"))
+    yield from leftovers(root)
+
+
+def leftovers(root: Path) -> Iterator[Path]:
+    """Temporary files and folders whose writer is gone, here and in the DVC cache."""
+    for folder, names, _ in os.walk(root):
+        found = abandoned(Path(folder))
+        gone = {path.name for path in found}
+        names[:] = sorted({*names} - {*UNSEARCHED} - gone)
+        yield from found
+    top = top_of(root.resolve())
+    if top is not None:
+        yield from abandoned(cache_folder(top))
+
+
+def remove(path: Path) -> bool:
+    """Remove one item of `removable`; False when another process holds it."""
+    if TEMPORARY.fullmatch(path.name):
+        return remove_abandoned(path)
+    if path.name == "build":
+        remove_tree(path)
+        return True
+    try:
+        with FileLock(path if path.suffix == ".lock" else f"{path}.lock", timeout=0):
+            path.unlink() if path.suffix == ".lock" else remove_tree(path)
+    except Timeout:
+        return False
+    return True
+
+
+def visible(paths: Iterable[Path]) -> list[Path]:
+    """Without those that are still being written or removed (a name with a dot)."""
+    return sorted(path for path in paths if not path.name.startswith("."))
 
 
 def collected(root: Path) -> list[RunFolder]:
-    """Runs under runs/ARM; a copy that is still being built (a name with a dot) is none."""
-    folders = sorted(root.glob("runs/*/s*/"))
-    return [RunFolder(folder) for folder in folders if not folder.parent.name.startswith(".")]
+    """Runs under runs/ARM."""
+    return [RunFolder(seed) for arm in visible(root.glob("runs/*/")) for seed in arm.glob("s*/")]
+
+
+def has_provenance(live: RunFolder, copy: RunFolder) -> bool:
+    """Whether nothing about how the run was computed is in its live folder only."""
+    if not (live.path / "environment.json").is_file():
+        return True
+    inside = (copy.path / "environment.json").is_file()  # of an earlier version
+    return inside or provenance_of(copy.path.parent, copy.status()["seed"]).is_file()
 
 
 def same_run(live: RunFolder, copy: RunFolder) -> bool:
-    """The same arm, seed and origin, and every file of the live run but the live-only ones."""
+    """The same arm, seed and origin, every file of the live run but the live-only ones, and how it
+    was computed."""
     keys = ("arm", "seed", "manifest")
     if any(live.status().get(key) != copy.status().get(key) for key in keys):
+        return False
+    if not has_provenance(live, copy):
         return False
     names = [path.name for path in live.path.iterdir()]
     kept = {*names} - shutil.ignore_patterns(*LIVE_ONLY)(str(live.path), names)

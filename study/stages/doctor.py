@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from study import environment
+from study.formats.seeds import dataset_folders, held_seeds
+from study.listings import cache_folder
 from study.params import UserError, load_study
-from study.stages.cache import cache_folder, is_object
+from study.stages.cache import is_object
 from study.stages.remote import check
 
 Line = tuple[str, bool]  # what to print, and whether the installation itself is sound
@@ -66,8 +68,10 @@ def checkout(root: Path, facts: dict[str, object]) -> Iterator[Line]:
         return
     yield f"params.yaml: {len(study.arms)} arms, {len(study.data)} data sets", True
     for name in sorted({row.data for row in study.arms.values()}):
-        there = (root / name / "manifest.json").is_file()
-        yield f"{name}: {'there' if there else 'absent; `dvc repro` or `make pull` makes it'}", True
+        parts = dataset_folders(root / name)
+        there = all((part / "manifest.json").is_file() for part in parts)
+        how = f"there{f', {len(parts)} seeds' if held_seeds(root / name) else ''}"
+        yield f"{name}: {how if there else 'absent; run `dvc repro` or `make pull`'}", True
     cache = cache_folder(environment.checkout(root).resolve())
     yield f"cache: {sum(is_object(cache, path) for path in cache.glob('??/*'))} objects", True
 

@@ -1,17 +1,23 @@
-"""What work costs before it starts: minutes from measured runs, memory from shapes."""
+"""Cost estimates: minutes from measured runs or steps, memory from shapes."""
 
 from __future__ import annotations
 
+import itertools
 import math
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from study import environment
 from study.arms import Draft, planned
+from study.evidence.arms import read_seed
+from study.evidence.gate import assessed
 from study.formats.dataset import load_manifest
-from study.params import Arm, Row, Study, UserError, find_row, load_study
-from study.runs import read_json
-from study.stages.simulate import check_disk, data_bytes
+from study.formats.seeds import dataset_folders
+from study.listings import check_cached
+from study.params import Arm, DataParams, Row, Study, UserError, find_row, load_study
+from study.stages.simulate import check_disk, data_bytes, patterns
 
 
 def check_arm(root: Path, name: str) -> dict[str, Any]:
@@ -48,7 +54,7 @@ def _facts(root: Path, study: Study, row: Row, seconds: float | None) -> dict[st
     minutes = None if seconds is None else seconds * rounds(len(row.seeds)) / 60
     facts: dict[str, Any] = {
         "data": row.data,
-        "data_here": (root / row.data / "manifest.json").is_file(),
+        "data_here": (dataset_folders(root / row.data)[0] / "manifest.json").is_file(),
         "n": n,
         "group_size": channels,
         "seeds": len(row.seeds),
@@ -70,7 +76,7 @@ def _facts(root: Path, study: Study, row: Row, seconds: float | None) -> dict[st
 
 def _check_truth(root: Path, row: Arm) -> None:
     """Raise UserError for a supervised loss on data that is here and has no truth."""
-    folder = root / row.data
+    folder = dataset_folders(root / row.data)[0]
     if row.loss.name != "supervised" or not (folder / "manifest.json").is_file():
         return
     if load_manifest(folder).kind != "simulated":
@@ -106,44 +112,122 @@ def geometry(root: Path, study: Study, data: str) -> tuple[int, int]:
 def measured_seconds(root: Path, name: str) -> float | None:
     """Seconds a run of this arm took, the mean over the committed seeds; None if never measured."""
     files = sorted((root / "results" / name / "seeds").glob("*.json"))
-    seconds = [(read_json(file) or {}).get("training", {}).get("seconds") for file in files]
+    seconds = [(read_seed(file)["training"] or {}).get("seconds") for file in files]
     known = [value for value in seconds if isinstance(value, (int, float))]
     return sum(known) / len(known) if known else None
 
 
 SETUP_SECONDS = 60  # simulate, fingerprints and findings
 STAGE_SECONDS = 4  # of start-up, each for training and scoring an arm
+TIMED_STEPS = 3
+# A validation step has no backward pass and no optimiser.
+VALIDATION_SHARE = 1 / 3
 
 
-def plan_lines(root: Path) -> list[str]:
-    """Minutes and disk that `make repro` would take from an empty cache; refuses a full disk.
+def plan_lines(root: Path, names: Sequence[str] = ()) -> list[str]:
+    """Minutes and disk of all arms, or of `names`, from an empty cache.
 
-    Raises UserError when the disk has too little room.
+    Arms without committed runs are timed now, over a few training steps on made-up data of their
+    own size; survival arms count to their horizon. Raises UserError for an unknown arm, when the
+    disk has too little room, and for a listing in the DVC cache by which `dvc repro` would write
+    outside its outputs.
     """
     study = load_study(root / "params.yaml")
-    # A data set lies there as built, in the cache, and checked out.
-    disk = 3 * sum(data_bytes(params) for params in study.data.values())
-    runs = sum(len(row.seeds) for row in study.arms.values())
+    check_cached(root)
+    rows = {name: find_row(study, name) for name in names} or study.arms
+    # A data set is there as built, in the cache, and checked out.
+    used = {row.data.partition("/")[2] for row in rows.values()}
+    disk = 3 * sum(data_bytes(params) for name, params in study.data.items() if name in used)
+    runs = sum(len(row.seeds) for row in rows.values())
     disk += runs * 12_000_000  # weights twice, objects, diagnostics; kept live and cached
     check_disk(root, disk)
-    seconds = [(measured_seconds(root, name), row) for name, row in study.arms.items()]
-    # All arms' runs share the cores (`study train --all`); by themselves arms take longer.
-    known = [taken * len(row.seeds) for taken, row in seconds if taken is not None]
-    unknown = sum(taken is None for taken, _ in seconds)
-    lines = [f"{len(study.arms)} arms, {runs} runs, {environment.cores()} cores"]
-    if known:
-        stages = SETUP_SECONDS + 2 * STAGE_SECONDS * len(study.arms)
-        minutes = (sum(known) / environment.cores() + stages) / 60
-        lines.append(
-            f"about {math.ceil(minutes)} min in all from an empty cache, at the speed of the "
-            "committed runs; what is there already is skipped"
-        )
-    if unknown:
-        lines.append(f"{unknown} arms have never been measured: no estimate for them")
+    known = {name: measured_seconds(root, name) for name in rows}
+    timed = time_arms(study, {name: row for name, row in rows.items() if known[name] is None})
+    seconds = {name: known[name] if known[name] is not None else timed.get(name) for name in rows}
+    lines = [f"{len(rows)} arms, {runs} runs, {environment.cores()} cores"]
+    # All runs share the cores (`study train --all`); each arm alone takes longer.
+    total = sum(taken * len(rows[name].seeds) for name, taken in seconds.items() if taken)
+    if total:
+        stages = SETUP_SECONDS + 2 * STAGE_SECONDS * len(rows)
+        minutes = (total / environment.cores() + stages) / 60
+        lines.append(f"about {_duration(minutes)} in all from an empty cache{_source(rows, timed)}")
+    lines += [
+        f"  {name}: {_duration(taken / 60)} per run at most, {len(rows[name].seeds)} runs"
+        for name, taken in timed.items()
+    ]
+    if unknown := [name for name, taken in seconds.items() if taken is None]:
+        lines.append(f"not measured and not timed: {', '.join(unknown)}")
     lines.append(f"about {disk / 1e9:.2f} GB of disk")
+    return lines + _claim_lines(root, list(rows))
+
+
+def _claim_lines(root: Path, names: Sequence[str]) -> list[str]:
+    """The claims about these arms that the runs cannot decide, or hardly."""
+    found = [a for a in assessed(root, names) if a.problems]
+    lines = [f"{len(found)} claims that these runs can hardly decide:"] if found else []
+    for a in found:
+        state = f"not refused: {a.exempt}" if a.exempt else "refused"
+        lines.append(f"  {a.sentence} ({state})")
     return lines
 
 
+def _source(rows: Mapping[str, Row], timed: Mapping[str, float]) -> str:
+    words = "" if len(timed) == len(rows) else ", at the speed of the committed runs"
+    if timed:
+        words += f"; {len(timed)} arms without runs were timed over {TIMED_STEPS} steps"
+    return f"{words}; finished runs are skipped"
+
+
+def _duration(minutes: float) -> str:
+    return f"{math.ceil(minutes)} min" if minutes < 180 else f"{minutes / 60:.1f} h"
+
+
+def time_arms(study: Study, rows: Mapping[str, Row]) -> dict[str, float]:
+    """Seconds per run of trained arms on simulated data, from a few timed steps of each kind.
+
+    Arms whose steps cost the same (network, data size, batch, loss, precision) share one timing.
+    """
+    step_seconds: dict[str, float] = {}
+    found = {}
+    for name, row in rows.items():
+        room, _, data = row.data.partition("/")
+        if not isinstance(row, Arm) or room != "data":
+            continue
+        params = study.data[data]
+        kind = repr((row.generator, row.loss, row.batch_size, row.precision, params.n, row.data))
+        if kind not in step_seconds:
+            step_seconds[kind] = _timed_step(row, params)
+        train, validation = (
+            -(-patterns(params, split) // row.batch_size) for split in ("train", "validation")
+        )
+        found[name] = row.epochs * (train + VALIDATION_SHARE * validation) * step_seconds[kind]
+    return found
+
+
+def _timed_step(row: Arm, params: DataParams) -> float:
+    """Seconds of one training step of the arm on this machine: the fastest after a first one."""
+    import torch
+
+    from study.simulate import simulate
+    from study.stages.fingerprint import tiny_data
+    from study.training import process
+    from study.training.setup import build_run
+
+    process.settle()
+    small = simulate("timing", tiny_data(params, params.n))
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    module = build_run(row, small, row.seeds[0], device).module
+    # On a CPU the time of this process: other work on the machine must not enter the estimate.
+    clock = time.process_time if device.type == "cpu" else time.perf_counter
+    taken = []
+    for batch in itertools.islice(itertools.cycle(module.batches()), 1 + TIMED_STEPS):
+        began = clock()
+        float(module.step(batch)[0])  # reading the loss waits for the device
+        if len(batch.amplitude) == row.batch_size:
+            taken.append(clock() - began)
+    return min(taken[1:])
+
+
 def rounds(seeds: int) -> int:
-    """How often all cores are filled once to run `seeds` side by side."""
+    """How often all cores are filled once to run `seeds` in parallel."""
     return math.ceil(seeds / environment.cores())

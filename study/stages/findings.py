@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
+from study.evidence.arms import load_arms
+from study.evidence.cells import results_table
 from study.evidence.claims import load_claims
+from study.evidence.committed import Comparison, committed_results, compare_arms
 from study.evidence.findings import build, render
-from study.evidence.ledger import read_findings, stale
-from study.evidence.table import Comparison, arms_table, cell, committed_results, compare
+from study.evidence.packing import packed, text_of
+from study.evidence.staleness import current_findings, earlier_findings, stale
+from study.evidence.summary import summarise
 from study.params import UserError, load_study
-from study.runs import write_json, write_text
+from study.reading import joined
+from study.runs import write_text
+from study.stages.integrity import changed_files
+from study.terminal import console
 
 COLUMNS = {
     "last.val_loss": "val loss",
@@ -25,54 +31,58 @@ COLUMNS = {
 
 
 def write_findings(root: Path) -> str:
-    """findings.json and findings.md from results/, recorded/, claims.yaml; a line that sums up."""
+    """findings.json and findings.md from stored results and claims.yaml; a line that sums up."""
     file = root / "findings.json"
     findings = build(
-        root / "results",
-        root / "recorded",
+        root,
         load_claims(root / "claims.yaml"),
         load_study(root / "params.yaml"),
-        read_findings(root),
+        earlier_findings(root),
     )
-    write_json(file, findings)
+    write_text(file, text_of(packed(findings)))
     write_text(root / "findings.md", render(findings))
-    counts = ", ".join(f"{count} {status}" for status, count in findings["counts"].items() if count)
+    counts = ", ".join(f"{count} {status}" for status, count in findings.counts.items() if count)
     return f"findings.json, findings.md: {counts or 'no claims'}"
 
 
 def check_findings(root: Path) -> str:
-    """Which findings rest on evidence that has changed since. Raises UserError when any does."""
-    findings = read_findings(root)
-    if findings is None:
-        raise UserError(f"{root / 'findings.json'} is absent or torn; run `dvc repro findings`")
+    """Whether the findings agree with the stored evidence, and this is what was computed.
+
+    Raises UserError that names the findings whose evidence changed, and the small results that are
+    not what dvc.lock or their original says.
+    """
+    findings = current_findings(root)
     changed = stale(findings, root)
     if changed:
         told = "; ".join(f"{claim}: {', '.join(files)}" for claim, files in changed.items())
-        raise UserError(f"stale findings ({told}); run `dvc repro` to judge them again")
-    return f"{len(findings['claims'])} findings rest on the evidence that is here"
+        raise UserError(f"stale findings ({told}); run `dvc repro` to update them")
+    if problems := changed_files(root):
+        raise UserError(f"{joined(problems)}; restore them from git, or run the pipeline again")
+    return f"{len(findings.claims)} findings agree with the stored evidence"
 
 
 def print_results(root: Path) -> None:
     """The arms over their seeds, and whether they repeat what is committed."""
-    arms = arms_table(root / "results")
-    if arms.empty:
+    arms = load_arms(root / "results")
+    if not arms:
         raise UserError("no results in this checkout; `make repro` computes them")
-    here = compare(root / "results", committed_results(root))
-    console = Console()
-    console = console if console.is_terminal else Console(width=180)
-    shown = {path: title for path, title in COLUMNS.items() if path in arms}
-    table = Table(box=None)
-    for title in ("arm", "ok/failed/collapsed", *shown.values(), "committed"):
-        table.add_column(title, no_wrap=True)
-    for record in arms.to_dict("records"):
-        seeds = "/".join(str(record[key]) for key in ("ok", "failed", "collapsed"))
-        cells = [cell(record, path) for path in shown]
-        told = here.get(record["arm"], Comparison("new", ""))
-        table.add_row(record["arm"], seeds, *cells, told.result)
-    console.print(table)
-    console.print(
-        "mean ± half of the 95 % t interval over seeds, last weights; metric set standard"
+    here = compare_arms(arms, committed_results(root))
+    lines = results_table(
+        {name: summarise(name, None, results) for name, results in arms.items()}, arms, [*COLUMNS]
     )
+    shown = [path for path in COLUMNS if any(line.cells[path].status != "absent" for line in lines)]
+    out = console()
+    out = out if out.is_terminal else console(width=180)
+    table = Table(box=None)
+    titles = (COLUMNS[path] for path in shown)
+    for title in ("arm", "ok / failed / collapsed", *titles, "committed"):
+        table.add_column(title, no_wrap=True)
+    for line in lines:
+        cells = [line.cells[path].short(3) for path in shown]
+        word = here.get(line.name, Comparison("new", "")).result
+        table.add_row(line.name, line.arm.seeds.counts(), *cells, word)
+    out.print(table)
+    out.print("mean ± half of the 95 % t interval over seeds, last weights; metric set standard")
     for name, comparison in here.items():
         if comparison.result in ("differs", "missing"):
-            console.print(f"{name} {comparison.result}: {comparison.reason}")
+            out.print(f"{name} {comparison.result}: {comparison.reason}")

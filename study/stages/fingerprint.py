@@ -1,8 +1,8 @@
 """Stage `fingerprint`: what every arm does at tiny size, as numbers. Training depends on these.
 
-A stage that depends on source files would retrain two hundred runs for a changed comment; one that
-does not would serve stale results. So this stage depends on the code, runs every arm on a tiny data
-set of its own kind, and rewrites fingerprints/<arm>.json only where a number moved beyond 1e-4.
+If training depended on source files, a changed comment would retrain two hundred runs; without any
+dependency results could be stale. This stage depends on the code, runs every arm on a tiny data set
+of the same kind, and rewrites fingerprints/<arm>.json only if a number changed by more than 1e-4.
 
 It covers per arm: the effective settings, two tiny epochs with a partial last batch, one step with
 gradients scaled by 1e3 (so that clips act), the learning-rate curve of all epochs, the choice of
@@ -12,6 +12,7 @@ the best checkpoint, and one stitched reconstruction.
 from __future__ import annotations
 
 import math
+import multiprocessing
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -43,7 +44,7 @@ SEED = 7
 
 
 def write_fingerprints(study: Study, folder: Path) -> list[str]:
-    """Update fingerprints/<arm>.json of every row; returns the names that moved.
+    """Update fingerprints/<arm>.json of every row; returns the names that changed.
 
     Files of rows that no longer exist are removed.
     """
@@ -54,7 +55,7 @@ def write_fingerprints(study: Study, folder: Path) -> list[str]:
 
 
 def update(study: Study, folder: Path, names: Iterable[str]) -> list[str]:
-    """Rewrite the files of these rows where their behaviour moved; returns the names that moved."""
+    """Update the files of these rows; returns the names whose behaviour changed."""
     import torch
 
     torch.set_num_threads(1)  # as training does: sums of another order are other numbers
@@ -67,6 +68,40 @@ def update(study: Study, folder: Path, names: Iterable[str]) -> list[str]:
             write_json(file, new)
             moved.append(name)
     return moved
+
+
+def update_apart(study: Study, folder: Path, names: Iterable[str]) -> None:
+    """`update` in a new process, for callers that fork: torch's threads are not forked.
+
+    Raises UserError as `update` does, and when the process is killed.
+    """
+    context = multiprocessing.get_context("spawn")
+    reader, writer = context.Pipe(duplex=False)
+    process = context.Process(target=_update_and_report, args=(writer, study, folder, list(names)))
+    process.start()
+    writer.close()
+    try:
+        refusal = reader.recv()
+    except EOFError:  # it ended without a message
+        refusal = None
+    finally:
+        process.join()
+        reader.close()
+    if refusal is not None:
+        raise UserError(refusal)
+    if process.exitcode:
+        code = process.exitcode
+        how = f"killed by signal {-code} (out of memory?)" if code < 0 else f"exit code {code}"
+        raise UserError(f"the fingerprint was not computed: its process ended, {how}; run again")
+
+
+def _update_and_report(writer: Any, study: Study, folder: Path, names: list[str]) -> None:
+    """Send the reason for a refusal, or None."""
+    try:
+        update(study, folder, names)
+        writer.send(None)
+    except UserError as error:
+        writer.send(str(error))
 
 
 def fingerprint(study: Study, row: Row, sets: dict[tuple[str, int], Dataset]) -> dict[str, Any]:
@@ -83,6 +118,8 @@ def fingerprint(study: Study, row: Row, sets: dict[tuple[str, int], Dataset]) ->
             facts = _trained(row, dataset, run)
         files = sorted(Path(scratch).glob("object_*.npz"))
         facts["reconstruction"] = {file.stem: _image_facts(file) for file in files}
+        if run.limit_file.is_file():
+            facts["limit"] = read_json(run.limit_file)
     return {"settings": leaves(row), **facts}
 
 
@@ -97,7 +134,7 @@ def tiny_n(row: Row) -> int:
 def tiny_arm(row: Arm) -> Arm:
     """The same arm with fewer channels and epochs; every other setting is its own."""
     options = dict(row.generator.options)
-    if "width" in options:
+    if options.get("width") is not None:
         options["width"] = TINY_WIDTH
     generator = GeneratorParams(name=row.generator.name, options=options)
     epochs = max(TINY_EPOCHS, getattr(row.schedule, "warmup_epochs", 0) + 1)
@@ -112,7 +149,7 @@ def _dataset(study: Study, row: Row, n: int, sets: dict[tuple[str, int], Dataset
         # An imported set has no simulation: its arms are tried on the first simulated one.
         known = study.data.get(name) if room == "data" else next(iter(study.data.values()), None)
         if known is None:
-            raise UserError("params.yaml has no simulated data set to take fingerprints on")
+            raise UserError("params.yaml has no simulated data set for fingerprints")
         sets[row.data, n] = simulate("tiny", tiny_data(known, n))
     return sets[row.data, n]
 
@@ -123,6 +160,8 @@ def tiny_data(params: DataParams, n: int) -> DataParams:
     scan = params.scan.model_copy(update={"stride_px": stride})
     object_px = n + 4 * 8 + (4 if params.group_size == 4 else 0)
     changes = {"n": n, "object_px": object_px, "images_per_split": 1, "scan": scan}
+    if params.seeds is not None:
+        changes["seeds"] = (SEED,)
     probes = {key: _tiny_probe(params, key, n) for key in ("probe", "assumed_probe")}
     return params.model_copy(update={**changes, **probes})
 
@@ -141,15 +180,13 @@ def _trained(row: Arm, dataset: Dataset, run: RunFolder) -> dict[str, Any]:
     import torch
 
     from study.training.fit import fit, learning_rates
-    from study.training.probe import scaled_step
+    from study.training.scaled_step import scaled_step
 
     small = tiny_arm(row)
     # On the CPU wherever there is more: one behaviour, one fingerprint.
     fit(small, dataset, SEED, run, device=torch.device("cpu"))
-    history = run.history()
-    skip = [column for column in history if "seconds" in column or "memory" in column]
     return {
-        "history": history.drop(columns=skip).to_dict("list"),
+        "history": run.history().to_dict("list"),
         "learning_rates": learning_rates(row),
         "best_epoch": run.status().get("best_epoch"),
         "scaled_step": scaled_step(small, dataset, SEED, factor=1e3),

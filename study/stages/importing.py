@@ -1,17 +1,21 @@
 """`study import`: a measured scan into imported/NAME, tracked by DVC on its own.
 
-`data/` belongs to data.dvc alone (`dvc repro` deletes what else lies there), so measured sets live
+`data/` belongs to data.dvc only (`dvc repro` deletes what else is there), so measured sets live
 beside it.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from study import environment
 from study.formats.dataset import Manifest, save_dataset
-from study.formats.importing import import_scan
+from study.formats.importing import import_scan, request_of_import
+from study.formats.positions import Beside
 from study.params import UserError, check_name
+from study.runs import read_json
 from study.stages.simulate import check_disk
+from study.temporary import sweep
 
 
 def import_file(
@@ -19,22 +23,43 @@ def import_file(
     file: Path,
     name: str,
     probe: Path | None,
-    overrides: Mapping[str, str],
+    overrides: Mapping[str, Any],
     track: bool,
+    beside: Beside | None = None,
 ) -> Manifest:
     """Read, check and write imported/NAME; nothing is written when anything is wrong.
 
-    Raises UserError for names that exist or are no names and for every fault of the file.
+    The same command again completes what a killed one left, and changes nothing otherwise.
+
+    Raises UserError for names that are taken or are not names, and for every fault of the file.
     """
     target = root / "imported" / check_name(name)
+    _, request = request_of_import(file, probe, beside, **overrides)
     if target.exists():
-        raise UserError(f"{target} exists already; choose another name or remove it first")
-    dataset = import_scan(file, name, probe=probe, **overrides)
+        _refuse_other(target, request)
+    elif (tracked := target.with_name(f"{target.name}.dvc")).exists():
+        # Written over, its only trace would be the history of git.
+        raise UserError(
+            f"{tracked} is a data set of that name that is not in this checkout; "
+            f"`study pull imported/{name}` brings it. Choose another name for this file"
+        )
+    dataset = import_scan(file, name, probe=probe, beside=beside, **overrides)
+    sweep(target.parent)  # gigabytes of a killed import count as free room
     check_disk(target, sum(split.counts.nbytes for split in dataset.splits.values()))
-    save_dataset(dataset, target)
+    save_dataset(dataset, target, complete=True)
     if track:
         track_folder(root, target)
     return dataset.manifest
+
+
+def _refuse_other(target: Path, request: Mapping[str, Any]) -> None:
+    """Raise UserError, before the scan is read, where the manifest says that it is another one."""
+    stored = read_json(target / "manifest.json") if target.is_dir() else {}
+    if stored is not None and (not isinstance(stored, dict) or stored.get("request") != request):
+        raise UserError(
+            f"{target} exists and is not this file imported with these options; choose "
+            "another name, or remove it first"
+        )
 
 
 def track_folder(root: Path, target: Path) -> None:

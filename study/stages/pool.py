@@ -20,7 +20,9 @@ from filelock import FileLock
 
 from study import environment
 from study.formats.dataset import load_dataset, memory_share
+from study.formats.seeds import seed_folder
 from study.params import Arm, Reference, Row, UserError
+from study.reading import describe
 from study.runs import RunFolder, read_json, write_json
 from study.stages.collect import settled_run
 from study.stages.progress import Watch
@@ -44,7 +46,7 @@ class Job:
 
     @property
     def epochs(self) -> int:
-        """0 of a row that is no network."""
+        """0 of a row that is not a network."""
         return self.row.epochs if isinstance(self.row, Arm) else 0
 
     def settled(self) -> RunFolder | None:
@@ -99,8 +101,25 @@ def reap(busy: dict[int, tuple[Job, Any]], ended: list[tuple[Job, int | None]]) 
         if not process.is_alive():
             del busy[place]
             process.join()
+            if process.exitcode:
+                record_death(job, process.pid, process.exitcode)
             ended.append((job, process.exitcode))
             process.close()
+
+
+def record_death(job: Job, pid: int, code: int) -> None:
+    """Write into the run folder how its process ended, if the process could not do that itself."""
+    run = RunFolder(job.folder)
+    status = run.status()
+    unannounced = status.get("state") is None
+    if unannounced or (status.get("state") == "running" and status.get("pid") == pid):
+        with contextlib.suppress(OSError):  # a full disk: `report_broken` still names it
+            run.finish("stopped", cause=how_ended(code), arm=job.arm, seed=job.seed)
+
+
+def how_ended(code: int) -> str:
+    how = f"killed by signal {-code} (out of memory?)" if code < 0 else f"exit code {code}"
+    return f"its process ended: {how}"
 
 
 def report_broken(ended: Sequence[tuple[Job, int | None]]) -> None:
@@ -108,8 +127,7 @@ def report_broken(ended: Sequence[tuple[Job, int | None]]) -> None:
     causes: dict[str, list[str]] = {}
     for job, code in ended:
         if code:
-            how = f"killed by signal {-code} (out of memory?)" if code < 0 else f"exit code {code}"
-            cause = RunFolder(job.folder).status().get("cause") or f"its process ended: {how}"
+            cause = RunFolder(job.folder).status().get("cause") or how_ended(code)
             causes.setdefault(job.arm, []).append(f"seed {job.seed}: {cause}")
     if causes:
         told = (f"arm {arm!r} did not finish ({'; '.join(said)})" for arm, said in causes.items())
@@ -183,8 +201,12 @@ def run_one(job: Job, gpu: int | None, limit_bytes: float) -> None:
         # A result: the published failure rates count it.
         said = str(error).splitlines() or [type(error).__name__]
         run.finish("failed", cause=f"out of memory: {said[0]}")
-    except UserError as error:
-        run.finish("stopped", cause=str(error))
+    except (UserError, OSError) as error:
+        cause = describe(error) if isinstance(error, OSError) else str(error)
+        with contextlib.suppress(OSError, UserError):  # the disk may take nothing more
+            run.finish("stopped", cause=cause)
+        if isinstance(error, OSError):  # the caller can then only say that this process ended
+            sys.stderr.write(f"study: {cause}\n")
         raise SystemExit(2) from None
     except Exception as error:
         run.finish("stopped", cause=repr(error))
@@ -203,7 +225,8 @@ def compute(job: Job, run: RunFolder, limit_bytes: float) -> None:
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
     record_environment(run, environment.describe(job.root, device))
     run.start(job.arm, job.seed, job.epochs, job.origin)
-    dataset = load_dataset(job.root / job.row.data, limit_bytes=limit_bytes)
+    folder = seed_folder(job.root / job.row.data, job.seed)
+    dataset = load_dataset(folder, limit_bytes=limit_bytes)
     if isinstance(job.row, Reference):
         from study.iterative.references import run as run_reference
 

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from study.runs import SETTLED, RunFolder
+from study.terminal import console
 
 POLL_S = 0.25
 LINE_EVERY_S = 15.0
@@ -25,7 +25,7 @@ class Watch:
         self.total = sum(folders.values())
         self.over = 0  # epochs of settled runs, which are not read again
         self.what = what
-        self.console = Console()
+        self.console = console()
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -86,8 +86,8 @@ class Watch:
 @contextlib.contextmanager
 def counting(what: str, total: int) -> Iterator[Callable[..., None]]:
     """A bar for one loop of `total` steps; yields what the loop calls after each."""
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
+    out = console(stderr=True)
+    with Progress(console=out, disable=not out.is_terminal, transient=True) as progress:
         task = progress.add_task(what, total=total)
         yield lambda *_, **__: progress.advance(task)
 
@@ -97,7 +97,7 @@ class Steps:
 
     def __init__(self, what: str, total: int) -> None:
         self.what, self.total, self.done = what, total, 0
-        self.console = Console(stderr=True)
+        self.console = console(stderr=True)
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),

@@ -1,4 +1,4 @@
-"""`study publish`: artifacts on a remote that others reach, and a page that says how to use them.
+"""`study publish`: artifacts on a shared remote, and a page that explains how to use them.
 
 PUBLISHED.md is a plain file of the repository, because that is what a colleague has first. It is
 written only after everything that it promises is on the remote.
@@ -32,7 +32,9 @@ def publish(root: Path, everything: bool, remote: str | None) -> list[str]:
     lines = push(wanted)
     nowhere = [line for line in lines if line.endswith("nor does the remote")]
     if nowhere:
-        raise UserError("\n".join(["nothing is published, since some is nowhere:", *nowhere]))
+        raise UserError(
+            "\n".join(["nothing was published, because artifacts are missing:", *nowhere])
+        )
     outputs = [item for item in wanted.outputs() if item.push]
     write_text(top / PAGE, page(top, pipeline, commit, (name, url), outputs))
     return [*lines, *_after(top, url)]
@@ -69,7 +71,7 @@ def page(
 
 
 def _commands(top: Path, pipeline: str, name: str, outputs: list[Output]) -> list[str]:
-    """What a colleague types, with what it does."""
+    """Commands for a colleague, with explanations."""
     origin = remotes.without_password(
         (environment.git("remote", "get-url", "origin", root=top) or "").strip()
     )
@@ -91,9 +93,9 @@ def _commands(top: Path, pipeline: str, name: str, outputs: list[Output]) -> lis
 
 def _access(name: str, url: str) -> list[str]:
     if "://" not in url:
-        return [f"The remote is a folder: only who can read {url} can pull.", ""]
+        return [f"The remote is a folder: pulling needs read access to {url}.", ""]
     return [
-        f"Where it asks for a key: `study remote key {name} --id NAME` (ssh: `--file KEY`). "
+        f"If it needs a key: `study remote key {name} --id NAME` (ssh: `--file KEY`). "
         "`study remote check` tests reading and writing.",
         "",
     ]
@@ -104,11 +106,11 @@ def _committed(top: Path) -> tuple[str, str]:
     commit = environment.git("rev-parse", "HEAD", root=top)
     changes = environment.git("status", "--porcelain", "--untracked-files=no", root=top)
     if commit is None or changes is None:
-        raise UserError("publishing takes a git repository with a commit; a clone starts from it")
+        raise UserError("publishing needs a git repository with a commit")
     changed = [line[3:] for line in changes.splitlines() if line[3:] != PAGE]
     if changed:
         shown = ", ".join(changed[:5]) + (" ..." if changed[5:] else "")
-        raise UserError(f"commit your changes first, others get what is committed: {shown}")
+        raise UserError(f"commit your changes first; others get only committed files: {shown}")
     date = environment.git("show", "-s", "--format=%cs", "HEAD", root=top) or ""
     return commit.strip(), date.strip()
 
@@ -125,7 +127,7 @@ def _reachable(top: Path, remote: str | None) -> tuple[str, str]:
     url = remotes.committed_url(top, name)
     if url is None:
         raise UserError(
-            f"remote {name!r} is known to this clone alone; a colleague's clone reads the "
+            f"remote {name!r} is configured in this clone only; a colleague's clone reads the "
             f"committed .dvc/config. Add it there: study remote add {name} URL, then commit"
         )
     return name, url
@@ -134,7 +136,7 @@ def _reachable(top: Path, remote: str | None) -> tuple[str, str]:
 def _after(top: Path, url: str) -> list[str]:
     lines = [f"written: {PAGE}; next: git add {PAGE} && git commit -m 'Publish' && git push"]
     if environment.git("remote", root=top) in (None, ""):
-        lines.append("this repository has no git remote yet: a colleague clones from one")
+        lines.append("this repository has no git remote yet: colleagues need one to clone")
     if "://" not in url:
-        lines.append(f"mind that only who can read the folder {url} can pull")
+        lines.append(f"note that pulling needs read access to the folder {url}")
     return lines

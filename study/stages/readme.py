@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from study.evidence.ledger import current_findings
-from study.evidence.readme import with_verdicts
+from study.evidence.claim_words import with_verdicts
+from study.evidence.staleness import current_findings
 from study.params import UserError
 from study.runs import write_text
 
@@ -15,7 +15,7 @@ def write_readme(root: Path) -> str:
     and without findings."""
     file = root / "README.md"
     if not file.is_file():
-        raise UserError(f"the verdict table needs {file}; run in the root of the study")
+        raise UserError(f"{file} does not exist; run in the root of the study")
     findings = current_findings(root)
     write_text(file, with_verdicts(file.read_text(encoding="utf-8"), findings))
-    return f"{file}: {len(findings['claims'])} verdicts"
+    return f"{file}: {len(findings.claims)} verdicts"

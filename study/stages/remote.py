@@ -1,4 +1,4 @@
-"""`study pull`, `study push`: outputs of the study from and to a remote, told as they move."""
+"""`study pull`, `study push`: outputs of the study from and to a remote, transfer as they move."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from study.outputs import Output, chosen, place
 from study.params import UserError
-from study.runs import write_json
-from study.stages.conversation import Cancelled, NoRemote, ask, ended_by_sigterm
+from study.runs import start_time, write_json
+from study.stages.remote_client import Cancelled, NoRemote, ask, ended_by_sigterm
+from study.terminal import console
 
 WRITE_EVERY_S = 0.5
 
 
 @dataclass
-class Told:
-    """What happened so far: written to a status file for the app, drawn on a terminal."""
+class Transfer:
+    """Progress of a transfer: written to a status file for the app, drawn on a terminal."""
 
     names: list[str]
     total: int  # objects, as dvc.lock counts them
@@ -47,7 +47,7 @@ class Told:
             {
                 **own,
                 "pid": os.getpid(),
-                "pid_started": process.create_time(),
+                "pid_started": start_time(process),
                 "heartbeat": time.time(),
             },
         )
@@ -56,7 +56,7 @@ class Told:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a user asked a remote for."""
+    """Artifacts requested by a user."""
 
     root: Path
     names: tuple[str, ...] = ()
@@ -91,9 +91,9 @@ def pull(wanted: Wanted, status: Path | None = None) -> list[str]:
     hashes = {item.md5 for item in pushed}
     # What no remote holds comes back with its twin: build/dataset is the same bytes as data.
     twins = [item for item in outputs if not item.push and item.md5 in hashes]
-    told = _told(pushed, status)
+    transfer = _transfer_of(pushed, status)
     request = wanted.request("pull", [*pushed, *twins])
-    return _move(told, request, {item.name: item.files + 1 for item in pushed})
+    return _move(transfer, request, {item.name: item.files + 1 for item in pushed})
 
 
 def push(wanted: Wanted, again: bool = False, status: Path | None = None) -> list[str]:
@@ -102,8 +102,8 @@ def push(wanted: Wanted, again: bool = False, status: Path | None = None) -> lis
     Raises UserError with every reason.
     """
     outputs = [item for item in wanted.outputs() if item.push]
-    told = _told(outputs, status)
-    return _move(told, wanted.request("push", outputs, again=again), {})
+    transfer = _transfer_of(outputs, status)
+    return _move(transfer, wanted.request("push", outputs, again=again), {})
 
 
 def check(root: Path, remote: str | None = None) -> str:
@@ -113,53 +113,53 @@ def check(root: Path, remote: str | None = None) -> str:
     """
     events = list(ask(Wanted(root, remote=remote).request("check", [])))
     reached = next(event for event in events if event["event"] == "reached")
-    return f"{reached['name']!r} ({reached['url']}) stored, gave back and removed a small object"
+    return f"{reached['name']!r} ({reached['url']}) wrote, read and removed a small object"
 
 
 def _where(output: Output) -> str:
     return f"{output.pipeline}/{output.path}" if output.pipeline else output.path
 
 
-def _told(outputs: list[Output], status: Path | None) -> Told:
+def _transfer_of(outputs: list[Output], status: Path | None) -> Transfer:
     objects, size = sum(o.files + 1 for o in outputs), sum(o.size for o in outputs)
-    return Told([o.name for o in outputs], objects, size, status)
+    return Transfer([o.name for o in outputs], objects, size, status)
 
 
-def _move(told: Told, request: Mapping[str, Any], sizes: Mapping[str, int]) -> list[str]:
-    """Run a request to its end and keep `told` up to date, whatever ends it."""
-    told.write()
+def _move(transfer: Transfer, request: Mapping[str, Any], sizes: Mapping[str, int]) -> list[str]:
+    """Run a request to its end and keep `transfer` up to date, whatever ends it."""
+    transfer.write()
     try:
-        with ended_by_sigterm(), _bar(request["action"], told) as bar:
+        with ended_by_sigterm(), _bar(request["action"], transfer) as bar:
             settled = 0
             for event in ask(request):
                 settled += sizes.get(event.get("name", ""), 0) * (event["event"] == "pulled")
-                _heard(told, event)
-                told.done = max(told.done, settled)
-                told.write(now=event["event"] != "object")
-                bar.update(bar.task_ids[0], completed=told.done, total=told.total)
+                _handle(transfer, event)
+                transfer.done = max(transfer.done, settled)
+                transfer.write(now=event["event"] != "object")
+                bar.update(bar.task_ids[0], completed=transfer.done, total=transfer.total)
     except BaseException as error:
         cancelled = isinstance(error, (Cancelled, KeyboardInterrupt))
-        told.state = "cancelled" if cancelled else "failed"
-        told.cause = "cancelled" if cancelled else str(error) or type(error).__name__
-        told.write()
+        transfer.state = "cancelled" if cancelled else "failed"
+        transfer.cause = "cancelled" if cancelled else str(error) or type(error).__name__
+        transfer.write()
         if isinstance(error, Cancelled):
             raise SystemExit(143) from None
         raise
-    return _ended(told, request)
+    return _ended(transfer, request)
 
 
-def _ended(told: Told, request: Mapping[str, Any]) -> list[str]:
-    problems = told.problems
-    told.state, told.phase = ("failed" if problems else "finished"), "over"
-    told.cause = "; ".join(problems) or None
-    told.done = told.done if problems else told.total
-    told.write()
+def _ended(transfer: Transfer, request: Mapping[str, Any]) -> list[str]:
+    problems = transfer.problems
+    transfer.state, transfer.phase = ("failed" if problems else "finished"), "over"
+    transfer.cause = "; ".join(problems) or None
+    transfer.done = transfer.done if problems else transfer.total
+    transfer.write()
     if problems:
         verb = "brought" if request["action"] == "pull" else "sent"
         raise UserError(
             "\n".join([f"not everything was {verb}:", *problems[:20], *_more(problems)])
         )
-    return told.lines
+    return transfer.lines
 
 
 def _more(problems: list[str]) -> Iterator[str]:
@@ -167,41 +167,43 @@ def _more(problems: list[str]) -> Iterator[str]:
         yield f"... and {len(problems) - 20} more"
 
 
-def _heard(told: Told, event: Mapping[str, Any]) -> None:
+def _handle(transfer: Transfer, event: Mapping[str, Any]) -> None:
     kind, name = event["event"], event.get("name", "")
     if kind == "reached":
-        told.phase = "moving"
-        told.lines.append(f"remote {name!r}: {event['url']}")
+        transfer.phase = "moving"
+        transfer.lines.append(f"remote {name!r}: {event['url']}")
     elif kind == "plan":
-        told.total = event["total"]
-        told.lines.append(f"{event['total']} objects to send, {event['there']} are there already")
+        transfer.total = event["total"]
+        transfer.lines.append(
+            f"{event['total']} objects to upload, {event['there']} are already there"
+        )
     elif kind == "object":
-        told.done += 1
+        transfer.done += 1
     elif kind == "placing":
-        told.phase = "placing"
+        transfer.phase = "placing"
     elif kind == "absent":
         held = "the remote has it" if event["there"] else "nor does the remote"
-        told.lines.append(f"{name}: this clone does not hold it, {held}")
+        transfer.lines.append(f"{name}: this clone does not have it, {held}")
     elif kind in ("pulled", "pushed"):
-        told.phase = "moving"
-        told.problems += event["problems"]
+        transfer.phase = "moving"
+        transfer.problems += event["problems"]
         if not event["problems"]:
-            came = f", {event['count']} objects came" if kind == "pulled" else ""
-            told.lines.append(f"{name}: {'here' if kind == 'pulled' else 'there'}{came}")
+            came = f", {event['count']} objects downloaded" if kind == "pulled" else ""
+            transfer.lines.append(f"{name}: {'here' if kind == 'pulled' else 'there'}{came}")
 
 
-def _bar(action: str, told: Told) -> Progress:
-    console = Console(stderr=True)
+def _bar(action: str, transfer: Transfer) -> Progress:
+    out = console(stderr=True)
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        console=console,
-        disable=not console.is_terminal,
+        console=out,
+        disable=not out.is_terminal,
         transient=True,
     )
-    bar.add_task(f"{action}: objects", total=told.total)
+    bar.add_task(f"{action}: objects", total=transfer.total)
     return bar
 
 

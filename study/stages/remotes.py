@@ -12,6 +12,7 @@ from typing import Any
 
 from study import environment
 from study.params import UserError
+from study.reading import real_path
 from study.stages.store import NAME as EMBEDDED
 from study.stages.store import step_back
 
@@ -27,7 +28,7 @@ def add_remote(root: Path, name: str, url: str, endpoint: str | None, private: b
     """
     top = environment.checkout(root)
     kind = _check(name, url, endpoint)
-    section = {"url": url if kind else str(Path(url).expanduser().resolve()), "verify": True}
+    section = {"url": url if kind else str(real_path(Path(url).expanduser())), "verify": True}
     if kind == "s3":
         section |= S3_TIMES | ({"endpointurl": endpoint} if endpoint else {})
     config = _config(top)
@@ -38,16 +39,16 @@ def add_remote(root: Path, name: str, url: str, endpoint: str | None, private: b
     step_back(top)
     lines = [f"remote {name!r}: {section['url']}, the default, verified"]
     if kind:
-        lines.append(f"its key, for this clone alone: study remote key {name}{_hint(kind)}")
+        lines.append(f"its key, for this clone only: study remote key {name}{_hint(kind)}")
     if not private:
-        lines.append("commit .dvc/config, so that every clone knows it")
+        lines.append("commit .dvc/config, so that every clone has it")
     return lines
 
 
 def store_key(
     root: Path, name: str, user: str | None, secret: str | None, file: Path | None
 ) -> list[str]:
-    """Write the credentials of a remote to .dvc/config.local, readable by its owner alone.
+    """Write the credentials of a remote to .dvc/config.local, readable by its owner only.
 
     Raises UserError for an unknown remote, and when what its kind needs is not given.
     """
@@ -85,7 +86,7 @@ def committed_default(top: Path) -> str | None:
 
 
 def committed_url(top: Path, name: str) -> str | None:
-    """The address of a remote in the committed .dvc/config; None where it is known here alone."""
+    """The address of a remote in the committed .dvc/config; None where it is known here only."""
     found = _config(top).read("repo")["remote"].get(name)
     return str(found["url"]) if found else None
 
@@ -104,7 +105,7 @@ def _check(name: str, url: str, endpoint: str | None) -> str:
     parts = urllib.parse.urlsplit(url)
     if kind not in SCHEMES or (kind and not parts.hostname):
         raise UserError(
-            f"{url!r} is no address; accepted: s3://BUCKET/PATH, ssh://USER@HOST:PORT/PATH, "
+            f"{url!r} is not an address; accepted: s3://BUCKET/PATH, ssh://USER@HOST:PORT/PATH, "
             "webdavs://HOST/PATH, or a folder"
         )
     if parts.password:
@@ -131,7 +132,7 @@ def _credentials(
     if kind == "ssh":
         if file is None or not file.expanduser().is_file():
             raise UserError("an ssh remote takes --file with your private key, or an ssh agent")
-        return {"keyfile": str(file.expanduser().resolve()), **({"user": user} if user else {})}
+        return {"keyfile": str(real_path(file.expanduser())), **({"user": user} if user else {})}
     if not kind:
         raise UserError("a folder needs no key")
     if not user or not secret:

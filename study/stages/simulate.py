@@ -1,21 +1,24 @@
-"""Stage `simulate`: every data set of params.yaml, each whole or not at all."""
+"""Stage `simulate`: every data set of params.yaml, each seed of it whole or not at all."""
 
 import shutil
 from pathlib import Path
 
-from study.formats.dataset import check_request, load_manifest, save_dataset
-from study.params import DataParams, Study, UserError
+from study.formats.dataset import load_manifest, save_dataset
+from study.formats.requests import check_request
+from study.optics.groups import window_px
+from study.params import SPLITS, DataParams, Study, UserError
+from study.reading import real_path
 from study.simulate import simulate
 
 
 def simulate_all(study: Study, out: Path) -> list[str]:
-    """Write `out`/NAME for every data set; returns the names that were computed.
+    """Write `out`/NAME, or `out`/NAME/s<seed>, for every data set; returns what was computed.
 
     A set that is there must have been made from the same parameters: anything else is refused with
     the fields that differ (UserError), never silently reused or replaced.
     """
     wanted = {}
-    for name, params in study.data.items():
+    for name, params in parts(study).items():
         if (out / name / "manifest.json").is_file():
             check_request(load_manifest(out / name), params)
         else:
@@ -26,20 +29,36 @@ def simulate_all(study: Study, out: Path) -> list[str]:
     return list(wanted)
 
 
+def parts(study: Study) -> dict[str, DataParams]:
+    """NAME, or NAME/s<seed> for each seed of a set with objects per seed -> its parameters."""
+    found: dict[str, DataParams] = {}
+    for name, params in study.data.items():
+        if params.seeds is None:
+            found[name] = params
+        else:
+            found |= {f"{name}/s{seed}": params.of_seed(seed) for seed in params.seeds}
+    return found
+
+
+def patterns(params: DataParams, split: str) -> int:
+    """Patterns (windows, for a group size of 4) of one split, all images together."""
+    window = window_px(params.n, params.group_size)
+    across = (params.object_px - window) // getattr(params.scan.stride_px, split) + 1
+    return across**2 * params.images_per_split
+
+
 def data_bytes(params: DataParams) -> int:
-    """Size of the counts of all splits on disk, four bytes a pixel."""
-    steps = params.scan.stride_px
-    span = params.object_px - params.n
-    patterns = sum((span // step + 1) ** 2 for step in (steps.train, steps.validation, steps.test))
-    return 4 * patterns * params.images_per_split * params.group_size * params.n**2
+    """Size of the counts of all splits and seeds on disk, four bytes per pixel."""
+    windows = len(params.seeds or (0,)) * sum(patterns(params, split) for split in SPLITS)
+    return 4 * windows * params.group_size * params.n**2
 
 
 def check_disk(folder: Path, needed_bytes: int) -> None:
     """Raise UserError when the disk of `folder` has less than `needed_bytes` left."""
-    existing = next(p for p in (folder, *folder.resolve().parents) if p.exists())
+    existing = next(p for p in (folder, *real_path(folder).parents) if p.exists())
     free = shutil.disk_usage(existing).free
     if free < needed_bytes:
         raise UserError(
             f"{free / 1e9:.2f} GB are free under {folder} but {needed_bytes / 1e9:.2f} GB are "
-            "needed; free some space (`study clean` shows what can go)"
+            "needed; free some space (`study clean` shows what can be deleted)"
         )

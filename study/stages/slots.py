@@ -1,4 +1,4 @@
-"""How many runs train side by side on this machine, and which GPU each of them sees.
+"""How many runs train in parallel on this machine, and which GPU each of them sees.
 
 On a CPU a run takes a core. A GPU takes several runs of such small networks at once, as many as its
 memory holds: each is a process of its own, so none can harm another. The estimate of a run's memory

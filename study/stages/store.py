@@ -12,16 +12,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from study.reading import real_path
+
 NAME = "armature-store"
 PLACE = "ARMATURE_STORE"  # environment variable: another folder, or empty for none
 OTHERS = ("system", "global", "repo")
 
 
 def folder() -> Path | None:
-    """Where the embedded remote lies for this user; None where it is switched off."""
+    """Folder of the embedded remote of this user; None if it is disabled."""
     given = os.environ.get(PLACE)
     if given is not None:
-        return Path(given).expanduser().resolve() if given.strip() else None
+        return real_path(Path(given).expanduser()) if given.strip() else None
     data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     return Path(data) / "armature" / "store"
 
@@ -67,11 +69,11 @@ def _forget(config: Any) -> str:
         del edited["remote"][NAME]
         if edited["core"].get("remote") == NAME:
             del edited["core"]["remote"]
-    return f"the embedded remote {NAME!r} is switched off ({PLACE} is empty)"
+    return f"the embedded remote {NAME!r} is disabled ({PLACE} is empty)"
 
 
 def _chosen(config: Any) -> str | None:
-    """The default remote that somebody chose for this machine or this project."""
+    """The default remote configured for this machine or this project."""
     for level in reversed(OTHERS):
         if level in config.files and (name := config.read(level)["core"].get("remote")):
             return str(name)

@@ -1,9 +1,9 @@
-"""Stage `train`: every seed of one arm, side by side on the cores, each found again by its hash.
+"""Stage `train`: every seed of one arm, in parallel on the cores, each found again by its hash.
 
 Design choices
 - A run lives in `work/<hash>`, where the hash says what is trained, on which data, by which
   behaviour: a finished seed is never trained again, an unfinished one resumes (`collect.py`).
-- One process a seed and one thread a process (`pool.py`): deterministic. A GPU takes several
+- One process a seed and one thread per process (`pool.py`): deterministic. A GPU takes several
   (`slots.py`).
 - At the end the runs are copied to `runs/<arm>`, which DVC caches as one output.
 - `train_all` trains ahead what every arm lacks, so that no core waits for an arm's last seed and
@@ -15,21 +15,23 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Literal
 
 from study import environment
-from study.formats.dataset import check_request, load_manifest
+from study.formats.dataset import load_dataset, load_manifest
+from study.formats.requests import check_request
+from study.formats.seeds import dataset_folders, seed_folder
 from study.params import Arm, Row, Study, UserError, find_row, leaves, load_study, run_hash
 from study.runs import RunFolder
 from study.stages.collect import collect
-from study.stages.fingerprint import update
+from study.stages.fingerprint import update_apart
 from study.stages.pool import Job, run_all
 from study.stages.slots import slots
 
 Part = Literal["prepare", "train", "collect"]
-NEED_TRUTH = ("supervised", "oracle")
+NEED_TRUTH = ("supervised", "oracle", "cramer_rao")
 BYTES_PER_PIXEL = 8  # of a pattern on the device: amplitude, and counts for some losses
 BYTES_PER_RUN = 60_000_000  # weights, checkpoint and diagnostics of one unfinished quick run
 
@@ -47,11 +49,12 @@ def train_arm(
 
     `seeds` None means all. Every run uses `devices` GPUs, or cores where there is no GPU; `at_once`
     None means as many runs as the machine holds. `only` does one part, for runs of one arm on
-    several machines: `prepare` checks and takes the fingerprint, `train` writes work/ alone,
+    several machines: `prepare` checks and takes the fingerprint, `train` writes work/ only,
     `collect` trains nothing.
 
-    Raises UserError for settings that cannot work, before anything is written, and
-    KeyboardInterrupt after a stop, with every checkpoint kept.
+    Raises UserError, before anything is written, for settings that cannot work and for a new claim
+    on the arm that cannot be decided (study/evidence/gate.py); KeyboardInterrupt after a stop, with
+    every checkpoint kept.
     """
     study = load_study(root / "params.yaml")
     row = find_row(study, name)
@@ -64,11 +67,12 @@ def train_arm(
     staged = "DVC_STAGE" in os.environ
     jobs = plan(root, name, row, diagnose, devices) if staged else []
     if not staged or not all(job.settled() for job in jobs):
+        check_claims(root, [name])
         check_row(root, row, devices)
         check_room(root, len(chosen))
         places = slots(run_bytes(root, row), devices, at_once)
         if only in (None, "prepare") and not staged:
-            update(study, root / "fingerprints", [name])
+            update_apart(study, root / "fingerprints", [name])
         jobs = plan(root, name, row, diagnose, devices)
         if only in (None, "train"):
             run_all([job for job in jobs if job.seed in chosen and not job.settled()], places)
@@ -81,17 +85,18 @@ def train_arm(
 
 
 def train_all(root: Path, at_once: int | None = None) -> int:
-    """Train what the arms lack into work/, side by side; returns how many runs that were.
+    """Train what the arms lack into work/, in parallel; returns how many runs that were.
 
     The stages of `dvc repro` then find and collect them. The longest go first, so that the cores
     come to their end together. Raises as `train_arm` does.
     """
     study = load_study(root / "params.yaml")
+    check_claims(root, study.arms)
     for row in study.arms.values():
         check_data(root, study, row)
         check_row(root, row, devices=1)
     if environment.dvc("status", "--quiet", "fingerprint", root=root).returncode:
-        update(study, root / "fingerprints", study.arms)
+        update_apart(study, root / "fingerprints", study.arms)
     jobs = [
         job
         for name, row in study.arms.items()
@@ -114,54 +119,81 @@ def refuse_unsettled(name: str, seeds: Sequence[int]) -> None:
         )
 
 
+def check_claims(root: Path, names: Collection[str]) -> None:
+    """Raise UserError when a new claim on one of these arms cannot be decided."""
+    from study.evidence.gate import refuse  # it brings scipy, which a found run does not need
+
+    refuse(root, names)
+
+
 def check_room(root: Path, runs: int) -> None:
-    """Raise UserError when the disk has no room for that many runs."""
+    """Raise UserError when the disk has no room for that many runs, OSError without a runs/."""
     from study.stages.simulate import check_disk  # it brings torch, which a found run needs not
+
+    (root / "runs").mkdir(exist_ok=True)  # what cannot be made fails now, not after the training
 
     check_disk(root / "work", BYTES_PER_RUN * runs)
 
 
 def check_data(root: Path, study: Study, row: Row) -> None:
     """Refuse a row whose data set is not what params.yaml asks for, or lacks what it needs."""
-    manifest = load_manifest(root / row.data)
     room, _, name = row.data.partition("/")
+    manifests = {seed: load_manifest(seed_folder(root / row.data, seed)) for seed in row.seeds}
     if room == "data":
-        check_request(manifest, study.data[name])
+        for seed, manifest in manifests.items():
+            check_request(manifest, study.data[name].of_seed(seed))
     needs_truth = (row.loss if isinstance(row, Arm) else row.source).name in NEED_TRUTH
-    if needs_truth and manifest.kind == "imported":
+    if needs_truth and any(one.kind == "imported" for one in manifests.values()):
         raise UserError(
-            f"{row.data} was measured and holds no true object, which "
-            f"{' and '.join(NEED_TRUTH)} need; choose another loss or source"
+            f"{row.data} is measured data without a true object, which "
+            f"{', '.join(NEED_TRUTH)} need; choose another loss or source"
         )
 
 
 def check_row(root: Path, row: Row, devices: int) -> None:
     """Refuse a row whose network, clip or devices cannot work; nothing is written yet."""
     if isinstance(row, Arm):
-        manifest = load_manifest(root / row.data)
+        manifest = load_manifest(dataset_folders(root / row.data)[0])
+        from study.generators import GENERATORS
         from study.training import check
         from study.training.precision import check_precision
 
         check(row, manifest.n, manifest.group_size, devices)
         check_precision(row.precision)
+        if GENERATORS[row.generator.name].wants_probe:
+            check_positions(root, row)
     elif devices > 1:
         raise UserError(
-            f"--devices is {devices}, but a row with the source {row.source.name!r} is no network "
-            "and takes one core; leave --devices out"
+            f"--devices is {devices}, but the source {row.source.name!r} is not a network "
+            "and uses one core; leave --devices out"
         )
+    elif row.source.name == "group_steps":
+        check_positions(root, row)
+
+
+def check_positions(root: Path, row: Row) -> None:
+    """Raise UserError for a data set whose patterns do not form the groups that a row needs."""
+    import torch
+
+    from study.optics.groups import check_groups
+
+    for folder in dict.fromkeys(seed_folder(root / row.data, seed) for seed in row.seeds):
+        for split in load_dataset(folder, limit_bytes=0).splits.values():
+            check_groups(torch.from_numpy(split.positions_px))
 
 
 def plan(root: Path, name: str, row: Row, diagnose: bool, devices: int) -> list[Job]:
-    """One job a seed, with the hashes it starts from."""
-    data_hash = load_manifest(root / row.data).content_sha256
+    """One job per seed, with the hashes it starts from."""
     file = root / "fingerprints" / f"{name}.json"
     try:
         fingerprint = hashlib.sha256(file.read_bytes()).hexdigest()
     except FileNotFoundError:
         raise UserError(
-            f"{name} has no fingerprint yet; `study train --arm {name} --only prepare` takes it"
+            f"{name} has no fingerprint yet; `study train --arm {name} --only prepare` computes it"
         ) from None
-    origin = {"data_sha256": data_hash, "fingerprint": fingerprint, "settings": leaves(row)}
+    hashes = {
+        seed: load_manifest(seed_folder(root / row.data, seed)).content_sha256 for seed in row.seeds
+    }
     return [
         Job(
             root=root,
@@ -169,11 +201,15 @@ def plan(root: Path, name: str, row: Row, diagnose: bool, devices: int) -> list[
             row=row,
             seed=seed,
             folder=root / "work" / run_hash(row, seed, data_hash, fingerprint),
-            origin=origin,
+            origin={
+                "data_sha256": data_hash,
+                "fingerprint": fingerprint,
+                "settings": leaves(row),
+            },
             diagnose=diagnose,
             devices=devices,
         )
-        for seed in row.seeds
+        for seed, data_hash in hashes.items()
     ]
 
 
@@ -183,7 +219,7 @@ def run_bytes(root: Path, row: Row) -> int:
         return 0
     from study.generators import size
 
-    manifest = load_manifest(root / row.data)
+    manifest = load_manifest(dataset_folders(root / row.data)[0])
     network = size(row.generator, manifest.n, manifest.group_size)
     patterns = manifest.patterns["train"] + manifest.patterns["validation"]
     data = patterns * manifest.group_size * manifest.n**2 * BYTES_PER_PIXEL

@@ -10,18 +10,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from study.evidence.ledger import read_findings, stale
+from study.evidence.arms import read_scores, scores_only
 from study.evidence.scores import score_arm
+from study.evidence.staleness import read_findings, stale
 from study.formats.dataset import verify_dataset
+from study.formats.seeds import dataset_folders, seed_folder
 from study.params import Arm, Study, UserError, find_row, load_study
-from study.runs import RunFolder, read_json
+from study.runs import RunFolder
+from study.stages.integrity import Line, integrity_lines
 
-Line = tuple[str, bool]  # what to print, and whether it is as it should be
 TOLERANCE = 1e-6
 
 
 def verify_all(root: Path, retrain: str | None) -> Iterator[Line]:
-    """Hash every data set, score every stored run again, check the findings' evidence.
+    """Hash every data set, score every stored run again, check small results and findings.
 
     `retrain` = "ARM:SEED" trains that seed again in a scratch folder and compares its scores.
     Raises UserError when ARM or SEED is unknown.
@@ -30,11 +32,12 @@ def verify_all(root: Path, retrain: str | None) -> Iterator[Line]:
     yield from data_lines(root, study)
     for name in study.arms:
         yield rescored(root, study, name)
+    yield from integrity_lines(root)
     findings = read_findings(root)
     if findings is not None:
         changed = stale(findings, root)
         told = ", ".join(changed) or "none"
-        yield f"findings.json: {len(findings['claims'])} claims, stale: {told}", not changed
+        yield f"findings.json: {len(findings.claims)} claims, stale: {told}", not changed
     if retrain:
         yield retrained(root, study, retrain)
 
@@ -42,35 +45,43 @@ def verify_all(root: Path, retrain: str | None) -> Iterator[Line]:
 def data_lines(root: Path, study: Study) -> Iterator[Line]:
     for name in sorted({row.data for row in study.arms.values()}):
         if not (root / name).is_dir():
-            yield f"{name}: not here, nothing to check (`study pull` or `dvc repro`)", True
+            yield f"{name}: absent, nothing to check (`study pull` or `dvc repro`)", True
             continue
-        try:
-            manifest = verify_dataset(root / name)
-        except UserError as error:
-            yield f"{name}: {error}", False
-        else:
-            yield f"{name}: arrays hash to {manifest.content_sha256[:12]} as in the manifest", True
+        for folder in dataset_folders(root / name):
+            part = folder.relative_to(root)
+            try:
+                manifest = verify_dataset(folder)
+            except UserError as error:
+                yield f"{part}: {error}", False
+            else:
+                digest = manifest.content_sha256[:12]
+                yield f"{part}: arrays hash to {digest} as in the manifest", True
 
 
 def rescored(root: Path, study: Study, name: str) -> Line:
     """Score the stored runs of an arm into a scratch folder and compare number by number."""
     if not (root / "runs" / name).is_dir():
-        return f"{name}: no runs here, nothing to check (`study pull` or `dvc repro`)", True
+        return f"{name}: runs absent, nothing to check (`study pull` or `dvc repro`)", True
     with tempfile.TemporaryDirectory() as scratch:
         try:
             score_arm(name, find_row(study, name), root / "runs", root, Path(scratch))
         except UserError as error:
             return f"{name}: cannot be scored again ({error})", False
         again = seeds_of(Path(scratch) / name)
-    stored = seeds_of(root / "results" / name)
+    try:
+        stored = seeds_of(root / "results" / name)
+    except UserError as error:
+        return f"{name}: {error}", False
     moved = differences(stored, again)
     if moved:
         return f"{name}: {len(moved)} numbers differ from results/, first {moved[0]}", False
-    return f"{name}: {len(again)} seeds scored again, every number as stored", True
+    return f"{name}: {len(again)} seeds scored again, all numbers equal", True
 
 
 def seeds_of(arm: Path) -> dict[str, Any]:
-    return {file.stem: read_json(file) for file in sorted((arm / "seeds").glob("s*.json"))}
+    """The stored seeds of an arm, without the machine that results of earlier versions name."""
+    files = sorted((arm / "seeds").glob("s*.json"))
+    return {file.stem: scores_only(read_scores(file)) for file in files}
 
 
 def differences(left: Any, right: Any, path: str = "") -> list[str]:
@@ -97,7 +108,7 @@ def retrained(root: Path, study: Study, which: str) -> Line:
     stored = RunFolder(root / "runs" / name / f"s{seed}")
     if not stored.status():
         return (
-            f"{name} seed {seed}: its run is not here, so there is nothing to compare with "
+            f"{name} seed {seed}: its run is absent, so there is nothing to compare with "
             "(`study pull` or `dvc repro`)",
             False,
         )
@@ -110,7 +121,7 @@ def retrained(root: Path, study: Study, which: str) -> Line:
     scratch = Path(tempfile.mkdtemp())
     try:
         run = RunFolder(scratch)
-        fit(row, load_dataset(root / row.data), seed, run)
+        fit(row, load_dataset(seed_folder(root / row.data, seed)), seed, run)
         pairs = [
             (key, stored.status().get(key), run.status().get(key))
             for key in ("best_val_loss", "val_loss")

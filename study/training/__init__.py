@@ -1,7 +1,7 @@
 """Training: one run from an arm's settings to weights, history and reconstructions.
 
 `study.training.fit.fit` trains; `check` refuses settings that cannot work before anything is
-allocated. Lightning is imported by `fit` alone.
+allocated. Lightning is imported by `fit` only.
 """
 
 from __future__ import annotations
@@ -26,13 +26,14 @@ def check(arm: Arm, n: int, channels: int, devices: int = 1) -> None:
     check_devices(devices, arm.batch_size)
     if devices > 1 and (joint := _joint(arm)):
         raise UserError(
-            f"--devices is {devices}, but {joint} looks at a whole batch, which several devices "
-            "split; leave --devices out"
+            f"--devices is {devices}, but {joint} needs the run on one device; leave --devices out"
         )
 
 
 def _joint(arm: Arm) -> str | None:
-    """The setting that needs all patterns of a batch in one place."""
+    """The setting that needs a batch, or the whole run, in one place."""
+    if arm.survival is not None:
+        return "survival, whose run stops at its event,"
     if getattr(arm.loss, "overlap_weight", 0) > 0:
         return "loss.overlap_weight"
     return "legacy.batch_coupled_probe" if arm.legacy.batch_coupled_probe else None

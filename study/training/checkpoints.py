@@ -1,7 +1,7 @@
 """Weights and checkpoints on disk: written whole, read without pickle.
 
     best.pt, last.pt         network by name and options, its weights, the epoch they are from
-    checkpoint.pt            everything a run needs to go on, only while it is unfinished
+    checkpoint.pt            everything a run needs to continue, only while it is unfinished
     checkpoint.previous.pt   the one before, for a disk that lost the newest
 
 Weights are float32 while the run is unfinished. At its end they are stored as float16 and
@@ -23,16 +23,25 @@ from torch import Tensor, nn
 
 from study.generators import Generator, build
 from study.params import GeneratorParams, UserError
+from study.reading import describe, quoted
 from study.runs import RunFolder, write_whole
 
 State = dict[str, Any]
 # What torch.load raises for a file that is cut short, overwritten, or something else.
-BROKEN_FILE = (OSError, EOFError, RuntimeError, ValueError, LookupError, pickle.UnpicklingError)
+BROKEN_FILE = (
+    EOFError,
+    RuntimeError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    pickle.UnpicklingError,
+)
 
 
 @dataclass(frozen=True)
 class Network:
-    """What a network is: enough to build it again. `channels`: group size c."""
+    """Everything needed to build a network again. `channels`: group size c."""
 
     params: GeneratorParams
     n: int
@@ -51,12 +60,17 @@ def read_state(path: Path) -> State:
         raise UserError(f"{path} does not exist; train the run, or `dvc pull` it")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except BROKEN_FILE as error:
-        raise UserError(f"{path} is torn or no file of weights ({error}); train it again") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {describe(error)}") from None
+    except BROKEN_FILE:
+        # torch's own message advises weights_only=False, which would run code from the file.
+        raise UserError(
+            f"{path} is damaged or not a file of weights; train the run again, or `dvc pull` it"
+        ) from None
 
 
 def write_state(path: Path, state: State) -> None:
-    """Write `state` whole. Raises OSError for a disk that is full or gone."""
+    """Write `state` whole. Raises OSError for a full or missing disk."""
 
     def save(stream: Any) -> None:
         kept: Any = _Kept(stream)
@@ -71,7 +85,7 @@ def write_state(path: Path, state: State) -> None:
 
 
 class _Kept:
-    """A stream that keeps the error of the disk: torch makes one of its own file format of it."""
+    """A stream that keeps the disk error, which torch replaces by one of its file format."""
 
     def __init__(self, stream: Any) -> None:
         self.stream = stream
@@ -92,7 +106,7 @@ class _Kept:
 
 
 def save_weights(path: Path, generator: nn.Module, network: Network, epoch: int) -> None:
-    """Write the network's weights as they are (float32)."""
+    """Write the weights of the network (float32)."""
     weights = {name: value.detach() for name, value in generator.state_dict().items()}
     write_state(path, _weights_file(weights, network, epoch))
 
@@ -128,9 +142,10 @@ def load_weights(path: Path) -> tuple[nn.Module, Network, int]:
         network = Network(params, state["n"], state["channels"])
         generator = network.build(seed=0)
         generator.load_state_dict(state["weights"])  # copies into the network's own float32
-    except (KeyError, RuntimeError) as error:
+    except (LookupError, RuntimeError, TypeError, AttributeError, ValueError) as error:
         raise UserError(
-            f"{path} holds weights of another version of the network ({error}); train it again"
+            f"{path} holds weights of another version of the network "
+            f"({quoted(str(error))}); train it again"
         ) from None
     return generator.eval(), network, state["epoch"]
 
@@ -155,6 +170,25 @@ def save_checkpoint(folder: RunFolder, state: State) -> None:
     write_state(folder.checkpoint, state)
 
 
+# Epochs whose checkpoints a traced run keeps: the event shows one or two epochs after it happened.
+KEPT_EPOCHS = 4
+
+
+def kept_checkpoint(folder: RunFolder, epoch: int) -> Path:
+    """Where a traced run keeps the checkpoint from the end of `epoch`."""
+    return folder.path / "checkpoints" / f"epoch_{epoch:03d}.pt"
+
+
+def keep_checkpoint(folder: RunFolder, epoch: int) -> None:
+    """Give the newest checkpoint, that of `epoch`, a second name; drop the oldest of those kept."""
+    kept = kept_checkpoint(folder, epoch)
+    kept.parent.mkdir(exist_ok=True)
+    kept.unlink(missing_ok=True)
+    kept.hardlink_to(folder.checkpoint)
+    for old in sorted(kept.parent.glob("epoch_*.pt"))[:-KEPT_EPOCHS]:
+        old.unlink()
+
+
 def load_checkpoint(folder: RunFolder) -> State | None:
     """The newest checkpoint that can be read, None when there is none; a bad one is reported."""
     return next(_readable(folder), None)
@@ -168,7 +202,7 @@ def _readable(folder: RunFolder) -> Iterator[State]:
             yield read_state(path)
         except UserError as error:
             folder.event("checkpoint_unreadable", file=path.name, cause=str(error))
-            folder.log(f"{error}; trying the one before")
+            folder.log(f"{error}; trying the previous one")
 
 
 def remove_checkpoints(folder: RunFolder) -> None:

@@ -4,21 +4,20 @@
     norm        one norm over all clipped parameters, at most the limit
     value       every gradient element within -limit..limit
     agc         per output unit, ||G_i|| <= limit * max(||W_i||, 1e-3)
-    agc_tensor  the same with one norm a tensor: what the published runs used
+    agc_tensor  the same with one norm per tensor, as in the published runs
 
 Adaptive gradient clipping: Brock, De, Smith, Simonyan, "High-Performance Large-Scale Image
 Recognition Without Normalization", ICML 2021, Algorithm 2.
 
-A unit is an index of axis 0. A parameter of another layout says so itself by `unit_axes`, the axes
-that index its output units: a transposed convolution (1,), a spectral weight its output channel. A
-bare tensor does not tell. Tensors of one axis (biases, gains) have one norm.
+A unit is an index of axis 0. A parameter with another layout has an attribute `unit_axes`, the axes
+that index its output units: (1,) for a transposed convolution, the output channel for a spectral
+weight. Tensors with one axis (biases, gains) have one norm.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -51,10 +50,10 @@ def adaptive_gradient_clip_(
     eps: float = 1e-3,
     unit_wise: bool = True,
 ) -> Scalar:
-    """Shorten each unit's gradient to clip_factor * max(||W_i||, eps), in place.
+    """Shorten the gradient of each unit to clip_factor * max(||W_i||, eps), in place.
 
     Returns the share of units (of tensors without `unit_wise`) that were shortened. Parameters
-    without a gradient are left out; a gradient that is not finite stays so, to be seen.
+    without a gradient are left out; a gradient that is not finite is kept, so that it is noticed.
     """
     given = [parameters] if isinstance(parameters, Tensor) else list(parameters)
     clipped, units = [], 0
@@ -80,7 +79,7 @@ TORCH_EPS = 1e-6  # what torch's clip adds to the norm
 
 @dataclass(frozen=True)
 class Acted:
-    """What a rule did: the share it shortened, and the factor when it is one for all gradients."""
+    """What a rule did: the share it clipped, and the factor if all gradients have the same one."""
 
     fraction: Scalar
     factor: Scalar | None = None
@@ -90,16 +89,34 @@ def _gradients(parameters: Iterable[Tensor]) -> list[Tensor]:
     return [parameter.grad for parameter in parameters if parameter.grad is not None]
 
 
+Rule = Callable[[Sequence[Tensor], float, Scalar], Acted]
+# name -> rule(parameters, limit, norm): clips `.grad` in place; `norm` is that of these gradients.
+CLIP_RULES: dict[str, Rule] = {}
+
+
+def clip_rule(name: str) -> Callable[[Rule], Rule]:
+    """Decorator that registers a rule under its name; `study.params.CLIP_LIMITS` has its limit."""
+
+    def register(rule: Rule) -> Rule:
+        CLIP_RULES[name] = rule
+        return rule
+
+    return register
+
+
+@clip_rule("none")
 def _leave(parameters: Sequence[Tensor], limit: float, norm: Scalar) -> Acted:
     return Acted(torch.zeros_like(norm), torch.ones_like(norm))
 
 
+@clip_rule("norm")
 def _clip_norm(parameters: Sequence[Tensor], limit: float, norm: Scalar) -> Acted:
     """Pascanu, Mikolov, Bengio 2013: scale all gradients together; 1 when it acted, else 0."""
     clip_grads_with_norm_(parameters, limit, norm)
     return Acted((norm > limit).to(norm.dtype), (limit / (norm + TORCH_EPS)).clamp(max=1.0))
 
 
+@clip_rule("value")
 def _clip_value(parameters: Sequence[Tensor], limit: float, norm: Scalar) -> Acted:
     gradients = _gradients(parameters)
     over = [(gradient.abs() > limit).sum() for gradient in gradients]
@@ -107,20 +124,14 @@ def _clip_value(parameters: Sequence[Tensor], limit: float, norm: Scalar) -> Act
     return Acted(_share(over, sum(gradient.numel() for gradient in gradients)))
 
 
-def _adaptive(
-    parameters: Sequence[Tensor], limit: float, norm: Scalar, unit_wise: bool = True
-) -> Acted:
-    return Acted(adaptive_gradient_clip_(parameters, limit, unit_wise=unit_wise))
+@clip_rule("agc")
+def _clip_units(parameters: Sequence[Tensor], limit: float, norm: Scalar) -> Acted:
+    return Acted(adaptive_gradient_clip_(parameters, limit))
 
 
-# name -> rule(parameters, limit, norm): clips `.grad` in place; `norm` is that of these gradients.
-CLIP_RULES: dict[str, Callable[[Sequence[Tensor], float, Scalar], Acted]] = {
-    "none": _leave,
-    "norm": _clip_norm,
-    "value": _clip_value,
-    "agc": _adaptive,
-    "agc_tensor": partial(_adaptive, unit_wise=False),
-}
+@clip_rule("agc_tensor")
+def _clip_tensors(parameters: Sequence[Tensor], limit: float, norm: Scalar) -> Acted:
+    return Acted(adaptive_gradient_clip_(parameters, limit, unit_wise=False))
 
 
 def check_rule(name: str) -> str:
@@ -140,7 +151,7 @@ class Clipped:
 
 
 class Clipper:
-    """A rule with its limit and the parameters it acts on; the head is left out on request."""
+    """A rule, its limit and the parameters it acts on (`exclude_head`: without the output head)."""
 
     def __init__(
         self, generator: nn.Module, rule: str, limit: float | None, exclude_head: bool
@@ -156,14 +167,14 @@ class Clipper:
         self.clipped = [value for value in self.every if id(value) not in excluded]
 
     def __call__(self) -> Clipped:
-        """Clip the gradients that lie in `.grad`. The norms are those of the whole network."""
+        """Clip the gradients in `.grad`. The norms returned are those of the whole network."""
         before = get_total_norm(_gradients(self.every))
         norm = get_total_norm(_gradients(self.clipped)) if self.excluded else before
         acted = CLIP_RULES[self.rule](self.clipped, self.limit or 0.0, norm)
         return Clipped(before, self._after(before, acted), acted.fraction.to(before.dtype))
 
     def _after(self, before: Scalar, acted: Acted) -> Scalar:
-        """The norm now: by the common factor where there was one, else measured once more."""
+        """The norm after clipping: from the common factor if there is one, else computed again."""
         if acted.factor is None or self.excluded:
             return get_total_norm(_gradients(self.every))
         return before * acted.factor

@@ -5,7 +5,7 @@ Design choices
   no loader workers.
 - A split left on disk is read batch by batch, a few batches ahead in the background. The same lines
   make a batch of it and the large one, on the CPU, so the two are equal to the bit.
-- The order of an epoch depends on (order seed, epoch) alone, so a resumed run needs no generator
+- The order of an epoch depends on (order seed, epoch) only, so a resumed run needs no generator
   state to see the same batches.
 - The last batch of an epoch may be a partial one; it is kept.
 - Counts and true patches take memory, so they are there only for the losses that need them.
@@ -20,14 +20,14 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Complex64, Float, Float32, Int64
+from jaxtyping import Bool, Complex64, Float, Float32, Int64
 from torch import Tensor
 
 from study.formats.dataset import Dataset, Split
 from study.optics import extract
 from study.optics.counts import amplitude_from_counts, to_network_units
 from study.params import BatchOrder, UserError
-from study.training.ahead import ahead
+from study.training.prefetch import prefetch
 
 COUNTS, PATCH_TRUTH, CORNERS = "counts", "patch_truth", "corners"
 AHEAD = 4  # batches read before they are used
@@ -37,11 +37,11 @@ Places = slice | Int64[np.ndarray, " b"]
 
 @dataclass(frozen=True)
 class Batch:
-    """What a step sees: the amplitude X (dimensionless), and what only some losses need.
+    """Inputs of a step: the amplitude X (dimensionless), and quantities that only some losses need.
 
     `counts` in photons, `patch_truth` in network units, `index` the patterns' place in the split.
     `corners`: top-left corners in px on the `canvas` (h, w), all objects of the split one below the
-    other.
+    other. `known`: measured pixels of the detector, the same for all patterns; None for all.
     """
 
     amplitude: Float32[Tensor, "b c n n"]
@@ -50,9 +50,14 @@ class Batch:
     index: Int64[Tensor, " b"]
     corners: Float32[Tensor, "b c 2"] | None = None
     canvas: tuple[int, int] | None = None
+    known: Bool[Tensor, "n n"] | None = None
+
+    def judged(self, values: Float[Tensor, "b c n n"]) -> Float[Tensor, "b c n n"]:
+        """`values` of detector pixels, zero at those that are not known."""
+        return values if self.known is None else values * self.known
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        """The same change to every tensor that is there."""
+        """The same change to every tensor of patterns that is there."""
         return Batch(
             amplitude=change(self.amplitude),
             counts=None if self.counts is None else change(self.counts),
@@ -60,13 +65,14 @@ class Batch:
             index=change(self.index),
             corners=None if self.corners is None else change(self.corners),
             canvas=self.canvas,
+            known=self.known,
         )
 
 
 class TruePatches:
-    """Y exp(i phi) of the patterns of a split, in network units, on the CPU, cut out when asked.
+    """Y exp(i phi) of the patterns of a split, in network units, on the CPU, cut out on demand.
 
-    Raises UserError for a measurement, whose object nobody knows.
+    Raises UserError for measured data, whose object is unknown.
     """
 
     def __init__(self, split: Split, n: int, object_norm: float) -> None:
@@ -111,6 +117,7 @@ class TrainData:
     reads.
 
     `whole`: all patterns as one batch on the device; None for a split that was left on disk.
+    `known`: its measured pixels, on the device; None for all.
     Raises UserError when the true patches are needed and there are none.
     """
 
@@ -128,6 +135,8 @@ class TrainData:
         self._truth = None
         if PATCH_TRUTH in needs:
             self._truth = TruePatches(self._split, manifest.n, manifest.object_norm[split])
+        mask = self._split.mask
+        self.known = None if mask is None else torch.tensor(mask, device=device)
         self._device = device
         in_memory = isinstance(self._split.counts, np.ndarray)
         self.whole = self._on_device(self._cut(slice(None))) if in_memory else None
@@ -154,7 +163,7 @@ class TrainData:
         """`select` of every chunk in order; from disk a few chunks ahead, by other threads."""
         if self.whole is not None:
             return (self.select(chunk) for chunk in chunks)
-        return (self._on_device(batch) for batch in ahead(self._prepared, chunks, AHEAD))
+        return (self._on_device(batch) for batch in prefetch(self._prepared, chunks, AHEAD))
 
     def in_order(self, batch_size: int) -> Batches:
         """Every pattern once, as stored."""
@@ -186,6 +195,7 @@ class TrainData:
             index=torch.from_numpy(places),
             corners=None if self._corners is None else self._corners[places],
             canvas=None if self._corners is None else canvas_of(self._split),
+            known=self.known,
         )
 
     def _prepared(self, chunk: Int64[Tensor, " b"]) -> Batch:

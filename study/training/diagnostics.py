@@ -1,4 +1,4 @@
-"""What a network does to a batch, in numbers: activations, gradients, dead units, spread.
+"""Statistics of a network on a batch: activations, gradients, dead units, spread.
 
 Design choices
 - Pure functions of arrays and networks: nothing is written here, nothing is left changed. Hooks
@@ -98,7 +98,7 @@ def is_block(module: nn.Module) -> bool:
 
 
 def _parts(generator: nn.Module) -> dict[str, nn.Module]:
-    """What gets an activation record: top-level modules, blocks and their two branches."""
+    """Modules with an activation record: top-level modules, blocks and their two branches."""
     parts = dict(generator.named_children())
     for name, block in blocks(generator).items():
         parts[name] = block
@@ -113,7 +113,7 @@ def _kind(name: str, module: nn.Module) -> str:
 
 
 def activations(generator: nn.Module, amplitude: Float[Tensor, "b c n n"]) -> list[Record]:
-    """One record a tensor, in the order in which the forward pass makes them.
+    """One record per tensor, in the order in which the forward pass makes them.
 
     kind: input (the scaled amplitude X), lifter, block, spectral, local_conv, head, part (another
     top-level module), output (real and imaginary parts of the patch together), patch_abs,
@@ -313,7 +313,7 @@ def _branch_norm(prefix: str, norms: Mapping[str, float | None]) -> float | None
 def loader_stats(
     dataset: Dataset, first: Mapping[str, Integer[np.ndarray, " b"]], validation_batches: int | None
 ) -> list[Record]:
-    """What the loaders hand out, one record a quantity.
+    """Content of the loaders, one record per quantity.
 
     `first`: pattern indices of the first batch, by split. `validation_batches`: length of the
     validation loader, None where there is none. Amplitudes are the input X of the
@@ -351,7 +351,7 @@ def patch_metrics(generator: nn.Module, dataset: Dataset, split: str) -> Record:
     In network units, weighted by the probe so that dark corners do not count, over every pattern of
     the split; under two scalings, each named: `none`, and `mean` (the prediction times the factor
     that gives it the truth's mean, as the published scores do; left out for a zero prediction). A
-    measurement has no truth: `available` is false and `reason` says so.
+    measurement has no truth: `available` is false and `reason` explains it.
     """
     facts = {"split": split, "quantity": "abs(object) * abs(probe), network units"}
     if dataset.splits[split].obj is None:

@@ -9,6 +9,7 @@ Design choices
   the run's seed too.
 - An epoch ends with the row, the best weights, the checkpoint, in this order: kill -9 loses at most
   the epoch it hits. SIGTERM and Ctrl-C checkpoint after the current step.
+- A survival run ends at its event (`study.metrics.survival`): nothing is trained after it.
 - A loss that is not finite is a result: the state is `failed`, the cause names the epoch, and the
   best weights so far are still reconstructed.
 """
@@ -27,13 +28,16 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 
 from study.formats.dataset import Dataset
+from study.metrics.survival import Event
 from study.params import Arm, UserError
 from study.runs import RunFolder, write_yaml
 from study.training import check
+from study.training.checkpoint_callback import CheckpointCallback, Diverged, Progress
 from study.training.checkpoints import State, load_checkpoint, remove_checkpoints, save_weights
+from study.training.ddp_workers import TIMEOUT, together
 from study.training.floors import floors
-from study.training.helpers import TIMEOUT, together
-from study.training.keeper import Diverged, Keeper, Progress
+from study.training.foreign import ForeignTest
+from study.training.foreign import store as store_foreign_phase
 from study.training.ranks import Ranks
 from study.training.reconstruct import store_reconstruction, weights_file
 from study.training.reconstructor import Reconstructor, Row
@@ -57,12 +61,13 @@ def fit(
     device: torch.device | None = None,
     devices: int = 1,
 ) -> None:
-    """Train `arm` with `seed`, or go on from its checkpoint, then reconstruct the test split.
+    """Train `arm` with `seed`, or continue from its checkpoint, then reconstruct the test split.
 
     Writes into `folder`: params.yaml, status.json, history.csv, best.pt, last.pt, checkpoint.pt
-    while unfinished, object_best.npz, object_last.npz. `progress(epoch, epochs, row)` is called
+    while unfinished, object_best.npz, object_last.npz, and foreign_phase.json for simulated data
+    with a phase. `progress(epoch, epochs, row)` is called
     after every epoch. `device` None is CUDA where there is one, else the CPU. On several `devices`
-    the result is that of one, up to rounding (`ranks`). A run that is settled is left as it is.
+    the result is that of one, up to rounding (`ranks`). A settled run is not changed.
 
     Raises UserError for settings that cannot work and for a folder that holds another run, and
     KeyboardInterrupt after SIGTERM or Ctrl-C. Any other error leaves the state `stopped` and its
@@ -74,9 +79,11 @@ def fit(
     with listening() as stop, folder.heartbeat(), _accounted(folder):
         ranks = Ranks(0, devices)
         run = prepare(arm, dataset, seed, folder, device or ranks.device, ranks)
-        keeper = Keeper(run, folder, stop, progress)
-        cause = _train(run, dataset, [*callbacks(diagnose, folder, dataset), keeper], keeper)
-        _conclude(run, dataset, folder, stop, cause)
+        checkpoints = CheckpointCallback(run, folder, stop, progress)
+        cause = _train(
+            run, dataset, [*callbacks(diagnose, folder, dataset), checkpoints], checkpoints
+        )
+        _conclude(run, dataset, folder, stop, cause, checkpoints.event())
 
 
 @contextlib.contextmanager
@@ -138,13 +145,13 @@ def _resume(run: Run, state: State, folder: RunFolder) -> None:
 
 
 def _train(
-    run: Run, dataset: Dataset, watchers: list[lightning.Callback], keeper: Keeper
+    run: Run, dataset: Dataset, watchers: list[lightning.Callback], checkpoints: CheckpointCallback
 ) -> str | None:
     """All epochs that are left; returns why the run diverged, or None."""
-    if run.module.epoch == run.arm.epochs:
+    if run.module.epoch == run.arm.epochs or checkpoints.event() is not None:
         return None
-    if not keeper.folder.checkpoint.is_file():
-        keeper.save()
+    if not checkpoints.folder.checkpoint.is_file():
+        checkpoints.save()
     try:
         with together(run.module.ranks, _help, (run.arm, dataset, run.seed)):
             _run_epochs(run, watchers)
@@ -154,7 +161,7 @@ def _train(
 
 
 def _help(ranks: Ranks, arm: Arm, dataset: Dataset, seed: int) -> None:
-    """What every rank but the first does: the same epochs, with nothing that writes."""
+    """The part of all ranks but the first: the same epochs, without writing."""
     _run_epochs(build_run(arm, dataset, seed, ranks.device, ranks), [])
 
 
@@ -170,7 +177,7 @@ def _run_epochs(run: Run, watchers: Sequence[lightning.Callback]) -> None:
 
 def _trainer(run: Run, watchers: Sequence[lightning.Callback]) -> lightning.Trainer:
     ranks = run.module.ranks
-    # The processes are there already (`helpers`): Lightning joins them.
+    # The processes are there already (`workers`): Lightning joins them.
     shared = DDPStrategy(process_group_backend=ranks.backend, timeout=TIMEOUT)
     return lightning.Trainer(
         accelerator="gpu" if run.module.step.probe.device.type == "cuda" else "cpu",
@@ -192,7 +199,7 @@ def _trainer(run: Run, watchers: Sequence[lightning.Callback]) -> lightning.Trai
 
 @contextlib.contextmanager
 def _quiet_lightning() -> Iterator[None]:
-    """Lightning's banners (devices, tips, `max_epochs reached`) are no news; its warnings are.
+    """Lightning's banners (devices, tips, `max_epochs reached`) are not news; its warnings are.
 
     Three warnings are left out: its use of a torch name that torch renamed, that a GPU is not used
     where the CPU was asked for, as by a fingerprint, and that `srun` is not used where Slurm is.
@@ -213,31 +220,48 @@ def _quiet_lightning() -> Iterator[None]:
 # --- after training ---------------------------------------------------------------------------
 
 
-def _conclude(run: Run, dataset: Dataset, folder: RunFolder, stop: Stop, cause: str | None) -> None:
+def _conclude(
+    run: Run,
+    dataset: Dataset,
+    folder: RunFolder,
+    stop: Stop,
+    cause: str | None,
+    event: Event | None,
+) -> None:
     """Store weights, reconstruct from the stored files, write the last state."""
     module = run.module
     if cause is None:
         save_weights(folder.last, module.generator, run.network, module.epoch)
-    stored = {}
+    stored, correlations = {}, {}
+    foreign = ForeignTest.of(dataset, folder)
     for which in ("best", "last"):
         if weights_file(folder, which).is_file():
             stop.check()
             generator = store_reconstruction(folder, which, dataset, module.step.probe.device)
             stored[which] = stored_facts(generator, module)
-    state, cause = last_state(folder, cause)
+            if foreign is not None:
+                correlations[which] = foreign.correlations(generator)
+    if correlations:
+        store_foreign_phase(folder, correlations)
+    state, cause = last_state(folder, cause, event)
     folder.finish(state, cause=cause, stored=stored)
     remove_checkpoints(folder)
 
 
-def last_state(folder: RunFolder, diverged: str | None) -> tuple[str, str | None]:
-    """failed where the loss diverged, collapsed where the alarm still rings, else finished."""
+def last_state(
+    folder: RunFolder, diverged: str | None, event: Event | None = None
+) -> tuple[str, str | None]:
+    """failed where the loss diverged, collapsed at a survival run's event and where the alarm still
+    rings, else finished."""
     if diverged is not None:
         return "failed", diverged
+    if event is not None:
+        return "collapsed", f"{event.kind} in epoch {event.epoch}, seen in epoch {event.seen_at}"
     since = collapsed_at_epoch(folder)
     return ("finished", None) if since is None else ("collapsed", f"collapsed since epoch {since}")
 
 
 def stored_facts(generator: nn.Module, module: Reconstructor) -> Row:
-    """Validation losses of the weights as they were stored, next to which the images stand."""
+    """Validation losses of the stored weights, to which the images belong."""
     step = module.step
     return evaluate(generator, step.probe, step.photon_scale, module.validation_data, step.loss)

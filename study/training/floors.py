@@ -1,4 +1,4 @@
-"""What a loss can be at best and at worst on one data set, so that skill has its two ends.
+"""Best and worst loss on a data set, the reference points of skill.
 
 All three are relative mean absolute errors (the `val_loss` of every arm) on the validation split:
 the true patches (what noise alone leaves), the best constant object, and the zero object (1). The
@@ -27,18 +27,18 @@ def noise_floor(data: TrainData, probe: Complex64[Tensor, "n n"]) -> float:
     for batch in data.in_order(CHUNK):
         assert batch.patch_truth is not None, "the noise floor needs data with the true patches"
         amplitude = diffract(probe, batch.patch_truth)
-        error += (amplitude - batch.amplitude).abs().sum(dtype=torch.float64)
-        scale += batch.amplitude.sum(dtype=torch.float64)
+        error += batch.judged((amplitude - batch.amplitude).abs()).sum(dtype=torch.float64)
+        scale += batch.judged(batch.amplitude).sum(dtype=torch.float64)
     return float(error / scale)
 
 
 def best_constant(data: TrainData, probe: Complex64[Tensor, "n n"]) -> Float32[Tensor, "n n"]:
     """a B of the constant object that fits a split best, B = |far_field(probe)|.
 
-    The minimum over a >= 0 of a weighted sum of |a - X / B| lies at the weighted median of X / B.
+    The minimum over a >= 0 of a weighted sum of |a - X / B| is at the weighted median of X / B.
     """
     shape = diffract(probe, torch.ones_like(probe))  # (n, n)
-    lit = shape > 0
+    lit = shape > 0 if data.known is None else (shape > 0) & data.known
     weight = shape[lit]  # (pixels,)
 
     def ratios() -> Iterator[Float32[Tensor, "b pixels"]]:
@@ -53,8 +53,8 @@ def best_constant_loss(data: TrainData, probe: Complex64[Tensor, "n n"]) -> floa
     fitted = best_constant(data, probe)
     error, scale = torch.zeros(2, dtype=torch.float64, device=probe.device)
     for batch in data.in_order(CHUNK):
-        error += (fitted - batch.amplitude).abs().sum(dtype=torch.float64)
-        scale += batch.amplitude.sum(dtype=torch.float64)
+        error += batch.judged((fitted - batch.amplitude).abs()).sum(dtype=torch.float64)
+        scale += batch.judged(batch.amplitude).sum(dtype=torch.float64)
     return float(error / scale)
 
 

@@ -11,7 +11,7 @@ Design choices
 - Shapes are fixed, so the partial last batch of an epoch takes the same step without the graph.
 - The learning rate is a tensor that the graph reads, so schedules act.
 - Every graph is recorded on a stream of its own. Torch keeps the workspace of matrix products by
-  stream: graphs of one stream would share it, which is wrong when they run side by side, and the
+  stream: graphs of one stream would share it, which is wrong when they run in parallel, and the
   end of one takes it from the others (pytorch/pytorch issue 193402).
 - Where there is no graph, `why_eager` says why; a run notes it in its status.
 """
@@ -47,7 +47,7 @@ class GraphedStep:
         self.forget()
 
     def forget(self) -> None:
-        """Start anew: what a graph reads and writes (the optimiser's state) has been replaced."""
+        """Start again: what a graph reads and writes (the optimiser's state) has been replaced."""
         self._warm = 0
         self._side: torch.cuda.Stream | None = None
         self._graph: torch.cuda.CUDAGraph | None = None
@@ -76,7 +76,7 @@ class GraphedStep:
         """Record the step on a copy of `batch`; False, and the reason kept, where that fails."""
         graph, before = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
         self._batch = _copy(batch)
-        # Other threads (the heartbeat) may go on with what they do meanwhile.
+        # Other threads (the heartbeat) may continue with what they do meanwhile.
         recording = torch.cuda.graph(
             graph, stream=torch.cuda.Stream(), capture_error_mode="thread_local"
         )
@@ -118,7 +118,7 @@ def reason_against(step: TrainStep, ranks: Ranks) -> str | None:
 
 
 def _first(error: BaseException) -> BaseException:
-    """What went wrong first: after an error within it, the end of a recording raises another."""
+    """The first error: after an error within a recording, its end raises another one."""
     while error.__context__ is not None:
         error = error.__context__
     return error
@@ -126,7 +126,7 @@ def _first(error: BaseException) -> BaseException:
 
 @contextlib.contextmanager
 def capturable(optimizer: Optimizer) -> Iterator[None]:
-    """Torch lets Adam be recorded under this flag alone, and warns of it outside a recording.
+    """Torch lets Adam be recorded under this flag only, and warns of it outside a recording.
 
     The fused kernels, whose state lies on the device, are the same with and without it.
     """
@@ -143,4 +143,4 @@ def capturable(optimizer: Optimizer) -> Iterator[None]:
 def _copy(batch: Batch) -> Batch:
     given = {name: getattr(batch, name) for name in FIELDS}
     copies: Any = {name: None if x is None else x.clone() for name, x in given.items()}
-    return Batch(**copies)
+    return Batch(**copies, known=batch.known)  # the same tensor for all batches of a split

@@ -1,8 +1,8 @@
-"""The one defect of the earlier code that is no ordinary setting: a probe summed over the batch.
+"""The published defect that is not an ordinary setting: a probe summed over the batch.
 
 Its A_pred grew with the number of patterns in the batch. Written so that a full batch is right: a
 partial one of 2 among batches of 16 is then predicted eight times too dark, once an epoch.
-Training alone: validation and reconstruction keep the forward model.
+Training only: validation and reconstruction keep the forward model.
 """
 
 from dataclasses import replace

@@ -1,7 +1,8 @@
 """Losses: how far a prediction is from the measurement, as a number of order 1.
 
 Every loss is a ratio of two sums, error / scale, over the patterns at hand: a batch doubled with
-itself has the same loss, and the loss of a split is the ratio of its summed parts.
+itself has the same loss, and the loss of a split is the ratio of its summed parts. Both sums are
+over the known pixels of the detector.
 
     mae         sum |A_pred - X| / sum X                          zero output: exactly 1
     poisson     sum deviance / (2 sum counts), in photons         zero output: large
@@ -32,7 +33,7 @@ RATE_FLOOR = 1e-6  # photons per pixel: keeps the logarithm of a dark prediction
 @dataclass(frozen=True)
 class Prediction:
     """`patch` O in network units; `amplitude` A_pred = |far_field(P_sim O)|, dimensionless;
-    `probe`: P_sim, as it was told."""
+    `probe`: P_sim, as provided."""
 
     patch: Complex64[Tensor, "b c n n"]
     amplitude: Float32[Tensor, "b c n n"]
@@ -45,7 +46,8 @@ Terms = tuple[Scalar, Scalar]
 
 def mae_terms(prediction: Prediction, batch: Batch, photon_scale: float) -> Terms:
     """Sums of |A_pred - X| and of X: mean absolute error relative to the mean amplitude."""
-    return (prediction.amplitude - batch.amplitude).abs().sum(), batch.amplitude.sum()
+    error = (prediction.amplitude - batch.amplitude).abs()
+    return batch.judged(error).sum(), batch.judged(batch.amplitude).sum()
 
 
 def poisson_deviance(
@@ -69,7 +71,8 @@ def poisson_terms(prediction: Prediction, batch: Batch, photon_scale: float) -> 
     """Summed deviance and twice the summed counts (at least one photon)."""
     assert batch.counts is not None, "the loss poisson declares that it needs counts"
     deviance = poisson_deviance(predicted_rate(prediction, photon_scale), batch.counts)
-    return deviance.sum(), 2 * batch.counts.double().sum().clamp(min=1.0)
+    counts = batch.judged(batch.counts.double()).sum()
+    return batch.judged(deviance).sum(), 2 * counts.clamp(min=1.0)
 
 
 def supervised_terms(prediction: Prediction, batch: Batch, photon_scale: float) -> Terms:
@@ -82,7 +85,7 @@ def overlap_terms(prediction: Prediction, batch: Batch) -> Terms:
     """Sums of |A(O_bar) - X| and of X, O_bar the object that the patches of the batch stitch.
 
     O_bar at a pattern's place is the illumination-weighted mean of all patches of the batch that
-    overlap there. One pattern leaves the phase of its own patch open; patches that meet in one
+    overlap there. One pattern does not determine the phase of its patch; patches that meet in one
     object have to agree in it. A patch without neighbours is its own mean.
     """
     assert batch.corners is not None and batch.canvas is not None, "the overlap needs the corners"
@@ -93,7 +96,8 @@ def overlap_terms(prediction: Prediction, batch: Batch) -> Terms:
     summed = adjoint(light * patch, corners, batch.canvas)
     mean = extract(summed / seen.clamp(min=1e-6 * light.max()), corners, len(probe))
     amplitude = diffract(probe, mean).view_as(batch.amplitude)
-    return (amplitude - batch.amplitude).abs().sum(), batch.amplitude.sum()
+    error = (amplitude - batch.amplitude).abs()
+    return batch.judged(error).sum(), batch.judged(batch.amplitude).sum()
 
 
 def with_overlap(

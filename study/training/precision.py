@@ -49,7 +49,7 @@ def use(precision: Precision, generator: Generator, device: torch.device) -> Non
 
 
 def effective(generator: Generator, device: torch.device) -> Precision:
-    """What acts: read from the network and the process, not from the arm."""
+    """The precision in effect, read from the network and the process, not from the arm."""
     if generator.precision == "bf16":
         return "bf16"
     products: Any = torch.backends.cuda.matmul

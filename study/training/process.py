@@ -6,7 +6,7 @@ Freed memory stays in the process
     the same blocks again and again. The process then holds its peak until it ends, which a trainer
     does anyway.
 Numbers below 1e-38 count as zero
-    The gradients of a network that dies fall into that range, where a product takes ten times as
+    Gradients of a dying network are in that range, where a product takes ten times as
     long.
 
 One thread

@@ -10,8 +10,8 @@ Lightning puts around the module. N ranks train the same function as one:
     mean over r of these gradients = gradient of the loss of B, up to rounding
 
 Design choices
-- The batch size of an arm is that of the joint batch. How many devices there are is no setting of
-  the arm: a run may stop on one and go on with two.
+- The batch size of an arm is that of the joint batch. The number of devices is not a setting of
+  the arm: a run may stop on one device and continue on two.
 - The sums that a step needs travel together, five numbers before the backward pass. So the recorded
   loss and the std of A_pred are those of the joint batch, on every rank.
 - The clip and the optimiser see the averaged gradient: the same on every rank, so weights stay
@@ -44,7 +44,7 @@ Scalar = Float[Tensor, ""]
 class Ranks:
     """This process among those that train one run; rank 0 alone writes.
 
-    What concerns the others needs a process group (`helpers.together`) once `size` is over 1.
+    Communication needs a process group (`ddp_workers.together`) once `size` is over 1.
     """
 
     rank: int = 0
@@ -71,7 +71,7 @@ class Ranks:
         return parts
 
     def agree(self, value: Value) -> Value:
-        """What rank 0 gave, on every rank."""
+        """The value of rank 0, on every rank."""
         if not self.several:
             return value
         held = [value]

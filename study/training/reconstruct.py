@@ -1,6 +1,6 @@
 """From stored weights to a reconstruction: patches of every pattern, stitched and judged.
 
-- A simulated set: the test split alone, stitched as published where its scan is a regular raster.
+- A simulated set: the test split only, stitched as published where its scan is a regular raster.
 - An imported set: stitched from train and validation patterns, judged by held-out test patterns.
 - `apply`: a network of one run on any data set of its pattern size, with held-out patterns always.
 
@@ -9,6 +9,7 @@ Geometry and forward model are `study.optics.assembly`, shared with the referenc
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,9 +23,11 @@ from study.formats.reconstruction import (
     load_reconstruction,
     save_reconstruction,
 )
+from study.generators import Generator
 from study.optics.assembly import (
     Assembled,
     Measurement,
+    Synchronise,
     are_distinct,
     assemble,
     hold_out,
@@ -34,7 +37,7 @@ from study.optics.assembly import (
 from study.params import UserError
 from study.runs import RunFolder
 from study.training.checkpoints import halve_weights, load_weights
-from study.training.inputs import tell_probe
+from study.training.conditioning import provide_data, provide_probe
 
 BATCH = 64
 
@@ -43,7 +46,7 @@ BATCH = 64
 class Applied:
     """A reconstruction with R over the patterns that made the object, and over those that did not.
 
-    None where no such pattern lies on known object.
+    None if no such pattern is on the known object.
     """
 
     reconstruction: Reconstruction
@@ -54,13 +57,13 @@ class Applied:
 def load_generator(folder: RunFolder, which: str) -> nn.Module:
     """The network with the `best` or `last` weights of a run, evaluation mode, on the CPU.
 
-    It is told the probe that its reconstruction was made with, where it asks for one. Raises
+    It gets the probe of its reconstruction, if it needs one. Raises
     UserError when the weights are absent or torn, or `which` is another word.
     """
     generator = load_weights(weights_file(folder, which))[0]
     if folder.object_file(which).is_file():
         told = load_reconstruction(folder.object_file(which)).probe
-        tell_probe(generator, torch.tensor(told))
+        provide_probe(generator, torch.tensor(told))
     return generator
 
 
@@ -92,6 +95,18 @@ def _device_of(generator: nn.Module) -> torch.device:
     return next(generator.parameters()).device
 
 
+def synchronises(generator: nn.Module, dataset: Dataset) -> Synchronise | None:
+    """The network's own option, where it has one, else the rule of the data set.
+
+    A network with the option makes one window per group; any other leaves the phase of every
+    patch free.
+    """
+    own = generator.synchronise if isinstance(generator, Generator) else None
+    if own is None:
+        return "windows" if dataset.synchronised else None
+    return "groups" if own else None
+
+
 def _packed(
     assembled: Assembled, dataset: Dataset, distinct: bool, checkpoint: str, epoch: int
 ) -> Reconstruction:
@@ -121,11 +136,10 @@ def reconstruct_split(
     `checkpoint` and `epoch` name the weights. Object units by the split's own `object_norm`.
     """
     device = _device_of(generator)
-    probe = torch.tensor(dataset.probe, device=device)
-    tell_probe(generator, probe)
+    probe = provide_data(generator, dataset, device)
     patterns = measured(dataset, split, device)
     patch = patches_of(generator, patterns.amplitude)
-    stitched = stitch(patch, probe, patterns.scan)
+    stitched = stitch(patch, probe, patterns.scan, synchronise=synchronises(generator, dataset))
     assembled = assemble(stitched, probe, patterns, dataset.manifest.object_norm[split])
     return _packed(assembled, dataset, are_distinct(patch), checkpoint, epoch)
 
@@ -139,8 +153,7 @@ def reconstruct_held_out(
     object from the test split without every 16th pattern, judged on all of it.
     """
     device = _device_of(generator)
-    probe = torch.tensor(dataset.probe, device=device)
-    tell_probe(generator, probe)
+    probe = provide_data(generator, dataset, device)
     test = measured(dataset, "test", device)
     if dataset.manifest.kind == "imported":
         fitted = measured(dataset, "train", device).and_then(
@@ -151,7 +164,7 @@ def reconstruct_held_out(
         left_out = hold_out(len(test.amplitude)).to(device)
         fitted, held_out = test.only(~left_out), test.only(left_out)
     patch = patches_of(generator, fitted.amplitude)
-    stitched = stitch(patch, probe, fitted.scan)
+    stitched = stitch(patch, probe, fitted.scan, synchronise=synchronises(generator, dataset))
     assembled = assemble(stitched, probe, test, dataset.manifest.object_norm["test"])
     return Applied(
         _packed(assembled, dataset, are_distinct(patch), checkpoint, epoch),
@@ -189,6 +202,8 @@ def store_reconstruction(
     generator, _, epoch = load_weights(file)
     generator = generator.to(device)
     facts = {"which": which, "epoch": epoch, "weights": dtype}
+    clock = time.process_time if device.type == "cpu" else time.perf_counter
+    began = clock()
     if dataset.manifest.kind == "imported":
         applied = reconstruct_held_out(generator, dataset, checkpoint=which, epoch=epoch)
         result = applied.reconstruction
@@ -198,6 +213,7 @@ def store_reconstruction(
         }
     else:
         result = reconstruct_split(generator, dataset, checkpoint=which, epoch=epoch)
+    folder.update_status(reconstruct_seconds=clock() - began)
     save_reconstruction(folder.object_file(which), result)
     folder.event("reconstructed", **facts)
     return generator

@@ -3,7 +3,7 @@
 Optimisation is manual: a training step is one call of `TrainStep`, so nothing of it hides in
 Lightning; schedules are stepped here, between epochs. What a step measures stays on the device
 until the epoch ends. All state that a resumed run needs is in `state_dict_of_run`: the order of an
-epoch depends on its number alone, so no generator state is kept.
+epoch depends on its number only, so no generator state is kept.
 
 history.csv, one row an epoch (`history`)
     epoch                   finished epochs, from 1
@@ -19,6 +19,8 @@ history.csv, one row an epoch (`history`)
     dead.LAYER              share of dead units on the first validation batch
     gradient_ratio          norm of the local over the spectral weights' gradient, the median over
                             the blocks, in the last step of the epoch, after the clip
+
+timing.csv, one row an epoch
     seconds, peak_memory_mib
 """
 
@@ -84,7 +86,7 @@ class Reconstructor(lightning.LightningModule):
         self.started = time.perf_counter()
 
     def batches(self) -> Batches:
-        """Those of the current epoch, whole, whatever this rank's share is."""
+        """All batches of the current epoch, not only this rank's share."""
         arm = self.arm
         return self.train_data.shuffled(
             arm.batch_size, self.order_seed, self.epoch, arm.batch_order
@@ -106,7 +108,7 @@ class Reconstructor(lightning.LightningModule):
     def transfer_batch_to_device(
         self, batch: Any, device: torch.device, dataloader_idx: int
     ) -> Any:
-        """The split lies on the device already."""
+        """The split is already on the device."""
         return batch
 
     def on_train_epoch_start(self) -> None:
@@ -146,7 +148,7 @@ class Reconstructor(lightning.LightningModule):
         return self.seconds_before + time.perf_counter() - self.started
 
     def _training_facts(self) -> Row:
-        steps = torch.stack(self.records).double().cpu()  # (steps, 5): one copy an epoch
+        steps = torch.stack(self.records).double().cpu()  # (steps, 5): one copy per epoch
         columns = dict(zip(RECORD, steps.unbind(dim=1), strict=True))
         return {
             "train_loss": float(columns["loss"].mean()),
@@ -176,7 +178,7 @@ class Reconstructor(lightning.LightningModule):
     # -- going on later
 
     def state_dict_of_run(self) -> Row:
-        """Tensors and plain values that `load_state_dict_of_run` goes on from, bit for bit."""
+        """Tensors and plain values that `load_state_dict_of_run` continues from, bit for bit."""
         return {
             "epoch": self.epoch,
             "generator": self.generator.state_dict(),

@@ -26,7 +26,7 @@ WARMUP_START = 0.1
 
 @dataclass(frozen=True)
 class Progress:
-    """What a schedule knows of the run so far. `best`: lowest validation loss, None before any."""
+    """State of the run for a schedule. `best`: lowest validation loss, None before any."""
 
     best: float | None = None
     bad_epochs: int = 0
@@ -72,7 +72,7 @@ SCHEDULES: dict[str, Callable[..., float]] = {
 
 
 class LearningRate:
-    """The schedule of one run: asked before an epoch, told the validation loss after it."""
+    """The schedule of one run: gives the rate of an epoch, gets the validation loss after it."""
 
     def __init__(self, arm: Arm) -> None:
         self.settings = arm.schedule

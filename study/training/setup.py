@@ -1,4 +1,4 @@
-"""A run in memory, built from settings, and what it says about itself once it is built.
+"""A run in memory, built from settings, and its settings in effect.
 
 The effective settings are read from the objects that will act (optimiser, network, clip rule,
 schedule), not from the request: a knob that was lost on the way shows in params.yaml.
@@ -17,8 +17,8 @@ from study.generators import Generator
 from study.params import Arm, Scalar, leaves
 from study.training import precision, process
 from study.training.checkpoints import Network
+from study.training.conditioning import provide_data
 from study.training.data import TrainData
-from study.training.inputs import tell_probe
 from study.training.optimizers import effective
 from study.training.ranks import ALONE, Ranks, SharedStep
 from study.training.reconstructor import Reconstructor
@@ -39,7 +39,7 @@ class Run:
 
     @property
     def identity(self) -> dict[str, Scalar]:
-        """What a checkpoint must agree with to be continued."""
+        """Facts that must agree with a checkpoint to continue it."""
         return {**leaves(self.arm), "seed": self.seed, "data_sha256": self.data_sha256}
 
 
@@ -51,8 +51,7 @@ def build_run(
     network = Network(arm.generator, manifest.n, manifest.group_size)
     generator = network.build(seed).to(device)
     precision.use(arm.precision, generator, device)
-    probe = torch.tensor(dataset.probe, device=device)
-    tell_probe(generator, probe)
+    probe = provide_data(generator, dataset, device)
     kind = partial(SharedStep, ranks) if ranks.several else TrainStep
     step = make_step(arm, generator, probe, manifest.photon_scale, kind)
     needs = step.loss.needs
@@ -70,7 +69,7 @@ def build_run(
 
 
 def describe(run: Run, dataset: Dataset) -> dict[str, Any]:
-    """The effective settings, read from the objects that will act, not from the request."""
+    """The settings in effect, read from the built objects, not from the arm."""
     module, step = run.module, run.module.step
     manifest, arm = dataset.manifest, run.arm
     batches = module.batches()
@@ -116,4 +115,4 @@ def describe(run: Run, dataset: Dataset) -> dict[str, Any]:
         "devices": module.ranks.size,
         "threads": torch.get_num_threads(),
         "flushes_denormals": process.flushes_denormals(),
-    }
+    } | ({} if arm.survival is None else {"survival": arm.survival.model_dump()})

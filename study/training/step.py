@@ -21,7 +21,7 @@ from study.training.legacy import couple
 from study.training.losses import Loss, Prediction, build_loss
 from study.training.optimizers import build_optimizer
 
-# What one step records, in this order.
+# Numbers recorded by a step, in this order.
 RECORD = ("loss", "gradient_norm", "gradient_norm_clipped", "clipped_fraction", "amplitude_std")
 
 
@@ -36,7 +36,7 @@ def predict(
 
 
 class TrainStep:
-    """Everything that one step needs, on one device. `photon_scale`: S of the data set.
+    """One training step on one device. `photon_scale`: S of the data set.
 
     `coupled_to`: None, or the size of a full batch under the defect of `training.legacy`.
     """

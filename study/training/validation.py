@@ -25,9 +25,17 @@ class Totals:
         self.photon_scale = photon_scale
         self._sums = {
             name: torch.zeros((), dtype=torch.float64, device=device)
-            for name in ("error", "scale", "own_error", "own_scale", "deviance", "patch_std")
+            for name in (
+                "error",
+                "scale",
+                "own_error",
+                "own_scale",
+                "deviance",
+                "pixels",
+                "patch_std",
+            )
         }
-        self._pixels = self._patches = 0
+        self._patches = 0
 
     def add(self, prediction: Prediction, batch: Batch) -> None:
         error, scale = LOSSES["mae"].terms(prediction, batch, self.photon_scale)
@@ -36,8 +44,8 @@ class Totals:
         self._add(patch_std=prediction.patch.abs().std(dim=(-2, -1)).sum())
         if batch.counts is not None:
             rate = predicted_rate(prediction, self.photon_scale)
-            self._add(deviance=poisson_deviance(rate, batch.counts).sum())
-            self._pixels += batch.counts.numel()
+            self._add(deviance=batch.judged(poisson_deviance(rate, batch.counts)).sum())
+            self._add(pixels=batch.judged(torch.ones_like(batch.counts)).sum())
         self._patches += prediction.patch[..., 0, 0].numel()
 
     def _add(self, **parts: Tensor) -> None:
@@ -47,7 +55,8 @@ class Totals:
     def facts(self) -> dict[str, float]:
         """Losses of the split and the mean std of |O| within a patch (network units).
 
-        `val_deviance` is per pixel, twice the loss of the counts; only where the loss reads counts.
+        `val_deviance` is per known pixel, twice the loss of the counts; only where the loss reads
+        counts.
         """
         sums = {name: float(value) for name, value in self._sums.items()}
         facts = {
@@ -55,7 +64,8 @@ class Totals:
             "val_own_loss": sums["own_error"] / sums["own_scale"],
             "patch_std": sums["patch_std"] / self._patches,
         }
-        return facts | ({"val_deviance": sums["deviance"] / self._pixels} if self._pixels else {})
+        pixels = sums["pixels"]
+        return facts | ({"val_deviance": sums["deviance"] / pixels} if pixels else {})
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""What watches a run: the collapse alarm (always) and the diagnostics (when asked).
+"""Monitors of a run: the collapse alarm (always) and the diagnostics (on request).
 
 Design choices
 - Both are Lightning callbacks that read the run and never change it: weights, gradients and random
@@ -12,8 +12,8 @@ Design choices
 - A resumed run repeats no record: those of epochs that it will train again are dropped first.
 - Two alarms are judged at the end of every epoch, and both may end again. `collapse`: all
   predictions look the same; it decides the state of the run. `dead_layers`: a layer passes nothing
-  on; networks with skip connections go on learning past one, so it is told, not judged. The epoch
-  at which a present alarm began stands in status.json, null while there is none; events.jsonl
+  on; networks with skip connections continue learning past one, so it is reported, not judged. The
+  epoch at which a present alarm began is in status.json, null while there is none; events.jsonl
   keeps them all, with the facts.
 
     loader_stats.jsonl   first batch of train and validation, probe, scales, validation loader
@@ -39,6 +39,7 @@ from study.formats.dataset import Dataset
 from study.params import BatchOrder, UserError, read_yaml
 from study.runs import RunFolder, append_line, plain, read_json, read_lines, write_json, write_text
 from study.training.checkpoints import load_weights
+from study.training.conditioning import provide_data
 from study.training.data import Batch, TrainData
 from study.training.diagnostics import (
     Record,
@@ -50,17 +51,16 @@ from study.training.diagnostics import (
     patch_metrics,
     pattern_spread,
 )
-from study.training.inputs import tell_probe
 from study.training.losses import LOSSES, Loss, weighted
 from study.training.reconstructor import Reconstructor
 from study.training.step import predict
 
 # Collapsed: the predicted patterns differ from each other by less than this part of what the
 # measured ones do. Healthy networks stay above it from their first epoch on and under strong noise,
-# which widens the measured spread alone (tried, n = 16: 0.015 and more, 0.07 at 1e3 photons a
+# which widens the measured spread only (tried, n = 16: 0.015 and more, 0.07 at 1e3 photons a
 # pattern); collapsed ones fall to rounding, under 1e-6.
 SPREAD_LIMIT = 0.01
-# Measured patterns that differ by rounding alone are no yardstick.
+# Measured patterns that differ by rounding only are no yardstick.
 ALIKE = 1e-6
 # Dead: this share of a layer's units. ReLU networks learn with half of them dead, and one of a
 # head's two (the imaginary part of an object without phase) may rightly be constant.
@@ -100,7 +100,7 @@ class Subject:
     order_seed: int
 
     def first_batch(self) -> Batch:
-        """The first batch of the first epoch, whatever epoch the run is in."""
+        """The first batch of the first epoch, in any epoch."""
         size, seed = self.batch_size, self.order_seed
         return next(iter(self.train_data.shuffled(size, seed, 0, self.batch_order)))
 
@@ -123,7 +123,7 @@ class Subject:
 
 
 def subject_of(module: Reconstructor, dataset: Dataset) -> Subject:
-    """What a live run trains."""
+    """The network of a live run."""
     return Subject(
         generator=module.generator,
         probe=module.step.probe,
@@ -164,7 +164,7 @@ def _write_patches(subject: Subject, out: Path, source: str, epoch: int) -> None
 
 
 def write_snapshot(subject: Subject, out: Path, source: str, epoch: int) -> list[Path]:
-    """All four files for the weights as they are, from the first batch; returns their paths.
+    """All four files for the present weights, from the first batch; returns their paths.
 
     Records of the same source are replaced, all others kept.
     """
@@ -221,7 +221,7 @@ def judge(module: Reconstructor) -> Judgement:
 
 
 class CollapseAlarm(lightning.Callback):
-    """Follows the two alarms; writes diagnostics when one begins. Training goes on.
+    """Follows the two alarms; writes diagnostics when one begins. Training continues.
 
     Events: `collapse` and `dead_layers` at the beginning, the same with `_over` at the end.
     """
@@ -336,7 +336,7 @@ def diagnose_run(
         raise UserError(f"{folder.path} is still training; wait for its end or cancel it")
     file = folder.best if which == "best" else folder.last
     generator, network, epoch = load_weights(file)
-    tell_probe(generator, torch.tensor(dataset.probe))
+    provide_data(generator, dataset, torch.device("cpu"))
     settings = read_yaml(folder.path / "params.yaml")
     _check_size(dataset, network.n, network.channels)
     loss = weighted(LOSSES[settings["loss"]["name"]], settings["loss"]["overlap_weight"])

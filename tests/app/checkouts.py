@@ -11,6 +11,7 @@ reconstructed         control, better, dead (constant), lost (failed) and flat, 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,25 +29,32 @@ from study.params import Arm, Reference, Row, Study, load_study
 from study.runs import RunFolder, write_json, write_text, write_yaml
 
 ROOT = Path(__file__).parent.parent.parent
+FIRST_STUDY = ROOT / "tests" / "first_study"
 SEEDS = (1, 2, 3)
 GATE = {"evaluable": False, "reason": "constant amplitude", "spread_ratio": 0.0}
 
 
 def opened(page: str, **query: str | list[str]) -> AppTest:
     """A page by the way a user comes to it (main.py, then the navigation), with its address."""
-    app = AppTest.from_file(str(ROOT / "app" / "main.py"), default_timeout=120)
+    app = AppTest.from_file(str(ROOT / "app" / "script.py"), default_timeout=120)
+    if page != "summary":
+        app.run()
+        app.switch_page(f"pages/{page}.py")
     for key, value in query.items():
         app.query_params[key] = value
     app.run()
-    if page != "overview":
-        app.switch_page(f"pages/{page}.py").run()
     assert not app.exception
     return app
 
 
+def rendered(text: object) -> str:
+    """Markdown as a reader sees it, as far as escapes go."""
+    return re.sub(r"\\([^a-zA-Z0-9\s])", r"\1", str(text)).replace("\u2060", "")
+
+
 def settings(root: Path, **arms: Mapping[str, Any]) -> Study:
     """params.yaml with these arms on the data set `tiny` (the root study's quick one)."""
-    data = load_study(ROOT / "params.yaml").data["quick"].model_dump(mode="json")
+    data = load_study(FIRST_STUDY / "params.yaml").data["quick"].model_dump(mode="json")
     write_yaml(root / "params.yaml", {"data": {"tiny": data}, "arms": arms})
     return load_study(root / "params.yaml")
 
@@ -109,7 +117,7 @@ def judge(root: Path, study: Study, **claims: Mapping[str, Any]) -> dict[str, An
     """claims.yaml and the findings of what is stored."""
     write_yaml(root / "claims.yaml", {"claims": claims})
     book = load_claims(root / "claims.yaml")
-    found = build(root / "results", root / "recorded", book, study, None)
+    found = build(root, book, study, None).content()
     write_json(root / "findings.json", found)
     return found
 

@@ -2,10 +2,11 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
-from checkouts import change, one_run, opened, troubled, two_by_three, two_data_sets
+from checkouts import change, one_run, opened, rendered, troubled, two_by_three, two_data_sets
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -20,7 +21,7 @@ def page(**query):
 def said(app) -> str:
     """All words of the page."""
     boxes = [*app.info, *app.warning, *app.error, *app.caption, *app.markdown, *app.subheader]
-    return "\n".join(str(box.value) for box in boxes)
+    return "\n".join(rendered(box.value) for box in boxes)
 
 
 def figures(app) -> dict[str, dict]:
@@ -128,7 +129,7 @@ def test_a_run_that_went_wrong_is_told_with_its_curve(runs):
 
 def test_the_best_epoch_is_that_of_the_scores(runs):
     from app import load
-    from app.compare.curves import best_epoch
+    from study.report.series import best_epoch
 
     for arm in ("control", "better", "dead"):
         for seed, rows in load.history(arm).groupby("seed"):
@@ -140,13 +141,13 @@ def test_the_best_epoch_is_that_of_the_scores(runs):
 
 def metric(app, name: str):
     """The table of one metric, a row an arm."""
-    titles = [heading.value for heading in app.subheader]
+    titles = [rendered(heading.value) for heading in app.subheader]
     return app.dataframe[titles.index(name)].value.set_index("arm")
 
 
 def test_a_cell_is_estimate_interval_and_seeds(fresh):
     from study.evidence.explain import explain
-    from study.evidence.wording import fmt
+    from study.evidence.format import fmt
 
     two_by_three(fresh)
     row = metric(page(arms=["control", "agc"], tab="Metrics"), "amplitude MAE").loc["agc"]
@@ -173,7 +174,7 @@ def test_a_degenerate_arm_has_no_score_in_any_metric_set(runs):
         assert row["last"].startswith("not evaluable: constant"), name
         assert "0 of 3" in row["seeds"]
     row = metric(app, "phase SSIM (published set)").loc["flat"]
-    assert row["last"].startswith("not evaluable: constant phase")
+    assert row["seeds"] == "floor: constant on purpose"
 
 
 def test_a_number_is_looked_up_under_the_id_that_the_table_gives(runs):
@@ -206,7 +207,7 @@ def test_different_data_is_fenced(fresh, tab):
     app = page(arms=["control", "agc"], tab=tab)
     assert "2 data sets" in app.warning[0].value
     if tab not in ("Config",):
-        assert "data/other" in "\n".join(mark.value for mark in app.markdown)
+        assert "data/other" in said(app)
 
 
 def test_no_difference_goes_across_a_fence(fresh):
@@ -214,7 +215,7 @@ def test_no_difference_goes_across_a_fence(fresh):
 
     two_data_sets(fresh)
     row = row_of("agc", "standard.amplitude.mae", Settings("last", None))
-    assert row.cells["difference"] == "control ran on other data"
+    assert row.texts["difference"] == "control ran on other data"
     assert not any("difference" in entry["id"] for entry in row.entries)
 
 
@@ -225,7 +226,7 @@ def test_seeds_on_different_data_are_named(fresh):
     for arm in ("control", "agc"):
         change(fresh, arm, 1, data__sha256="e" * 64)
     row = row_of("agc", "standard.amplitude.mae", Settings("last", None))
-    assert row.cells["difference"] == "the seeds of agc, control ran on different data"
+    assert row.texts["difference"] == "the seeds of agc, control ran on different data"
 
 
 def test_a_dash_is_no_difference(fresh):
@@ -235,7 +236,7 @@ def test_a_dash_is_no_difference(fresh):
     two_by_three(fresh)
     for settings in (Settings("last", "control"), Settings("last", None)):
         row = row_of("control", "standard.amplitude.mae", settings)
-        assert row.cells["difference"] == "–" and not has_difference(row, settings)
+        assert row.texts["difference"] == "–" and not has_difference(row, settings)
     settings = Settings("last", "control")
     assert has_difference(row_of("agc", "standard.amplitude.mae", settings), settings)
 
@@ -294,10 +295,9 @@ def test_what_is_not_pulled_or_failed_is_a_sentence(runs, tab):
 
 
 def test_a_cause_is_text_and_never_markup(runs):
-    from app.compare.scenes import scene
-
     change(runs, "lost", 101, cause="**x** $a$ <b>")
-    assert scene("lost", 101, "last").endswith(r"\*\*x\*\* \$a\$ \<b\>")
+    told = page(arms=["lost"], tab="Images").info[0].value
+    assert told.endswith(r"\*\*x\*\* \$a\$ \<b\>")
 
 
 def test_best_is_never_shown_for_last(runs):
@@ -390,7 +390,8 @@ def test_numbers_of_residuals_and_resolution_have_ids(runs):
     from study.evidence.explain import explain
 
     app = page(arms=ARMS, tab="Residuals")
-    ids = [button.label for button in app.button if button.label.endswith(".r_factor.sum")]
+    labels = [rendered(button.label) for button in app.button]
+    ids = [label for label in labels if label.endswith(".r_factor.sum")]
     assert [name.partition("/")[0] for name in ids] == ARMS
     assert all(explain(name, runs).value is not None for name in ids)
 
@@ -485,7 +486,7 @@ def test_a_crossing_that_never_comes_is_a_value_and_a_constant_has_none(runs):
 def test_config_shows_what_differs_and_all_on_request(runs):
     app = page(arms=ARMS, tab="Config")
     assert list(app.dataframe[0].value["setting"]) == ["optimizer.lr"]
-    assert "`optimizer.lr` `0.001` → `0.002`" in said(app)
+    assert "optimizer.lr 0.001 → 0.002" in said(app)
     table = page(arms=ARMS, tab="Config", settings="true").dataframe[0].value
     assert len(table) > 20
 
@@ -513,3 +514,51 @@ def test_one_run_has_no_interval_and_no_difference(fresh):
     one_run(fresh)
     row = metric(page(tab="Metrics"), "amplitude MAE").loc["control"]
     assert "[" not in row["last"] and row["seeds"] == "1 of 1 seed"
+
+
+def test_a_reference_has_no_settings_that_could_differ(runs):
+    """What only networks have is not a difference to a reference; another network's setting is."""
+    from app.compare.config import settings_table
+
+    both = settings_table(["control", "flat"], False)
+    assert both.empty or not both["setting"].str.match(r"optimizer\.|generator\.").any()
+    assert "optimizer.lr" in set(settings_table(["control", "better", "flat"], False)["setting"])
+    assert "optimizer.lr" in set(settings_table(["control", "flat"], True)["setting"])
+
+
+def test_an_arm_without_results_leads_to_its_start(runs):
+    (runs / "params.yaml").write_text(
+        (runs / "params.yaml").read_text().replace("  flat:", "  fresh:", 1)
+    )
+    app = page(arms=["control", "fresh"], tab="Config")
+    assert "fresh has no results yet" in "".join(info.value for info in app.info)
+    assert "arm=fresh" in [link.proto.query_string for link in app.get("page_link")]
+    assert not app.warning
+
+
+def test_at_most_eight_arms_can_be_chosen(runs):
+    assert page(arms=["control"]).multiselect(key="arms").proto.max_selections == 8
+
+
+def test_an_unknown_arm_of_many_is_answered_without_the_whole_list(fresh):
+    from app.choose import _hint
+
+    many = [f"arm_{i}" for i in range(107)]
+    assert len(_hint("zzz", many)) < 100 and "107" in _hint("zzz", many)
+    assert "arm_7" in _hint("arm_77x", many)
+    assert all(name in _hint("zzz", many[:3]) for name in many[:3])
+
+
+def test_what_is_not_pulled_has_its_picture_from_git(runs):
+    """The committed picture stands in for an object that is not here."""
+    from study.evidence.images import NAME, write_images
+    from study.formats.dataset import load_dataset
+    from study.runs import RunFolder
+
+    data = load_dataset(runs / "data" / "tiny", ("test",))
+    run = RunFolder(runs / "runs" / "control" / "s101")
+    write_images(runs / "results" / "control" / NAME, 101, run, data.splits["test"])
+    shutil.rmtree(runs / "runs" / "control")
+    app = page(arms=["control"], tab="Images")
+    assert "not pulled" in app.info[0].value
+    assert any("<img" in block.proto.body for block in app.get("html"))

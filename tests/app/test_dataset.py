@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from checkouts import SEEDS, change, opened, settings, two_by_three
+from checkouts import SEEDS, change, opened, rendered, settings, two_by_three
 from stored import arm
 
 from app.dataset import figures, leakage, probes, reading, scan
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
 def texts(app) -> str:
-    return "\n".join(str(item.value) for item in (*app.markdown, *app.caption, *app.text))
+    return "\n".join(rendered(item.value) for item in (*app.markdown, *app.caption, *app.text))
 
 
 def alts(app) -> list[str]:

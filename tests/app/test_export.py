@@ -44,44 +44,48 @@ def text_of(kind: str, content: bytes) -> str:
 def test_a_figure_carries_its_ids_commit_and_command(scenes, kind):
     from app import export
 
-    paper = export.late("app.compare.paper")
-    made = export.drawn(lambda: paper.images(scenes), kind, facts())
+    print_figures = export.late("app.compare.print_figures")
+    made = export.drawn(lambda: print_figures.images(scenes), kind, facts())
     head = {"svg": b"<?xml", "pdf": b"%PDF", "png": b"\x89PNG"}[kind]
     assert made.startswith(head)
     told = text_of(kind, made)
     for word in (ID, "abc1234", "dvc repro evaluate@control"):
         assert word in told
-    assert made == export.drawn(lambda: paper.images(scenes), kind, facts())
+    assert made == export.drawn(lambda: print_figures.images(scenes), kind, facts())
 
 
 def test_a_figure_on_paper_says_that_a_constant_is_not_evaluable(scenes):
     from app import export
 
-    svg = export.drawn(lambda: export.late("app.compare.paper").images(scenes), "svg", facts())
+    svg = export.drawn(
+        lambda: export.late("app.compare.print_figures").images(scenes), "svg", facts()
+    )
     assert b"not evaluable:" in svg and b"constant amplitude" in svg
 
 
 @pytest.mark.parametrize("name", ["images", "resolution", "residuals"])
 def test_every_figure_of_objects_can_be_drawn_for_paper(scenes, name):
-    from app.compare import paper
+    from app.compare import print_figures
 
     pattern = [3] if name == "residuals" else []
-    figure = getattr(paper, name)(scenes[:2], *pattern)
+    figure = getattr(print_figures, name)(scenes[:2], *pattern)
     assert figure.axes
 
 
 def test_curves_and_marks_can_be_drawn_for_paper(runs):
-    from app.compare import paper
+    from app.compare import print_figures
     from app.compare.chosen import blocks
-    from app.compare.curves import QUANTITIES, has, lines_of
+    from app.compare.curves import QUANTITIES, lines_of
     from app.compare.rows import Settings, row_of
 
     arms = ("control", "dead", "lost")
     lines = lines_of(blocks(arms)[0])
-    shown = [quantity for quantity in QUANTITIES if has(lines[0], quantity)]
-    assert len(paper.curves(lines, shown).axes) == len(shown) > 1
+    shown = [quantity for quantity in QUANTITIES if lines[0].has(quantity.column)]
+    assert len(print_figures.curves(lines, shown).axes) == len(shown) > 1
     rows = [row_of(arm, "standard.amplitude.mae", Settings("last", None)) for arm in arms]
-    drawn = "".join(text.get_text() for text in paper.seeds(rows, "amplitude MAE").axes[0].texts)
+    drawn = "".join(
+        text.get_text() for text in print_figures.seeds(rows, "amplitude MAE").axes[0].texts
+    )
     assert "not evaluable" in drawn
 
 
@@ -143,3 +147,10 @@ def test_nothing_is_made_before_a_click(runs, monkeypatch):
         kinds = [button.proto.label for button in app.get("download_button")]
         assert {"SVG", "PDF", "PNG", "CSV"} <= set(kinds)
     assert {"NPZ", "CXI control", "CXI better"} <= set(kinds)
+
+
+def test_an_arm_has_one_colour_on_screen_and_on_paper():
+    from app.compare import plot_style
+    from study.report.figures.style import CYCLE
+
+    assert plot_style.COLOURS == CYCLE

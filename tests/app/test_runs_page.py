@@ -11,11 +11,12 @@ import pytest
 from checkouts import opened
 from streamlit.testing.v1 import AppTest
 
+from app import load
 from pipeline.toy import PARAMS
 from study import launch
 from study.launch import Job
 from study.launch.folder import LaunchFolder
-from study.launch.models import new_id
+from study.launch.models import Supervisor, new_id
 from study.runs import write_json, write_text
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -37,8 +38,9 @@ def run(root: Path, arm: str, seed: int, state: str, **facts: object) -> Path:
     status = {"state": state, "arm": arm, "seed": seed, "epoch": 3, "epochs": 10,
               "started": time.time() - 60, "heartbeat": time.time(), **facts}  # fmt: skip
     write_json(folder / "status.json", status)
-    rows = [f"{e},{0.5 / e},{0.6 / e},2.0" for e in (1, 2, 3)]
-    write_text(folder / "history.csv", "\n".join(["epoch,train_loss,val_loss,seconds", *rows]))
+    rows = [f"{e},{0.5 / e},{0.6 / e}" for e in (1, 2, 3)]
+    write_text(folder / "history.csv", "\n".join(["epoch,train_loss,val_loss", *rows]))
+    write_text(folder / "timing.csv", "epoch,seconds\n1,2.0\n2,2.0\n3,2.0\n")
     return folder
 
 
@@ -54,6 +56,12 @@ def job(root: Path, arm: str, state: str, **facts: object) -> str:
     )  # fmt: skip
     LaunchFolder(root).save(made)
     return made.id
+
+
+def supervised(root: Path) -> None:
+    """A supervisor is running: this process."""
+    word = {"started": 1.0, "heartbeat": time.time(), "slots": "2 cores", **living()}
+    LaunchFolder(root).announce(Supervisor.model_validate(word))
 
 
 def said(app: AppTest) -> str:
@@ -170,9 +178,10 @@ def test_read_only_has_no_button_that_acts(toy, monkeypatch):
     assert not opened("runs").button
 
 
-@pytest.mark.parametrize("name", ["overview", "new_arm", "findings", "runs"])
+@pytest.mark.parametrize("name", ["summary", "arms", "new_arm", "findings", "runs"])
 @pytest.mark.slow
 def test_the_strip_of_every_page_counts_what_works(toy, name):
+    supervised(toy)
     job(toy, "control", "running")
     job(toy, "cnn", "queued")
     told = said(opened(name))
@@ -196,13 +205,14 @@ def test_nothing_is_polled_when_nothing_runs(toy, monkeypatch):
         polled.append(run_every)
         return draw
 
-    monkeypatch.setattr("app.parts.st.fragment", fragment)
+    monkeypatch.setattr("app.fragments.st.fragment", fragment)
     run(toy, "control", 1, "finished")
     job(toy, "control", "done")
     assert not load.busy() and load.standing().jobs == {}
     opened("runs")
     assert len(polled) >= 4 and set(polled) == {None}
     polled.clear()
+    supervised(toy)
     job(toy, "control", "running")
     assert load.busy() and load.standing().jobs == {"running": 1}
     opened("runs")
@@ -232,3 +242,26 @@ def test_work_that_was_left_goes_on_when_the_app_opens(toy, monkeypatch):
     monkeypatch.setenv("ARMATURE_READ_ONLY", "1")
     opened("runs")
     assert len(woken) == 1
+
+
+def test_an_arm_that_nobody_started_is_a_row_that_can_be_started(toy):
+    for seed in (1, 2):
+        run(toy, "control", seed, "finished")
+    app = opened("runs", arm="cnn")
+    assert not app.warning, "the link of New arm finds it"
+    assert set(app.dataframe[0].value["arm"]) == {"cnn"} and "not started" in states(app)[0]
+    app.button(key="start-cnn").click().run()
+    assert not app.exception
+    assert [(job.arm, job.state) for job in launch.jobs(toy)] == [("cnn", "queued")]
+    assert "start-cnn" not in {button.key for button in app.button}
+
+
+def test_a_killed_trainer_and_supervisor_are_not_shown_as_running(toy):
+    gone = {"pid": 2**22 + 1, "pid_started": 1.0}
+    run(toy, "control", 1, "running", **gone)
+    job(toy, "control", "running")
+    app = opened("runs")
+    shown = dict(zip(app.dataframe[0].value["seed"], states(app), strict=False))
+    assert not [state for state in shown.values() if "running" in state]
+    assert "running" not in load.standing().jobs
+    assert "supervisor" in said(app) and any(button.key == "resume" for button in app.button)

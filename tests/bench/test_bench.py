@@ -15,7 +15,7 @@ from bench import browser, startup, table  # noqa: E402
 from bench.figure import Figure, Goal  # noqa: E402
 from bench.many import make_checkout  # noqa: E402
 from bench.scaling.curve import Curve  # noqa: E402
-from study.evidence.table import arms_table  # noqa: E402
+from study.evidence.arms import load_arms  # noqa: E402
 from study.runs import read_json  # noqa: E402
 from study.stages.findings import write_findings  # noqa: E402
 
@@ -128,9 +128,9 @@ def test_without_a_browser_the_app_has_no_figure_but_a_reason(monkeypatch):
 
 def test_a_made_checkout_is_judged_like_a_real_one(tmp_path):
     make_checkout(tmp_path, arms=3, seeds=2)
-    table = arms_table(tmp_path / "results")
-    assert list(table["arm"]) == ["control", "arm_001", "arm_002"]
-    assert set(table["ok"]) == {2}
+    arms = load_arms(tmp_path / "results")
+    assert set(arms) == {"control", "arm_001", "arm_002"}
+    assert {len(arm.with_outcome("ok")) for arm in arms.values()} == {2}
     write_findings(tmp_path)
     findings = read_json(tmp_path / "findings.json")
     assert len(findings["claims"]) == 2

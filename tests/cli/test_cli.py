@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
 
 from pipeline.toy import PARAMS
 from study import cli, environment
@@ -118,7 +121,7 @@ def test_devices_that_are_not_there_or_not_needed_are_refused(call, here, monkey
     refused(call, here, "has 32 cores and no GPU; accepted: 1 to 32", *train, "33")
     refused(call, here, "a batch of this arm has 16 patterns", *train, "17")
     refused(call, here, "'--devices'", *train, "0")
-    refused(call, here, "is no network", "train", "--arm", "flat", "--devices", "2")
+    refused(call, here, "not a network", "train", "--arm", "flat", "--devices", "2")
 
 
 @pytest.mark.slow
@@ -169,13 +172,20 @@ def scan(**changes: np.ndarray) -> dict[str, np.ndarray]:
 
 
 BAD_SCANS: dict[str, tuple[dict[str, np.ndarray], str]] = {
-    "non-finite": ({"data": np.full((16, 16, 16), np.nan, np.float32)}, "finite"),
-    "negative": ({"data": np.full((16, 16, 16), -1, np.float32)}, "negative"),
+    "non-finite": ({"data": np.full((16, 16, 16), np.nan, np.float32)}, "masked"),
+    "negative": ({"data": np.full((16, 16, 16), -1, np.float32)}, "masked"),
     "not square": ({"data": np.ones((16, 16, 12), np.float32)}, "square"),
     "shapes differ": ({"scan": np.zeros((5, 2), np.float32)}, "positions"),
     "zero probe": ({"probe": np.zeros((16, 16), np.complex64)}, "probe"),
     "non-finite positions": ({"scan": np.full((16, 2), np.inf, np.float32)}, "finite"),
 }
+
+
+# The patterns above are noise and tell nothing.
+CONVENTIONS = (
+    *("--values", "counts", "--zero-frequency", "centre", "--beam-offset", "0", "0"),
+    *("--frame-orientation", "as_stored", "--position-order", "yx", "--position-flip", "none"),
+)
 
 
 @pytest.mark.parametrize("kind", BAD_SCANS)
@@ -200,10 +210,23 @@ def test_files_that_are_no_scans_are_refused(call, here):
 
 def test_a_good_scan_is_imported_once(call, here):
     np.savez(here / "scan.npz", **scan())
-    code, out, err = call("import", "scan.npz", "--as", "mine", "--no-track")
+    command = ("import", "scan.npz", "--as", "mine", "--no-track", *CONVENTIONS)
+    code, out, err = call(*command)
     assert code == 0, err
     assert "16 patterns of 16 px" in out
-    refused(call, here, "exists already", "import", "scan.npz", "--as", "mine", "--no-track")
+    first = snapshot(here)
+    code, _, err = call(*command)
+    assert code == 0, err
+    assert snapshot(here) == first, "the same command again changes nothing"
+    refused(call, here, "mine", *command, "--values", "amplitudes")
+    np.savez(here / "scan.npz", **scan(probe=np.full((16, 16), 2, np.complex64)))
+    refused(call, here, "mine", *command)
+
+
+def test_a_scan_that_does_not_tell_its_conventions_is_refused(call, here):
+    """Noise: the table of the best readings names the options that accept one."""
+    np.savez(here / "scan.npz", **scan())
+    refused(call, here, "--accept", "import", "scan.npz", "--as", "mine", "--no-track")
 
 
 # --- score, reconstruct, the rest -------------------------------------------------------------
@@ -326,3 +349,17 @@ def test_a_bad_claim_is_refused_and_no_findings_are_written(call, here, changes,
     (here / "claims.yaml").write_text(json.dumps({"claims": {"A-1": {**claim, **changes}}}))
     refused(call, here, says, "findings")
     assert not (here / "findings.json").exists()
+
+
+def commands_of(group) -> list:
+    nested = [commands_of(one) for one in group.commands.values() if hasattr(one, "commands")]
+    return [*group.commands.values(), *(one for found in nested for one in found)]
+
+
+def test_help_lists_every_command_once_on_one_line():
+    main = get_command(cli.app)
+    text = CliRunner().invoke(cli.app, ["--help"], env={"COLUMNS": "80"}).stdout
+    for name in main.commands:
+        assert len(re.findall(rf"^  {name} +\S", text, re.MULTILINE)) == 1
+    for command in commands_of(main):
+        assert not command.get_short_help_str(limit=cli.LINE).endswith("..."), command.name

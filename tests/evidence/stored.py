@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from checking import list_recorded
 from study.evidence.claims import ClaimBook, parse_claims
-from study.evidence.findings import build
+from study.evidence.findings import build, render
+from study.evidence.model import Findings, parse
 from study.params import Arm, Row, Study, leaves
 
 CONTROL = (0.060, 0.064, 0.058, 0.066, 0.061, 0.063)
@@ -142,4 +144,15 @@ def store(
 
 
 def found(root: Path, book: ClaimBook, study: Study, previous: Any = None) -> dict[str, Any]:
-    return build(root / "results", root / "recorded", book, study, previous)
+    """The content of findings.json; what pipelines below `root` have is recorded first."""
+    list_recorded(root)
+    return build(root, book, study, previous).content()
+
+
+def typed(content: Mapping[str, Any]) -> Findings:
+    return parse(content, "findings.json")
+
+
+def page(content: Mapping[str, Any]) -> str:
+    """findings.md of the content of findings.json."""
+    return render(typed(content))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from study.evidence.staleness import current_findings
 from study.params import load_study
 from study.runs import read_json
 
@@ -37,46 +38,50 @@ def test_the_plan_estimates_every_arm_from_the_committed_runs():
 
     assert all((measured_seconds(ROOT, name) or 0) > 0 for name in ARMS)
     said = " ".join(plan_lines(ROOT))
-    assert "about" in said and "min in all" in said and "never been measured" not in said
+    assert "about" in said and "min in all" in said and "not measured" not in said
 
 
 def test_flat_is_the_floor_and_the_oracle_the_ceiling():
-    scores = {
-        name: read_json(file)["best"]["published"]["amplitude"]["ssim"]
-        for name in ARMS
-        for file in (ROOT / "results" / name / "seeds").glob("s*.json")
-    }
-    assert min(scores, key=lambda name: scores[name]) == "flat"
-    assert max(scores, key=lambda name: scores[name]) == "oracle"
+    """On the objects of one seed; a limit is not a reconstruction, a dead network is a constant."""
+    for seed in ARMS["control"].seeds:
+        scores = {}
+        for name in ARMS:
+            file = ROOT / "results" / name / "seeds" / f"s{seed}.json"
+            best = read_json(file)["best"] if file.is_file() else None
+            if best is not None and best.get("published") is not None and "lr1e2" not in name:
+                scores[name] = best["published"]["amplitude"]["ssim"]
+        assert min(scores, key=scores.__getitem__) == "flat", seed
+        assert max(scores, key=scores.__getitem__) == "oracle", seed
 
 
 def stored_numbers(findings):
-    """(id, value) of every number that findings.json holds, by kind."""
-    kinds = {"mean": [], "median": [], "seed": [], "difference": [], "effect": [], "recorded": []}
+    """(id, value, what its tolerance is a share of) of every number in findings.json, by kind."""
+    kinds = {"mean": [], "median": [], "seed": [], "difference": [], "effect": []}
     for name, arm in findings["arms"].items():
         for path, facts in arm["numbers"].items():
-            own = "recorded" if "/" in name else None
-            kinds[own or "mean"].append((facts["id"], facts["estimate"]))
-            kinds[own or "median"].append((f"{name}/median/{path}", facts["median"]))
-            seeds = [(f"{name}/{seed}/{path}", v) for seed, v in facts["values"].items()]
-            kinds[own or "seed"] += seeds
-        differences = arm["difference"].values()
-        kinds["difference"] += [(facts["id"], facts["estimate"]) for facts in differences]
+            mean = facts["estimate"]
+            kinds["mean"].append((facts["id"], mean, abs(mean)))
+            kinds["median"].append((f"{name}/median/{path}", facts["median"], abs(mean)))
+            seeds = [(f"{name}/{seed}/{path}", v, abs(v)) for seed, v in facts["values"].items()]
+            kinds["seed"] += seeds
+        for path, facts in arm["difference"].items():
+            size = 2 * abs(arm["numbers"][path]["estimate"]) + abs(facts["estimate"])
+            kinds["difference"].append((facts["id"], facts["estimate"], size))
     effects = [entry["effect"] for entry in findings["claims"].values() if entry["effect"]]
-    kinds["effect"] = [(effect["id"], effect["estimate"]) for effect in effects]
+    kinds["effect"] = [(effect["id"], effect["estimate"], 0.0) for effect in effects]
     return kinds
 
 
 @pytest.mark.slow
 def test_the_stored_command_of_a_number_gives_the_stored_number():
-    findings = read_json(ROOT / "findings.json")
+    findings = current_findings(ROOT).content()
     draw, sample = random.Random(4), []
     for numbers in stored_numbers(findings).values():
         sample += draw.sample(numbers, min(2, len(numbers)))
     assert len(sample) >= 8
     command, tolerance = findings["numbers"]["command"], findings["numbers"]["relative_tolerance"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    for number_id, value in sample:
+    for number_id, value, size in sample:
         words = command.replace("ID", number_id).split()
         assert words[0] == "study"
         done = subprocess.run(
@@ -89,12 +94,11 @@ def test_the_stored_command_of_a_number_gives_the_stored_number():
         )
         told = re.match(re.escape(number_id) + r" = (\S+)", done.stdout)
         assert told, done.stdout
-        allowed = tolerance["recorded" if number_id.count("/") > 2 else "others"]
-        assert abs(float(told[1]) - value) <= allowed * abs(value), number_id
+        assert abs(float(told[1]) - value) <= tolerance * size, number_id
 
 
 def test_the_word_status_stands_for_verdicts_only():
-    findings = read_json(ROOT / "findings.json")
+    findings = current_findings(ROOT).content()
 
     def holders(value, path=()):
         if isinstance(value, dict):
@@ -110,4 +114,4 @@ def test_the_word_status_stands_for_verdicts_only():
 
 
 def test_the_findings_are_small_enough_to_read_and_to_commit():
-    assert (ROOT / "findings.json").stat().st_size < 1_500_000
+    assert (ROOT / "findings.json").stat().st_size < 500_000

@@ -11,7 +11,7 @@ import pytest
 from stored import CONTROL, WORSE, book_of, claim, margin, store
 
 from study.evidence.claims import ClaimBook, load_claims
-from study.evidence.repository import not_confirmatory
+from study.evidence.preregistration import not_confirmatory
 from study.params import Study
 from study.runs import write_json
 
@@ -179,7 +179,7 @@ def test_a_confirmatory_verdict_needs_the_history_and_the_seeds(
     facts = {"code__commit": commit, "code__dirty": False}
     store(root, study, "control", CONTROL, **facts)
     store(root, study, "agc", WORSE, **facts)
-    claims = build(root / "results", root / "recorded", repository.book, study, None)["claims"]
+    claims = build(root, repository.book, study, None).content()["claims"]
     assert claims["A-1"]["kind"] == "confirmatory"
     assert claims["A-1"]["standing"].startswith("confirmatory, 6 of 6 seeds")
     assert claims["B-1"]["kind"] == "exploratory"
@@ -195,7 +195,7 @@ def test_more_seeds_than_the_claim_fixed_are_optional_stopping(
     facts = {"code__commit": repository.claims(A_1=claim(needed_seeds=5)), "code__dirty": False}
     store(root, study, "control", CONTROL, **facts)
     store(root, study, "agc", WORSE, **facts)
-    found = build(root / "results", root / "recorded", repository.book, study, None)["claims"]
+    found = build(root, repository.book, study, None).content()["claims"]
     assert found["A-1"]["kind"] == "exploratory"
     assert found["A-1"]["standing"].startswith("exploratory, 6 of 5 seeds: the claim fixes 5 seeds")
 
@@ -221,27 +221,11 @@ def test_seeds_of_other_arms_and_from_before_the_claim_bind_nobody(repository: R
     assert repository.reason(commit) is None
 
 
-PAIR = {"treatment": "agc_second", "control": "control_second"}
-
-
-@pytest.mark.parametrize("instead", [None, {**PAIR, "control": "another"}])
-def test_a_second_object_with_results_stays(repository: Repository, instead: Any) -> None:
-    commit = repository.claims(A_1=claim(second_object=PAIR))
-    repository.results("agc_second", 1)
-    repository.claims(A_1=claim(second_object=instead))
-    assert repository.reason(commit) is None, "the contrast was never seen"
-    repository.claims(A_1=claim(second_object=PAIR))
-    repository.results("control_second", 1)
+def test_registration_reads_versions_that_named_a_second_object(repository: Repository) -> None:
+    """That field is gone; a claim that was registered with it keeps its date."""
+    pair = {"treatment": "agc_second", "control": "control_second"}
+    commit = repository.claims(A_1=claim(second_object=pair))
+    repository.claims(A_1=claim())
     assert repository.reason(commit) is None
-    repository.claims(A_1=claim(second_object=instead))
-    assert "unchanged" in repository.reason(commit)
-
-
-def test_a_second_object_may_be_named_after_the_runs(repository):
-    """It is asked of a verdict that stands."""
-    commit = repository.claims(A_1=claim())
-    named = {"treatment": f"{WORSE}_second", "control": f"{CONTROL}_second"}
-    repository.claims(A_1=claim(second_object=named))
-    assert repository.reason(commit) is None
-    repository.claims(A_1=claim(second_object=named, text="Another claim."))
-    assert "unchanged" in repository.reason(commit)
+    repository.claims(A_1=claim(text="Another claim."))
+    assert repository.reason(commit) is not None

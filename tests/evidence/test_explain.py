@@ -39,7 +39,8 @@ def test_means_and_medians_are_over_all_seeds(root: Path) -> None:
     mean, median = (explain(f"control/{kind}/{METRIC}", root) for kind in ("mean", "median"))
     assert mean.value == pytest.approx(np.mean(CONTROL))
     assert median.value == pytest.approx(np.median(CONTROL))
-    assert mean.interval is not None and median.interval is None
+    assert mean.facts is not None and mean.facts.low is not None
+    assert median.facts is not None and median.facts.low is None
     assert len(mean.inputs) == 6
 
 
@@ -62,14 +63,20 @@ def test_the_last_of_a_reference_is_its_only_one(root: Path) -> None:
 
 
 def test_a_null_says_why(root: Path, study: Study) -> None:
-    facts = {"reasons": {"standard.amplitude.frc50": "not crossed"}}
-    scores = {"mae": 0.1, "ssim": 0.9, "frc50": None}
-    store(
-        root, study, "agc", WORSE, last__standard__amplitude=scores, last__reasons=facts["reasons"]
-    )
-    found = explain("agc/s1/last.standard.amplitude.frc50", root)
-    assert found.value is None and found.note == "not crossed"
+    reasons = {"standard.amplitude.ssim": "constant amplitude"}
+    scores = {"mae": 0.1, "ssim": None, "frc50": 0.3}
+    store(root, study, "agc", WORSE, last__standard__amplitude=scores, last__reasons=reasons)
+    found = explain("agc/s1/last.standard.amplitude.ssim", root)
+    assert found.value is None and found.note == "constant amplitude"
     assert "null" in str(found)
+
+
+def test_a_resolution_beyond_the_scale_is_its_bound(root: Path, study: Study) -> None:
+    reasons = {"standard.amplitude.frc50": "not crossed"}
+    scores = {"mae": 0.1, "ssim": 0.9, "frc50": None}
+    store(root, study, "agc", WORSE, last__standard__amplitude=scores, last__reasons=reasons)
+    found = explain("agc/s1/last.standard.amplitude.frc50", root)
+    assert found.value == 0.5 and "lower bound" in found.note
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stored import CONTROL, WORSE, book_of, claim, found, margin, store
+from stored import CONTROL, WORSE, book_of, claim, found, margin, page, store, typed
 
 from study.evidence.claims import ClaimBook
-from study.evidence.findings import render
-from study.evidence.ledger import stale
+from study.evidence.staleness import stale
 from study.evidence.verdicts import STATUSES
 from study.params import Plateau, Study, UserError
 from study.runs import read_json, write_json
@@ -42,7 +41,7 @@ def test_equal_input_gives_equal_bytes(root: Path, book: ClaimBook, study: Study
     write_json(root / "findings.json", first)
     again = found(root, book, study, read_json(root / "findings.json"))
     assert text(again) == text(first)
-    assert render(again) == render(first)
+    assert page(again) == page(first)
 
 
 def test_a_changed_verdict_is_appended_and_the_earlier_one_kept(
@@ -98,7 +97,7 @@ def test_a_claim_that_left_is_superseded_and_comes_back_with_its_history(
     first = found(root, book, study)
     left = found(root, book_of(root), study, first)
     assert left["claims"] == {} and "A-1" in left["superseded"]
-    assert "A-1" in render(left)
+    assert "A-1" in page(left)
     back = found(root, book, study, left)
     assert back["superseded"] == {} and len(back["claims"]["A-1"]["history"]) == 1
 
@@ -133,7 +132,7 @@ def test_status_is_a_key_of_verdicts_alone(root: Path, book: ClaimBook, study: S
 
 
 def test_untouched_findings_are_fresh(root: Path, book: ClaimBook, study: Study) -> None:
-    assert stale(found(root, book, study), root) == {}
+    assert stale(typed(found(root, book, study)), root) == {}
 
 
 def test_a_changed_or_lost_result_makes_the_claim_stale(
@@ -143,7 +142,7 @@ def test_a_changed_or_lost_result_makes_the_claim_stale(
     file = root / "results" / "agc" / "seeds" / "s2.json"
     file.write_text(file.read_text() + " ")
     (root / "results" / "agc" / "seeds" / "s3.json").unlink()
-    sentences = stale(findings, root)["A-1"]
+    sentences = stale(typed(findings), root)["A-1"]
     assert sentences == [
         "results/agc/seeds/s2.json changed",
         "results/agc/seeds/s3.json is gone",
@@ -156,16 +155,16 @@ def test_a_changed_artifact_makes_the_claim_stale_and_an_unpulled_one_does_not(
     name = "runs/agc/s1/object_last.npz"
     store(root, study, "agc", WORSE, evidence={name: "0" * 64})
     findings = found(root, book, study)
-    assert stale(findings, root) == {}
+    assert stale(typed(findings), root) == {}
     (root / "runs" / "agc" / "s1").mkdir(parents=True)
     (root / name).write_bytes(b"other")
-    assert stale(findings, root) == {"A-1": [f"{name} changed"]}
+    assert stale(typed(findings), root) == {"A-1": [f"{name} changed"]}
 
 
 def test_a_changed_claim_is_stale(root: Path, book: ClaimBook, study: Study) -> None:
     findings = found(root, book, study)
     write_json(root / "claims.yaml", {"claims": {"A-1": claim(margin=margin(0.5))}})
-    assert "claim itself changed" in stale(findings, root)["A-1"][0]
+    assert "claim itself changed" in stale(typed(findings), root)["A-1"][0]
 
 
 # --- fences and flags
@@ -179,7 +178,7 @@ def test_different_data_are_fenced_and_not_compared(
     assert [fence["arms"] for fence in findings["fences"]] == [["agc"], ["control"]]
     assert findings["arms"]["agc"]["difference"] == {}
     assert findings["claims"]["A-1"]["test"] is None
-    assert render(findings).count("## Data") == 2
+    assert page(findings).count("## Data") == 2
 
 
 def test_the_difference_to_the_control_is_paired(root: Path, book: ClaimBook, study: Study) -> None:
@@ -265,7 +264,7 @@ def test_an_amplitude_scale_off_one_is_a_defect_and_stands_in_the_report(
     (flag,) = findings["scale_flags"]
     assert (flag["arm"], flag["checkpoint"]) == ("agc", "last")
     assert flag["scales"] == {f"s{seed}": 1.07 for seed in range(1, 7)}
-    assert "agc, last: amplitude scale more than 5 % off 1, a defect: s1 1.07" in render(findings)
+    assert "agc, last: amplitude scale more than 5 % off 1, a defect: s1 1.07" in page(findings)
     limits = findings["claims"]["A-1"]["limits"]
     assert flag["reason"] in limits, "the claim rests on these objects"
 
@@ -303,7 +302,7 @@ def test_every_seed_is_accounted_for(root: Path, book: ClaimBook, study: Study) 
 def test_recorded_arms_stand_beside_under_their_studys_name(
     root: Path, book: ClaimBook, study: Study
 ) -> None:
-    target = root / "recorded" / "full"
+    target = root / "full" / "results"
     target.mkdir(parents=True)
     (root / "results" / "control").rename(target / "control")
     findings = found(root, book, study)
@@ -314,7 +313,7 @@ def test_recorded_arms_stand_beside_under_their_studys_name(
 
 def test_a_torn_result_is_named(root: Path, book: ClaimBook, study: Study) -> None:
     (root / "results" / "agc" / "seeds" / "s1.json").write_text('{"arm": ')
-    with pytest.raises(UserError, match=r"agc/seeds/s1\.json is no result"):
+    with pytest.raises(UserError, match=r"agc/seeds/s1\.json"):
         found(root, book, study)
 
 
@@ -323,7 +322,7 @@ def test_the_report_has_every_claim_number_and_limit(
 ) -> None:
     store(root, study, "rpie", [0.01])
     findings = found(root, book, study)
-    report = render(findings)
+    report = page(findings)
     entry = findings["claims"]["A-1"]
     for words in (entry["status"], entry["standing"], entry["reproduce"], *entry["limits"]):
         assert words in report
@@ -338,7 +337,7 @@ def test_a_degenerate_reconstruction_has_no_score_in_the_report(
     none = {"mae": None, "ssim": None, "frc50": None}
     facts = {"last__gate__amplitude": gate, "last__standard__amplitude": none}
     store(root, study, "agc", [0.5] * 6, outcome="collapsed", **facts)
-    report = render(found(root, book, study))
+    report = page(found(root, book, study))
     assert "agc, last.amplitude: not evaluable: s1 constant amplitude" in report
     row = next(
         line

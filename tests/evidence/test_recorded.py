@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from stored import CONTROL, METRIC, WORSE, book_of, claim, found, margin, store
+from stored import CONTROL, METRIC, WORSE, book_of, claim, found, margin, page, store
 
+from checking import list_recorded
+from study.evidence.arms import load_all
 from study.evidence.explain import explain
-from study.evidence.findings import render
 from study.params import Study, UserError
 from study.runs import write_json, write_yaml
 
@@ -23,8 +25,8 @@ def root(tmp_path: Path, study: Study) -> Path:
     """control and agc of the pipeline `studies`, recorded."""
     store(tmp_path, study, "control", [value + 0.1 / 3 for value in CONTROL])
     store(tmp_path, study, "agc", [value + 0.1 / 3 for value in WORSE])
-    (tmp_path / "recorded").mkdir()
-    shutil.move(tmp_path / "results", tmp_path / "recorded" / "studies")
+    (tmp_path / "studies").mkdir()
+    shutil.move(tmp_path / "results", tmp_path / "studies" / "results")
     return tmp_path
 
 
@@ -44,7 +46,7 @@ def test_recorded_arms_are_judged_as_any_other(root: Path, study: Study) -> None
     verdict = entry(root, study)
     assert (verdict["status"], verdict["n"]) == ("supported", 6)
     files = {item["file"] for item in verdict["evidence"]}
-    assert "recorded/studies/agc/seeds/s1.json" in files and len(files) == 12
+    assert "studies/results/agc/seeds/s1.json" in files and len(files) == 12
 
 
 def test_a_deleted_seed_of_a_recorded_arm_is_missing_where_its_study_declares_it(
@@ -52,17 +54,17 @@ def test_a_deleted_seed_of_a_recorded_arm_is_missing_where_its_study_declares_it
 ) -> None:
     declare(root, study)
     for arm in ("agc", "control"):
-        (root / "recorded" / "studies" / arm / "seeds" / "s4.json").unlink()
+        (root / "studies" / "results" / arm / "seeds" / "s4.json").unlink()
     verdict = entry(root, study)
     assert verdict["status"] == "inconclusive"
     assert "studies/agc s4 is missing" in verdict["reason"]
 
 
-def test_a_deleted_seed_is_missing_where_its_environment_is_left(root: Path, study: Study) -> None:
+def test_a_deleted_seed_is_missing_where_its_provenance_is_left(root: Path, study: Study) -> None:
     for arm in ("agc", "control"):
         for seed in range(1, 7):
-            write_json(root / "recorded" / "studies" / arm / "environment" / f"s{seed}.json", {})
-    (root / "recorded" / "studies" / "agc" / "seeds" / "s4.json").unlink()
+            write_json(root / "studies" / "provenance" / arm / f"s{seed}.json", {})
+    (root / "studies" / "results" / "agc" / "seeds" / "s4.json").unlink()
     verdict = entry(root, study)
     assert verdict["status"] == "inconclusive"
     assert verdict["reason"] == "studies/agc s4 is missing"
@@ -70,15 +72,30 @@ def test_a_deleted_seed_is_missing_where_its_environment_is_left(root: Path, stu
     assert found_arms["studies/agc"]["seeds"]["missing"] == [4]
 
 
-def test_an_arm_that_its_study_declares_and_nobody_recorded_lacks_evidence(
-    root: Path, study: Study
+@pytest.mark.parametrize("change", [Path.unlink, lambda file: file.write_text("{}")])
+def test_a_recorded_file_that_changed_is_refused_by_name(
+    root: Path, study: Study, change: Callable[[Path], object]
 ) -> None:
+    list_recorded(root)
+    change(root / "studies" / "results" / "agc" / "seeds" / "s4.json")
+    with pytest.raises(UserError, match=r"agc/seeds/s4\.json .*study record studies"):
+        load_all(root)
+    problems: list[str] = []
+    assert set(load_all(root, problems)) == {"studies/control"} and len(problems) == 1
+
+
+def test_a_result_that_is_not_recorded_is_not_read(root: Path, study: Study) -> None:
+    list_recorded(root)
+    seeds = root / "studies" / "results" / "agc" / "seeds"
+    shutil.copy(seeds / "s1.json", seeds / "s9.json")
+    assert set(load_all(root)["studies/agc"].seeds) == set(range(1, 7))
+
+
+def test_a_claim_on_an_arm_that_nobody_recorded_is_pending(root: Path, study: Study) -> None:
     declare(root, study)
     arms = {"treatment": "studies/loose", "control": "studies/control"}
     verdict = entry(root, study, arms=arms, changes=[])
-    assert (
-        verdict["status"] == "inconclusive" and verdict["reason"] == "no results of studies/loose"
-    )
+    assert verdict["status"] == "pending" and verdict["reason"] == "no results of studies/loose"
     assert verdict["needs"]["more"] == 6
 
 
@@ -92,7 +109,7 @@ def test_other_settings_than_the_studys_own_are_not_evaluable(root: Path, study:
 
 def edited(root: Path, arm: str, seeds: tuple[int, ...], **settings: Any) -> None:
     for seed in seeds:
-        file = root / "recorded" / "studies" / arm / "seeds" / f"s{seed}.json"
+        file = root / "studies" / "results" / arm / "seeds" / f"s{seed}.json"
         content = json.loads(file.read_text())
         content["settings"] |= settings
         file.write_text(json.dumps(content))
@@ -138,14 +155,14 @@ def test_recorded_arms_keep_the_columns_of_their_table_and_those_of_claims(
     assert len(numbers) <= 9
 
 
-def test_recorded_numbers_have_six_digits_and_explain_has_all(root: Path, study: Study) -> None:
+def test_numbers_of_arms_have_eight_digits_and_explain_has_all(root: Path, study: Study) -> None:
     findings = found(root, book_of(root), study)
     facts = findings["arms"]["studies/control"]["numbers"][METRIC]
     value = facts["values"]["s1"]
-    assert value == 0.0933333
+    assert value == 0.093333333
     exact = explain(f"studies/control/s1/{METRIC}", root).value
     assert exact is not None and exact != value
-    tolerance = findings["numbers"]["relative_tolerance"]["recorded"]
+    tolerance = findings["numbers"]["relative_tolerance"]
     assert abs(exact - value) <= tolerance * abs(exact)
     mean = explain(facts["id"], root).value
     assert mean is not None and abs(mean - facts["estimate"]) <= tolerance * abs(mean)
@@ -168,7 +185,7 @@ def test_arms_stand_in_the_groups_of_their_study(root: Path, study: Study) -> No
         ("clips", ["studies/agc"]),
         (None, ["studies/control"]),
     ]
-    report = render(findings)
+    report = page(findings)
     assert "## studies: clips\n\nWhich clip acts?" in report
     heads = next(line for line in report.splitlines() if line.startswith("| arm | data"))
     assert heads.count("|") == 12  # narrow: eleven columns
@@ -191,12 +208,12 @@ def test_groups_that_are_none_are_refused_in_words(root: Path, study: Study) -> 
 def test_arms_of_a_group_on_different_data_are_shown_and_not_compared(
     root: Path, study: Study
 ) -> None:
-    file = root / "recorded" / "studies" / "agc" / "seeds"
+    file = root / "studies" / "results" / "agc" / "seeds"
     for seed in file.iterdir():
         content = json.loads(seed.read_text())
         content["data"]["sha256"] = "e" * 64
         seed.write_text(json.dumps(content))
-    report = render(found(root, book_of(root), study))
+    report = page(found(root, book_of(root), study))
     assert "different data sets: shown, not compared" in report
 
 
@@ -211,5 +228,5 @@ def test_many_explained_flags_are_counted_and_errors_are_told_one_by_one(
         store(tmp_path, five, name, CONTROL, last__gate__amplitude=gate)
     findings = found(tmp_path, book_of(tmp_path), five)
     assert len(findings["flags"]) == 10
-    report = render(findings)
+    report = page(findings)
     assert report.count("constant objects") == 1 and "10 pairs of arms" in report

@@ -14,11 +14,12 @@ import stored
 from numpy.typing import NDArray
 
 from study.evidence.arms import numbers_of
-from study.evidence.columns import KNOWN, find_column
+from study.evidence.evaluable import PRIOR
+from study.evidence.metric_catalog import KNOWN, find_column
 from study.evidence.scores import score_arm
 from study.formats.dataset import Dataset, save_dataset
 from study.formats.reconstruction import Reconstruction, save_reconstruction
-from study.metrics import score
+from study.metrics import METRIC_SETS, score
 from study.params import Arm, Reference, UserError, leaves
 from study.runs import RunFolder, write_json
 
@@ -129,7 +130,6 @@ def test_losses_skill_and_epochs_belong_to_their_checkpoint(
     assert training["best_epoch"] == 2 and training["epochs"] == 3
     assert training["collapse_gap"] == pytest.approx(0.02)
     assert training["clipped_fraction"] == pytest.approx(0.5)
-    assert training["seconds"] == pytest.approx(7.5)
 
 
 def test_the_loss_beside_an_object_is_that_of_the_stored_weights(
@@ -290,7 +290,8 @@ def test_a_seed_that_is_no_longer_declared_leaves_the_results(
 
 
 def test_every_column_of_a_checkpoint_is_stored(root: Path, row: Arm, tiny: Dataset) -> None:
-    make_run(root, row, 1, tiny)
+    run = make_run(root, row, 1, tiny)
+    foreign(run, best=RETRIEVES, last=RETRIEVES)
     found = numbers_of(scored(root, row))
     # These reconstructions are so close to the truth that their FRC never falls to one half.
     uncrossed = {f"last.standard.{channel}.frc50" for channel in ("amplitude", "phase")}
@@ -420,7 +421,6 @@ def test_a_reference_has_one_checkpoint_and_no_loss(root: Path, tiny: Dataset) -
     content = scored(root, row, 0)
     assert content["label"] == "reference" and content["last"] is None
     assert content["best"]["checkpoint"] == "only" and content["best"]["val_loss"] is None
-    assert content["training"]["seconds"] == 3.5
     assert (root / "results" / "control" / "history.csv").read_text() == "seed,epoch,val_loss\n"
 
 
@@ -454,6 +454,76 @@ def test_the_oracle_is_the_ceiling(root: Path, tiny: Dataset) -> None:
     assert content["best"]["standard"]["amplitude"]["ssim"] == pytest.approx(1)
 
 
+# --- the foreign-phase test
+
+RETRIEVES = {"truth": 0.95, "from_amplitude": 0.1}
+COPIES = {"truth": -0.15, "from_amplitude": 0.9}
+
+
+def foreign(run: RunFolder, **found: Any) -> None:
+    write_json(run.foreign_phase_file, {"phase_of": "validation", **found})
+
+
+def test_a_run_without_the_test_is_scored_as_before(root: Path, row: Arm, tiny: Dataset) -> None:
+    make_run(root, row, 1, tiny)
+    content = scored(root, row)
+    assert all("foreign_phase" not in content[which] for which in ("best", "last"))
+    assert content["last"]["standard"]["phase"]["mae"] is not None
+
+
+def test_a_network_whose_phase_follows_the_truth_keeps_its_scores(
+    root: Path, row: Arm, tiny: Dataset
+) -> None:
+    run = make_run(root, row, 1, tiny)
+    before = scored(root, row)
+    foreign(run, best=RETRIEVES, last=RETRIEVES)
+    after = scored(root, row)
+    for which in ("best", "last"):
+        assert after[which].pop("foreign_phase") == {**RETRIEVES, "follows": True}
+        assert after[which] == before[which]
+    assert "runs/control/s1/foreign_phase.json" in after["evidence"]
+
+
+def test_a_network_whose_phase_follows_a_prior_has_no_phase_score(
+    root: Path, row: Arm, tiny: Dataset
+) -> None:
+    run = make_run(root, row, 1, tiny)
+    before = scored(root, row)
+    foreign(run, best=RETRIEVES, last=COPIES)
+    after = scored(root, row)
+    last = after["last"]
+    assert set(last["standard"]["phase"].values()) == {None}
+    assert set(last["published"]["phase"].values()) == {None}
+    assert last["gate"]["phase"]["reason"] == PRIOR and not last["gate"]["phase"]["evaluable"]
+    for set_name in METRIC_SETS:
+        for name in last[set_name]["phase"]:
+            assert last["reasons"][f"{set_name}.phase.{name}"].endswith(PRIOR)
+        assert last[set_name]["amplitude"] == before["last"][set_name]["amplitude"]
+    assert after["outcome"] == "ok"
+    assert after["best"]["standard"] == before["best"]["standard"]
+    found = numbers_of(after)
+    assert found["last.foreign_phase.truth"] == COPIES["truth"]
+    assert not any(".phase." in path for path in found if path.startswith("last.standard"))
+
+
+def test_a_constant_phase_keeps_the_gates_reason(root: Path, row: Arm, tiny: Dataset) -> None:
+    run = make_run(root, row, 1, tiny, last=lambda image: np.abs(image) + 0j)
+    foreign(run, last={"truth": None, "from_amplitude": None})
+    content = scored(root, row)
+    assert content["last"]["gate"]["phase"]["reason"] == "constant phase"
+    assert content["last"]["foreign_phase"]["follows"] is False
+
+
+@pytest.mark.parametrize("text", ["{", '{"last": {"truth": "high", "from_amplitude": 0.1}}', "[]"])
+def test_a_damaged_foreign_phase_file_is_refused(
+    root: Path, row: Arm, tiny: Dataset, text: str
+) -> None:
+    run = make_run(root, row, 1, tiny)
+    run.foreign_phase_file.write_text(text)
+    with pytest.raises(UserError, match=r"foreign_phase\.json"):
+        scored(root, row)
+
+
 # --- measurements and mistakes
 
 
@@ -482,7 +552,7 @@ def test_a_run_that_was_cut_short_is_no_result(
     root: Path, row: Arm, tiny: Dataset, state: str
 ) -> None:
     make_run(root, row, 1, tiny).update_status(state=state)
-    with pytest.raises(UserError, match=rf"its state is '{state}'.* run it to its end"):
+    with pytest.raises(UserError, match=rf"its state is '{state}'.* finish it"):
         scored(root, row)
     assert not (root / "results").exists()
 

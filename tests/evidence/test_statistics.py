@@ -12,6 +12,7 @@ from scipy import stats
 
 from study.evidence import statistics
 
+RUNS = (3, 6, 8)
 samples = st.lists(st.floats(-100, 100), min_size=2, max_size=9)
 
 
@@ -286,3 +287,42 @@ def test_the_prediction_interval_covers_the_mean_of_new_seeds() -> None:
         old, new = rng.normal(size=6).tolist(), rng.normal(size=4)
         hits += abs(new.mean() - np.mean(old)) <= statistics.prediction_half_width(old, 4)
     assert abs(hits / trials - 0.95) < 4 * np.sqrt(0.95 * 0.05 / trials)
+
+
+@pytest.mark.parametrize("n", RUNS)
+def test_boschloo_is_never_less_powerful_than_fisher(n: int) -> None:
+    """With as many runs in both arms its p is not above Fisher's for any table, and is below for
+    some of them."""
+    tables = list(itertools.product(range(n + 1), repeat=2))
+    gaps = [
+        statistics.fisher_p((a, n), (b, n)) - statistics.boschloo_p((a, n), (b, n))
+        for a, b in tables
+    ]
+    assert min(gaps) >= -1e-9 and max(gaps) > 0.01
+
+
+@pytest.mark.parametrize("n", RUNS)
+@pytest.mark.parametrize("rate", [0.05, 0.2, 0.5])
+def test_boschloo_rejects_at_most_at_its_level(n: int, rate: float) -> None:
+    """The exact chance of p <= 0.05 when both arms fail at one rate."""
+    chances = stats.binom.pmf(range(n + 1), n, rate)
+    wrong = sum(
+        chances[a] * chances[b]
+        for a, b in itertools.product(range(n + 1), repeat=2)
+        if statistics.boschloo_p((a, n), (b, n)) <= 0.05
+    )
+    assert wrong <= 0.05 + 1e-9
+
+
+def test_boschloo_does_not_know_which_arm_comes_first() -> None:
+    p = statistics.boschloo_p((1, 8), (6, 9))
+    assert statistics.boschloo_p((6, 9), (1, 8)) == p
+    assert statistics.boschloo_p((7, 8), (3, 9)) == pytest.approx(p)
+    expected = stats.boschloo_exact([[1, 6], [7, 3]]).pvalue
+    assert p == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("table", [((0, 0), (1, 3)), ((4, 3), (0, 3)), ((-1, 3), (0, 3))])
+def test_boschloo_refuses_what_is_no_rate(table: tuple[tuple[int, int], tuple[int, int]]) -> None:
+    with pytest.raises(ValueError, match="rate"):
+        statistics.boschloo_p(*table)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from stored import CONTROL, SEEDS, WORSE, book_of, claim, found, margin, store
 
-from study.params import Study
+from study.params import Study, UserError
 
 
 @pytest.fixture
@@ -69,9 +69,9 @@ def test_a_missing_seed_is_inconclusive(root: Path, study: Study) -> None:
     assert verdict["test"] is None and verdict["effect"] is None
 
 
-def test_no_results_are_inconclusive(tmp_path: Path, study: Study) -> None:
+def test_a_claim_without_any_results_is_pending(tmp_path: Path, study: Study) -> None:
     verdict = entry(tmp_path, study)
-    assert verdict["status"] == "inconclusive"
+    assert verdict["status"] == "pending"
     assert "no results of agc" in verdict["reason"]
 
 
@@ -226,6 +226,20 @@ def test_three_failures_of_six_against_none_decide_nothing(root: Path, study: St
     assert entry(root, study, **RATE)["status"] == "inconclusive"
 
 
+@pytest.mark.parametrize(
+    ("test", "p", "status"), [("fisher", 0.0606, "inconclusive"), ("boschloo", 0.0210, "supported")]
+)
+def test_a_rate_claim_is_decided_by_its_own_test(
+    root: Path, study: Study, test: str, p: float, status: str
+) -> None:
+    """4 of 6 against 0 of 6; the p of Boschloo's test is that of scipy."""
+    fail(root, study, "agc", [1, 2, 3, 4], "diverged")
+    verdict = entry(root, study, **RATE, test=test)
+    assert verdict["status"] == status
+    assert verdict["test"]["p"] == pytest.approx(p, abs=5e-5)
+    assert test in verdict["test"]["name"].lower()
+
+
 def test_a_collapsed_run_counts_as_a_failure(root: Path, study: Study) -> None:
     collapsed = {"outcome": "collapsed", "last__gate__amplitude": DEGENERATE}
     store(root, study, "agc", WORSE, **collapsed)
@@ -306,3 +320,47 @@ def test_an_identity_with_a_reason_is_an_equivalence(root: Path, study: Study) -
         facts = {"training__history_sha256": "same", "training__clipped_fraction": 0.0}
         store(root, study, name, CONTROL, **facts)
     assert entry(root, study)["status"] == "equivalent"
+
+
+GOAL = {"evidence": "bound", "arms": {"treatment": "agc", "control": "bound"}, "changes": []}
+
+
+@pytest.mark.parametrize(
+    ("bound", "direction", "status"),
+    [
+        (max(WORSE) + 0.01, "lower", "supported"),
+        (max(WORSE) + 0.01, "higher", "refuted"),
+        (min(WORSE) - 0.01, "lower", "refuted"),
+        (sum(WORSE) / 6, "lower", "inconclusive"),
+    ],
+)
+def test_a_goal_is_met_where_the_whole_interval_is_on_its_side(
+    bound: float, direction: str, status: str, root: Path, study: Study
+) -> None:
+    verdict = entry(root, study, bound=bound, direction=direction, **GOAL)
+    assert verdict["status"] == status
+    assert verdict["effect"]["estimate"] == pytest.approx(sum(WORSE) / 6 - bound)
+    assert verdict["effect"]["level"] == pytest.approx(0.9), "one-sided, one claim in the family"
+
+
+@pytest.mark.parametrize(
+    ("allowed", "status"), [(0.2, "supported"), (0.001, "refuted"), (0.0405, "inconclusive")]
+)
+def test_not_worse_by_more_than_the_margin(
+    allowed: float, status: str, root: Path, study: Study
+) -> None:
+    """agc is 0.04 above the control in every seed, give or take."""
+    changes = {"evidence": "non_inferior", "direction": "lower", "margin": margin(allowed)}
+    verdict = entry(root, study, **changes)
+    assert verdict["status"] == status
+    swapped = {"treatment": "control", "control": "agc"}
+    assert entry(root, study, arms=swapped, **changes)["status"] == "supported"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"bound": 0.1}, {"evidence": "bound"}, GOAL, {**GOAL, "bound": 0.1, "direction": "equal"}],
+)
+def test_half_a_goal_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="bound"):
+        book_of(Path(), A_1=claim(**changes))

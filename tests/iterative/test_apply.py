@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import resource
 from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from study import environment
 from study.formats.dataset import Dataset
 from study.iterative.apply import reconstruct_rpie
 from study.optics.assembly import hold_out
@@ -55,3 +57,27 @@ def test_the_probe_is_refined_where_it_was_measured(tiny: Dataset, as_measured: 
 def test_settings_outside_their_range_are_refused(tiny: Dataset, passes: int, alpha: float) -> None:
     with pytest.raises(UserError, match=r"rpie\.(passes|alpha)"):
         reconstruct_rpie(tiny, passes, alpha)
+
+
+def test_an_object_beyond_the_free_memory_is_refused_unmade(
+    tiny: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test = tiny.splits["test"]
+    positions = test.positions_px.copy()
+    positions[0] = 19_000.0
+    far = replace(test, positions_px=positions, object_shape=(19_016, 19_016))
+    monkeypatch.setattr(environment, "memory", lambda: 8e9)
+    began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(UserError, match="19016 x 19016 px"):
+        reconstruct_rpie(replace(tiny, splits={**tiny.splits, "test": far}), 1, 0.1)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - began < 1e6  # kB; it takes 17 GB
+
+
+@pytest.mark.parametrize("corner", [-1.0, 50.0])
+def test_windows_outside_the_object_are_refused(tiny: Dataset, corner: float) -> None:
+    test = tiny.splits["test"]
+    positions = test.positions_px.copy()
+    positions[3] = corner
+    outside = replace(test, positions_px=positions)
+    with pytest.raises(UserError, match="windows"):
+        reconstruct_rpie(replace(tiny, splits={**tiny.splits, "test": outside}), 1, 0.1)

@@ -13,13 +13,15 @@ from torch import Tensor
 from study.iterative.rpie import (
     BATCH,
     Result,
+    Stop,
     best_constant,
+    few_threads,
     flat_object,
     pass_order,
-    replace_modulus,
     rpie,
 )
-from study.optics import diffraction, extract, far_field, illumination
+from study.optics import adjoint, diffraction, extract, far_field, illumination
+from study.optics.back_projection import replace_modulus
 from study.params import UserError
 
 SETTINGS = {"passes": 20, "alpha": 0.1, "update_probe": False, "seed": 3}
@@ -281,3 +283,118 @@ def test_windows_outside_the_object_are_refused() -> None:
     scene = make_scene(False)
     with pytest.raises(ValueError, match="enlarge the object"):
         rpie(scene.counts, scene.probe, scene.positions_px + 20, SHAPE, **SETTINGS)
+
+
+# --- speed without other results --------------------------------------------------------------
+
+
+def plain_pass(
+    scene: Scene, probe: Tensor, obj: Tensor, alpha: float, seed: int
+) -> tuple[Tensor, float]:
+    """One pass in batches of 16, written with the forward model's own operators."""
+    error = 0.0
+    amplitude = scene.counts.sqrt()
+    for chosen in pass_order(len(amplitude), seed, 0).split(BATCH):
+        places = scene.positions_px[chosen]
+        correction, modulus = replace_modulus(probe * extract(obj, places, N), amplitude[chosen])
+        weight = illumination(probe, places, SHAPE)
+        damped = (1 - alpha) * weight + alpha * weight.max()
+        obj = obj + adjoint(probe.conj() * correction, places, SHAPE) / damped
+        error += float((modulus - amplitude[chosen]).abs().sum(dtype=torch.float64))
+    return obj, error / float(amplitude.sum(dtype=torch.float64))
+
+
+@pytest.mark.parametrize("sub_pixel", [False, True])
+@pytest.mark.parametrize("columns_first", [False, True])
+def test_a_pass_equals_the_plain_operators_to_the_bit(sub_pixel: bool, columns_first: bool) -> None:
+    scene = make_scene(sub_pixel)
+    # Imported probes may be stored by columns, and the layout reaches the transform's rounding.
+    probe = scene.probe.T.contiguous().T if columns_first else scene.probe
+    start = flat_object(scene.counts.sqrt(), probe, SHAPE)
+    expected, r_factor = plain_pass(scene, probe, start, 0.1, 3)
+    result = reconstruct(scene, probe=probe, passes=1)
+    assert torch.equal(result.obj, expected)
+    assert result.r_factor == (r_factor,)
+
+
+def test_the_first_object_is_left_as_it_was() -> None:
+    scene = make_scene(True)
+    start = flat_object(scene.counts.sqrt(), scene.probe, SHAPE)
+    before = start.clone()
+    reconstruct(scene, start=start, passes=1)
+    assert torch.equal(start, before)
+
+
+@pytest.mark.parametrize(("n", "inside"), [(32, 1), (256, 1), (257, 2)])
+def test_small_windows_are_worked_on_by_one_thread(n: int, inside: int) -> None:
+    torch.set_num_threads(2)
+    try:
+        with few_threads(n):
+            assert torch.get_num_threads() == inside
+        assert torch.get_num_threads() == 2
+        with pytest.raises(KeyError), few_threads(n):
+            raise KeyError
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+
+
+def test_a_reconstruction_keeps_to_one_thread_and_gives_the_setting_back() -> None:
+    scene, seen = make_scene(True), list[int]()
+    torch.set_num_threads(2)
+    try:
+        reconstruct(scene, passes=2, progress=lambda *_: seen.append(torch.get_num_threads()))
+        assert seen == [1, 1]
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+
+
+# --- to convergence ---------------------------------------------------------------------------
+
+
+def test_one_by_one_is_a_chain_of_textbook_steps() -> None:
+    scene = make_scene(False)
+    start = flat_object(scene.counts.sqrt(), scene.probe, SHAPE)
+    given = {"passes": 1, "alpha": 0.3, "start": start, "update": "sequential"}
+    expected = start.numpy()
+    for index in pass_order(len(scene.counts), SETTINGS["seed"], 0).tolist():
+        y, x = (int(value) for value in scene.positions_px[index])
+        pattern = scene.counts[index].numpy()
+        expected, _ = textbook(expected, scene.probe.numpy(), pattern, (y, x), 0.3)
+    assert np.abs(reconstruct(scene, **given).obj.numpy() - expected).max() < 1e-4
+
+
+def test_all_at_once_is_one_step_whatever_the_order_and_the_chunks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scene = make_scene(True)
+    given = {"passes": 1, "alpha": 1.0, "update": "synchronous"}
+    start = flat_object(scene.counts.sqrt(), scene.probe, SHAPE)
+    step = reconstruct(scene, **given).obj - start
+    obj = start.clone().requires_grad_()
+    modulus = far_field(scene.probe * extract(obj, scene.positions_px, N)).abs()
+    (0.5 * (modulus - scene.counts.sqrt()).square().sum()).backward()
+    largest = illumination(scene.probe, scene.positions_px, SHAPE).max()
+    assert obj.grad is not None
+    assert (step + obj.grad / largest).abs().max() < 1e-4 * step.abs().max()
+    monkeypatch.setattr("study.iterative.rpie.CHUNK", 5)
+    in_chunks = reconstruct(scene, **given, seed=9).obj - start
+    assert (in_chunks - step).abs().max() < 1e-4 * step.abs().max()
+
+
+@pytest.mark.parametrize("update", ["sequential", "batches", "synchronous"])
+def test_the_stop_rule_holds_at_the_last_pass_and_at_none_before(update: str) -> None:
+    change, over = 0.05, 4
+    result = reconstruct(
+        make_scene(True), update=update, stop=Stop(change, over), passes=400, alpha=0.2
+    )
+    assert result.converged
+    moved = [abs(a - b) / a for a, b in zip(result.r_factor, result.r_factor[over:], strict=False)]
+    assert moved[-1] < change
+    assert all(one >= change for one in moved[:-1])
+
+
+def test_passes_end_a_run_that_has_not_converged() -> None:
+    result = reconstruct(make_scene(True), passes=5, stop=Stop(1e-9, 2))
+    assert (len(result.r_factor), result.converged) == (5, False)

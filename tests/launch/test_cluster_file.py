@@ -42,7 +42,7 @@ def test_an_arm_changes_only_what_it_names(tmp_path):
         ("slurm: {at_onec: 3}", "unknown key slurm.at_onec; did you mean 'at_once'?"),
         ("slurm: {resources: {minuts: 3}}", "slurm.resources.minuts; did you mean 'minutes'?"),
         ("slurm: {arms: {agc: {gpu: 1}}}", "slurm.arms.agc.gpu; did you mean 'gpus'?"),
-        ("slurm: {arms: {acg: {gpus: 1}}}", "'acg', no arm; did you mean 'agc'?"),
+        ("slurm: {arms: {acg: {gpus: 1}}}", "'acg', which is not an arm; did you mean 'agc'?"),
         ("slurm: {at_once: 0}", "slurm.at_once: Input should be greater"),
         ("slurm: {at_once: '4'}", "slurm.at_once: Input should be a valid integer; got '4'"),
         ("slurm: {resources: {sbatch: {--account: lab}}}", "write account, not --account"),
@@ -51,7 +51,7 @@ def test_an_arm_changes_only_what_it_names(tmp_path):
         ('slurm: {resources: {sbatch: {comment: "a\\nb"}}}', "slurm.resources.sbatch.comment"),
         ('slurm: {resources: {partition: "a\\n#SBATCH"}}', "slurm.resources.partition"),
         ("- 1", "the file: Input should be a valid dictionary"),
-        ("slurm: [", "no valid YAML"),
+        ("slurm: [", "valid YAML"),
     ],
 )
 def test_a_mistake_is_named(tmp_path, text, said):

@@ -149,7 +149,9 @@ def test_a_power_loss_loses_at_most_an_epoch(warm: Warm, here: Checkout) -> None
         kill(process)
     until(lambda: not here.processes(job_id))
     # A process that is going has no environment any more, a moment before it is gone.
-    until(lambda: states(here, "pair") <= {"stopped", "queued"})
+    until(lambda: states(here, "pair") <= {"stopped", "queued"}, patience_s=30.0)
+    causes = [row.cause or "" for row in run_rows(here.root) if row.arm == "pair"]
+    assert all("study resume" in cause for cause in causes), causes
     done = {run.path.name: int(run.status().get("epoch") or 0) for run in here.live("pair")}
     assert here.job(job_id).state == "running", "nobody was left to write anything else"
     assert resume(here.root)
@@ -289,7 +291,7 @@ def test_three_deaths_without_an_epoch_are_enough(here: Checkout) -> None:
         time.sleep(0.05)
     job = here.job(job_id)
     assert (job.state, job.attempts, job.deaths) == ("failed", 3, 3)
-    assert "killed by signal 9 3 times without one more epoch" in (job.cause or "")
+    assert "killed by signal 9 3 times" in (job.cause or "")
     [row] = [row for row in run_rows(here.root) if row.arm == "first"]
     assert (row.state, row.cause) == ("stopped", job.cause)
 

@@ -45,7 +45,7 @@ def test_a_finished_pull_stays_finished(tmp_path):
 @pytest.mark.parametrize("bad", ["../../etc/passwd", "1700000000-0123abcd.json", "", "x"])
 def test_an_id_that_is_none_is_refused(tmp_path, bad):
     for act in (read_pull, cancel_pull):
-        with pytest.raises(UserError, match="no id of a pull"):
+        with pytest.raises(UserError, match="id of a pull"):
             act(tmp_path, bad)
 
 

@@ -10,11 +10,12 @@ import psutil
 import pytest
 
 from launch.checkouts import add_job, add_run, settings_alone
-from study.launch import RunRow, active, rows, run_rows, supervisor_state
+from study.launch import RunRow, active, not_started, rows, run_rows, supervisor_state
 from study.launch.folder import LaunchFolder
 from study.launch.models import Supervisor
 from study.launch.rows import Status
-from study.runs import RunFolder
+from study.launch.run_identity import RunIdentity
+from study.runs import RunFolder, start_time
 
 ME = {"pid": os.getpid(), "pid_started": psutil.Process().create_time()}
 GONE = {"pid": 2**22 + 1, "pid_started": 1.0}
@@ -40,7 +41,7 @@ def test_an_empty_folder_has_no_rows(root: Path) -> None:
 def test_a_living_run_tells_its_epoch_and_the_time_left(root: Path) -> None:
     run = add_run(root / "work/a", "first", 1, state="running", epoch=3, epochs=10, **ME)
     rows = "".join(f"{epoch},{seconds}\n" for epoch, seconds in ((1, 9.0), (2, 2.0), (3, 4.0)))
-    run.history_file.write_text(f"epoch,seconds\n{rows}")
+    run.timing_file.write_text(f"epoch,seconds\n{rows}")
     found = row(root)
     assert (found.state, found.epoch, found.epochs) == ("running", 3, 10)
     assert found.eta_s == pytest.approx(7 * 5.0)
@@ -68,6 +69,103 @@ def test_a_silent_run_is_unknown_since_its_last_heartbeat(root: Path) -> None:
     found = row(root)
     clock = time.strftime("%H:%M", time.localtime(status["heartbeat"]))
     assert (found.state, found.cause) == ("unknown", f"no heartbeat since {clock}")
+
+
+# --- clocks -----------------------------------------------------------------------------------
+
+
+def beat(run: RunFolder, when: float) -> None:
+    status = json.loads((run.path / "status.json").read_text())
+    (run.path / "status.json").write_text(json.dumps({**status, "heartbeat": when}))
+
+
+def test_a_heartbeat_in_the_future_is_silence(root: Path) -> None:
+    """The clock was set back: a trainer that works would have stamped its folder since."""
+    beat(add_run(root / "work/a", "first", 1, state="running", **ME), time.time() + 3600)
+    assert row(root).state == "unknown" and "future" in (row(root).cause or "")
+
+
+def test_a_dead_run_from_the_future_is_dead_and_hides_nothing(root: Path) -> None:
+    beat(add_run(root / "work/a", "first", 1, state="running", **GONE), time.time() + 3600)
+    assert row(root).state == "stopped"
+    add_run(root / "runs/first/s1", "first", 1, state="finished", started=2.0)
+    assert row(root).state == "done"
+
+
+def test_a_collected_run_from_the_future_does_not_hide_what_runs(root: Path) -> None:
+    add_run(root / "runs/first/s1", "first", 1, state="finished", started=2.0)
+    future = time.time() + 3600
+    os.utime(root / "runs/first", (future, future))
+    add_run(root / "work/new", "first", 1, state="running", started=3.0, **ME)
+    assert row(root).state == "running"
+
+
+def test_a_clock_that_was_set_neither_kills_nor_revives(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Linux times of processes move with the clock: boot time is computed from it."""
+    run = RunFolder(root / "work/a")
+    run.start("first", 1, 10, {})
+    created, booted = psutil.Process.create_time, psutil.boot_time
+    monkeypatch.setattr(psutil.Process, "create_time", lambda self: created(self) - 7200)
+    monkeypatch.setattr(psutil, "boot_time", lambda: booted() - 7200)
+    assert run.alive() and row(root).state == "running"
+    run.update_status(pid_started=start_time(psutil.Process()) + 2.0)  # another process
+    assert not run.alive() and row(root).state == "stopped"
+
+
+# --- dead trainers ----------------------------------------------------------------------------
+
+
+def at_work(root: Path, monkeypatch: pytest.MonkeyPatch, served: bool = True, **status: object):
+    """A job of two seeds at work, of which the first has this status."""
+    word = Supervisor.model_validate(
+        {"started": 1.0, "heartbeat": 1.0, "slots": "2 cores", **(ME if served else GONE)}
+    )
+    LaunchFolder(root).announce(word)
+    add_job(root, "pair", seeds=(1, 2), state="running", started=time.time() - 60)
+    add_run(root / "work/a", "pair", 1, **status)  # type: ignore[arg-type]
+    monkeypatch.setattr(
+        RunIdentity, "live", lambda self, seed: RunFolder(root / f"work/{' ab'[seed]}")
+    )
+
+
+def test_a_trainer_that_died_under_its_job_is_dead_with_its_cause(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_work(root, monkeypatch, state="stopped", cause="killed by signal 9", ended=time.time())
+    assert row(root, "pair", 1).state == "stopped"
+    assert "signal 9" in (row(root, "pair", 1).cause or "")
+    assert row(root, "pair", 2).state == "queued", "its turn comes"
+
+
+@pytest.mark.parametrize("served", [True, False])
+def test_a_trainer_that_died_with_its_parent_is_dead(
+    root: Path, monkeypatch: pytest.MonkeyPatch, served: bool
+) -> None:
+    at_work(root, monkeypatch, served, state="running", **GONE)
+    assert row(root, "pair", 1).state == "stopped"
+    for seed in (1, 2):
+        assert ("supervisor" in (row(root, "pair", seed).cause or "")) is not served
+
+
+def test_a_run_that_was_stopped_before_its_job_began_is_queued(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_work(root, monkeypatch, state="stopped", cause="Ctrl-C", ended=time.time() - 600)
+    assert row(root, "pair", 1).state == "queued"
+
+
+# --- arms that nobody started -----------------------------------------------------------------
+
+
+def test_what_has_no_run_no_job_and_no_result_is_not_started(root: Path) -> None:
+    add_run(root / "work/a", "first", 1, state="running", **ME)
+    add_job(root, "second")
+    (root / "results/pair/seeds").mkdir(parents=True)
+    (root / "results/pair/seeds/s1.json").write_text("{}")
+    found = not_started(root, run_rows(root))
+    assert [(row.arm, row.seed, row.state) for row in found] == [("pair", 2, "not started")]
 
 
 @pytest.mark.parametrize("state", ["finished", "failed", "collapsed", "stopped", "cancelled"])

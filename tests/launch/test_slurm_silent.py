@@ -44,7 +44,7 @@ def test_what_was_submitted_is_waited_for(root: Path, job: Job) -> None:
     executor.recover(root, job)
     for _ in range(3):
         assert executor.ended(root, job) is None
-    assert executor.note(root, job) == "Slurm does not answer; waiting for it"
+    assert executor.note(root, job) == "Slurm does not answer; waiting"
     answers(root, "scontrol", "JobId=7 ArrayJobId=7 ArrayTaskId=0 JobState=RUNNING NodeList=n1\\n")
     assert executor.ended(root, job) is None
     assert executor.note(root, job) == "Slurm: 1 running"
@@ -71,7 +71,7 @@ def test_a_disk_that_is_full_for_a_moment_fails_nothing(
 
     submitted(root, job, "7_0")
     answers(root, "scontrol", "JobId=7 ArrayJobId=7 ArrayTaskId=0 JobState=RUNNING NodeList=n1\\n")
-    monkeypatch.setattr("study.launch.seen.write_json", full)
+    monkeypatch.setattr("study.launch.slurm_snapshot.write_json", full)
     executor = Slurm()
     executor.recover(root, job)
     for _ in range(3):

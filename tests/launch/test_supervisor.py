@@ -17,14 +17,14 @@ from filelock import FileLock
 
 from launch.checkouts import REPOSITORY, add_job, settings_alone, until
 from study.formats.dataset import save_dataset
-from study.launch import Job, commits, local
+from study.launch import Job, dvc_commit, local
+from study.launch.dvc_lock import DvcLock
 from study.launch.folder import LaunchFolder
 from study.launch.local import Local
 from study.launch.models import Place
-from study.launch.origin import origin_of, study_of
 from study.launch.processes import alive
+from study.launch.run_identity import identity_of, study_of
 from study.launch.supervisor import Loop, stale_guard
-from study.launch.turn import Turn
 from study.params import UserError, load_study
 from study.runs import RunFolder, write_json
 from study.simulate import simulate
@@ -51,7 +51,9 @@ def collect(root: Path, arm: str, *seeds: int) -> None:
     """Settled runs of today's origin under runs/<arm>."""
     for seed in seeds:
         run = RunFolder(root / "runs" / arm / f"s{seed}")
-        run.update_status(arm=arm, seed=seed, state="finished", manifest=origin_of(root, arm).facts)
+        run.update_status(
+            arm=arm, seed=seed, state="finished", manifest=identity_of(root, arm).facts(seed)
+        )
 
 
 # --- the origin -------------------------------------------------------------------------------
@@ -60,16 +62,16 @@ def collect(root: Path, arm: str, *seeds: int) -> None:
 def test_the_origin_is_that_of_the_training_stage(ready: Path) -> None:
     study = load_study(ready / "params.yaml")
     for arm, row in study.arms.items():
-        origin = origin_of(ready, arm)
+        origin = identity_of(ready, arm)
         for job in plan(ready, arm, row, diagnose=False, devices=1):
             live = origin.live(job.seed)
             assert live is not None and live.path == job.folder
-            assert json.loads(json.dumps(job.origin)) == origin.facts
+            assert json.loads(json.dumps(job.origin)) == origin.facts(job.seed)
 
 
 def test_data_is_missing_until_it_was_made_from_these_parameters(ready: Path) -> None:
     study = load_study(ready / "params.yaml")
-    origin = origin_of(ready, "first")
+    origin = identity_of(ready, "first")
     assert not origin.data_missing(study)
     changed = study.data["toy"].model_copy(update={"noise_seed": 99})
     assert origin.data_missing(study.model_copy(update={"data": {"toy": changed}}))
@@ -133,7 +135,7 @@ def test_a_large_job_is_not_overtaken(root: Path, machine: Local) -> None:
     large = add_job(root, "pair", seeds=(1, 2))
     machine.cores = 2
     small = add_job(root, "second")
-    loop.book.jobs = {one.id: one for one in (running, large, small)}
+    loop.store.jobs = {one.id: one for one in (running, large, small)}
     assert loop._queued(large) == large, "it does not fit yet"
     assert loop._queued(small) == small, "it waits behind it"
 
@@ -155,21 +157,21 @@ def test_a_large_job_is_not_overtaken(root: Path, machine: Local) -> None:
     ],
 )
 def test_the_cause_is_the_last_thing_that_says_why(printed: str, cause: str) -> None:
-    assert commits.last_words(printed, 1) == cause
+    assert dvc_commit.last_words(printed, 1) == cause
 
 
 def test_only_the_last_command_of_a_log_explains_it(tmp_path: Path) -> None:
     log = tmp_path / "x.log"
     log.write_text("--- 12:00:00 -m study train\nstudy: old\n--- 12:01:00 -m study train\nnew\n")
-    assert commits.last_output(log) == "new\n"
+    assert dvc_commit.last_output(log) == "new\n"
 
 
 def test_a_job_whose_data_cannot_be_made_fails_with_the_cause(root: Path) -> None:
     """A folder without DVC: the real command fails, and its words are the cause."""
     loop, waiting = Loop(root), add_job(root)
-    loop.book.jobs[waiting.id] = waiting
-    until(lambda: (loop.tick(), loop.book.jobs[waiting.id].over)[1])
-    ended = loop.book.jobs[waiting.id]
+    loop.store.jobs[waiting.id] = waiting
+    until(lambda: (loop.tick(), loop.store.jobs[waiting.id].over)[1])
+    ended = loop.store.jobs[waiting.id]
     assert ended.state == "failed"
     assert re.match(r"dvc repro data\.dvc: .*DVC repository", ended.cause or ""), ended.cause
     assert LaunchFolder(root).job_list() == [ended]
@@ -179,25 +181,25 @@ def test_a_killed_dvc_command_is_tried_again_and_at_last_said(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waiting, begun = add_job(root), []
-    monkeypatch.setattr(commits, "AGAIN_AFTER_S", 0.0)
+    monkeypatch.setattr(dvc_commit, "AGAIN_AFTER_S", 0.0)
 
-    def begin(root: Path, job: Job, name: str, words: list[str]) -> commits.Step:
+    def begin(root: Path, job: Job, name: str, words: list[str]) -> dvc_commit.Step:
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
         child.kill()
         child.wait()
         begun.append(name)
         lock = FileLock(root / "one.lock", timeout=0)
         lock.acquire()
-        return commits.Step(job.id, name, child, root / "log", 0, lock)
+        return dvc_commit.Step(job.id, name, child, root / "log", 0, lock)
 
-    monkeypatch.setattr(commits, "begin", begin)
-    turn = Turn(root)
-    take = partial(turn.take, waiting, "train@first", ["commit"], lambda job: job)
+    monkeypatch.setattr(dvc_commit, "begin", begin)
+    dvc = DvcLock(root)
+    take = partial(dvc.take, waiting, "train@first", ["commit"], lambda job: job)
     notes = [take().note for _ in range(5)]
-    assert notes[1::2] == ["dvc commit was killed by signal 9; once more"] * 2
+    assert notes[1::2] == ["dvc commit was killed by signal 9; trying again"] * 2
     with pytest.raises(UserError, match="dvc commit: it was killed by signal 9"):
         take()
-    assert len(begun) == 3 and turn.free and not turn.killed, "a retry counts anew"
+    assert len(begun) == 3 and dvc.free and not dvc.killed, "a retry counts anew"
 
 
 # --- data -------------------------------------------------------------------------------------
@@ -208,23 +210,23 @@ def test_data_is_written_anew_while_nobody_reads_it(root: Path) -> None:
     reader = add_job(root, "first", state="running", place=Place(jobs=1))
     writer = add_job(root, "second", state="preparing", place=Place(jobs=1))
     loop = Loop(root)
-    assert loop._preparing(writer).note == "waiting: data/ is in use, or about to be written anew"
-    assert loop.turn.free, "no DVC command was begun"
-    loop.book.jobs.pop(reader.id)
+    assert loop._preparing(writer).note == "waiting: data/ is in use or about to be rewritten"
+    assert loop.dvc.free, "no DVC command was begun"
+    loop.store.jobs.pop(reader.id)
     assert "DVC" in (until_begun(loop, writer) or ""), "with the reader gone it is begun"
 
 
 def until_begun(loop: Loop, job: Job) -> str | None:
     """What became of a job whose DVC command cannot work here."""
-    until(lambda: (loop.tick(), loop.book.jobs[job.id].over)[1])
-    return loop.book.jobs[job.id].cause
+    until(lambda: (loop.tick(), loop.store.jobs[job.id].over)[1])
+    return loop.store.jobs[job.id].cause
 
 
 def test_a_reader_waits_for_the_writing_that_was_asked_for_before(ready: Path) -> None:
     writer = add_job(ready, "first", state="preparing", place=Place(jobs=1))
     reader = add_job(ready, "second", state="preparing", place=Place(jobs=1))
     loop = Loop(ready)
-    loop.book.jobs = {job.id: job for job in (writer, reader)}
+    loop.store.jobs = {job.id: job for job in (writer, reader)}
     waits = loop._preparing(reader)
     assert (waits.state, (waits.note or "")[:14]) == ("preparing", "waiting: data/")
     assert not loop._data_busy(writer, missing=False), "and never the other way round"
@@ -237,12 +239,12 @@ def test_only_stages_of_the_folder_are_recorded(tmp_path: Path) -> None:
     """The findings are a stage of the root study; `studies` and `full` have none."""
     one = add_job(settings_alone(tmp_path))
     trained = ["train@first", "evaluate@first"]
-    assert list(commits.commands(REPOSITORY, one)) == [*trained, "findings"]
+    assert list(dvc_commit.commands(REPOSITORY, one)) == [*trained, "findings"]
     for folder in ("studies", "full"):
-        assert list(commits.commands(REPOSITORY / folder, one)) == trained
+        assert list(dvc_commit.commands(REPOSITORY / folder, one)) == trained
     (tmp_path / "dvc.yaml").write_text("stages: [\n")
-    with pytest.raises(UserError, match=r"dvc\.yaml names no stages"):
-        commits.commands(tmp_path, one)
+    with pytest.raises(UserError, match=r"dvc\.yaml"):
+        dvc_commit.commands(tmp_path, one)
 
 
 def test_part_of_the_seeds_is_not_committed(ready: Path) -> None:
@@ -250,42 +252,42 @@ def test_part_of_the_seeds_is_not_committed(ready: Path) -> None:
     trained = add_job(ready, "pair", seeds=(1,), state="committing")
     ended = Loop(ready)._committing(trained)
     assert ended.state == "done" and ended.committed == ()
-    assert ended.cause == "not committed: pair still lacks seeds 2"
+    assert ended.cause == "not committed: seeds 2 of pair are missing"
 
 
 def test_runs_of_another_origin_are_stale(ready: Path) -> None:
     collect(ready, "first", 1)
     trained = add_job(ready, "first", state="committing")
-    stale_guard(trained, origin_of(ready, "first"))
+    stale_guard(trained, identity_of(ready, "first"))
     path = ready / "fingerprints" / "first.json"
     before = path.read_text()
     write_json(path, {"behaviour": "another"})
     try:
         with pytest.raises(UserError, match=r"seeds 1 of first started from .* stale, run again"):
-            stale_guard(trained, origin_of(ready, "first"))
+            stale_guard(trained, identity_of(ready, "first"))
     finally:
         path.write_text(before)
     changed = trained.but(settings=hashlib.sha256(b"other").hexdigest())
     with pytest.raises(UserError, match="stale"):
-        stale_guard(changed, origin_of(ready, "first"))
+        stale_guard(changed, identity_of(ready, "first"))
 
 
 def test_a_dvc_command_waits_while_another_is_at_work(root: Path) -> None:
     folder = root / ".dvc" / "tmp"
     holder = {"pid": os.getpid(), "cmd": "/somewhere/bin/dvc repro"}
     write_json(folder / "rwlock", {"write": {"runs/x": holder}, "read": {}})
-    assert commits.other_dvc(root) == (os.getpid(), "dvc repro")
-    assert commits.begin(root, add_job(root), "findings", ["status"]) == (
+    assert dvc_commit.other_dvc(root) == (os.getpid(), "dvc repro")
+    assert dvc_commit.begin(root, add_job(root), "findings", ["status"]) == (
         f"waiting for `dvc repro` (process {os.getpid()}) to end"
     )
     write_json(folder / "rwlock", {"write": {"runs/x": {**holder, "pid": 2**22 + 1}}, "read": {}})
-    assert commits.other_dvc(root) is None, "its holder was killed"
+    assert dvc_commit.other_dvc(root) is None, "its holder was killed"
 
 
 def test_a_forgotten_stage_leaves_the_others(tmp_path: Path) -> None:
     lock = tmp_path / "dvc.lock"
     lock.write_text("schema: '2.0'\nstages:\n  train@a:\n    cmd: x\n  train@b:\n    cmd: y\n")
-    commits.forget(tmp_path, "train@a")
+    dvc_commit.forget(tmp_path, "train@a")
     assert lock.read_text() == "schema: '2.0'\nstages:\n  train@b:\n    cmd: y\n"
 
 

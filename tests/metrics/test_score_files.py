@@ -31,11 +31,11 @@ def test_files_score_like_their_arrays(stored, truth, tmp_path, metrics):
 @pytest.mark.parametrize(
     "content, sentence",
     [
-        ({"image": np.ones((12, 12), complex)}, "no key object; found: image"),
+        ({"image": np.ones((12, 12), complex)}, "no array called"),
         ({"object": np.ones((12, 12))}, "is float64; a complex object"),
         ({"object": np.ones((1, 12, 12), complex)}, r"has shape \(1, 12, 12\)"),
         ({"object": np.full((12, 12), np.nan + 0j)}, "has 144 non-finite pixels"),
-        ({"object": np.array([[1j, None]])}, "cannot be read as npz"),
+        ({"object": np.array([[1j, None]])}, "pickled"),
     ],
 )
 def test_wrong_content_is_a_sentence_with_the_file(tmp_path, content, sentence):
@@ -48,8 +48,9 @@ def test_wrong_content_is_a_sentence_with_the_file(tmp_path, content, sentence):
 
 def test_missing_file_folder_and_bare_array(tmp_path, truth):
     for path in (tmp_path / "absent.npz", tmp_path):
-        with pytest.raises(UserError, match="does not exist or is no file"):
+        with pytest.raises(UserError) as error:
             read_object(path)
+        assert str(path) in str(error.value)
     bare = tmp_path / "bare.npy"
     np.save(bare, truth)
     with pytest.raises(UserError, match=r"bare\.npy"):
@@ -64,7 +65,7 @@ def test_cut_file_is_a_sentence(stored, tmp_path, part):
     content = stored.read_bytes()
     cut = tmp_path / "cut.npz"
     cut.write_bytes(content[: int(part * len(content))])
-    with pytest.raises(UserError, match=r"cut\.npz cannot be read"):
+    with pytest.raises(UserError, match=r"cut\.npz"):
         read_object(cut)
 
 
@@ -74,7 +75,7 @@ def test_damaged_header_is_a_sentence(stored, tmp_path):
     for wrong in (b"'shap((", b"\x00" * 7, b"'shape\n"):
         broken = tmp_path / "broken.npz"
         broken.write_bytes(content[:place] + wrong + content[place + 7 :])
-        with pytest.raises(UserError, match=r"broken\.npz cannot be read"):
+        with pytest.raises(UserError, match=r"broken\.npz"):
             read_object(broken)
 
 

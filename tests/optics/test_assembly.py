@@ -101,7 +101,7 @@ def test_a_stride_beyond_the_window_is_averaged() -> None:
 
 
 def test_positions_that_are_no_raster_are_refused() -> None:
-    with pytest.raises(ValueError, match="3 positions are no raster of 2 rows and 2 columns"):
+    with pytest.raises(ValueError, match="3 positions are not a raster of 2 rows and 2 columns"):
         raster_shape(torch.tensor([[0.0, 0.0], [0.0, 4.0], [4.0, 0.0]]))
 
 

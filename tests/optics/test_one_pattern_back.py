@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from study.optics import back_project, diffract, own_constant
+from study.optics import back_project, diffract, far_field, inverse_far_field, own_constant
 from study.optics.back_projection import ALPHA, regularised, replace_modulus
 
 N = 6
@@ -115,3 +115,12 @@ def test_rounding_in_the_dark_of_a_pupil_is_no_phase() -> None:
 def test_what_an_update_is_divided_by_lies_between_the_weight_and_its_maximum() -> None:
     weight = torch.tensor([[0.0, 1.0], [2.0, 4.0]])
     assert regularised(weight, 0.25).tolist() == [[1.0, 1.75], [2.5, 4.0]]
+
+
+def test_the_derivative_of_the_correction_is_the_numerical_one() -> None:
+    """One pixel of each far field is exactly dark."""
+    amplitude, probe = drawn(5, 2)
+    field = far_field(probe * (1 + 0.3j * amplitude))
+    field[:, 1, 2] = 0
+    wave = inverse_far_field(field).requires_grad_()
+    assert torch.autograd.gradcheck(lambda wave: replace_modulus(wave, amplitude)[0], (wave,))

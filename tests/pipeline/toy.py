@@ -123,13 +123,18 @@ def make_toy(path: Path, params: str = PARAMS, claims: str = CLAIMS) -> Toy:
         text=True,
         check=True,
     ).stdout.splitlines()
-    dropped = ("results/", "fingerprints/", "recorded/", "findings.", "dvc.lock", "docs/", "tests/")
+    dropped = (
+        *("results/", "provenance/", "archived/", "fingerprints/", "findings."),
+        *("studies/results/", "full/results/", "dvc.lock", "docs/", "tests/"),
+    )
     for name in listed:
-        if name.startswith(dropped) and name != "recorded/README.md":
+        if name.startswith(dropped):
             continue
         if (ROOT / name).is_file():
             (path / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, path / name)
+    for recorded in path.glob("*/recorded.json"):
+        recorded.write_text('{"files": {}}\n')
     (path / "params.yaml").write_text(params)
     (path / "claims.yaml").write_text(claims)
     (path / "data.dvc").write_text("deps:\n- path: build/dataset\nouts:\n- path: data\n")

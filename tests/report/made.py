@@ -13,14 +13,17 @@ from typing import Any
 import numpy as np
 import pandas
 
-from study.evidence import traces as tracing
+from checking import completed, list_recorded
+from study import provenance
 from study.evidence.arms import ArmResults, load_all, sha256
-from study.evidence.ledger import FORMAT
-from study.evidence.regimes import FORMAT as REGIMES
+from study.evidence.model import FORMAT, Findings
 from study.evidence.scores import score_run
+from study.evidence.shapes import Published
 from study.evidence.summary import fences, summarise
 from study.formats.dataset import Dataset, save_dataset
 from study.formats.reconstruction import Reconstruction, save_reconstruction
+from study.investigations.regimes.results import FORMAT as REGIMES
+from study.investigations.traces import results as tracing
 from study.params import Arm, Reference, Row
 from study.runs import RunFolder, write_json, write_text, write_yaml
 
@@ -46,8 +49,9 @@ def pipeline(root: Path, dataset: Dataset, control: Arm) -> Path:
     for name, row in rows.items():
         _arm(root, name, row, dataset)
     write_yaml(root / "studies" / "params.yaml", _params())
-    write_json(root / "recorded" / "studies" / "regimes.json", regimes())
-    write_json(root / "recorded" / "studies" / "traces.json", traces())
+    write_json(root / "studies" / "results" / "regimes.json", regimes())
+    write_json(root / "studies" / "results" / "traces.json", traces())
+    list_recorded(root)
     write_json(root / "findings.json", findings(root))
     (root / "claims.yaml").write_text("claims: {}\n")
     (root / "requirements.lock").write_text("numpy==2.0\n")
@@ -55,13 +59,17 @@ def pipeline(root: Path, dataset: Dataset, control: Arm) -> Path:
 
 
 def _arm(root: Path, name: str, row: Row, dataset: Dataset) -> None:
-    target = root / "recorded" / "studies" / name
+    target = root / "studies" / "results" / name
     histories = []
     for seed in SEEDS if isinstance(row, Arm) else (0,):
         run = RunFolder(root / "studies" / "runs" / name / f"s{seed}")
         _run(run, name, seed, row, dataset)
         content = score_run(name, row, seed, run, dataset)
-        write_json(target / "seeds" / f"s{seed}.json", content)
+        file = target / "seeds" / f"s{seed}.json"
+        write_json(file, content)
+        facts = provenance.facts_of(run)
+        assert facts is not None
+        provenance.keep(provenance.file_of(file), facts, provenance.hashes(run.path))
         if isinstance(row, Arm):
             histories.append(_history(name, seed).assign(seed=seed))
     if histories:
@@ -162,7 +170,6 @@ def regimes() -> dict[str, Any]:
         "format": REGIMES,
         "steps_px": list(STEPS),
         "cells": cells,
-        "sentences": ["rPIE wins 6 of 24 cells."],
     }
 
 
@@ -210,32 +217,30 @@ def _trace(arm: str, seed: int, death: int | None) -> dict[str, Any]:
 
 def findings(root: Path) -> dict[str, Any]:
     """findings.json of what is recorded, with two claims by hand."""
-    arms = load_all(root / "results", root / "recorded")
+    arms = load_all(root)
     entries = {
-        name: {
-            **summarise(name, None, results),
-            "versus": _versus(name),
-            "changed": None,
-            "difference": {},
-        }
+        name: summarise(name, None, results).model_dump() | {"versus": _versus(name)}
         for name, results in arms.items()
     }
     claims = [
         _claim("BETTER-AMP", "supported", arms, "better"),
         _claim("DEAD-1", "not evaluable", arms, "dead"),
     ]
-    return {
+    found = {
         "format": FORMAT,
         "arms": entries,
-        "fences": fences(arms),
+        "fences": [fence.model_dump() for fence in fences(arms)],
         "flags": [],
         "scale_flags": [],
         "claims": {claim["id"]: claim for claim in claims},
         "counts": {"supported": 1, "not evaluable": 1},
         "superseded": {},
         "reproduce": "dvc repro",
-        "published": {"entries": _published(), "always_different": ["n = 16"]},
+        "published": completed(
+            {"entries": _published(), "always_different": ["n = 16"]}, Published
+        ),
     }
+    return completed(found, Findings)
 
 
 def _versus(name: str) -> str | None:
@@ -270,7 +275,6 @@ def _claim(name: str, status: str, arms: dict[str, ArmResults], treatment: str) 
         "metric": path,
         "unit": "object units",
         "margin": 0.01,
-        "second_object": None,
         "limits": ["one draw of the object"],
     }
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
 
-VOID = {"meta", "col", "br", "link", "img"}
+VOID = {"meta", "col", "br", "wbr", "link", "img"}
 
 
 @dataclass
@@ -44,7 +44,7 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.text += data
-        if self.rows and self.open and self.open[-1] in ("td", "th", "span", "code"):
+        if {"td", "th"} & set(self.open) and self.open[-1] in ("td", "th", "span", "code"):
             self.rows[-1][-1:] = ["".join([*self.rows[-1][-1:], data])]
         if self._title is not None and len(self.open) == self._depth:
             name, text = self.numbers[-1]

@@ -11,18 +11,27 @@ import xml.etree.ElementTree as ET
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import made
 import pandas
 import pytest
 import reading
+from jinja2 import UndefinedError
 from rocrate.rocrate import ROCrate
 
+from checking import list_recorded
 from study.evidence.arms import sha256
 from study.evidence.explain import explain
-from study.evidence.wording import fmt
+from study.evidence.format import fmt
+from study.evidence.model import parse
+from study.investigations.published.section import SECTIONS as PUBLISHED
 from study.params import UserError
+from study.report import sections
 from study.report.build import write_report
+from study.report.figures.style import styled
+from study.report.gather import Inputs, gather
+from study.report.page import render_page
 
 ROOT = Path(__file__).parents[2]
 EXPLAINED = re.compile(r"[\w/-]+/((mean|difference)/[\w.]+|effect)")
@@ -78,8 +87,8 @@ def test_every_number_says_where_it_comes_from(report):
 def test_ids_on_the_page_of_this_study_are_known_to_explain(tmp_path):
     for name in ("findings.json", "claims.yaml", "params.yaml"):
         shutil.copy(ROOT / name, tmp_path / name)
-    shutil.copytree(ROOT / "results", tmp_path / "results")
-    (tmp_path / "recorded").mkdir()
+    for folder in ("results", "provenance"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
     write_report(tmp_path, tmp_path / "report")
     numbers = reading.read(tmp_path / "report" / "report.html").numbers
     asked = dict.fromkeys((name, text) for name, text in numbers if EXPLAINED.fullmatch(name))
@@ -107,7 +116,6 @@ def test_a_degenerate_reconstruction_is_a_gray_field_with_the_reason(
     pipeline, tmp_path, monkeypatch
 ):
     from study.report.figures import reconstructions, scenes, style
-    from study.report.gather import gather
 
     monkeypatch.setattr(
         reconstructions, "find_shown", lambda i: scenes.find_shown(i, ("control", "dead"))
@@ -127,13 +135,15 @@ def test_runs_that_failed_are_counted_with_their_cause_and_rate(report):
 
 
 def test_what_is_not_stored_is_a_sentence(pipeline, tmp_path):
-    shutil.copytree(pipeline / "recorded", tmp_path / "recorded")
+    results = tmp_path / "studies" / "results"
+    shutil.copytree(pipeline / "studies" / "results", results)
     shutil.copy(pipeline / "findings.json", tmp_path)
-    (tmp_path / "recorded" / "studies" / "regimes.json").unlink()
-    (tmp_path / "recorded" / "studies" / "traces.json").unlink()
+    for name in ("regimes.json", "traces.json"):
+        (results / name).unlink()
     made.edit(tmp_path / "findings.json", lambda findings: findings.pop("published"))
-    for history in (tmp_path / "recorded").rglob("history.csv"):
+    for history in results.rglob("history.csv"):
         history.unlink()
+    list_recorded(tmp_path)
     write_report(tmp_path, tmp_path / "out")
     text = reading.read(tmp_path / "out" / "report.html").text
     for sentence in (
@@ -182,13 +192,11 @@ def test_figures_are_xml_with_text_as_text_and_have_their_numbers_beside_them(re
 
 
 def test_the_map_frames_whom_the_sentences_name(pipeline):
-    from study.evidence.regimes import lowest, regions_of, rows_of
-    from study.report.figures.regimes import draw_regimes
-    from study.report.gather import gather
+    from study.investigations.regimes.figure import draw_regimes
+    from study.investigations.regimes.results import load, lowest, regions_of, rows_of
 
-    inputs = gather(pipeline)
-    assert inputs.regimes is not None
-    drawn, cells = draw_regimes(inputs, "phase_mae"), inputs.regimes["cells"]
+    found = load(pipeline / "studies" / "results" / "regimes.json")
+    drawn, cells = draw_regimes(found, "phase_mae"), found["cells"]
     assert not isinstance(drawn, str)
     for dose, probe in regions_of(cells):
         here = drawn.data[(drawn.data["dose"] == dose) & (drawn.data["probe"] == probe)]
@@ -202,8 +210,8 @@ def test_the_map_frames_whom_the_sentences_name(pipeline):
 
 def test_a_torn_map_is_refused_and_not_left_out(pipeline, tmp_path):
     root = shutil.copytree(pipeline, tmp_path / "root")
-    (root / "recorded" / "studies" / "regimes.json").write_text('{"format": 1, "cel')
-    with pytest.raises(UserError, match="no regime map"):
+    (root / "studies" / "results" / "regimes.json").write_text('{"format": 1, "cel')
+    with pytest.raises(UserError, match=r"regimes\.json"):
         write_report(root, tmp_path / "out")
 
 
@@ -236,7 +244,7 @@ def test_a_traced_collapse_stands_beside_a_run_that_lives(report):
 
 
 def test_without_a_collapse_or_a_survivor_no_traces_are_drawn():
-    from study.report.figures.traces import draw_traces
+    from study.investigations.traces.figure import draw_traces
 
     runs = made.traces()["traces"]
     assert "all runs ended collapsed" in draw_traces(runs[:2])
@@ -247,7 +255,6 @@ def test_the_frc_on_the_figure_crosses_where_the_score_says(pipeline):
     from study.metrics.frc import crossing
     from study.report.figures.resolution import ring_curve
     from study.report.figures.scenes import find_shown
-    from study.report.gather import gather
 
     inputs = gather(pipeline)
     shown, _ = find_shown(inputs, ("back_projection_5",))
@@ -269,77 +276,82 @@ def test_what_differs_in_protocol_and_the_order_stand_beside_the_published_numbe
 
 def test_seconds_are_told_to_be_no_property_of_an_arm(report):
     text = (report / "report.html").read_text()
-    tables = [part for part in text.split("<table>") if "seconds a run" in part]
+    tables = [part for part in text.split("<figure") if "seconds per run" in part]
     assert len(tables) > 2
     assert all("wall clock under whatever else ran" in part for part in tables)
 
 
+def shown(inputs, section):
+    """The page of one section, as its readers see it."""
+    page = reading.Page()
+    with styled():
+        page.feed(render_page(inputs, [section])[0])
+    return page
+
+
+def changed(inputs: Inputs, **parts: Any) -> Inputs:
+    """The same with other parts of findings.json."""
+    return replace(inputs, findings=parse({**inputs.findings.content(), **parts}, "findings.json"))
+
+
 def test_all_numbers_again_takes_the_recorded_studies_along(pipeline):
-    from study.report.document import Paragraph, text_of
-    from study.report.gather import gather
-    from study.report.sections.provenance import provenance
-
-    def told(findings):
-        last = provenance(replace(inputs, findings=findings))[-1]
-        assert isinstance(last, Paragraph)
-        return text_of(last.line)
-
     inputs = gather(pipeline)
-    assert "All numbers again: make repro-all, then" in told(inputs.findings)
-    assert "All numbers again: dvc repro, then" in told({**inputs.findings, "arms": {}})
+    recorded = shown(inputs, sections.PROVENANCE).text
+    assert "All numbers again: make repro-all, then" in recorded
+    alone = changed(inputs, arms={})
+    assert "All numbers again: dvc repro, then" in shown(alone, sections.PROVENANCE).text
 
 
 def test_a_level_stands_only_beside_an_interval(pipeline):
-    from study.report.document import Bullets, Table, text_of
-    from study.report.gather import gather
-    from study.report.sections.better import better
-    from study.report.sections.verdicts import verdicts
-
     inputs = gather(pipeline)
-    entry = deepcopy(inputs.findings["claims"]["BETTER-AMP"])
-    rates = {"metric": "outcome", "unit": "", "test": {"name": "Fisher exact", "p": 2.2e-06}}
-    entry |= {**rates, "effect": {**entry["effect"], "estimate": -0.75, "low": None, "high": None}}
-    shown = replace(inputs, findings={**inputs.findings, "claims": {"BETTER-AMP": entry}})
+    entry = inputs.findings.content()["claims"]["BETTER-AMP"]
+    test = {"name": "Fisher exact", "p": 2.2e-06, "rates": {}}
+    entry |= {"metric": "outcome", "unit": "", "test": test}
+    entry["effect"] |= {"estimate": -0.75, "low": None, "high": None}
+    one = changed(inputs, claims={"BETTER-AMP": entry})
     effect = "difference of rates −0.75, exact p\u00a0=\u00a02.2e-06, margin 0.01"
-    (table,) = [block for block in verdicts(shown) if isinstance(block, Table)]
-    assert text_of(table.rows[0][2]) == effect
-    (bullets,) = [block for block in better(shown) if isinstance(block, Bullets)]
-    assert f"supported ({effect}, n = 3): " in text_of(bullets.lines[0])
+    rows = shown(one, sections.VERDICTS).rows
+    assert [row[2] for row in rows if row[0].startswith("BETTER-AMP")] == [effect]
 
 
 def test_many_pairs_of_one_reason_are_one_limit(pipeline):
-    from study.report.document import Bullets, text_of
-    from study.report.gather import gather
-    from study.report.sections.limits import limits
-
     inputs = gather(pipeline)
     same = {"same_scores": [101], "same_histories": [], "is_error": False}
     many = [{**same, "arms": ["a", f"b{i}"], "reason": "both are constant"} for i in range(20)]
     one = {**same, "arms": ["c", "d"], "reason": "no setting differs between them"}
-    (bullets,) = [
-        block
-        for block in limits(replace(inputs, findings={**inputs.findings, "flags": [*many, one]}))
-        if isinstance(block, Bullets)
-    ]
-    lines = [text_of(line) for line in bullets.lines]
+    flagged = changed(inputs, flags=[*many, one])
+    lines = [line.strip() for line in shown(flagged, sections.LIMITS).text.splitlines()]
     assert [line for line in lines if "constant" in line] == [
         "20 pairs of arms (see findings.json): both are constant."
     ]
     assert "c and d: same scores for seeds 101: no setting differs between them." in lines
 
 
+def test_a_name_missing_from_the_findings_is_an_error_and_not_a_gap(pipeline):
+    inputs = gather(pipeline)
+    claims = inputs.findings.content()["claims"]
+    claims["BETTER-AMP"].pop("needed_seeds")
+    with pytest.raises(UserError, match=r"claims\.BETTER-AMP\.needed_seeds is missing"):
+        changed(inputs, claims=claims)
+    published = deepcopy(inputs.findings.published)
+    assert published is not None
+    published["entries"][1].pop("reason")
+    torn = inputs.findings.model_copy(update={"published": published})
+    with pytest.raises(UndefinedError, match="no attribute"):
+        shown(replace(inputs, findings=torn), PUBLISHED[0])
+
+
 def test_seeds_are_counted_in_both_panels_where_they_differ(pipeline):
     from study.report.figures.seeds import draw_seeds
-    from study.report.gather import gather
 
     inputs = gather(pipeline)
-    arms = deepcopy(inputs.findings["arms"])
+    arms = inputs.findings.content()["arms"]
     phase = arms["studies/better"]["numbers"]["last.standard.phase.mae"]
     phase["values"].popitem()
     phase["n"] -= 1
     group = inputs.group("better")
     assert group is not None
-    drawn = draw_seeds(replace(inputs, findings={**inputs.findings, "arms": arms}), group)
+    drawn = draw_seeds(changed(inputs, arms=arms), group)
     assert not isinstance(drawn, str)
     names = [label.get_text() for label in drawn.figure.axes[0].get_yticklabels()]
     assert {"control (n = 3)", "better (n = 3 / 2)"} <= set(names)
@@ -358,7 +370,7 @@ def test_the_crate_reads_back_and_its_hashes_are_true(pipeline, report):
     action = crate.dereference("#study-report")
     assert action.type == "CreateAction" and action["name"] == "study report"
     read = {e.id for e in action["object"]}
-    assert {"inputs/findings.json", "inputs/recorded/studies/regimes.json"} <= read
+    assert {"inputs/findings.json", "inputs/studies/results/regimes.json"} <= read
     hashed = re.findall(r"<li>(\S+), sha256 <code>", (report / "report.html").read_text())
     assert "requirements.lock" in hashed
     assert {f"inputs/{name}" for name in hashed} <= read
@@ -366,17 +378,6 @@ def test_the_crate_reads_back_and_its_hashes_are_true(pipeline, report):
     for entity in action["object"]:
         source = pipeline / entity.id.removeprefix("inputs/")
         assert entity["sha256"] == sha256(source)
-
-
-def test_the_pdf_holds_the_same_verdicts_and_every_figure_as_vectors(pipeline, report):
-    from pypdf import PdfReader
-
-    pages = PdfReader(report / "report.pdf").pages
-    text = re.sub(r"[\s\u200b]+", "", "".join(page.extract_text() for page in pages))
-    for name, entry in json.loads((pipeline / "findings.json").read_text())["claims"].items():
-        assert name in text and entry["status"].replace(" ", "") in text
-    assert "spatialfrequency(1/px)" in text
-    assert all(float(page.mediabox.width) == pytest.approx(595.28, abs=0.5) for page in pages)
 
 
 @pytest.mark.slow

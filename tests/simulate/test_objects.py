@@ -61,3 +61,48 @@ def test_phase_off_and_no_lines_give_real_objects() -> None:
     assert not empty.any()
     flat = grid_lines(1, images=1, object_px=16, canvas_px=32, lines=5, phase=False)
     assert not flat.imag.any()
+
+
+# --- an independent phase ---------------------------------------------------------------------
+
+QUICK = {"images": 1, "object_px": 100, "canvas_px": 500, "lines": 250}
+SEEDS = range(1, 13)
+
+
+def correlation(obj: np.ndarray) -> float:
+    return float(np.corrcoef(np.abs(obj).ravel(), np.angle(obj).ravel())[0, 1])
+
+
+def test_an_independent_phase_has_no_relation_to_the_amplitude_over_seeds() -> None:
+    """An object has few independent blobs, so single seeds scatter by about 0.2 around zero."""
+    found = np.array([correlation(grid_lines(s, phase="independent", **QUICK)) for s in SEEDS])
+    copied = [correlation(grid_lines(s, phase=True, **QUICK)) for s in SEEDS]
+    assert abs(found.mean()) < 4 * found.std(ddof=1) / np.sqrt(len(SEEDS))
+    assert abs(found.mean()) < 0.2
+    assert np.abs(found).max() < 0.7
+    assert min(copied) > 0.95
+
+
+def test_an_independent_phase_has_the_scale_of_the_published_one() -> None:
+    spread = {
+        phase: np.mean([np.angle(grid_lines(s, phase=phase, **QUICK)).std() for s in SEEDS])
+        for phase in (True, "independent")
+    }
+    assert spread["independent"] == pytest.approx(spread[True], rel=0.2)
+
+
+def test_the_kind_of_phase_leaves_the_amplitude_as_it_is() -> None:
+    flat, copied, free = (grid_lines(3, phase=p, **QUICK) for p in (False, True, "independent"))
+    assert np.allclose(np.abs(copied), flat.real, rtol=1e-12)
+    assert np.allclose(np.abs(free), flat.real, rtol=1e-12)
+    assert np.array_equal(copied, flat.real * np.exp(1j * phase_of(flat.real)))
+    assert not np.allclose(np.angle(free), np.angle(copied), atol=0.1)
+
+
+def test_images_and_seeds_have_independent_phases_of_their_own() -> None:
+    size = {**QUICK, "images": 2, "phase": "independent"}
+    one, other = np.angle(grid_lines(4, **size)), np.angle(grid_lines(5, **size))
+    fields = [one[0], one[1], other[0], other[1]]
+    for i, a in enumerate(fields):
+        for b in fields[:i]:
+            assert abs(np.corrcoef(a.ravel(), b.ravel())[0, 1]) < 0.7

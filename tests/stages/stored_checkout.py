@@ -24,6 +24,14 @@ def store(top: Path, arms: dict[str, dict[str, str]]) -> None:
         (top / ".dvc" / name).write_text((ROOT / ".dvc" / name).read_text())
     (top / ".gitignore").write_text("/runs/\n")
     (top / "dvc.yaml").write_text(DVC_YAML)
+    record(top, arms)
+    git(top, "init", "-qb", "main")
+    git(top, "add", "-A")
+    git(top, "commit", "-qm", "stored")
+
+
+def record(top: Path, arms: dict[str, dict[str, str]]) -> None:
+    """Put these files into the cache and record them in dvc.lock, in place of what it recorded."""
     stages = []
     for arm, files in arms.items():
         entries = [{"md5": put(top, text), "relpath": name} for name, text in files.items()]
@@ -33,9 +41,6 @@ def store(top: Path, arms: dict[str, dict[str, str]]) -> None:
             f"      md5: {put(top, listing, '.dir')}\n      size: 9\n      nfiles: {len(files)}\n"
         )
     (top / "dvc.lock").write_text("schema: '2.0'\nstages:\n" + "".join(stages))
-    git(top, "init", "-qb", "main")
-    git(top, "add", "-A")
-    git(top, "commit", "-qm", "stored")
 
 
 def put(top: Path, text: str, suffix: str = "") -> str:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import errno
 import multiprocessing
+import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from study.params import Arm
+from study.params import Arm, UserError
 from study.runs import RunFolder
 from study.stages import pool
 
@@ -57,3 +59,70 @@ def test_a_process_that_cannot_be_started_leaves_none_behind(
         pool.run_all(jobs(control, tmp_path, 2), [None, None])
     assert [child.exitcode for child in started] == [130], "stopped, not killed"
     assert not multiprocessing.active_children()
+
+
+class Ended:
+    """A process that is over."""
+
+    pid = 2**22 + 1
+
+    def __init__(self, exitcode: int) -> None:
+        self.exitcode = exitcode
+
+    def is_alive(self) -> bool:
+        return False
+
+    def join(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("before", "code", "state", "cause"),
+    [
+        ({"state": "running", "pid": Ended.pid}, -9, "stopped", "signal 9"),
+        ({}, 1, "stopped", "exit code 1"),  # it could not even announce itself
+        ({"state": "running", "pid": 1}, -9, "running", None),  # another process took it up
+        ({"state": "stopped", "cause": "the disk is full"}, 2, "stopped", "disk"),
+        ({"state": "failed", "cause": "loss is NaN"}, -9, "failed", "NaN"),
+        ({"state": "finished"}, 0, "finished", None),
+    ],
+)
+def test_how_a_process_ended_stands_in_its_run_folder(
+    control: Arm, tmp_path: Path, before: dict[str, Any], code: int, state: str, cause: str | None
+) -> None:
+    [job] = jobs(control, tmp_path, 1)
+    run = RunFolder(job.folder)
+    if before:
+        run.update_status(arm="control", seed=0, **before)
+    ended: list[tuple[pool.Job, int | None]] = []
+    pool.reap({0: (job, Ended(code))}, ended)
+    status = run.status()
+    assert ended == [(job, code)] and (status["state"], status["seed"]) == (state, 0)
+    assert (cause or "") in (status.get("cause") or "")
+
+
+def test_a_killed_trainer_is_dead_with_its_cause_while_the_others_train(
+    control: Arm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(folder: Path, limit_bytes: float) -> None:
+        first = RunFolder(tmp_path / "0")
+        if first.status()["pid"] == os.getpid():
+            os.kill(os.getpid(), signal.SIGKILL)
+        deadline = time.monotonic() + 30
+        while (told := first.status())["state"] == "running" and time.monotonic() < deadline:
+            time.sleep(0.1)
+        raise UserError(f"seed 0 is {told['state']}")
+
+    def start_first(self: RunFolder, *facts: Any) -> None:
+        if self.path.name == "1":  # only when the other one has announced itself
+            while "pid" not in RunFolder(tmp_path / "0").status():
+                time.sleep(0.1)
+        start(self, *facts)
+
+    start = RunFolder.start
+    monkeypatch.setattr(RunFolder, "start", start_first)
+    monkeypatch.setattr(pool, "load_dataset", load)
+    with pytest.raises(UserError, match=r"seed 0: .*signal 9"):
+        pool.run_all(jobs(control, tmp_path, 2), [None, None])
+    assert RunFolder(tmp_path / "1").status()["cause"] == "seed 0 is stopped"

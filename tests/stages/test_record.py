@@ -1,12 +1,19 @@
-"""What `study record` leaves under recorded/."""
+"""What `study record` lists in recorded.json, and what it brings from elsewhere."""
 
 from __future__ import annotations
 
+import json
+import subprocess
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from study.runs import read_json, write_json
+from study import archive, recorded
+from study.params import UserError
+from study.recorded import Recorded, check, read_recorded, write_recorded
+from study.runs import write_json, write_text
 from study.stages import record
 from study.stages.record import record_results
 
@@ -20,41 +27,129 @@ def pipeline(tmp_path: Path) -> Path:
     return made
 
 
-def files(folder: Path) -> list[str]:
-    return sorted(f.relative_to(folder).as_posix() for f in folder.rglob("*") if f.is_file())
+def listed(pipeline: Path) -> Recorded:
+    found = read_recorded(pipeline)
+    assert found is not None
+    return found
 
 
-def test_results_and_environments_are_recorded_and_what_left_the_arm_leaves(pipeline: Path) -> None:
-    out = pipeline.parent / "recorded"
-    record_results(pipeline, out)
-    for old in (
-        pipeline / "results" / "control" / "seeds" / "s2.json",
-        pipeline / "runs" / "control" / "s2" / "environment.json",
-    ):
-        old.unlink()
-    record_results(pipeline, out)
-    assert files(out) == ["studies/control/environment/s1.json", "studies/control/seeds/s1.json"]
+def test_results_and_environments_are_listed_and_what_left_the_arm_leaves(pipeline: Path) -> None:
+    record_results(pipeline, pipeline.parent)
+    assert list(listed(pipeline).files) == ["control/seeds/s1.json", "control/seeds/s2.json"]
+    assert [e.model_dump() for e in listed(pipeline).environments] == [
+        {"environment": {"commit": "c"}, "runs": {"control": [1, 2]}}
+    ]
+    (pipeline / "results" / "control" / "seeds" / "s2.json").unlink()
+    record_results(pipeline, pipeline.parent)
+    assert list(listed(pipeline).files) == ["control/seeds/s1.json"]
+    assert listed(pipeline).environment("control", 2) is None
 
 
 def test_environments_of_runs_that_were_not_pulled_stay(pipeline: Path) -> None:
-    out = pipeline.parent / "recorded"
-    record_results(pipeline, out)
+    record_results(pipeline, pipeline.parent)
     (pipeline / "runs").rename(pipeline / "elsewhere")
-    record_results(pipeline, out)
-    assert read_json(out / "studies" / "control" / "environment" / "s2.json") == {"commit": "c"}
+    record_results(pipeline, pipeline.parent)
+    assert listed(pipeline).environment("control", 2) == {"commit": "c"}
+
+
+def test_what_is_written_is_read_back_and_has_a_line_per_file(pipeline: Path) -> None:
+    record_results(pipeline, pipeline.parent)
+    before = listed(pipeline)
+    write_recorded(pipeline, before)
+    assert listed(pipeline) == before
+    lines = (pipeline / recorded.FILE).read_text().splitlines()
+    assert sum('"sha256"' in line for line in lines) == len(before.files)
+    write_recorded(pipeline, Recorded(files={}))
+    assert listed(pipeline) == Recorded(files={})
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"files": {"../x": {"sha256": "%s", "size": 1}}}',
+    '{"files": {"a": {"sha256": "x", "size": 1}}}', '{"files": {"a": {"sha256": "%s"}}}',
+    '{"files": {}, "more": 1}'])  # fmt: skip
+def test_a_damaged_list_is_a_sentence(pipeline: Path, content: str) -> None:
+    (pipeline / recorded.FILE).write_text(content.replace("%s", "a" * 64))
+    with pytest.raises(UserError, match=r"recorded\.json"):
+        read_recorded(pipeline)
 
 
 def test_a_stop_leaves_the_arm_as_it_was_and_nothing_that_is_read_as_one(
-    pipeline: Path, monkeypatch: pytest.MonkeyPatch
+    pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out = pipeline.parent / "recorded"
-    record_results(pipeline, out)
-    before = files(out)
+    top = tmp_path / "top"
+    record_results(pipeline, top)
+    before = (top / "studies" / recorded.FILE).read_bytes()
+    write_json(pipeline / "results" / "control" / "seeds" / "s1.json", {"seed": 1, "new": 1})
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(record.shutil, "copy", stop)
+    monkeypatch.setattr(record, "replace_folder", stop)
     with pytest.raises(KeyboardInterrupt):
-        record_results(pipeline, out)
-    assert files(out) == before
+        record_results(pipeline, top)
+    assert (top / "studies" / recorded.FILE).read_bytes() == before
+    for name in listed(top / "studies").files:
+        check(top / "studies", name)
+    assert [path.name for path in (top / "studies" / "results").iterdir()] == ["control"]
+
+
+def result(seed: int, lr: float = 1e-3) -> dict[str, Any]:
+    code, data = {"fingerprint": "f", "commit": "c"}, {"sha256": "d"}
+    return {"seed": seed, "settings": {"lr": lr}, "data": data, "code": code}
+
+
+def machine(folder: Path, content: dict[str, Any]) -> None:
+    """The pipeline folder of a machine that ran one seed."""
+    seed = content["seed"]
+    write_json(folder / "results" / "control" / "seeds" / f"s{seed}.json", content)
+    write_text(folder / "results" / "control" / "history.csv", f"seed,epoch\n{seed},1\n")
+    write_json(folder / "runs" / "control" / f"s{seed}" / "environment.json", {"seed": seed})
+    write_text(folder / "params.yaml", "")
+
+
+@pytest.mark.parametrize(("lr", "kept"), [(1e-3, ["1", "2"]), (3e-3, ["1"])])
+@pytest.mark.parametrize("in_place", [False, True])
+def test_seeds_of_another_machine_stay_while_the_arm_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lr: float, kept: list[str], in_place: bool
+) -> None:
+    """Two machines run one seed each; a seed of other settings is not part of the arm. In place:
+    the second one scores its seed where the first one's results were committed."""
+    arms = SimpleNamespace(arms={"control": SimpleNamespace(seeds=(1, 2))})
+    monkeypatch.setattr(record, "load_study", lambda _: arms)
+    top = tmp_path / "top"
+    machine(tmp_path / "a" / "full", result(2, lr))
+    record_results(tmp_path / "a" / "full", top)
+    second = tmp_path / "b" / "full"
+    if in_place:
+        who = ("-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false")
+        for words in (("init", "-q"), ("add", "-A"), ("commit", "-qm", "x")):
+            subprocess.run(("git", *who, *words), cwd=top, check=True)
+        second = top / "full"
+        (second / "results" / "control" / "seeds" / "s2.json").unlink()
+    machine(second, result(1))
+    record_results(second, top)
+    place = top / "full"
+    names = [f"control/seeds/s{seed}.json" for seed in kept]
+    assert set(listed(place).files) == {*names, "control/history.csv"}
+    for name in listed(place).files:
+        check(place, name)
+    runs = [e.runs["control"] for e in listed(place).environments]
+    assert sorted(runs) == [[int(seed)] for seed in kept]
+    rows = (place / "results" / "control" / "history.csv").read_text().split()[1:]
+    assert rows == [f"{seed},1" for seed in kept]
+
+
+def test_what_is_recorded_of_other_arms_stays(pipeline: Path, tmp_path: Path) -> None:
+    record_results(pipeline, tmp_path)
+    other = tmp_path / "other" / "studies"
+    write_json(other / "results" / "agc" / "seeds" / "s1.json", {"seed": 1})
+    record_results(other, tmp_path)
+    arms = {name.partition("/")[0] for name in listed(pipeline).files}
+    assert arms == {"control", "agc"}
+
+
+def test_an_archived_arm_is_listed_no_longer(pipeline: Path) -> None:
+    record_results(pipeline, pipeline.parent)
+    begun = archive._Begun({}, {}, None)
+    write_text(pipeline / "archived" / ".control" / "arm.yaml", json.dumps({}))
+    archive._settled(pipeline, "control", begun)
+    assert listed(pipeline) == Recorded(files={})

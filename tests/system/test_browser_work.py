@@ -101,8 +101,8 @@ def test_the_walk(app: AppServer, app_study: AppStudy, opener: Opener) -> None:
         assert (job.state, job.cause) == ("done", None)
         assert job.committed == ("train@brisk", "evaluate@brisk", "findings")
         expect(badge(page, "done")).to_be_visible()
-    with timed(steps, "find it in Overview, compare it with control"):
-        watched.go("Overview")
+    with timed(steps, "find it in Arms, compare it with control"):
+        watched.go("Arms")
         for arm in ("control", "brisk"):
             page.get_by_label(f"Select {arm} to compare").check()
             watched.still()

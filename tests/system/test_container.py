@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.container, pytest.mark.slow]
 
 IMAGE = "localhost/armature:cpu"
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
-CPU_LIMIT_BYTES = 2.5e9
+CPU_LIMIT_BYTES = 2.6e9  # the filters of hdf5plugin take 0.19 GB of it
 WORKER = 1000
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 CACHE_ON = ("-e", "DVC_SYSTEM_CONFIG_DIR=/opt/armature/dvc-on-cache")
@@ -209,7 +209,7 @@ def test_a_study_on_a_mounted_checkout_is_reproduced(engine: Engine, clone: Path
     assert not (clone / ".dvc" / "cache" / "files").exists()
     second = engine.run(IMAGE, "dvc", "repro", options=options)
     assert "Running stage" not in second.stdout and "up to date" in second.stdout
-    ours = json.loads((clone / "runs" / "control" / "s1" / "environment.json").read_text())
+    ours = json.loads((clone / "provenance" / "control" / "s1.json").read_text())["environment"]
     assert ours["commit"] and ours["dirty"] is False, "git answers inside of the container"
     assert strangers(clone, cache) == []
 

@@ -132,23 +132,23 @@ def oid_of(toy: Toy, file: str) -> str:
 def test_what_one_clone_sends_another_gets(kind, running, trained, tmp_path):
     server = running[kind]
     owner = owner_of(trained, tmp_path / "owner", server)
-    assert "stored, gave back and removed" in owner.must("study", "remote", "check")
+    assert "wrote, read and removed" in owner.must("study", "remote", "check")
     assert server.objects() == []
     said = owner.must("study", "push")
     sent = len(server.objects())
-    assert f"{sent} objects to send, 0 are there already" in said
-    assert f"0 objects to send, {sent} are there already" in owner.must("study", "push")
+    assert f"{sent} objects to upload, 0 are already there" in said
+    assert f"0 objects to upload, {sent} are already there" in owner.must("study", "push")
 
     fresh = clone(owner, tmp_path / "fresh", server)
     assert "control" in fresh.must("study", "results"), "the numbers are there before any pull"
     assert "control: here" in fresh.must("study", "pull", "control")
-    assert [path.name for path in (fresh.path / "runs").iterdir()] == ["control"]
+    assert [path.name for path in (fresh.path / "runs").glob("[!.]*")] == ["control"]
     assert not (fresh.path / "data").exists()
     said = fresh.must("dvc", "repro", "--allow-missing")
     assert "Running stage" not in said, "one arm is here, and nothing runs"
     fresh.must("study", "pull")
     assert fresh.repro() == [], "everything is here, and nothing runs"
-    assert "every number as stored" in fresh.must("study", "verify")
+    assert "all numbers equal" in fresh.must("study", "verify")
     assert fresh.must("git", "status", "--porcelain") == ""
 
 
@@ -168,7 +168,7 @@ def test_a_corrupted_object_is_refused_named_and_mended(s3, made, tmp_path):
     assert whole(fresh)
 
     owner.must("study", "push", "--again", "control")
-    assert "control: here, 1 objects came" in fresh.must("study", "pull", "control")
+    assert "control: here, 1 objects downloaded" in fresh.must("study", "pull", "control")
 
 
 def test_a_corrupted_listing_is_refused_and_named(s3, made, tmp_path):
@@ -191,7 +191,7 @@ def test_a_missing_object_is_named_and_sent_again(s3, made, tmp_path):
     said = refused(fresh, "study", "pull", "control")
     assert "runs/control/s1/history.csv is missing on remote 'lab'" in said and oid in said
     assert not (fresh.path / "runs").exists()
-    assert "1 objects to send" in owner.must("study", "push"), "the remote is asked, not an index"
+    assert "1 objects to upload" in owner.must("study", "push"), "the remote is asked, not an index"
     fresh.must("study", "pull", "control")
     assert (fresh.path / "runs/control/s1/history.csv").is_file()
 
@@ -221,7 +221,7 @@ def test_a_push_that_was_killed_goes_on_where_it_was(s3, made, tmp_path):
 
     said = owner.must("study", "push")
     print(said)
-    assert f"{total - len(before)} objects to send, {len(before)} are there already" in said
+    assert f"{total - len(before)} objects to upload, {len(before)} are already there" in said
     assert {p: p.stat().st_mtime_ns for p in before} == before, "nothing is sent twice"
     fresh = clone(owner, tmp_path / "fresh", s3)
     (fresh.path / "imported").mkdir()

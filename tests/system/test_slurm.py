@@ -20,9 +20,10 @@ import pytest
 from pipeline.toy import PARAMS, Toy, make_toy
 from study.launch import find_job, jobs, run_rows, supervisor_state
 from study.launch.models import Job
-from study.launch.origin import origin_of
 from study.launch.rows import RunRow
-from study.launch.seen import SeenTask, seen
+from study.launch.run_identity import identity_of
+from study.launch.slurm_snapshot import SnapshotTask, read_snapshot
+from study.provenance import read_provenance, seed_file
 from study.runs import RunFolder
 from system.slurm_node import SlurmNode, missing_programs, wait_for
 
@@ -113,8 +114,8 @@ class Story:
     def row(self, arm: str) -> RunRow:
         return next(row for row in run_rows(self.toy.path) if (row.arm, row.seed) == (arm, 1))
 
-    def task(self, arm: str, seed: int = 1) -> SeenTask | None:
-        found = seen(self.toy.path, self.job(arm).id)
+    def task(self, arm: str, seed: int = 1) -> SnapshotTask | None:
+        found = read_snapshot(self.toy.path, self.job(arm).id)
         return found.of(seed) if found else None
 
     def epoch(self, arm: str) -> int:
@@ -126,7 +127,7 @@ class Story:
         task = self.task(arm)
         return task is not None and task.waits and "requeued" in task.words
 
-    def must_have(self, arm: str, seed: int = 1) -> SeenTask:
+    def must_have(self, arm: str, seed: int = 1) -> SnapshotTask:
         task = self.task(arm, seed)
         assert task is not None, f"{arm} was not submitted\n{self.told()}"
         return task
@@ -232,7 +233,8 @@ def disturb(story: Story) -> None:
 
 
 def resumed(toy: Toy, arm: str) -> bool:
-    return '"kind": "resumed"' in (toy.path / "runs" / arm / "s1" / "events.jsonl").read_text()
+    known = read_provenance(seed_file(toy.path, arm, 1))
+    return known is not None and known.resumed > 0
 
 
 class Calm:
@@ -255,7 +257,7 @@ class Calm:
     def equal(self, arm: str, seeds: int) -> bool:
         """Reconstructions of best and last weights, and every epoch's losses, to the last bit."""
         for seed in range(1, seeds + 1):
-            calm = origin_of(self.toy.path, arm).live(seed)
+            calm = identity_of(self.toy.path, arm).live(seed)
             assert calm is not None
             if self._content(calm.path) != self._content(self.stormy / "runs" / arm / f"s{seed}"):
                 return False
@@ -265,9 +267,6 @@ class Calm:
         import pandas
 
         history = pandas.read_csv(run / "history.csv")
-        history = history.drop(
-            columns=["seconds", "peak_memory_mib"]
-        )  # of the machine, not the run
         assert len(history) == EPOCHS
         images = [(run / f"object_{name}.npz").read_bytes() for name in ("best", "last")]
         return (history.to_csv(), *images)

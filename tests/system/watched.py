@@ -72,8 +72,8 @@ class Watched:
     # -- going somewhere
 
     def open(self, where: str = "") -> Page:
-        """Go to an address of the app (`overview` is its root), and wait until it is drawn."""
-        self.page.goto(f"{self.server.address}/{where.removeprefix('overview')}")
+        """Go to an address of the app (`summary` is its root), and wait until it is drawn."""
+        self.page.goto(f"{self.server.address}/{where.removeprefix('summary')}")
         self.drawn()
         return self.page
 

@@ -112,6 +112,31 @@ def test_git_merges_two_arms_of_one_origin(git, tmp_path):
     assert "<<<<<<<" in file.read_text()
 
 
+def test_an_arm_that_takes_settings_from_control_follows_the_merged_one(git, tmp_path, capfd):
+    file = tmp_path / "params.yaml"
+    git("checkout", "-qb", "other")
+    new_arm(file, "wider", "control", ["generator.width=16"])
+    git("commit", "-qam", "theirs")
+    git("checkout", "-q", "main")
+    file.write_text(file.read_text().replace("batch_size: 16", "batch_size: 8"))
+    git("commit", "-qam", "ours")
+    assert git("merge", "-q", "other", "-m", "merged") == 0
+    assert load_study(file).arms["wider"].batch_size == 8
+    assert "wider" in capfd.readouterr().err, "its settings are those of neither side"
+
+
+def test_an_alias_that_lost_its_anchor_is_left_to_a_person(git, tmp_path, capfd):
+    file = tmp_path / "params.yaml"
+    git("checkout", "-qb", "other")
+    new_arm(file, "wider", "control", ["generator.width=16"])
+    git("commit", "-qam", "theirs")
+    git("checkout", "-q", "main")
+    file.write_text(file.read_text().replace("&control", "&shared").replace("*control", "*shared"))
+    git("commit", "-qam", "ours")
+    assert git("merge", "-q", "other", "-m", "merged") == 1
+    assert "control" in capfd.readouterr().err
+
+
 def test_git_merges_two_claims_at_the_end_of_one_file(git, tmp_path):
     """By lines git sees both sides append at one place, which is a conflict."""
     file = tmp_path / "claims.yaml"

@@ -23,7 +23,7 @@ from study.training.clipping import CLIP_RULES
 from study.training.fit import fit
 from study.training.losses import LOSSES
 from study.training.optimizers import OPTIMIZERS
-from study.training.probe import scaled_step
+from study.training.scaled_step import scaled_step
 from study.training.schedules import SCHEDULES
 from study.training.setup import Run, build_run, describe
 
@@ -389,7 +389,7 @@ def test_what_looks_at_a_whole_batch_is_refused_on_two_devices(
     arm, folder = vary(**sections), RunFolder(tmp_path / "run")
     check(arm, 16, 1, devices=1)
     check(vary(), 16, 1, devices=2)
-    with pytest.raises(UserError, match=f"--devices is 2, but {what} looks at a whole batch"):
+    with pytest.raises(UserError, match=f"--devices is 2, but {what}"):
         check(arm, 16, 1, devices=2)
     with pytest.raises(UserError, match="leave --devices out"):
         fit(arm, tiny, 0, folder, devices=2)

@@ -29,11 +29,10 @@ from study.training.setup import build_run
 from study.training.validation import evaluate
 
 CPU = torch.device("cpu")
-BY_THE_CLOCK = ["seconds", "peak_memory_mib"]
 
 
 def facts_of(folder: RunFolder) -> pandas.DataFrame:
-    return folder.history().drop(columns=BY_THE_CLOCK)
+    return folder.history()
 
 
 def assert_same_run(a: RunFolder, b: RunFolder) -> None:
@@ -88,7 +87,7 @@ def test_history_holds_every_promised_column(whole: RunFolder) -> None:
     norms = [
         f"gradient_norm{kind}_{s}" for kind in ("", "_clipped") for s in ("median", "p99", "max")
     ]
-    for name in ("train_loss", "val_loss", "val_own_loss", "learning_rate", *norms, *BY_THE_CLOCK):
+    for name in ("train_loss", "val_loss", "val_own_loss", "learning_rate", *norms):
         assert np.isfinite(history[name]).all(), name
     for name in ("clipped_fraction", "amplitude_std", "patch_std"):
         assert np.isfinite(history[name]).all(), name

@@ -15,8 +15,8 @@ from study.training.clipping import CLIP_RULES
 from study.training.data import TrainData
 from study.training.fit import fit
 from study.training.floors import floors
-from study.training.probe import scaled_step
 from study.training.reconstructor import Reconstructor
+from study.training.scaled_step import scaled_step
 from study.training.setup import build_run
 from study.training.step import RECORD, predict
 from study.training.validation import evaluate

@@ -14,8 +14,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_ahead import readers
 from test_fit import assert_same_run, in_a_child
+from test_prefetch import readers
 
 from study.formats.dataset import Dataset, load_dataset, save_dataset
 from study.params import Arm, UserError, read_yaml

@@ -11,21 +11,20 @@ import torch
 import torch.nn.functional as F
 
 from study.formats.dataset import Dataset
+from study.investigations.traces.follow import (
+    EVERY,
+    Errors,
+    batches,
+    one_step,
+    shown_steps,
+    trace_run,
+)
+from study.investigations.traces.hooks import Watch, parts
 from study.params import Arm, UserError
 from study.runs import RunFolder
 from study.training.floors import best_constant, best_constant_loss
 from study.training.reconstructor import Reconstructor
 from study.training.setup import build_run
-from study.training.trace import (
-    EVERY,
-    Errors,
-    Watch,
-    batches,
-    one_step,
-    parts,
-    shown_steps,
-    trace_run,
-)
 
 CPU = torch.device("cpu")
 STABLE = {"name": "stable_hybrid", "layerscale_init": 0.1, "decoder_norm": "group"}

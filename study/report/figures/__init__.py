@@ -1,2 +1,2 @@
-"""Figures, one a file: each takes what was gathered and gives a `Drawing`, or the sentence that
-stands in its place when its artifacts are not stored here."""
+"""Figures, one per file: each takes what was gathered and gives a `Drawing`, or the sentence that
+replaces it when its artifacts are not stored here."""

@@ -1,99 +1,126 @@
-"""Validation loss per epoch: every seed thin, the median thick, the best epoch of each marked."""
+"""Curves over epochs: every seed thin, the median thick, the best epoch of each seed marked."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
-import numpy as np
 import pandas
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from study.report.document import Drawing
-from study.report.figures.style import GRAY, OUTCOMES, canvas, grid, wrapped
+from study.report.figures.style import (
+    BLACK,
+    CYCLE,
+    GRAY,
+    MARKS,
+    OUTCOMES,
+    Drawing,
+    canvas,
+    grid,
+    plain_log,
+    room_mm,
+    short,
+    wrapped,
+)  # fmt: skip
 from study.report.gather import Group, Inputs, not_here
+from study.report.series import Curves
 
 COLUMNS = 5
-ROW_MM = 36.0
+ROW_MM = 39.0
+LOSS = "val_loss"
+DASHES = ("-", "--", ":", "-.", (0, (6, 2)), (0, (6, 2, 1, 2)), "-", "--")
 
 
 def draw_curves(inputs: Inputs, group: Group) -> Drawing | str:
-    """Small multiples, one an arm of the group, on one logarithmic axis."""
-    arms = [
-        arm for arm in inputs.stored(inputs.ordered(group.arms), "arm") if len(_losses(inputs, arm))
-    ]
-    if not arms:
+    """Validation losses as small multiples, one per arm of the group, on one logarithmic axis."""
+    arms = inputs.stored(inputs.ordered(group.arms), "arm")
+    lines = [line for arm in arms if (line := _losses(inputs, arm)).has(LOSS)]
+    if not lines:
         return not_here(f"Loss curves of {group.name}")
-    rows = math.ceil(len(arms) / COLUMNS)
+    rows = math.ceil(len(lines) / COLUMNS)
     figure = canvas(4 + rows * ROW_MM + (8 if rows == 1 else 0))
-    axes = grid(figure, rows, COLUMNS, (13, 2, 9, 8), (3, 13))
+    axes = grid(figure, rows, COLUMNS, (13, 2, 10, 9), (3, 16))
     for i, axis in enumerate(axes.flat):
-        if i >= len(arms):
+        if i >= len(lines):
             axis.set_visible(False)
             continue
-        _panel(axis, inputs, arms[i])
+        _draw(axis, lines[i], LOSS, OUTCOMES)
+        axis.set_title(wrapped(lines[i].arm, 17), pad=2)
+        axis.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        axis.set_yscale("log")
         if i % COLUMNS:
             axis.tick_params(labelleft=False)
-        if i + COLUMNS >= len(arms):
+        if i + COLUMNS >= len(lines):
             axis.set_xlabel("epoch")
-    _common_scale(list(axes.flat)[: len(arms)])
+    _common_scale(list(axes.flat)[: len(lines)])
     figure.text(0.003, 0.5, "validation loss", rotation=90, va="center")
-    table = pandas.concat([_losses(inputs, arm).assign(arm=arm) for arm in arms])
-    return Drawing(f"curves_{_stem(group)}", figure, table, (_caption(inputs, arms),))
+    table = pandas.concat([line.history.assign(arm=line.arm) for line in lines])
+    return Drawing(f"curves_{group.stem}", figure, table, _caption(lines))
 
 
-def _stem(group: Group) -> str:
-    return "".join(letter if letter.isalnum() else "_" for letter in group.name).strip("_")
-
-
-def _caption(inputs: Inputs, arms: list[str]) -> str:
-    counts = sorted({len(inputs.arms[arm].seeds) for arm in arms})
+def _caption(lines: Sequence[Curves]) -> str:
+    counts = sorted({len(line.outcomes) for line in lines})
     n = f"n = {counts[0]}" + (f" to {counts[-1]}" if counts[1:] else "")
     return (
-        f"Validation loss (no unit, logarithmic) over epochs, {n} seeds an arm. Thin: every seed, "
-        "blue where it ended ok, red where it collapsed, purple where it failed (× at its last "
-        "finite loss). Thick: the median of all seeds. Dots: the best epoch of each seed."
+        f"Validation loss (no unit, logarithmic) over epochs, {n} seeds per arm. Thin: every seed, "
+        "blue where it ended ok, red where it collapsed (×), purple where it failed (triangle at "
+        "its last finite loss). Thick: the median of all seeds. Dots: the best epoch of each seed."
     )
 
 
-def _losses(inputs: Inputs, arm: str) -> pandas.DataFrame:
-    """seed, epoch, val_loss; a seed that failed before its first epoch ended has no row."""
-    history = inputs.history(arm)
-    if "val_loss" not in history:
-        return pandas.DataFrame({"seed": [], "epoch": [], "val_loss": []})
-    return history.filter(items=["seed", "epoch", "val_loss"])
+def _losses(inputs: Inputs, arm: str) -> Curves:
+    """A seed that failed before its first epoch ended has no row."""
+    history = inputs.history(arm).filter(items=["seed", "epoch", LOSS])
+    outcomes = {seed: content["outcome"] for seed, content in inputs.arms[arm].seeds.items()}
+    return Curves(arm, 0, history, outcomes)
 
 
-def _panel(axis: Axes, inputs: Inputs, arm: str) -> None:
-    table = _losses(inputs, arm)
-    for seed, rows in table.groupby("seed"):
-        outcome = inputs.arms[arm].seeds[int(str(seed))]["outcome"]
-        colour = OUTCOMES[outcome]
-        loss = rows["val_loss"].to_numpy(dtype=float)
-        epoch = rows["epoch"].to_numpy()
-        axis.plot(epoch, loss, color=colour, lw=0.5, alpha=0.7)
-        finite = np.flatnonzero(np.isfinite(loss))
-        if finite.size:
-            best = finite[np.argmin(loss[finite])]
-            axis.plot(epoch[best], loss[best], "o", ms=2.2, color=colour, mew=0)
-        if outcome == "failed" and finite.size:
-            axis.plot(epoch[finite[-1]], loss[finite[-1]], "x", ms=4, color=colour, mew=0.8)
-    median = table.groupby("epoch")["val_loss"].median()
-    axis.plot(median.index, median, color="#222222", lw=1.4)
-    axis.set_yscale("log")
-    axis.set_title(wrapped(arm, 26), pad=2, fontsize=6.5)
+def curves_figure(lines: Sequence[Curves], panels: Sequence[tuple[str, str, bool]]) -> Figure:
+    """All arms in one panel per quantity: (column, label, whether its axis is logarithmic) each."""
+    names = [f"{short(line.arm)} ({len(line.outcomes)} seeds)" for line in lines]
+    figure = canvas(12 + 48 * len(panels))
+    axes = grid(figure, len(panels), 1, (14, room_mm(names, 12), 10, 3), (0, 5))[:, 0]
+    for axis, (column, label, log) in zip(axes, panels, strict=True):
+        for line, name in zip(lines, names, strict=True):
+            if line.has(column):
+                colour = CYCLE[line.place % len(CYCLE)]
+                _draw(axis, line, column, dict.fromkeys(OUTCOMES, colour), colour, name)
+        axis.set_ylabel(label)
+        if log:
+            plain_log(axis)
+    axes[-1].set_xlabel("epoch")
+    axes[0].legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), handlelength=2.6)
+    return figure
+
+
+def _draw(
+    axis: Axes,
+    line: Curves,
+    column: str,
+    colours: dict[str, str],
+    median: str = BLACK,
+    name: str = "",
+) -> None:
+    """One arm; `colours`: of a seed by its outcome."""
+    for seed, rows in line.history.groupby("seed"):
+        colour = colours[line.outcomes.get(int(str(seed)), "ok")]
+        axis.plot(rows["epoch"], rows[column], color=colour, lw=0.5, alpha=0.6)
+    for outcome, points in line.best(column).items():
+        axis.plot(*zip(*points, strict=True), "o", ms=2.2, color=colours[outcome], mew=0)
+    for outcome, points in line.ends(column).items():
+        axis.plot(*zip(*points, strict=True), MARKS[outcome], ms=4, color=colours[outcome], mew=0.8)
+    middle = line.middle(column)["median"]
+    dash = DASHES[line.place % len(DASHES)]
+    axis.plot(middle.index, middle, color=median, lw=1.4, ls=dash, label=name)
     axis.grid(axis="y", color=GRAY, lw=0.25, alpha=0.5)
-    axis.xaxis.set_major_locator(MaxNLocator(4, integer=True))
 
 
-def _common_scale(axes: list[Axes]) -> None:
-    """One range for all panels, with more ticks where the range is narrow."""
+def _common_scale(axes: Sequence[Axes]) -> None:
+    """One range for all panels."""
     low = min(axis.get_ylim()[0] for axis in axes)
     high = max(axis.get_ylim()[1] for axis in axes)
-    span = high / low
-    subs = (1, 1.5, 2, 3, 4, 6, 8) if span < 8 else (1, 2, 5) if span < 50 else (1,)
     for axis in axes:
         axis.set_ylim(low, high)
-        axis.yaxis.set_major_locator(LogLocator(subs=subs, numticks=30))
-        axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axis.yaxis.set_minor_formatter(NullFormatter())
+        plain_log(axis)

@@ -14,9 +14,16 @@ import pandas
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from study.report.document import Drawing
 from study.report.figures.scenes import CHANNELS, Shown, find_shown, missing, same_size
-from study.report.figures.style import bare, blank, canvas, colourbar, grid, wrapped
+from study.report.figures.style import (
+    Drawing,
+    bare,
+    blank,
+    canvas,
+    colourbar,
+    grid,
+    wrapped,
+)
 from study.report.gather import Inputs
 
 SIDE_MM, GAP_MM, LEFT_MM = 28.0, 1.2, 28.0
@@ -28,9 +35,9 @@ def draw_reconstructions(inputs: Inputs) -> Drawing | str:
     if not found:
         return missing("Reconstructions", absent)
     shown = same_size(found)
-    told = ", ".join(f"{one.arm} seed {one.seed}" for one in shown if _is_trained(inputs, one))
+    seeds = ", ".join(f"{one.arm} seed {one.seed}" for one in shown if _is_trained(inputs, one))
     figure = scenes_figure(shown)
-    return Drawing("reconstructions", figure, _table(shown), (_caption(told, absent),))
+    return Drawing("reconstructions", figure, _table(shown), _caption(seeds, absent))
 
 
 def scenes_figure(found: list[Shown]) -> Figure:
@@ -54,11 +61,11 @@ def _is_trained(inputs: Inputs, one: Shown) -> bool:
     return inputs.arms[one.arm].label == "arm"
 
 
-def _caption(told: str, absent: Mapping[str, str]) -> str:
+def _caption(seeds: str, absent: Mapping[str, str]) -> str:
     left_out = "; ".join(f"{name}: {why}" for name, why in absent.items())
     return (
-        "Reconstructions of the test object, last weights, n = 1 object and one seed an arm: that "
-        f"with the median amplitude MAE ({told or 'no trained arm'}). Amplitude in object units, "
+        "Reconstructions of the test object, last weights, n = 1 object and one seed per arm: that "
+        f"with the median amplitude MAE ({seeds or 'no trained arm'}). Amplitude in object units, "
         "range taken from the truth (0.5 to 99.5 %). Phase in rad on a diverging map, symmetric "
         "about the truth's mean direction, the global phase against the truth removed. The "
         "differences are prediction minus truth (phase: the angle of prediction times conjugate "
@@ -68,7 +75,7 @@ def _caption(told: str, absent: Mapping[str, str]) -> str:
 
 
 def _looks(one: Shown) -> dict[str, dict[str, Any]]:
-    """Colour maps and ranges, from the truth alone."""
+    """Colour maps and ranges, from the truth only."""
     low, high = np.percentile(one.pairs["amplitude"].truth, (0.5, 99.5))
     limit = float(np.percentile(np.abs(one.pairs["phase"].truth), 99.5)) or np.pi
     half = (high - low) / 2
@@ -120,7 +127,7 @@ def _scale_bar(axis: Axes, one: Shown) -> None:
     axis.set_xlim(-0.5, width - 0.5)
     axis.set_ylim(height - 0.5, -0.5)
     box = {"facecolor": "black", "alpha": 0.6, "pad": 0.8, "lw": 0}
-    axis.text(x + 10, y - 5, "20 px", color="white", ha="center", va="bottom", size=6, bbox=box)
+    axis.text(x + 10, y - 5, "20 px", color="white", ha="center", va="bottom", bbox=box)
 
 
 def _bars(figure: Figure, images: Mapping[str, Any]) -> None:

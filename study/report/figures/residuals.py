@@ -10,9 +10,15 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
-from study.report.document import Drawing
 from study.report.figures.scenes import Shown, find_shown, missing
-from study.report.figures.style import bare, canvas, colourbar, grid, wrapped
+from study.report.figures.style import (
+    Drawing,
+    bare,
+    canvas,
+    colourbar,
+    grid,
+    wrapped,
+)
 from study.report.gather import Inputs
 
 WANTED = ("control", "better", "back_projection_5", "rpie")
@@ -27,7 +33,7 @@ def draw_residuals(inputs: Inputs) -> Drawing | str:
         return missing("Residuals", absent)
     common = _common_pattern(shown)
     figure = residuals_figure(shown, common)
-    return Drawing("residuals", figure, _table(shown), (_caption(shown, common),))
+    return Drawing("residuals", figure, _table(shown), _caption(shown, common))
 
 
 def residuals_figure(shown: list[Shown], pattern: int) -> Figure:
@@ -53,11 +59,11 @@ def residuals_figure(shown: list[Shown], pattern: int) -> Figure:
 def _caption(shown: list[Shown], pattern: int) -> str:
     inside = int(np.isfinite(shown[0].result.r_factor).sum())
     return (
-        f"Left: R-factor of each of the n = {inside} test patterns whose window lies inside the "
+        f"Left: R-factor of each of the n = {inside} test patterns whose window is inside the "
         "scored region, at its place in the scan; one scale for all arms. Right: the pattern "
         f"number {pattern}, whose R-factor is the median of {shown[0].arm} (framed): "
         "amplitude = sqrt(counts) / photon scale, without unit; measured and predicted on one "
-        "logarithmic scale. One seed an arm, that with the median amplitude MAE, last weights."
+        "logarithmic scale. One seed per arm, that with the median amplitude MAE, last weights."
     )
 
 
@@ -73,10 +79,12 @@ def _common_pattern(shown: list[Shown]) -> int:
 
 
 def _patterns(one: Shown, index: int) -> tuple[np.ndarray, np.ndarray]:
-    """Measured and predicted amplitude of one pattern, centred as stored."""
+    """Measured and predicted amplitude of one pattern, centred as stored; masked pixels NaN."""
     split, scale = one.dataset.splits["test"], one.dataset.manifest.photon_scale
     # X = sqrt(counts) / S, as in `optics.counts`, which cannot be imported without torch.
     measured = np.sqrt(split.counts[index][0].astype(np.float64)) / scale
+    if split.mask is not None:
+        measured[~split.mask] = np.nan
     place = one.result.shown.tolist().index(index)
     return measured, one.result.predicted_amplitude[place].astype(np.float64)
 
@@ -84,8 +92,8 @@ def _patterns(one: Shown, index: int) -> tuple[np.ndarray, np.ndarray]:
 def _norms(shown: list[Shown], index: int) -> list[Normalize]:
     ratios = np.concatenate([one.result.r_factor for one in shown])
     measured, _ = _patterns(shown[0], index)
-    misses = [np.abs(np.subtract(*_patterns(one, index))).max() for one in shown]
-    top = float(measured.max())
+    misses = [np.nanmax(np.abs(np.subtract(*_patterns(one, index)))) for one in shown]
+    top = float(np.nanmax(measured))
     amplitude = LogNorm(top * 1e-3, top, clip=True)
     limit = float(max(misses)) or 1.0
     ratio = Normalize(0, float(np.nanpercentile(ratios, 98)))

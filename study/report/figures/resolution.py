@@ -6,9 +6,16 @@ import pandas
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from study.report.document import Drawing
 from study.report.figures.scenes import CHANNELS, Shown, find_shown, missing, ring_curve
-from study.report.figures.style import CYCLE, GRAY, canvas, grid, short
+from study.report.figures.style import (
+    CYCLE,
+    GRAY,
+    Drawing,
+    canvas,
+    grid,
+    room_mm,
+    short,
+)
 from study.report.gather import Inputs
 
 DASHES = ("-", "-", "-", "--", "--", "-.", ":", ":")
@@ -20,18 +27,19 @@ def draw_resolution(inputs: Inputs) -> Drawing | str:
         return missing("Fourier ring correlation", absent)
     figure, table = rings_figure(shown)
     caption = (
-        "Fourier ring correlation of one reconstruction an arm (n = 1, the seed with the median "
+        "Fourier ring correlation of one reconstruction per arm (n = 1, the seed with the median "
         "amplitude MAE, last weights) with the truth, over the spatial frequency up to Nyquist "
         "(0.5 per px); mean removed, Hann window. Dotted: 0.5, whose first crossing is the score "
         "FRC 0.5. A degenerate channel has no curve."
     )
-    return Drawing("frc", figure, table, (caption,))
+    return Drawing("frc", figure, table, caption)
 
 
 def rings_figure(shown: list[Shown]) -> tuple[Figure, pandas.DataFrame]:
     """Amplitude and phase, a line for each of `shown`, and the numbers drawn."""
-    figure = canvas(70)
-    axes = grid(figure, 1, 2, (11, 34, 9, 5), (7, 0))[0]
+    figure = canvas(72)
+    right = room_mm([*(short(one.arm) for one in shown), "(not evaluable)"], 10)
+    axes = grid(figure, 1, 2, (11, right, 10, 6), (7, 0))[0]
     parts = [_panel(axis, shown, channel) for axis, channel in zip(axes, CHANNELS, strict=True)]
     axes[0].set_ylabel("FRC against the truth")
     axes[1].tick_params(labelleft=False)

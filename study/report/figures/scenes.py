@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from study.evidence.arms import block, lookup
+from study.evidence.evaluable import blanks
 from study.formats.dataset import Dataset
 from study.formats.reconstruction import Reconstruction
 from study.metrics.frc import centre_square, frc
@@ -44,7 +43,8 @@ class Shown:
 def find_shown(inputs: Inputs, names: Sequence[str] = WANTED) -> tuple[list[Shown], dict[str, str]]:
     """The objects of `names` that are here, each of its arm's median seed, and why others are not.
 
-    All are of one data set: that of the first one found.
+    All show one object: that of the first one found. Where objects are drawn per seed, its seed
+    serves the others too.
     """
     found: list[Shown] = []
     absent: dict[str, str] = {}
@@ -52,7 +52,9 @@ def find_shown(inputs: Inputs, names: Sequence[str] = WANTED) -> tuple[list[Show
         arm = f"{inputs.main}{name}"
         if arm not in inputs.arms:
             continue
-        one = _shown(inputs, arm, median_seed(inputs.arms[arm]))
+        results = inputs.arms[arm]
+        same = results.objects_differ and found and found[0].seed in results.seeds
+        one = _shown(inputs, arm, found[0].seed if same else median_seed(results))
         if isinstance(one, str):
             absent[name] = one
         elif found and found[0].dataset is not one.dataset:
@@ -63,7 +65,7 @@ def find_shown(inputs: Inputs, names: Sequence[str] = WANTED) -> tuple[list[Show
 
 
 def _shown(inputs: Inputs, arm: str, seed: int) -> Shown | str:
-    result, dataset = inputs.reconstruction(arm, seed), inputs.dataset(arm)
+    result, dataset = inputs.reconstruction(arm, seed), inputs.dataset(arm, seed)
     if isinstance(result, str):
         return result
     if dataset is None or dataset.splits["test"].obj is None:
@@ -72,13 +74,7 @@ def _shown(inputs: Inputs, arm: str, seed: int) -> Shown | str:
     truth = dataset.splits["test"].obj[0, y0:y1, x0:x1]
     scene, _ = STANDARD.align(checked_scene(result.object[0], truth, None), False)
     pairs = {channel: cut(scene) for channel, cut in STANDARD.channels.items()}
-    return Shown(arm, seed, pairs, _blank(inputs.arms[arm].seeds[seed]), result, dataset)
-
-
-def _blank(content: Any) -> dict[str, str]:
-    """channel -> reason, from the stored gate."""
-    gate = lookup(block(content, "last") or {}, ("gate",)) or {}
-    return {channel: entry["reason"] for channel, entry in gate.items() if not entry["evaluable"]}
+    return Shown(arm, seed, pairs, blanks(inputs.arms[arm].seeds[seed], "last"), result, dataset)
 
 
 def ring_curve(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
@@ -94,8 +90,8 @@ def ring_curve(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
 
 def missing(what: str, absent: dict[str, str]) -> str:
     """The sentence in place of a figure."""
-    told = "; ".join(f"{name}: {why}" for name, why in absent.items())
-    return not_here(what, told)
+    reasons = "; ".join(f"{name}: {why}" for name, why in absent.items())
+    return not_here(what, reasons)
 
 
 def same_size(shown: Sequence[Shown]) -> list[Shown]:

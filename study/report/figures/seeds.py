@@ -1,18 +1,30 @@
-"""One dot per seed and arm, lines through the same seed, and the mean with its 95 % interval."""
+"""One mark per seed and arm, lines through the same seed, and the mean with its 95 % interval."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import pandas
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from study.report.document import Drawing
-from study.report.figures.curves import _stem
-from study.report.figures.style import BLACK, BLUE, GRAY, RED, canvas, grid, short
+from study.evidence.evaluable import NOT_EVALUABLE
+from study.evidence.format import join_words
+from study.report.figures.style import (
+    BLACK,
+    BLUE,
+    GRAY,
+    MARKS,
+    RED,
+    Drawing,
+    canvas,
+    grid,
+    room_mm,
+    short,
+)  # fmt: skip
 from study.report.gather import Group, Inputs, not_here
+from study.report.series import Seeds
 
 PANELS = {
     "last.standard.amplitude.mae": "amplitude MAE (object units)",
@@ -20,6 +32,13 @@ PANELS = {
 }
 ROW_MM = 6.0
 ENDS = ("floor", "ceiling")
+CAPTION = (
+    "One mark per seed (dot: ok, ×: collapsed), scores of the last weights. Thin lines join the "
+    "same seed in arms on the same data. Diamond and bar: mean over seeds with its 95 % t "
+    "interval; n is the number of seeds with a score (amplitude / phase where they differ). Open "
+    "square: a reference, which has one run and no seeds. A seed whose reconstruction is "
+    "degenerate has no mark."
+)
 
 
 def draw_seeds(inputs: Inputs, group: Group) -> Drawing | str:
@@ -27,80 +46,86 @@ def draw_seeds(inputs: Inputs, group: Group) -> Drawing | str:
     arms = [a for a in inputs.ordered(group.arms) if inputs.arms[a].label not in ENDS]
     if not inputs.stored(arms, "arm"):
         return not_here(f"Seeds of {group.name}")
-    figure = canvas(17 + ROW_MM * len(arms))
-    axes = grid(figure, 1, 2, (38, 3, 9, 3), (5, 0))[0]
-    for axis, (path, title) in zip(axes, PANELS.items(), strict=True):
-        _panel(axis, inputs, arms, path)
-        axis.set_xlabel(title)
-    axes[0].set_yticks(range(len(arms)), [_name(inputs, arm) for arm in arms])
-    axes[1].set_yticks(range(len(arms)), [""] * len(arms))
-    return Drawing(f"seeds_{_stem(group)}", figure, _table(inputs, arms), (_CAPTION,))
-
-
-_CAPTION = (
-    "One dot a seed, scores of the last weights. Thin lines join the same seed in arms on the same "
-    "data. Diamond and bar: mean over seeds with its 95 % t interval; n is the number of seeds "
-    "with a score (amplitude / phase where they differ). Open square: a reference, which has one "
-    "run and no seeds. A seed whose reconstruction is degenerate has no dot."
-)
-
-
-def _name(inputs: Inputs, arm: str) -> str:
-    counts = [str((inputs.facts(arm, path) or {}).get("n", 0)) for path in PANELS]
-    label = inputs.arms[arm].label
-    told = f"n = {' / '.join(dict.fromkeys(counts))}" if label == "arm" else label
-    return f"{short(arm)} ({told})"
-
-
-def _panel(axis: Axes, inputs: Inputs, arms: Sequence[str], path: str) -> None:
-    found = {arm: inputs.facts(arm, path) for arm in arms}
-    _lines(axis, inputs, arms, found)
-    for y, arm in enumerate(arms):
-        facts = found[arm]
-        if facts is None:
-            lost = inputs.entry(arm).get("degenerate")
-            words = "not evaluable: degenerate" if lost else "no score: the runs failed"
-            axis.text(0.01, y, words, transform=axis.get_yaxis_transform(), va="center")
-            continue
-        values = list(facts["values"].values())
-        if inputs.arms[arm].label != "arm":
-            axis.plot(values, [y] * len(values), "s", ms=4, mfc="white", mec=BLACK, mew=0.8)
-            continue
-        axis.plot(values, [y - 0.13] * len(values), "o", ms=2.6, color=BLUE, mew=0, alpha=0.8)
-        _mean(axis, y + 0.22, facts)
-    axis.set_ylim(len(arms) - 0.4, -0.6)
-    axis.grid(axis="x", color=GRAY, lw=0.25, alpha=0.5)
-    axis.margins(x=0.06)
-    axis.xaxis.set_major_locator(MaxNLocator(6))
-
-
-def _mean(axis: Axes, y: float, facts: Mapping[str, Any]) -> None:
-    if facts["low"] is not None:
-        axis.plot([facts["low"], facts["high"]], [y, y], color=RED, lw=1.1)
-    axis.plot(facts["estimate"], y, "D", ms=3, color=RED, mew=0)
-
-
-def _lines(
-    axis: Axes, inputs: Inputs, arms: Sequence[str], found: Mapping[str, Mapping[str, Any] | None]
-) -> None:
-    """A line for every seed, broken where the data change: across that fence nothing is paired."""
-    above: dict[str, tuple[int, float, str | None]] = {}
-    for y, arm in enumerate(arms):
-        if inputs.arms[arm].label != "arm":
-            continue
-        data = inputs.arms[arm].data_sha256
-        for seed, value in (found[arm] or {}).get("values", {}).items():
-            before = above.get(seed)
-            if before is not None and before[2] == data:
-                axis.plot([before[1], value], [before[0] - 0.13, y - 0.13], color=GRAY, lw=0.35)
-            above[seed] = (y, value, data)
-
-
-def _table(inputs: Inputs, arms: Sequence[str]) -> pandas.DataFrame:
-    rows = [
+    panels = {path: [_seeds(inputs, arm, path) for arm in arms] for path in PANELS}
+    figure = seeds_figure({PANELS[path]: rows for path, rows in panels.items()})
+    numbers = [
         {"arm": arm, "number": path, "seed": seed, "value": value}
-        for arm in arms
-        for path in PANELS
-        for seed, value in ((inputs.facts(arm, path) or {}).get("values", {})).items()
+        for i, arm in enumerate(arms)
+        for path, rows in panels.items()
+        for seed, value in rows[i].values.items()
     ]
-    return pandas.DataFrame(rows, columns=["arm", "number", "seed", "value"])
+    table = pandas.DataFrame(numbers, columns=["arm", "number", "seed", "value"])
+    return Drawing(f"seeds_{group.stem}", figure, table, CAPTION)
+
+
+def _seeds(inputs: Inputs, arm: str, path: str) -> Seeds:
+    results, cell = inputs.arms[arm], inputs.cell(arm, path)
+    counts = [str(len(inputs.cell(arm, panel).values)) for panel in PANELS]
+    trained = results.label == "arm"
+    label = f"n = {' / '.join(dict.fromkeys(counts))}" if trained else results.label
+    note, mean = "", None
+    if cell.facts is None:
+        why = join_words(dict.fromkeys(cell.reasons.values()))
+        note = f"{NOT_EVALUABLE}: {why}" if cell.reasons else "no score: the runs failed"
+    else:
+        mean = (cell.facts.estimate, cell.facts.low, cell.facts.high)
+    return Seeds(
+        name=f"{short(arm)} ({label})",
+        values=cell.values,
+        mean=mean,
+        note=note,
+        outcomes={f"s{seed}": content["outcome"] for seed, content in results.seeds.items()},
+        data=results.data_sha256,
+        trained=trained,
+    )
+
+
+def seeds_figure(panels: Mapping[str, Sequence[Seeds]]) -> Figure:
+    """One panel per entry, axis label -> arms; all panels have the same arms in the same order."""
+    names = [row.name for row in next(iter(panels.values()))]
+    figure = canvas(18 + ROW_MM * len(names))
+    axes = grid(figure, 1, len(panels), (room_mm(names), 4, 10, 3), (5, 0))[0]
+    for axis, (label, rows) in zip(axes, panels.items(), strict=True):
+        for y, row in enumerate(rows):
+            _row(axis, y, row)
+        _lines(axis, rows)
+        axis.set_xlabel(label)
+        axis.set_yticks(range(len(names)), names if axis is axes[0] else [""] * len(names))
+        axis.set_ylim(len(names) - 0.4, -0.6)
+        axis.grid(axis="x", color=GRAY, lw=0.25, alpha=0.5)
+        axis.margins(x=0.06)
+        axis.xaxis.set_major_locator(MaxNLocator(6))
+    return figure
+
+
+def _row(axis: Axes, y: int, row: Seeds) -> None:
+    if row.note:
+        # Beside the marks where there are any, else in their place.
+        x, side = (0.99, "right") if row.values else (0.01, "left")
+        place = axis.get_yaxis_transform()
+        axis.text(x, y, row.note[:60], transform=place, va="center", ha=side)
+    if not row.trained:
+        axis.plot(
+            list(row.values.values()), [y] * len(row.values), "s", ms=4, mfc="white", mec=BLACK
+        )
+        return
+    for _, value, offset, outcome in row.marks():
+        axis.plot(value, y + offset, MARKS[outcome], ms=2.6, color=BLUE, alpha=0.8)
+    if row.mean is not None:
+        estimate, low, high = row.mean
+        if low is not None and high is not None:
+            axis.plot([low, high], [y + 0.22, y + 0.22], color=RED, lw=1.1)
+        axis.plot(estimate, y + 0.22, "D", ms=3, color=RED, mew=0)
+
+
+def _lines(axis: Axes, rows: Sequence[Seeds]) -> None:
+    """A line per seed through trained arms on the same data: only there a seed is paired."""
+    above: dict[str, tuple[float, float, str | None]] = {}
+    for y, row in enumerate(rows):
+        if not row.trained:
+            continue
+        for seed, value, offset, _ in row.marks():
+            before = above.get(seed)
+            if before is not None and before[2] == row.data:
+                axis.plot([before[1], value], [before[0], y + offset], color=GRAY, lw=0.35)
+            above[seed] = (y + offset, value, row.data)

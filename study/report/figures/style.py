@@ -1,41 +1,43 @@
 """How every figure looks, and how it becomes bytes.
 
-180 mm wide, 7 pt, text as text. Colours of Okabe and Ito (told apart with any colour vision), each
-repeated by a place, a mark or a word. Bytes depend on the data alone: no date, no random ids.
+180 mm wide, 8 pt, text as text. Colours of Okabe and Ito (distinguishable with any colour vision),
+each repeated by a place, a mark or a word. Bytes depend on the data only: no date, no random ids.
 """
 
 from __future__ import annotations
 
 import io
+import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+import pandas
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-
-from study.report.document import Drawing
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextPath
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 WIDTH_MM = 180.0
+SIZE_PT = 8.0  # of all text: the least that reads well on paper
 MM = 1 / 25.4
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PURPLE, SKY, BLACK, GRAY = "#CC79A7", "#56B4E9", "#222222", "#8A8A8A"
-CYCLE = (BLACK, BLUE, RED, GREEN, ORANGE, PURPLE, SKY, GRAY)
+# In the order of the app (app/compare/plot_style.py): an arm has one colour on screen and on paper.
+CYCLE = (BLUE, RED, GREEN, PURPLE, ORANGE, SKY, "#7F6A00", "#5C5C5C")
 OUTCOMES = {"ok": BLUE, "collapsed": RED, "failed": PURPLE}
+MARKS = {"ok": "o", "collapsed": "x", "failed": "v"}
 STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans", "Helvetica", "Arial"],
-    "font.size": 7,
-    "axes.titlesize": 7,
-    "axes.labelsize": 7,
-    "xtick.labelsize": 6.5,
-    "ytick.labelsize": 6.5,
-    "legend.fontsize": 6.5,
+    "font.size": SIZE_PT,
+    **dict.fromkeys(("axes.titlesize", "axes.labelsize", "legend.fontsize"), SIZE_PT),
+    **dict.fromkeys(("xtick.labelsize", "ytick.labelsize"), SIZE_PT),
     "axes.linewidth": 0.6,
     "xtick.major.width": 0.6,
     "ytick.major.width": 0.6,
@@ -61,12 +63,21 @@ STYLE: dict[Any, Any] = {
 
 
 @dataclass(frozen=True)
+class Drawing:
+    """A figure with the numbers that it shows; `name` is the stem of its files."""
+
+    name: str
+    figure: Figure
+    data: pandas.DataFrame
+    caption: str
+
+
+@dataclass(frozen=True)
 class Saved:
-    """A figure as text, its numbers, and its size in mm."""
+    """A figure as text, and its numbers."""
 
     svg: str
     csv: str
-    size_mm: tuple[float, float]
 
 
 def styled() -> Any:
@@ -79,20 +90,54 @@ def canvas(height_mm: float, width_mm: float = WIDTH_MM) -> Figure:
 
 
 def grid(
-    figure: Figure, rows: int, columns: int, edges_mm: Sequence[float], gaps_mm: Sequence[float]
+    figure: Figure,
+    rows: int,
+    columns: int,
+    edges_mm: Sequence[float],
+    gaps_mm: Sequence[float],
+    heights: Sequence[float] = (),
 ) -> np.ndarray:
-    """rows x columns axes; `edges_mm`: left, right, bottom, top; `gaps_mm`: between, x and y."""
+    """rows x columns axes; `edges_mm`: left, right, bottom, top; `gaps_mm`: between, x and y;
+    `heights`: of the rows, in proportion; equal without."""
     width, height = (side / MM for side in figure.get_size_inches())
     left, right, bottom, top = edges_mm
     w = (width - left - right - gaps_mm[0] * (columns - 1)) / columns
-    h = (height - bottom - top - gaps_mm[1] * (rows - 1)) / rows
+    shares = np.array(heights or [1.0] * rows)
+    tall = (height - bottom - top - gaps_mm[1] * (rows - 1)) * shares / shares.sum()
     axes = np.empty((rows, columns), dtype=object)
     for i in range(rows):
         for j in range(columns):
             x = left + j * (w + gaps_mm[0])
-            y = height - top - h - i * (h + gaps_mm[1])
-            axes[i, j] = figure.add_axes((x / width, y / height, w / width, h / height))
+            y = height - top - tall[: i + 1].sum() - i * gaps_mm[1]
+            axes[i, j] = figure.add_axes((x / width, y / height, w / width, tall[i] / height))
     return axes
+
+
+def room_mm(labels: Iterable[str], pad_mm: float = 3.0) -> float:
+    """Width in mm that labels need beside an axis; `pad_mm`: for the tick and its distance."""
+    font = FontProperties(family="DejaVu Sans")
+    lines = [line for label in labels for line in label.split("\n") if line]
+    widths = [TextPath((0, 0), line, SIZE_PT, prop=font).get_extents().width for line in lines]
+    return max(widths, default=0.0) * 25.4 / 72 + pad_mm
+
+
+def plain_log(axis: Axes, which: str = "y") -> None:
+    """A logarithmic axis with labels such as 0.01 and 1e6: exponents in small type are unreadable
+    on paper. Call it when the limits are final: a narrow range gets more ticks."""
+    axis.set(**{f"{which}scale": "log"})
+    chosen = axis.yaxis if which == "y" else axis.xaxis
+    low, high = axis.get_ylim() if which == "y" else axis.get_xlim()
+    if high / low < 50:
+        subs = (1, 1.5, 2, 3, 4, 6, 8) if high / low < 8 else (1, 2, 5)
+        chosen.set_major_locator(LogLocator(subs=subs, numticks=30))
+    chosen.set_major_formatter(lambda value, _: brief(value))
+    chosen.set_minor_formatter(NullFormatter())
+
+
+def brief(value: float) -> str:
+    """`0.05`, `100`, `1e6`, `3e-5`."""
+    text = f"{value:g}" if 1e-3 <= abs(value) < 1e4 else f"{value:.0e}"
+    return re.sub(r"e([+-])0*", lambda m: "e" + m[1].strip("+"), text)
 
 
 def short(arm: str) -> str:
@@ -116,13 +161,11 @@ def bare(axis: Axes) -> None:
         spine.set_linewidth(0.4)
 
 
-def blank(axis: Axes, words: str, size: float = 6.5) -> None:
+def blank(axis: Axes, words: str) -> None:
     """Words where an image would stand."""
     bare(axis)
     axis.set_facecolor("#F4F4F4")
-    axis.text(
-        0.5, 0.5, words, transform=axis.transAxes, ha="center", va="center", size=size, color=BLACK
-    )
+    axis.text(0.5, 0.5, words, transform=axis.transAxes, ha="center", va="center", color=BLACK)
 
 
 def colourbar(
@@ -136,8 +179,11 @@ def colourbar(
     bar = figure.colorbar(image, cax=axis, orientation=side)
     bar.outline.set_linewidth(0.4)  # type: ignore[operator]
     bar.set_label(label, labelpad=1.5)
-    axis.tick_params(length=1.5, pad=1.5, labelsize=6)
-    if not isinstance(image.norm, LogNorm):
+    axis.tick_params(length=1.5, pad=1.5)
+    if isinstance(image.norm, LogNorm):
+        bar.formatter = FuncFormatter(lambda value, _: brief(value))
+        bar.update_ticks()
+    else:
         bar.ax.locator_params(nbins=3)
 
 
@@ -145,15 +191,4 @@ def save(drawing: Drawing) -> Saved:
     """SVG and CSV of one figure."""
     svg = io.StringIO()
     drawing.figure.savefig(svg, format="svg", metadata={"Date": None, "Title": drawing.name})
-    width, height = (side / MM for side in drawing.figure.get_size_inches())
-    table = drawing.data.to_csv(index=False, float_format="%.6g")
-    return Saved(svg.getvalue(), table, (width, height))
-
-
-def save_pages(drawings: Sequence[Drawing]) -> bytes:
-    """All figures as one PDF, one a page, so that its fonts are embedded once."""
-    out = io.BytesIO()
-    with PdfPages(out, metadata={"CreationDate": None}) as pages:
-        for drawing in drawings:
-            pages.savefig(drawing.figure)
-    return out.getvalue()
+    return Saved(svg.getvalue(), drawing.data.to_csv(index=False, float_format="%.6g"))

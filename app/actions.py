@@ -1,0 +1,105 @@
+"""All writes of the app: each is refused in read-only mode and for people who are not listed,
+whatever the page shows.
+
+All of them write files that are checked by the same models as the command line's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+
+from app import access, load
+from app.findings import comments
+from study import archive, claiming, launch
+from study.arms import Draft, Takes
+from study.claiming import ClaimDraft
+from study.launch import pull as pulling
+from study.params import Row, UserError
+
+
+def add(
+    draft: Draft, claim: ClaimDraft | None, takes: Takes, seen: Row, commits: bool = False
+) -> None:
+    """Write a new arm, with its claim or not at all; `commits`: `commit` follows.
+
+    Raises UserError.
+    """
+    _may_write()
+    with _os_errors("params.yaml"):
+        claiming.add(load.ROOT, draft, claim, takes, seen, commits)
+
+
+def commit(draft: Draft, claim: ClaimDraft | None, takes: Takes) -> str:
+    """Commit what `add` wrote; returns the short hash. Raises UserError when git refuses."""
+    _may_write()
+    return claiming.committed(load.ROOT, draft, claim, takes)
+
+
+def start(arm: str, seeds: tuple[int, ...] | None = None, executor: str = "local") -> str:
+    """Queue an arm; returns the job's id. Raises UserError, for an arm that is at work for one."""
+    _may_write()
+    return launch.submit(load.ROOT, arm, seeds, executor)
+
+
+def stop(job: str) -> None:
+    _may_write()
+    launch.cancel(load.ROOT, job)
+
+
+def retry(job: str) -> None:
+    _may_write()
+    launch.retry(load.ROOT, job)
+
+
+def wake() -> bool:
+    """See to it that unfinished work goes on; whether there is any. Raises UserError."""
+    _may_write()
+    return launch.resume(load.ROOT)
+
+
+def archive_arm(name: str) -> archive.Archived:
+    """Raises UserError for an arm that is at work, or needed."""
+    _may_write()
+    launch.check_idle(load.ROOT, name)
+    with _os_errors("params.yaml, results/ or archived/"):
+        return archive.archive_arm(load.ROOT, name)
+
+
+def rename_arm(name: str, to: str) -> archive.Archived:
+    """Raises UserError for an arm that is at work, and for a name that is taken or none."""
+    _may_write()
+    launch.check_idle(load.ROOT, name)
+    with _os_errors("params.yaml, results/ or archived/"):
+        return archive.rename_arm(load.ROOT, name, to)
+
+
+def comment(claim: str, name: str, text: str, known: Collection[str]) -> None:
+    """Sign a comment on one of the `known` claims. Raises UserError for what is no comment."""
+    _may_write()
+    comments.add(load.ROOT, claim, name, text, known)
+
+
+def pull(names: tuple[str, ...]) -> None:
+    """Fetch recorded outputs. Raises UserError while another pull runs."""
+    _may_write()
+    pulling.start_pull(load.ROOT, names)
+
+
+def cancel_pull(pull_id: str) -> None:
+    _may_write()
+    pulling.cancel_pull(load.ROOT, pull_id)
+
+
+@contextmanager
+def _os_errors(what: str) -> Iterator[None]:
+    """An OSError while writing as a UserError: a full disk, no permission."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{what} cannot be written: {error.strerror or error}") from None
+
+
+def _may_write() -> None:
+    if access.read_only():
+        raise UserError(access.why_read_only())

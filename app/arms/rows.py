@@ -1,0 +1,156 @@
+"""The rows of the arms table and the axes of the seed strips.
+
+A fence is a data set. Across it nothing is compared, so the strips of a column share their axis
+within a fence and not beyond it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import quantiles
+from typing import Any, Literal
+
+from study.evidence.arms import ArmResults, factors
+from study.evidence.cells import Cell, Line, results_table
+from study.evidence.format import join_words
+from study.evidence.summary import summarise
+from study.params import Row, leaves
+
+ABSENT = "–"
+Scale = Literal["linear", "log"]
+Axis = tuple[float, float, Scale]
+
+WIDE = 30.0  # beyond this ratio of the largest to the least value an axis is logarithmic
+OUTLIER = 3.0  # widths of the middle half beyond which a seed does not stretch an axis
+ENOUGH = 8  # values
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A column: `alias` in the address, `path` in the results; scores have a checkpoint."""
+
+    alias: str
+    path: str
+    title: str
+
+
+def columns(checkpoint: str) -> tuple[Shown, ...]:
+    """The numeric columns, scores being those of the weights `checkpoint` (best or last)."""
+    scores = (
+        ("amp_ssim", "standard.amplitude.ssim", "amp SSIM"),
+        ("phase_ssim", "standard.phase.ssim", "phase SSIM"),
+        ("amp_mae", "standard.amplitude.mae", "amp MAE"),
+        ("phase_mae", "standard.phase.mae", "phase MAE"),
+        ("frc", "standard.amplitude.frc50", "FRC 0.5"),
+        ("r", "r_factor.sum", "R-factor"),
+    )
+    return (
+        Shown("best_loss", "best.val_loss", "best loss"),
+        Shown("loss", "last.val_loss", "final loss"),
+        Shown("gap", "gap.val_loss", "gap"),
+        *(Shown(alias, f"{checkpoint}.{path}", title) for alias, path, title in scores),
+        Shown("seconds", "training.seconds", "per run"),
+    )
+
+
+# --- one arm ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ArmRow:
+    """One arm as the table shows it.
+
+    `changed`: factor -> (value of the arm it is compared with, its own).
+    """
+
+    line: Line
+    changed: Mapping[str, tuple[Any, Any]]
+    data_sha256: str | None
+
+    @property
+    def name(self) -> str:
+        return self.line.name
+
+    @property
+    def data(self) -> str:
+        return join_words(sorted({entry.path for entry in self.line.arm.data}))
+
+    @property
+    def best_epochs(self) -> tuple[int, ...]:
+        return tuple(sorted(int(e) for e in self.line.cells["best.epoch"].values.values()))
+
+
+def arm_rows(
+    arms: Mapping[str, ArmResults], asked: Mapping[str, Row], checkpoint: str
+) -> dict[str, ArmRow]:
+    """Every stored arm; `asked`: what params.yaml declares."""
+    paths = [*(column.path for column in columns(checkpoint)), "best.epoch"]
+    found = {name: summarise(name, asked.get(name), arm, paths) for name, arm in arms.items()}
+    return {
+        line.name: ArmRow(
+            line,
+            changes(arms[line.name], arms.get(line.arm.versus or "")),
+            arms[line.name].data_sha256,
+        )
+        for line in results_table(found, sorted(found), paths)
+    }
+
+
+def changes(arm: ArmResults, control: ArmResults | None) -> dict[str, tuple[Any, Any]]:
+    """The factors in which an arm differs from the one that it is compared with."""
+    if control is None or arm.row is None or control.row is None:
+        return {}
+    found = dict(sorted(factors(control.row, arm.row).items()))
+    if "generator.name" in found:  # another network: its own settings belong to that factor
+        known = leaves(control.row)
+        own = {k: v for k, v in leaves(arm.row).items() if k.startswith("generator.")}
+        found |= {k: (ABSENT, v) for k, v in own.items() if k not in known}
+    return found
+
+
+# --- axes -------------------------------------------------------------------------------------
+
+
+def axis(cells: Iterable[Cell]) -> Axis | None:
+    """One axis for the strips of a column, over the seeds of trained arms."""
+    return axis_of([v for cell in cells for v in cell.values.values() if math.isfinite(v)])
+
+
+def axis_of(values: Sequence[float]) -> Axis | None:
+    """From the least to the largest value; a few that lie far out do not stretch it."""
+    if not values:
+        return None
+    if min(values) > 0 and max(values) / min(values) > WIDE:
+        return *_range([math.log10(value) for value in values]), "log"
+    return *_range(values), "linear"
+
+
+def _range(values: Sequence[float]) -> tuple[float, float]:
+    low, high = min(values), max(values)
+    if len(values) < ENOUGH:
+        return low, high
+    first, _, third = quantiles(values, n=4)
+    reach = OUTLIER * (third - first)
+    if reach == 0:
+        return low, high
+    return max(low, first - reach), min(high, third + reach)
+
+
+def position(value: float, scale: Axis) -> float:
+    """Where a value lies on an axis, 0 to 1; what lies beyond is held at its end."""
+    return min(1.0, max(0.0, _along(value, scale)))
+
+
+def beyond(value: float, scale: Axis) -> bool:
+    return not -1e-9 <= _along(value, scale) <= 1 + 1e-9
+
+
+def _along(value: float, scale: Axis) -> float:
+    low, high, kind = scale
+    if kind == "log":
+        value = math.log10(value) if value > 0 else -math.inf
+    if high <= low:
+        return 0.5 if value == low else math.copysign(math.inf, value - low)
+    return (value - low) / (high - low)

@@ -1,0 +1,46 @@
+// What the pages need from the browser, once per tab of the browser.
+//
+// History: Streamlit writes an address in several steps, adds an entry for each of them, and none
+// for a change of tab. Here an action of the user adds one entry, whatever it changes.
+// Zoom: the part of the images that is shown is in the address as ?zoom=x0,x1,y0,y1 (object px),
+// so that it survives a redraw, and a colleague who gets the address sees the same part.
+if (!window.armature) {
+  window.armature = true;
+  const push = history.pushState.bind(history), replace = history.replaceState.bind(history);
+  let acted = false;
+  for (const kind of ["pointerdown", "keydown"]) {
+    addEventListener(kind, () => { acted = true; }, { capture: true, passive: true });
+  }
+  addEventListener("popstate", () => { acted = false; }, { capture: true });
+  const write = (state, title, url) => {
+    const there = new URL(url ?? location.href, location.href).href;
+    const adds = acted && there !== location.href;
+    acted = acted && !adds;
+    return (adds ? push : replace)(state, title, url);
+  };
+  history.pushState = write;
+  history.replaceState = write;
+
+  const round = (value) => Math.round(value * 100) / 100;
+  const keep = (chart) => {
+    const { xaxis, yaxis } = chart._fullLayout;
+    const whole = chart._fullLayout.meta?.whole;
+    const shown = [...xaxis.range, ...yaxis.range].map(round);
+    const address = new URL(location.href);
+    const near = whole ? 0.01 * Math.abs(whole[1] - whole[0]) : 0;
+    if (!whole || whole.every((edge, i) => Math.abs(edge - shown[i]) < near)) {
+      address.searchParams.delete("zoom");
+    } else {
+      address.searchParams.set("zoom", shown.join(","));
+    }
+    replace(history.state, "", address);
+  };
+  new MutationObserver(() => {
+    for (const chart of document.querySelectorAll(".st-key-images-zoom .js-plotly-plot")) {
+      if (chart.on && !chart.dataset.kept) {
+        chart.dataset.kept = "yes";
+        chart.on("plotly_relayout", () => keep(chart));
+      }
+    }
+  }).observe(document.body, { childList: true, subtree: true });
+}

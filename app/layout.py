@@ -1,0 +1,128 @@
+"""What every page shares: the navigation, its title, and the strip that says where one is.
+
+Streamlit keeps a navigation of its own for a folder called `pages` and lets it answer the first
+request of a process when that is a deep link, before script.py runs. `enter` notices a page that
+was not opened by script.py, declares the navigation and reruns: the second answer is ours.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+
+import streamlit as st
+
+from app import access, actions, load, strip
+from app.escape import Markdown
+from app.fragments import show_error
+from study.params import UserError
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One page: its file in app/pages, which is its address too, its title and its icon."""
+
+    name: str
+    title: str
+    icon: str
+
+
+PAGES = (
+    Entry("summary", "Summary", ":material/summarize:"),
+    Entry("findings", "Findings", ":material/gavel:"),
+    Entry("arms", "Arms", ":material/table_chart:"),
+    Entry("compare", "Compare", ":material/compare:"),
+    Entry("dataset", "Data", ":material/grid_on:"),
+    Entry("provenance", "Provenance", ":material/account_tree:"),
+    Entry("new_arm", "New arm", ":material/add_circle:"),
+    Entry("runs", "Runs", ":material/directions_run:"),
+)
+ICON = str(Path(__file__).with_name("icon.svg"))  # a material icon would be fetched from afar
+MOST_PROBLEMS = 5  # sentences above a page
+_OPENED: ContextVar[bool] = ContextVar("opened by script.py", default=False)
+
+
+def open_page() -> None:
+    """What script.py does: declare the pages and run the one that was asked for."""
+    page = navigation()
+    _OPENED.set(True)
+    try:
+        access.check()
+        _wake()
+        page.run()
+    except UserError as error:
+        show_error(error)
+
+
+def _wake() -> None:
+    """Once a session: work that a power cut or a killed supervisor left goes on."""
+    if access.read_only() or st.session_state.get("woken"):
+        return
+    st.session_state["woken"] = True
+    try:
+        actions.wake()
+    except UserError as error:
+        show_error(error)
+
+
+def navigation():
+    st.set_page_config(page_title="Armature", page_icon=ICON, layout="wide")
+    pages = [
+        st.Page(
+            f"pages/{entry.name}.py",
+            title=entry.title,
+            icon=entry.icon,
+            url_path=None if i == 0 else entry.name,
+            default=i == 0,
+        )
+        for i, entry in enumerate(PAGES)
+    ]
+    return st.navigation(pages, position="top")
+
+
+def enter(title: Markdown, lead: Markdown) -> None:
+    """First line of every page: its title, one sentence on what it answers, the status strip."""
+    if not _OPENED.get():
+        navigation()
+        st.rerun()
+    st.html(STYLE)
+    st.html(SCRIPT, unsafe_allow_javascript=True)
+    with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
+        st.title(title, anchor=False, width="content")
+        st.caption(lead, width="stretch")
+        with st.container(width="content"):
+            strip.show()
+    found = load.problems()
+    for problem in found[:MOST_PROBLEMS]:
+        show_error(UserError(problem))
+    if found[MOST_PROBLEMS:]:
+        st.caption(f"{len(found) - MOST_PROBLEMS} more files are damaged.")
+
+
+def link(name: str, label: Markdown, **query: str | list[str]) -> None:
+    """A link to another page with its selection in the address."""
+    entry = next(entry for entry in PAGES if entry.name == name)
+    st.page_link(f"pages/{name}.py", label=label, icon=entry.icon, query_params=query or None)
+
+
+SCRIPT = f"<script>{Path(__file__).with_name('browser.js').read_text()}</script>"
+# Numbers stand under each other; wide tables scroll inside themselves, never the page.
+STYLE = """
+<style>
+  [data-testid="stDataFrame"], table { font-variant-numeric: tabular-nums; }
+  .stMainBlockContainer { max-width: 1500px; padding-left: 2rem; padding-right: 2rem; }
+  .block-container { overflow-x: clip; padding-top: 3.75rem; }
+  [data-testid="stCaptionContainer"], [data-testid="stCaptionContainer"] p {
+    color: inherit !important; opacity: 1 !important;
+  }
+  .js-plotly-plot :is(.xtick, .ytick, .g-xtitle, .g-ytitle, .colorbar) text {
+    fill: currentColor !important;
+  }
+  @media (prefers-color-scheme: dark) { [data-tag], [data-tag] * { color: #14171b !important; } }
+  [data-testid="stPageLink-NavLink"] p { white-space: normal; overflow-wrap: anywhere; }
+  a:focus-visible, button:focus-visible {
+    outline: 2px solid currentColor !important; outline-offset: 1px;
+  }
+</style>
+"""

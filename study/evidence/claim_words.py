@@ -1,0 +1,237 @@
+"""A claim in words: by topic, as a line of the verdict table, and that table in the README.
+
+    <!-- verdicts -->     a generated line per claim of `headline`, then one sentence about all
+    <!-- /verdicts -->
+
+The README is typed but for these lines, and a file that DVC owns is removed before its stage runs:
+`study findings --readme` writes them, and not the stage.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter
+from collections.abc import Sequence
+
+from study.evidence.cells import bounds
+from study.evidence.format import counted, fmt, inline, join_words, percent, table
+from study.evidence.model import (
+    ClaimFinding,
+    Evidence,
+    Family,
+    Findings,
+    GateBeforeRuns,
+    MeansTest,
+    RatesTest,
+    SideOfSeed,
+    SurvivalTest,
+    Verdict,
+)
+from study.params import UserError
+
+START, END = "<!-- verdicts -->", "<!-- /verdicts -->"
+HEADS = ("claim", "in words", "verdict", "effect", "n", "kind")
+TEXT_WIDTH = 140
+
+
+# --- the verdict table ------------------------------------------------------------------------
+
+
+def verdict_table(claims: Sequence[ClaimFinding]) -> str:
+    """One line of Markdown per claim."""
+    return table(HEADS, [_line(claim) for claim in claims]) if claims else ""
+
+
+def by_family(findings: Findings) -> list[ClaimFinding]:
+    return sorted(findings.claims.values(), key=lambda c: (c.family.name, c.id))
+
+
+def _line(claim: ClaimFinding) -> tuple[str, ...]:
+    contrast = claim.contrast
+    return (
+        claim.id,
+        textwrap.shorten(claim.text, TEXT_WIDTH, placeholder=" …"),
+        f"**{claim.word}**{_but(claim)}",
+        f"{effect_words(claim)} ({claim.title}: {contrast.treatment} against {contrast.control})",
+        str(claim.n),
+        kind(claim),
+    )
+
+
+def kind(claim: ClaimFinding) -> str:
+    return f"{claim.kind}, bundle" if claim.requested == "bundle" else claim.kind
+
+
+def _but(claim: ClaimFinding) -> str:
+    """Qualifications of the status."""
+    return " (one object)" if claim.decided and claim.one_object else ""
+
+
+def effect_words(claim: ClaimFinding) -> str:
+    """The effect in the metric's unit; two rates where failures are counted, and the value itself
+    where there is a goal."""
+    effect, test = claim.effect, claim.test
+    if effect is None:
+        return "–"
+    if isinstance(test, RatesTest):
+        return " against ".join(
+            percent(test.rates[side].estimate)
+            for side in (claim.contrast.treatment, claim.contrast.control)
+        )
+    unit = f" {claim.unit}" if claim.unit else ""
+    if claim.bound is not None:
+        ends = (effect.estimate, effect.low, effect.high)
+        value, low, high = (None if end is None else claim.bound + end for end in ends)
+        effect = effect.model_copy(update={"estimate": value, "low": low, "high": high})
+    return f"{fmt(effect.estimate, 3)}{bounds(effect, 3)}{unit}"
+
+
+# --- in the README ----------------------------------------------------------------------------
+
+
+def verdict_block(findings: Findings) -> str:
+    """What the study found, one line per claim that claims.yaml puts first, and how many others
+    there are."""
+    claims = [findings.claims[name] for name in findings.headline]
+    return "\n".join([*map(_headline, claims), "", _sentence(findings)]).lstrip()
+
+
+def _headline(claim: ClaimFinding) -> str:
+    effect = f": {effect_words(claim)}" if claim.effect is not None else ""
+    return inline(
+        f"- **{claim.word}**{_but(claim)}: {claim.text.rstrip('.')}{effect} "
+        f"({counted(claim.n, 'seed')}, {claim.kind})"
+    )
+
+
+def with_verdicts(text: str, findings: Findings) -> str:
+    """`text` with the block of `findings` between its markers.
+
+    Raises UserError unless both markers are there once, in order.
+    """
+    if text.count(START) != 1 or text.count(END) != 1 or text.index(START) > text.index(END):
+        raise UserError(
+            f"the README needs the lines {START} and {END}, each once and in this order; the "
+            "verdict table is written between them"
+        )
+    before, rest = text.split(START)
+    return f"{before}{START}\n{verdict_block(findings)}\n{END}{rest.split(END)[1]}"
+
+
+def _sentence(findings: Findings) -> str:
+    claims = findings.claims.values()
+    kinds = Counter(claim.kind for claim in claims)
+    words = Counter(claim.word for claim in claims)
+    return (
+        f"In all {counted(len(claims), 'claim')}, {kinds['confirmatory']} confirmatory and "
+        f"{kinds['exploratory']} exploratory: "
+        f"{'; '.join(f'{n} {word}' for word, n in words.most_common())}. "
+        "Numbers are treatment minus control, the value where there is a goal, with the interval "
+        "at the corrected level of the claim's family, or both failure rates. Every claim with its "
+        "evidence: "
+        "[findings.md](findings.md)."
+    )
+
+
+# --- by topic ---------------------------------------------------------------------------------
+
+
+def claim_words(claim: ClaimFinding) -> dict[str, str | None]:
+    """Sentences about a claim by topic; None where there is none."""
+    unit = f" {claim.unit}" if claim.unit else ""
+    return {
+        "Status": f"**{claim.word}**, {claim.status} ({claim.standing}): {claim.reason}",
+        "Claim": f"{claim.title} of {claim.contrast.treatment} {claim.direction} "
+        f"{'to' if claim.direction == 'equal' else 'than'} {claim.contrast.control}; "
+        f"`{claim.metric}`, margin {fmt(claim.margin)}{unit}",
+        "To decide it": claim.needs and claim.needs.sentence,
+        "Before runs": _gate(claim.gate),
+        "Replaces": "; ".join(f"{i}: {why}" for i, why in claim.replaces.items()) or None,
+        "Effect": _effect(claim),
+        "Test": _test(claim.test, claim.family),
+        "Changed factors": _changed(claim),
+        "Seeds": join_words(
+            f"s{seed.seed} {_side(seed.treatment)} against {_side(seed.control)}"
+            for seed in claim.seeds
+        ),
+        "Gates": join_words(f"{g.name} {'✓' if g.passed else '✗'}" for g in claim.gates),
+        "Limits": "; ".join(claim.limits) or None,
+        "Evidence": _evidence(claim.evidence),
+        "Reproduce": f"`{claim.reproduce}`",
+        "History": history_words(claim.history),
+    }
+
+
+def _gate(gate: GateBeforeRuns) -> str:
+    if gate.problems:
+        state = f"not refused: {gate.exempt}" if gate.exempt else "**refused**"
+        return f"{'; '.join(gate.problems)} ({state})"
+    if gate.power is None:
+        return f"decidable; {gate.basis}"
+    return f"decidable; power {fmt(gate.power, 2)} at its margin, {gate.basis}"
+
+
+def _effect(claim: ClaimFinding) -> str | None:
+    effect = claim.effect
+    if effect is None:
+        return None
+    level = "" if effect.low is None else f", {percent(effect.level)} interval"
+    return f"{fmt(effect.estimate)}{bounds(effect)}, n = {effect.n}{level}"
+
+
+def _test(test: RatesTest | MeansTest | SurvivalTest | None, family: Family) -> str:
+    size = counted(len(family.claims), "claim")
+    place = f"held to {fmt(family.alpha)} (Holm, {size} in {family.name})"
+    if test is None:
+        return f"none computed; {place}"
+    words = [f"{test.name}, p = {fmt(test.p, 2)}, {place}"]
+    if isinstance(test, RatesTest):
+        rates = join_words(
+            f"{name} {percent(r.estimate)} [{percent(r.low or 0.0)}, {percent(r.high or 0.0)}]"
+            for name, r in test.rates.items()
+        )
+        words.append(f"rates {rates}")
+    elif isinstance(test, SurvivalTest):
+        words += [
+            f"look after {counted(look.rounds, 'round')}: p = {fmt(look.p, 2)}, "
+            f"{fmt(look.allowed, 2)} allowed"
+            for look in test.looks
+        ]
+    else:
+        words.append(
+            f"exact sign-flip p = {fmt(test.sign_flip_p, 2)}, at least "
+            f"{fmt(test.smallest_sign_flip_p, 2)} with this n"
+        )
+        if (probability := test.probability_of_claimed_order) is not None:
+            words.append(f"probability of the claimed order {fmt(probability, 2)}")
+    return "; ".join(words)
+
+
+def _changed(claim: ClaimFinding) -> str:
+    if claim.changed is None:
+        return "not known: the seeds of an arm differ in their settings, or there are none"
+    return join_words(
+        f"{name} ({control} → {treatment})" for name, (control, treatment) in claim.changed.items()
+    )
+
+
+def _side(side: SideOfSeed) -> str:
+    return fmt(side.value) + ("" if side.outcome == "ok" else f" ({side.outcome})")
+
+
+def _evidence(evidence: Sequence[Evidence]) -> str:
+    """Result files by folder; each with its hash is in findings.json."""
+    folders = Counter(item.file.rpartition("/")[0] for item in evidence if item.in_git)
+    artifacts = sum(not item.in_git for item in evidence)
+    places = [f"{folder} ({counted(n, 'file')})" for folder, n in folders.items()]
+    return join_words(
+        [*places, *([f"{counted(artifacts, 'artifact')} of the runs"] if artifacts else [])]
+    )
+
+
+def history_words(history: Sequence[Verdict]) -> str:
+    return "; ".join(
+        f"{(item.date or 'no date')[:10]} {(item.commit or 'no commit')[:12]} "
+        f"{item.status} ({item.kind}, n = {item.n})"
+        for item in history
+    )

@@ -1,0 +1,195 @@
+"""Whether a repetition gives the committed results again.
+
+    identical     same seeds, same outcomes, every score equal to 1e-6
+    reproduced    the means of the headline numbers lie where the committed seeds predict them
+    differs       anything else
+
+Training amplifies rounding, so on another machine the same seed is a new draw. For a mean of m new
+draws after n committed ones with standard deviation s, the prediction interval is
+t_(n-1) s sqrt(1/n + 1/m) wide on each side. The committed 95 % interval of the mean, t_(n-1) s /
+sqrt(n), is no such thing: a true repetition (n = m = 6, normal draws) falls outside it with
+probability 0.129 for every single number. s comes from the committed seeds only.
+
+The level is 95 % for the whole study (Bonferroni): each of its K trained arms that are compared has
+0.05 / K, half of it for Fisher's exact test of the failures, half shared by the headline numbers.
+So at most 5 % of true repetitions have an arm that differs, as far as seeds are normal draws.
+
+Outside this level, for no draw explains them: a run that is `ok` and lacks a headline number that
+the same seed has in the committed results, or none of an arm's runs having a number that committed
+ones have. (In an arm of which nearly all runs collapse, the last of them may do so by chance.) A
+row without spread (a reference) is held to 1e-3, what another CPU's rounding may do.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from study.environment import git
+from study.evidence import statistics
+from study.evidence.arms import SEED_FILE, ArmResults
+from study.evidence.format import counted, fmt, join_words
+
+IDENTICAL = 1e-6
+WITHOUT_SPREAD = 1e-3
+HEADLINE = (
+    "last.val_loss",
+    "last.r_factor.sum",
+    "last.standard.amplitude.ssim",
+    "last.standard.amplitude.mae",
+    "last.standard.phase.mae",
+)
+# Scores and losses; where the files lie, when and how fast they were made may differ.
+COMPARED = ("outcome", "best", "last", "training")
+NOT_COMPARED = ("seconds", "history_sha256", "reasons")
+FILES_PER_CALL = 500
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One arm against its committed results; `reason` is a sentence of numbers."""
+
+    result: Literal["identical", "reproduced", "differs", "new", "missing"]
+    reason: str
+
+
+def committed_results(root: Path, commit: str = "HEAD") -> dict[str, ArmResults]:
+    """The arms as committed under results/ of the pipeline folder `root`; {} without git."""
+    blobs = dict(_blobs(root, commit))
+    contents = _contents(root, list(dict.fromkeys(blobs.values())))
+    seeds: dict[str, dict[int, Any]] = {}
+    for (arm, seed), blob in blobs.items():
+        seeds.setdefault(arm, {})[seed] = contents[blob]
+    return {
+        name: ArmResults(name, dict(sorted(found.items())), {}) for name, found in seeds.items()
+    }
+
+
+def _blobs(root: Path, commit: str) -> Iterator[tuple[tuple[str, int], str]]:
+    """(arm, seed) -> blob of every committed result of a seed."""
+    for line in (git("ls-tree", "-r", commit, "--", "results", root=root) or "").splitlines():
+        facts, _, name = line.partition("\t")
+        path = Path(name)
+        match = SEED_FILE.fullmatch(path.name)
+        if match and len(path.parts) == 4:
+            yield (path.parts[1], int(match[1])), facts.split()[2]
+
+
+def _contents(root: Path, blobs: list[str]) -> dict[str, Any]:
+    """Blob -> its JSON. `git show` of several blobs writes one after the other: a call per file
+    would take minutes."""
+    decoder, found = json.JSONDecoder(), []
+    for start in range(0, len(blobs), FILES_PER_CALL):
+        text = git("show", *blobs[start : start + FILES_PER_CALL], root=root) or ""
+        rest = text.strip()
+        while rest:
+            document, end = decoder.raw_decode(rest)
+            found.append(document)
+            rest = rest[end:].lstrip()
+    return dict(zip(blobs, found, strict=True))
+
+
+def compare_arms(
+    here: Mapping[str, ArmResults], committed: Mapping[str, ArmResults]
+) -> dict[str, Comparison]:
+    """Arm -> how its results here relate to the committed ones, at one level for all arms."""
+    names = dict.fromkeys([*committed, *here])
+    trained = sum(name in here and committed[name].label == "arm" for name in committed)
+    level = statistics.ALPHA / max(1, trained)
+    return {name: compare_arm(here.get(name), committed.get(name), level) for name in names}
+
+
+def compare_arm(
+    new: ArmResults | None, old: ArmResults | None, alpha: float = statistics.ALPHA
+) -> Comparison:
+    """One arm here against itself as committed; None where there is none.
+
+    `alpha`: how often a true repetition of this arm may read `differs`.
+    """
+    if old is None:
+        return Comparison("new", "no committed results")
+    if new is None:
+        return Comparison("missing", "no results here; the committed ones were not repeated")
+    if new.data_sha256 != old.data_sha256:
+        return Comparison("differs", "the data set is another one (its content hash differs)")
+    if _identical(new, old):
+        return Comparison("identical", f"every score of {len(new.seeds)} seeds equal to 1e-6")
+    failures = _failures(new, old, alpha / 2)
+    if failures:
+        return Comparison("differs", failures)
+    away = [
+        sentence
+        for path in HEADLINE
+        if (sentence := _blanked(new, old, path) or _away(new, old, path, alpha / 2))
+    ]
+    if away:
+        return Comparison("differs", join_words(away))
+    return Comparison("reproduced", "all headline means lie where the committed seeds predict them")
+
+
+def _identical(new: ArmResults, old: ArmResults) -> bool:
+    if new.seeds.keys() != old.seeds.keys():
+        return False
+    return all(
+        _same(dict(_leaves(new.seeds[seed])), dict(_leaves(old.seeds[seed]))) for seed in new.seeds
+    )
+
+
+def _leaves(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in content.items():
+        if (not prefix and key not in COMPARED) or key in NOT_COMPARED:
+            continue
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _same(left: Mapping[str, Any], right: Mapping[str, Any]) -> bool:
+    return left.keys() == right.keys() and all(_equal(left[key], right[key]) for key in left)
+
+
+def _equal(a: Any, b: Any) -> bool:
+    if isinstance(a, float) and isinstance(b, float):
+        return math.isclose(a, b, rel_tol=IDENTICAL, abs_tol=IDENTICAL)
+    return a == b
+
+
+def _failures(new: ArmResults, old: ArmResults, alpha: float) -> str | None:
+    rates = [(len(arm.seeds) - len(arm.with_outcome("ok")), len(arm.seeds)) for arm in (new, old)]
+    p = statistics.fisher_p(rates[0], rates[1])
+    if p > alpha:
+        return None
+    (now, n), (then, m) = rates
+    return f"{now} of {n} runs failed or collapsed, committed {then} of {m} (p = {fmt(p, 2)})"
+
+
+def _blanked(new: ArmResults, old: ArmResults, path: str) -> str | None:
+    """Which runs lack a number that they should have, or None. Failures are counted elsewhere."""
+    now, then = new.values(path), old.values(path)
+    if then and not now:
+        return f"{path} has no value here, committed {counted(len(then), 'value')}"
+    gone = [s for s in new.with_outcome("ok") if s in then and s not in now]
+    return f"{path} has no value here for seeds {join_words(gone)}" if gone else None
+
+
+def _away(new: ArmResults, old: ArmResults, path: str, alpha: float) -> str | None:
+    """Where a mean lies outside its prediction, or None; `alpha` for all headlines together.
+
+    One committed value of a trained arm predicts nothing and is not compared.
+    """
+    now, then = (list(arm.values(path).values()) for arm in (new, old))
+    if not now or not then or (len(then) == 1 and old.label == "arm"):
+        return None
+    means = [sum(values) / len(values) for values in (now, then)]
+    allowed = WITHOUT_SPREAD * abs(means[1])
+    if len(then) > 1:
+        level = 1 - alpha / len(HEADLINE)
+        allowed = max(allowed, statistics.prediction_half_width(then, len(now), level))
+    if abs(means[0] - means[1]) <= allowed:
+        return None
+    return f"{path} {fmt(means[0])}, committed {fmt(means[1])} ± {fmt(allowed, 2)}"

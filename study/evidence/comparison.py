@@ -1,0 +1,389 @@
+"""A claim with its evidence: compared arms, present and missing results, gates.
+
+Design choices
+- What is judged are the settings that ran (they are in every seed's JSON), not those that
+  params.yaml has now; where the two differ a gate fails.
+- A failed run is evidence with a missing number, never a gap: every declared seed is accounted for.
+- A baseline on a data set with one object has one value. A network's seeds stand against it one by
+  one, which is a one-sample comparison and is called so; a rate of one run, and a pair of two such
+  rows, are none. Where the data set draws objects per seed a baseline has one value per seed, and
+  is paired like a network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import takewhile
+from typing import Any
+
+from study.evidence import flags, statistics, survival
+from study.evidence.arms import ArmResults, block, factors, lookup
+from study.evidence.claims import BOUND, OF_MEANS, Claim
+from study.evidence.evaluable import why_not
+from study.evidence.format import join_words
+from study.evidence.metric_catalog import SURVIVAL
+from study.params import Arm, Row, Scalar, leaves
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One condition of a verdict; `reason` says why it failed."""
+
+    name: str
+    reason: str | None
+
+    @property
+    def passed(self) -> bool:
+        return self.reason is None
+
+
+@dataclass(frozen=True)
+class Side:
+    """One arm of a contrast: what was asked of it and what is stored; or a number, `bound`."""
+
+    name: str
+    asked: Row | None
+    results: ArmResults | None
+    bound: float | None = None
+
+    @cached_property
+    def row(self) -> Row | None:
+        """The settings that ran; before any run, those that are asked for."""
+        return self.asked if self.results is None else self.results.row
+
+    @cached_property
+    def is_reference(self) -> bool:
+        return self.row is not None and not isinstance(self.row, Arm)
+
+    @cached_property
+    def has_one_value(self) -> bool:
+        """Whether this is a baseline with one run, or a bound: it is compared with every seed."""
+        return self.bound is not None or (self.is_reference and len(self.declared) == 1)
+
+    @property
+    def there(self) -> bool:
+        return self.bound is not None or self.results is not None
+
+    @cached_property
+    def declared(self) -> tuple[int, ...]:
+        known = () if self.results is None else self.results.known_seeds
+        return known if self.asked is None else tuple(self.asked.seeds)
+
+    @cached_property
+    def seconds(self) -> float | None:
+        """Mean duration of a run; None where none was measured."""
+        measured = {} if self.results is None else self.results.values("training.seconds")
+        return sum(measured.values()) / len(measured) if measured else None
+
+    def stored(self, seed: int) -> Mapping[str, Any] | None:
+        """The seed's JSON; of a baseline with one value, that."""
+        if self.results is None:
+            return None
+        if self.has_one_value:
+            return next(iter(self.results.seeds.values()))
+        return self.results.seeds.get(seed)
+
+    def life(self, seed: int) -> survival.Life | None:
+        """How long a survival run lived; None without one."""
+        facts = lookup(self.stored(seed) or {}, (SURVIVAL,))
+        return survival.Life(facts["epochs"], facts["event"]) if facts else None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A claim with the evidence for it."""
+
+    claim: Claim
+    treatment: Side
+    control: Side
+
+    @property
+    def sides(self) -> tuple[Side, Side]:
+        return self.treatment, self.control
+
+    @cached_property
+    def varied(self) -> tuple[Side, ...]:
+        """The sides with a value per seed."""
+        return tuple(side for side in self.sides if not side.has_one_value)
+
+    @cached_property
+    def fixed(self) -> Side | None:
+        """The side that has one value, where there is one."""
+        return next((side for side in self.sides if side.has_one_value), None)
+
+    @cached_property
+    def seeds(self) -> tuple[int, ...]:
+        """Seeds that both arms declare; a fixed value goes with all. Of a survival claim the
+        rounds that are complete: its seeds in order, up to the first that an arm lacks."""
+        plan = self.claim.survival
+        if plan is not None:
+            whole = (all(side.life(seed) for side in self.sides) for seed in plan.seeds)
+            return tuple(seed for seed, _ in zip(plan.seeds, takewhile(bool, whole), strict=False))
+        varied = [set(side.declared) for side in self.varied]
+        shared = set.intersection(*varied) if varied else set(self.control.declared)
+        return tuple(sorted(shared))
+
+    @cached_property
+    def pairs(self) -> tuple[tuple[float, float], ...]:
+        """(treatment, control) of every seed that has both numbers."""
+        found = [tuple(self.value(side, seed) for side in self.sides) for seed in self.seeds]
+        return tuple((t, c) for t, c in found if t is not None and c is not None)
+
+    @cached_property
+    def differences(self) -> list[float]:
+        return [treatment - control for treatment, control in self.pairs]
+
+    def value(self, side: Side, seed: int) -> float | None:
+        """The claim's number of one run; for failure rates 1 for a run that is not ok."""
+        if side.bound is not None:
+            return side.bound
+        content = side.stored(seed)
+        if content is None or side.results is None:
+            return None
+        if self.claim.evidence == "failure_rate":
+            return float(content["outcome"] != "ok")
+        if self.claim.evidence == "survival":
+            life = side.life(seed)
+            return None if life is None else float(life.epochs)
+        return side.results.numbers[content["seed"]].get(self.claim.metric)
+
+    def rate(self, side: Side) -> tuple[int, int]:
+        """(failed or collapsed, all) of one arm."""
+        values = [self.value(side, seed) for seed in self.seeds]
+        known = [value for value in values if value is not None]
+        return int(sum(known)), len(known)
+
+    @cached_property
+    def changed(self) -> dict[str, tuple[Scalar, Scalar]] | None:
+        """Factors in which the arms differ, None when that is not known."""
+        left, right = self.control.row, self.treatment.row
+        return None if left is None or right is None else factors(left, right)
+
+    @cached_property
+    def rate_p(self) -> float:
+        """Exact two-sided p that the failure rates of both arms are equal, by the claim's test."""
+        test = statistics.RATE_TESTS[self.claim.test].p
+        return test(self.rate(self.treatment), self.rate(self.control))
+
+    @cached_property
+    def p(self) -> float | None:
+        """The p value for Holm's rule; None without a test."""
+        if self.missing or self.failed_gates:
+            return None
+        if self.claim.evidence == "failure_rate":
+            return self.rate_p
+        if self.claim.evidence == "survival":
+            taken = self.looks(statistics.ALPHA)
+            return taken[-1].p if taken else None
+        return None if len(self.pairs) < statistics.least_pairs() else self.test_p
+
+    @property
+    def test_p(self) -> float | None:
+        """p of the t test that decides a claim about means; None below two pairs."""
+        if self.claim.direction == "equal":
+            return statistics.equivalence_p(self.differences, self.claim.margin.value)
+        if self.claim.evidence in ("non_inferior", BOUND):
+            return statistics.one_sided_p(
+                self.differences, self.limit, self.claim.direction == "higher"
+            )
+        return statistics.paired_p(self.differences)
+
+    @property
+    def limit(self) -> float:
+        """The difference that separates met from missed: zero, or for "not worse" the margin on
+        the worse side."""
+        if self.claim.evidence != "non_inferior":
+            return 0.0
+        return self.claim.margin.value * (-1 if self.claim.direction == "higher" else 1)
+
+    def lives(self, side: Side) -> list[survival.Life]:
+        """One arm of a survival claim in the order of its rounds."""
+        found = (side.life(seed) for seed in self.seeds)
+        return [life for life in found if life is not None]
+
+    def looks(self, alpha: float) -> list[survival.Look]:
+        """The planned looks of a survival claim that its complete rounds allow, held to `alpha`."""
+        plan = self.claim.survival
+        assert plan is not None, "looks belong to survival claims"
+        return survival.planned_looks(
+            *(self.lives(side) for side in self.sides),
+            looks=plan.looks,
+            rounds=len(plan.seeds),
+            level=alpha,
+            longer=self.claim.direction == "higher",
+            sides=plan.sides,
+        )
+
+    # -- what is there and what is not
+
+    @cached_property
+    def missing(self) -> tuple[str, ...]:
+        """A sentence for every number that should be there and is not."""
+        absent = tuple(f"no results of {side.name}" for side in self.sides if not side.there)
+        if absent:
+            return absent
+        if not self.varied:
+            return (f"{self.treatment.name} and {self.control.name} have one value each, no seeds",)
+        if self.claim.survival is not None:
+            return () if self.seeds else ("no round has a finished run of both arms",)
+        if not self.seeds:
+            return (f"{self.treatment.name} and {self.control.name} share no seed",)
+        sentences = (self._absence(side, seed) for seed in self.seeds for side in self.sides)
+        return tuple(dict.fromkeys(sentence for sentence in sentences if sentence))
+
+    def _absence(self, side: Side, seed: int) -> str | None:
+        if self.value(side, seed) is not None:
+            return None
+        content = side.stored(seed)
+        run = side.name if side.has_one_value else f"{side.name} s{seed}"
+        if content is None:
+            return f"{run} is missing"
+        if content["outcome"] == "failed":
+            return f"{run} failed ({content['cause'] or 'no cause recorded'})"
+        checkpoint, _, path = self.claim.metric.partition(".")
+        reason = lookup(block(content, checkpoint) or {}, ("reasons", path))
+        return f"{run} has no {self.claim.metric} ({reason or 'no such reconstruction'})"
+
+    @cached_property
+    def gates(self) -> tuple[Gate, ...]:
+        return (
+            Gate("same data", self._data()),
+            Gate("same code", self._code()),
+            Gate("clean tree", self._tree()),
+            Gate("settings as asked for", self._settings()),
+            Gate("checkpoint", self._checkpoint()),
+            Gate("arms told apart", self._identity()),
+            Gate("not degenerate", self._degenerate()),
+            Gate("rates of runs", self._rates()),
+        )
+
+    @cached_property
+    def failed_gates(self) -> list[Gate]:
+        return [gate for gate in self.gates if not gate.passed]
+
+    @cached_property
+    def runs(self) -> list[tuple[str, Mapping[str, Any]]]:
+        """(name, JSON) of every stored run of the contrast, failed ones included."""
+        found = {
+            f"{side.name} s{content['seed']}": content
+            for side in self.sides
+            for content in (side.stored(seed) for seed in self.seeds)
+            if content is not None
+        }
+        return list(found.items())
+
+    # -- the gates
+
+    def _data(self) -> str | None:
+        for side in self.sides:
+            if side.results and len(side.results.facts("data", "sha256")) > 1:
+                return f"the seeds of {side.name} ran on different data"
+        if "data" in self.claim.changes:
+            return None
+        hashes = {side.results.data_sha256 for side in self.sides if side.results}
+        names = f"{self.treatment.name} and {self.control.name}"
+        if len(hashes) > 1:
+            return (
+                f"{names} ran on different data, and the claim does not name data as its changed "
+                "factor"
+            )
+        apart = [seed for seed in self.seeds if not self._one_object(seed)]
+        return f"{names} ran on different objects with seeds {join_words(apart)}" if apart else None
+
+    def _one_object(self, seed: int) -> bool:
+        """Whether both runs of a seed have the same objects, where they are drawn per seed."""
+        stored = (side.stored(seed) for side in self.sides)
+        return len({lookup(one, ("data", "seed_sha256")) for one in stored if one is not None}) < 2
+
+    def _code(self) -> str | None:
+        """One behaviour per arm: DVC trains an arm again as soon as its fingerprint changes."""
+        mixed = [
+            side.name
+            for side in self.sides
+            if side.results and len(side.results.facts("code", "fingerprint")) > 1
+        ]
+        return f"seeds of one arm ran with different code: {join_words(mixed)}" if mixed else None
+
+    def _tree(self) -> str | None:
+        dirty = [name for name, content in self.runs if content["code"]["dirty"]]
+        return (
+            f"started from a tree with uncommitted changes: {join_words(dirty)}; "
+            "commit, train again"
+            if dirty
+            else None
+        )
+
+    def _settings(self) -> str | None:
+        for side in self.sides:
+            if side.results is not None and len(side.results.facts("settings")) > 1:
+                return f"the seeds of {side.name} ran with different settings"
+            if side.results is None or side.asked is None:
+                continue
+            if any(settings != leaves(side.asked) for settings in side.results.facts("settings")):
+                pipeline, slash, _ = side.name.partition("/")
+                file = f"{pipeline}/params.yaml" if slash else "params.yaml"
+                return f"the results of {side.name} have other settings than {file}"
+        return None
+
+    def _checkpoint(self) -> str | None:
+        asked = self.claim.metric.partition(".")[0]
+        if asked not in ("best", "last"):
+            return None
+        for name, content in self.runs:
+            found = lookup(block(content, asked) or {}, ("checkpoint",))
+            if found not in (None, asked, "only"):
+                return f"{name}: the object of checkpoint {asked} is labelled {found}"
+        return None
+
+    def _identity(self) -> str | None:
+        """A setting that never reached the run makes two arms equal, and proves nothing."""
+        left, right = self.treatment.results, self.control.results
+        return None if left is None or right is None else flags.lost(left, right)
+
+    def _degenerate(self) -> str | None:
+        """Numbers of the whole run (losses) describe no constant object either."""
+        if self.claim.evidence not in OF_MEANS:
+            return None
+        checkpoint = self.claim.metric.partition(".")[0]
+        checkpoint = checkpoint if checkpoint in ("best", "last") else "last"
+        channel = self.claim.column.channel or "amplitude"
+        found = []
+        for name, content in self.runs:
+            reason = why_not(content, checkpoint, channel)
+            # The floor of the table is a constant on purpose, and labelled so.
+            if reason is not None and content["label"] != "floor":
+                found.append(f"{name}: {reason}")
+        return "; ".join(found) or None
+
+    def _rates(self) -> str | None:
+        if self.claim.survival is not None:
+            return self._undeclared()
+        baseline = next((side.name for side in self.sides if side.is_reference), None)
+        if self.claim.evidence != "failure_rate" or baseline is None:
+            return None
+        return f"{baseline} is not a network: its runs always end, so they have no failure rate"
+
+    def _undeclared(self) -> str | None:
+        """A run beyond the declared seeds may be one of many that were tried."""
+        for side in self.sides:
+            stored = set() if side.results is None else set(side.results.seeds)
+            if extra := sorted(stored - set(side.declared)):
+                return (
+                    f"{side.name} has results of seeds that nothing declares: {join_words(extra)}"
+                )
+        return None
+
+
+def make_comparison(
+    claim: Claim, arms: Mapping[str, ArmResults], rows: Mapping[str, Row]
+) -> Comparison:
+    """The claim with what is stored of its arms and, by `rows`, what was asked of them."""
+    treatment, control = (
+        Side(name, rows.get(name), arms.get(name))
+        for name in (claim.arms.treatment, claim.arms.control)
+    )
+    if claim.bound is not None:
+        control = Side(claim.arms.control, None, None, claim.bound)
+    return Comparison(claim, treatment, control)

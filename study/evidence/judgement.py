@@ -1,0 +1,361 @@
+"""One claim with its verdict and what it rests on: the entry of a claim in the findings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from study.evidence import statistics, survival
+from study.evidence.arms import sha256
+from study.evidence.claims import BOUND, OF_MEANS, ClaimBook
+from study.evidence.comparison import Comparison, Side
+from study.evidence.flags import scale_defects
+from study.evidence.format import counted, fmt, join_words, reproduce
+from study.evidence.gate import Known, assess
+from study.evidence.metric_catalog import CHECKPOINTS
+from study.evidence.model import (
+    ClaimFinding,
+    Contrast,
+    Effect,
+    Estimate,
+    Evidence,
+    Family,
+    GateBeforeRuns,
+    GateOfClaim,
+    LifeOfRun,
+    LookTaken,
+    MeansTest,
+    RatesTest,
+    SeedOfClaim,
+    SideOfSeed,
+    SurvivalOfArm,
+    SurvivalTest,
+    Verdict,
+)
+from study.evidence.power import needs_of
+from study.evidence.preregistration import not_confirmatory
+from study.evidence.verdicts import Decision
+
+
+def judgement(
+    comparison: Comparison,
+    decision: Decision,
+    alpha: float,
+    book: ClaimBook,
+    known: Known,
+    past: Sequence[Verdict],
+    root: Path,
+) -> ClaimFinding:
+    """Everything that is known about one claim.
+
+    `alpha`: the level that it is held to; `past`: its verdicts so far; `root`: the pipeline folder.
+    """
+    claim = comparison.claim
+    kind, standing = _standing(comparison, book)
+    needs = needs_of(comparison, alpha) if _lacks_seeds(decision) else None
+    command = reproduce(sorted(claim.arm_names, key=claim.arms.treatment.__eq__))
+    effect = None
+    if decision.effect is not None:
+        effect = Effect.of(decision.effect, id=f"{claim.id}/effect", unit=claim.column.unit)
+    history = _history(comparison, decision, kind, past)
+    return ClaimFinding(
+        id=claim.id,
+        text=claim.text,
+        requested=claim.kind,
+        kind=kind,
+        standing=standing,
+        status=decision.status,
+        reason=decision.reason,
+        contrast=Contrast(treatment=claim.arms.treatment, control=claim.arms.control),
+        metric=claim.metric,
+        title=claim.column.title,
+        unit=claim.column.unit,
+        direction=claim.direction,
+        decided_by=claim.evidence,
+        bound=claim.bound,
+        margin=claim.margin.value,
+        margin_unit=claim.margin.unit,
+        needed_seeds=claim.needed_seeds,
+        family=Family(
+            name=claim.family, claims=[c.id for c in book.families[claim.family]], alpha=alpha
+        ),
+        changed=comparison.changed,
+        effect=effect,
+        test=_test(comparison, decision, alpha),
+        pairing=_pairing(comparison),
+        n=len(comparison.pairs),
+        needs=needs,
+        gate=GateBeforeRuns(**asdict(assess(claim, book, known))),
+        replaces=dict(claim.replaces),
+        seeds=_seeds(comparison),
+        gates=[
+            GateOfClaim(name=g.name, passed=g.passed, reason=g.reason) for g in comparison.gates
+        ],
+        limits=_limits(comparison, decision, alpha),
+        one_object=_one_object(comparison),
+        evidence=_evidence(comparison, root),
+        claim_sha256=claim.sha256,
+        reproduce=f"{command} && dvc repro -s findings",
+        history=history,
+        supersedes=history[-2] if history[1:] else None,
+    )
+
+
+def _lacks_seeds(decision: Decision) -> bool:
+    """Whether more seeds could decide the claim."""
+    return decision.status in ("inconclusive", "pending")
+
+
+def _pairing(comparison: Comparison) -> str:
+    if comparison.claim.evidence not in OF_MEANS:
+        return "none"
+    return "seed" if comparison.fixed is None else "one fixed value"
+
+
+def _standing(comparison: Comparison, book: ClaimBook) -> tuple[str, str]:
+    """confirmatory or exploratory, with the reason and the number of seeds.
+
+    Confirmatory are exactly as many pairs as the claim fixed: whoever may add seeds after a look
+    finds something in the end. A survival claim fixed its looks too, and pays for each of them. A
+    baseline draws nothing: its result may have been seen.
+    """
+    claim = comparison.claim
+    n = f"{len(comparison.pairs)} of {claim.needed_seeds} seeds"
+    planned = {claim.needed_seeds} if claim.survival is None else set(claim.survival.looks)
+    runs = [
+        (content["seed"], content["code"]["commit"], content["code"]["dirty"])
+        for _, content in comparison.runs
+        if content["label"] == "arm"
+    ]
+    why = not_confirmatory(
+        claim, book, runs, {side.name: comparison.seeds for side in comparison.varied}
+    )
+    if why is None and len(comparison.pairs) > claim.needed_seeds:
+        why = f"the claim fixes {claim.needed_seeds} seeds, more of them is optional stopping"
+    if why is None and len(comparison.pairs) in planned:
+        return "confirmatory", f"confirmatory, {n}: the claim was committed before any of its runs"
+    return "exploratory", f"exploratory, {n}" + (f": {why}" if why else "")
+
+
+def _test(
+    comparison: Comparison, decision: Decision, alpha: float
+) -> RatesTest | MeansTest | SurvivalTest | None:
+    """The test that decides and those beside it; None where none may be computed."""
+    if decision.effect is None:
+        return None
+    if comparison.claim.evidence == "failure_rate":
+        rates = {side.name: comparison.rate(side) for side in comparison.sides}
+        return RatesTest(
+            name=statistics.RATE_TESTS[comparison.claim.test].title,
+            p=comparison.rate_p,
+            rates={n: Estimate.of(statistics.clopper_pearson(*rate)) for n, rate in rates.items()},
+        )
+    if comparison.claim.evidence == "survival":
+        return _survival_test(comparison, alpha)
+    equal = comparison.claim.direction == "equal"
+    improvement = statistics.probability_of_improvement(
+        *zip(*comparison.pairs, strict=True), lower_is_better=comparison.claim.direction == "lower"
+    )
+    return MeansTest(
+        name=_test_name(comparison),
+        p=comparison.test_p,
+        sign_flip_p=statistics.sign_flip_p(comparison.differences),
+        smallest_sign_flip_p=statistics.smallest_sign_flip_p(len(comparison.pairs)),
+        probability_of_claimed_order=None if equal else improvement,
+    )
+
+
+def _survival_test(comparison: Comparison, alpha: float) -> SurvivalTest:
+    """The looks taken, both curves, and the published counts beside ours."""
+    plan, looks = comparison.claim.survival, comparison.looks(alpha)
+    assert plan is not None, "a survival claim has a plan"
+    arms = {}
+    for part, side in zip(("treatment", "control"), comparison.sides, strict=True):
+        lives = comparison.lives(side)
+        counts = sum(life.died for life in lives), len(lives)
+        epochs, alive = survival.kaplan_meier(lives) if lives else ([], [])
+        published = plan.published[part]
+        arms[side.name] = SurvivalOfArm(
+            lives=[LifeOfRun(**asdict(life)) for life in lives],
+            curve={"epochs": epochs, "alive": alive},
+            died=Estimate.of(statistics.clopper_pearson(*counts)) if lives else None,
+            published=None if published is None else published.model_dump(),
+        )
+    return SurvivalTest(
+        name=f"log-rank, exact by permutation, {'two' if plan.sides == 2 else 'one'}-sided",
+        p=looks[-1].p if looks else None,
+        looks=[LookTaken(**asdict(look)) for look in looks],
+        planned_looks=plan.looks,
+        arms=arms,
+    )
+
+
+def _test_name(comparison: Comparison) -> str:
+    student = "paired t" if comparison.fixed is None else "one-sample t against one fixed value"
+    if comparison.claim.evidence in (BOUND, "non_inferior"):
+        return f"{student}, one-sided"
+    return f"two one-sided {student}, doubled" if comparison.claim.direction == "equal" else student
+
+
+def _seeds(comparison: Comparison) -> list[SeedOfClaim]:
+    """Every declared seed with both numbers and what became of both runs."""
+    return [
+        SeedOfClaim(
+            seed=seed,
+            treatment=_side(comparison, comparison.treatment, seed),
+            control=_side(comparison, comparison.control, seed),
+        )
+        for seed in comparison.seeds
+    ]
+
+
+def _side(comparison: Comparison, side: Side, seed: int) -> SideOfSeed:
+    content = side.stored(seed) or {}
+    return SideOfSeed(
+        value=comparison.value(side, seed),
+        outcome=content.get("outcome", "missing"),
+        cause=content.get("cause"),
+    )
+
+
+def _limits(comparison: Comparison, decision: Decision, alpha: float) -> list[str]:
+    """Limits of the verdict that the numbers show."""
+    claim, effect = comparison.claim, decision.effect
+    limits = []
+    if claim.kind == "bundle":
+        limits.append(
+            f"not attributable to one factor: {join_words(sorted(comparison.changed or {}))}"
+        )
+    if comparison.fixed is not None and claim.bound is None:
+        limits.append(
+            f"{comparison.fixed.name} is not a network: one fixed value, not paired; the spread "
+            "is that of the other arm only, and the rule of changed factors cannot apply (the "
+            "method differs)"
+        )
+    limits += _object_limits(comparison)
+    limits += _scale_limits(comparison)
+    if effect is not None and claim.evidence in OF_MEANS:
+        smallest = statistics.smallest_sign_flip_p(effect.n)
+        if smallest > alpha:
+            limits.append(
+                f"with {counted(effect.n, 'pair')} the exact sign-flip p cannot fall below "
+                f"{fmt(smallest, 2)}; the claim is held to {fmt(alpha)}"
+            )
+    decided = decision.status in ("supported", "refuted") and claim.direction != "equal"
+    if decided and effect is not None and abs(effect.estimate) < claim.margin.value:
+        limits.append(f"the estimate is smaller than the margin {fmt(claim.margin.value)}")
+    commits = {str(content["code"]["commit"])[:12] for _, content in comparison.runs}
+    if len(commits) > 1:
+        limits.append(
+            f"runs of several commits ({join_words(sorted(commits))}), with one behaviour per arm"
+        )
+    return limits
+
+
+def _one_object(comparison: Comparison) -> bool:
+    """Whether all runs saw the same object."""
+    return any("seed_sha256" not in content["data"] for _, content in comparison.runs)
+
+
+def _object_limits(comparison: Comparison) -> list[str]:
+    """Objects are few: what the verdict rests on."""
+    if not _one_object(comparison):
+        return []
+    paths = sorted({content["data"]["path"] for _, content in comparison.runs})
+    return [
+        f"one draw of the object ({join_words(paths)}): the spread over seeds is not the spread "
+        "over objects"
+    ]
+
+
+def _scale_limits(comparison: Comparison) -> list[str]:
+    """Flags of the amplitude scale on the very objects that a mean rests on."""
+    checkpoint = comparison.claim.metric.partition(".")[0]
+    if comparison.claim.evidence not in OF_MEANS or checkpoint not in CHECKPOINTS:
+        return []
+    arms = {side.name: side.results for side in comparison.sides if side.results is not None}
+    judged = {f"s{seed}" for seed in comparison.seeds}
+    return [
+        flag.reason
+        for flag in scale_defects(arms)
+        if flag.checkpoint == checkpoint and judged & set(flag.scales)
+    ]
+
+
+def _evidence(comparison: Comparison, root: Path) -> list[Evidence]:
+    """Files and hashes behind the numbers: each seed's result, and the artifacts it came from."""
+    return list({item.file: item for item in _files(comparison, root)}.values())
+
+
+def _files(comparison: Comparison, root: Path) -> Iterator[Evidence]:
+    for side in comparison.sides:
+        results = side.results
+        for seed, content in (results.seeds if results else {}).items():
+            if results is None or (seed not in comparison.seeds and not side.has_one_value):
+                continue
+            file, run = results.files[seed], f"{side.name} s{seed}"
+            path = file.relative_to(root).as_posix()
+            yield Evidence(run=run, file=path, sha256=sha256(file), in_git=True)
+            for artifact, digest in _artifacts(comparison.claim.metric, side, content):
+                yield Evidence(run=run, file=artifact, sha256=digest, in_git=False)
+
+
+def _artifacts(metric: str, side: Side, content: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(file, hash) of the artifacts that the metric reads; none for a recorded study, whose runs
+    are in a folder of their own."""
+    checkpoint = "best" if side.is_reference else metric.partition(".")[0]
+    objects = (checkpoint,) if checkpoint in CHECKPOINTS else CHECKPOINTS
+    wanted = {"history.csv", *(f"object_{name}.npz" for name in objects)}
+    if metric == "training.gradient_ratio":
+        wanted.add("gradients.jsonl")
+    if "/" in side.name:
+        return []
+    return [(f, digest) for f, digest in content["evidence"].items() if Path(f).name in wanted]
+
+
+# --- history ----------------------------------------------------------------------------------
+
+
+def _history(
+    comparison: Comparison, decision: Decision, kind: str, past: Sequence[Verdict]
+) -> list[Verdict]:
+    """Every verdict so far, the present one last; grown only when the verdict changed, or the
+    seeds that it rests on."""
+    effect = decision.effect
+    commit, date = _latest(comparison)
+    now = Verdict(
+        status=decision.status,
+        kind=kind,
+        claim_sha256=comparison.claim.sha256,
+        n=len(comparison.pairs),
+        reason=decision.reason,
+        seeds=list(comparison.seeds),
+        estimate=None if effect is None else effect.estimate,
+        low=None if effect is None else effect.low,
+        high=None if effect is None else effect.high,
+        commit=commit,
+        date=date,
+    )
+    compared = ("status", "kind", "claim_sha256", "n")
+    if past and all(getattr(past[-1], key) == getattr(now, key) for key in compared):
+        if "seeds" not in past[-1].model_fields_set:  # earlier versions counted pairs only
+            return [*past[:-1], past[-1].model_copy(update={"seeds": now.seeds})]
+        if past[-1].seeds == now.seeds:
+            return list(past)
+    return [*past, now]
+
+
+def _latest(comparison: Comparison) -> tuple[str | None, str | None]:
+    """Commit and commit date of the youngest run behind the claim."""
+    codes = [content["code"] for _, content in comparison.runs if content["code"]["commit"]]
+    if not codes:
+        return None, None
+    youngest = max(codes, key=lambda code: (_instant(code["commit_date"]), code["commit"]))
+    return youngest["commit"], youngest["commit_date"]
+
+
+def _instant(date: str | None) -> float:
+    return datetime.fromisoformat(date).timestamp() if date else 0.0

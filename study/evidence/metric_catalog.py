@@ -1,0 +1,256 @@
+"""Catalogue of stored numbers: path in a seed's JSON, title, unit, direction, definition.
+
+A path is `<checkpoint>.<number>` or `training.<number>`:
+
+    last.standard.amplitude.mae     best.published.phase.ssim     last.val_loss     training.seconds
+
+`gap.<number>` is the last checkpoint's number minus the best one's.
+
+Claims, tables and `study explain` all read this one list; a path that is not here is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from study.params import UserError, nearest
+
+Better = Literal["lower", "higher"]
+CHECKPOINTS = ("best", "last")
+OUTCOME = "outcome"
+SURVIVAL = "survival"
+NYQUIST = 0.5  # 1/px; the standard set's FRC ends there
+
+
+@dataclass(frozen=True)
+class Column:
+    """One number of a seed. `channel` is None for numbers of the whole run.
+
+    `better` is None where neither side is: an amplitude scale should be 1. `limit`: the best
+    value that can be measured; a number that reaches it is a bound.
+    """
+
+    path: str
+    title: str
+    unit: str
+    better: Better | None
+    definition: str
+    channel: str | None = None
+    limit: float | None = None
+
+    @property
+    def margin_unit(self) -> str:
+        """The unit that a claim's margin must name: `1` for a number without one."""
+        return self.unit or "1"
+
+
+# name: (title, unit for amplitude, unit for phase, better, definition)
+METRICS: Mapping[str, tuple[str, str, str, Better, str]] = {
+    "mae": ("MAE", "object units", "rad", "lower", "mean |prediction - truth|"),
+    "mse": ("MSE", "object units²", "rad²", "lower", "mean (prediction - truth)²"),
+    "psnr": ("PSNR", "dB", "dB", "higher", "10 log10(peak² / MSE)"),
+    "ssim": ("SSIM", "", "", "higher", "structural similarity, 7 x 7 uniform window"),
+    "ms_ssim": ("MS-SSIM", "", "", "higher", "SSIM over five levels"),
+    "frc50": ("FRC 0.5", "1/px", "1/px", "higher", "frequency at which the FRC falls below 0.5"),
+}
+SETS: Mapping[str, str] = {
+    "standard": "global phase removed once, the truth's own range, degenerate channels blank",
+    "published": "as the earlier work defined it: amplitude scaled, phase planes removed, 2 px off",
+}
+_CHECKPOINT_NUMBERS = (
+    Column(
+        "val_loss",
+        "validation loss",
+        "",
+        "lower",
+        "sum |A_pred - X| / sum X over the validation split, whatever the arm trains on; of the "
+        "weights as stored, which made the object",
+    ),
+    Column(
+        "skill",
+        "skill",
+        "",
+        "higher",
+        "1 - (validation loss - noise floor) / (best-constant loss - noise floor)",
+    ),
+    Column("epoch", "epoch", "", None, "epoch whose weights made the reconstruction"),
+    Column(
+        "r_factor.sum",
+        "R-factor",
+        "",
+        "lower",
+        "sum |sqrt(counts) - |far field|| / sum sqrt(counts) over all test patterns inside",
+    ),
+    Column("r_factor.median", "R-factor, median", "", "lower", "median over the test patterns"),
+    Column(
+        "standard.extra.amplitude_scale",
+        "amplitude scale",
+        "",
+        None,
+        "truth's mean amplitude over the reconstruction's; 5 % off 1 is a defect",
+    ),
+    Column(
+        "foreign_phase.truth",
+        "foreign phase, correlation with the truth",
+        "",
+        "higher",
+        "correlation of the predicted phase with the true one where the test object has the phase "
+        "of another object; below 0.8 the phase follows a prior",
+    ),
+    Column(
+        "foreign_phase.from_amplitude",
+        "foreign phase, correlation with f(amplitude)",
+        "",
+        None,
+        "correlation of the same predicted phase with the published function of the amplitude; "
+        "at or above the correlation with the truth the phase follows a prior",
+    ),
+)
+_TRAINING_NUMBERS = (
+    Column(
+        "training.collapse_gap",
+        "collapse gap",
+        "",
+        "lower",
+        "final minus best validation loss of the run",
+    ),
+    Column(
+        "training.clipped_fraction",
+        "clipped fraction",
+        "",
+        None,
+        "share of what the clip rule looks at that it shortened, mean over steps and epochs",
+    ),
+    Column("training.seconds", "seconds", "s", "lower", "wall clock of the training epochs"),
+    Column("training.patterns", "patterns", "", None, "patterns that the image is made from"),
+    Column(
+        "training.training_patterns",
+        "training patterns",
+        "",
+        None,
+        "patterns that the network was trained on",
+    ),
+    Column(
+        "training.reconstruct_seconds",
+        "reconstruction",
+        "s",
+        "lower",
+        "CPU time of one reconstruction, from counts to the stitched object",
+    ),
+    Column(
+        "training.dead_share",
+        "dead units",
+        "",
+        "lower",
+        "largest share of dead units in any layer at the last epoch, first validation batch",
+    ),
+    Column(
+        "training.gradient_max",
+        "largest gradient norm",
+        "",
+        None,
+        "largest gradient norm of any step of the run, before the clip",
+    ),
+    Column(
+        "training.first_bad_epoch",
+        "first bad epoch",
+        "",
+        None,
+        "first epoch whose validation loss exceeds twice the best so far, or is not finite; absent "
+        "where none does",
+    ),
+    Column(
+        "training.gradient_ratio",
+        "local / spectral gradient",
+        "",
+        None,
+        "gradient norm of all local branches over that of all spectral ones at the first batch of "
+        "the run; only of runs with --diagnose",
+    ),
+)
+
+
+def _score_columns() -> list[Column]:
+    return [
+        Column(
+            path=f"{name}.{channel}.{metric}",
+            title=f"{channel} {title}",
+            unit="rings" if (name, metric) == ("published", "frc50") else units[channel],
+            better=better,
+            definition=f"{definition}; {channel}; set {name}: {meaning}",
+            channel=channel,
+            limit=NYQUIST if (name, metric) == ("standard", "frc50") else None,
+        )
+        for name, meaning in SETS.items()
+        for metric, (title, amplitude, phase, better, definition) in METRICS.items()
+        for channel, units in ((c, {"amplitude": amplitude, "phase": phase}) for c in _CHANNELS)
+    ]
+
+
+def _gap(column: Column) -> Column:
+    return replace(
+        column,
+        path=f"gap.{column.path}",
+        title=f"{column.title}, last minus best",
+        definition=f"last minus best of: {column.definition}",
+        limit=None,
+    )
+
+
+_CHANNELS = ("amplitude", "phase")
+KNOWN: Mapping[str, Column] = {
+    column.path: column
+    for column in (
+        *(
+            replace(column, path=f"{checkpoint}.{column.path}")
+            for checkpoint in CHECKPOINTS
+            for column in (*_CHECKPOINT_NUMBERS, *_score_columns())
+        ),
+        *(_gap(column) for column in (*_CHECKPOINT_NUMBERS, *_score_columns())),
+        *_TRAINING_NUMBERS,
+    )
+}
+
+# What the tables show, per checkpoint; the rest is in the seeds' JSON.
+LOSSES = ("val_loss", "skill", "r_factor.sum")
+STANDARD = (
+    "standard.amplitude.ssim",
+    "standard.amplitude.mae",
+    "standard.amplitude.frc50",
+    "standard.phase.ssim",
+    "standard.phase.mae",
+    "standard.extra.amplitude_scale",
+)
+PUBLISHED = ("published.amplitude.ssim", "published.amplitude.mae", "published.phase.ssim")
+RUN = tuple(column.path for column in _TRAINING_NUMBERS[:6])
+# Recorded arms are many: one table per study, these columns; the findings keep no more of them but
+# what claims use.
+RECORDED = (
+    "last.standard.amplitude.mae",
+    "last.standard.phase.mae",
+    "last.standard.amplitude.ssim",
+    "last.standard.phase.ssim",
+    "best.val_loss",
+    "last.val_loss",
+    "training.clipped_fraction",
+    "training.seconds",
+)
+SHOWN: tuple[str, ...] = (
+    *(f"{c}.{name}" for c in (*CHECKPOINTS, "gap") for name in (*LOSSES, *STANDARD, *PUBLISHED)),
+    "best.epoch",
+    *(column.path for column in _TRAINING_NUMBERS),
+)
+
+
+def find_column(path: str) -> Column:
+    """The column at `path`. Raises UserError with the nearest known path."""
+    if path not in KNOWN:
+        raise UserError(f"no number {path!r} in the results{_nearest_path(path)}")
+    return KNOWN[path]
+
+
+def _nearest_path(path: str) -> str:
+    sentence = nearest(path, KNOWN)
+    return sentence if "did you mean" in sentence else "; for example last.standard.amplitude.mae"

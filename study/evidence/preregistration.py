@@ -1,0 +1,161 @@
+"""From git: whether a claim was committed, unchanged, before the runs that decide it.
+
+A claim is confirmatory when it and its whole family were committed, as they stand now, before any
+run with the seeds of its evidence was committed, and when every run started from that commit or a
+later one with a clean tree. Repeating such runs later changes nothing: what counts is which came
+first, claim or seed. A later commit is one that descends from the claim's: a branch that leaves the
+history before the seeds were committed and is merged afterwards brings no claim that came first.
+A seed whose result was committed after the claim stays part of it: left out later, or exchanged for
+another, it would be a choice made after a look. Without git nothing is confirmatory.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from study.environment import git
+from study.evidence.claims import Claim, ClaimBook, parse_claims
+from study.evidence.format import join_words
+from study.params import UserError
+from study.reading import parse_yaml
+from study.recorded import results_of
+
+# Results name their commit; what is not a hash would reach git as an option.
+COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+
+
+def not_confirmatory(
+    claim: Claim,
+    book: ClaimBook,
+    runs: Sequence[tuple[int, str | None, bool | None]],
+    judged: Mapping[str, Collection[int]],
+) -> str | None:
+    """Why the claim's evidence is exploratory, or None when it is confirmatory.
+
+    `runs`: (seed, commit, dirty) of every run of the evidence, as environment.json has them.
+    `judged`: the arms that draw seeds, and those of each that the verdict rests on.
+    """
+    if claim.kind == "exploratory":
+        return "the claim asks for no more"
+    if not runs:
+        return "no run yet"
+    if any(commit is None for _, commit, _ in runs):
+        return "without git nothing shows that the claim came before its runs"
+    if any(dirty is not False for _, _, dirty in runs):
+        return "a run started from a tree with uncommitted changes"
+    root = book.path.parent
+    if (git("rev-parse", "--is-shallow-repository", root=root) or "").strip() != "false":
+        return "the history is not whole (no repository, or a shallow clone)"
+    fixed: dict[str, str] = {}
+    for commit in sorted({commit for _, commit, _ in runs if commit}):
+        if not COMMIT.fullmatch(commit) or git("cat-file", "-e", commit, root=root) is None:
+            return f"commit {commit[:12]} of a run is not in this repository"
+        since = unchanged_since(book, claim.family, commit)
+        if since is None:
+            return f"commit {commit[:12]} of a run does not hold the claim's family unchanged"
+        fixed[commit] = since
+    return _chosen(root, fixed, {seed for seed, _, _ in runs}, judged)
+
+
+def _chosen(
+    root: Path,
+    fixed: Mapping[str, str],
+    seeds: Collection[int],
+    judged: Mapping[str, Collection[int]],
+) -> str | None:
+    """Which seeds were known when they, or others for them, were chosen; None for none.
+
+    `fixed`: commit of a run -> the commit since which the claim stands.
+    """
+    if seen := [s for s in sorted(seeds) if any(seed_seen(root, *f, s) for f in fixed.items())]:
+        return f"results of seed {join_words(seen)} were committed before the claim"
+    for arm, kept in judged.items():
+        later = {seed for since in fixed.values() for seed in seeds_since(root, since, arm)}
+        if dropped := sorted(later - set(kept)):
+            return (
+                f"results of {arm} seed {join_words(dropped)} were committed after the claim and "
+                "are judged no longer"
+            )
+    return None
+
+
+def unchanged_since(book: ClaimBook, family: str, commit: str) -> str | None:
+    """The first commit since which the family equals that of `book`, up to `commit`, or None."""
+    history = git("log", "--format=%H", commit, "--", book.path.name, root=book.path.parent)
+    since = None
+    for past in (history or "").split():
+        old = claims_at(book.path, past)
+        now = book.families[family]
+        if old is None or not _same(old.families.get(family), now):
+            break
+        since = past
+    return since
+
+
+def _same(old: Sequence[Claim] | None, new: Sequence[Claim]) -> bool:
+    """The same claims word for word; their order does not matter."""
+    return {claim.id: claim for claim in old or ()} == {claim.id: claim for claim in new}
+
+
+def _seeds_folders(arm: str) -> list[str]:
+    """Where results of an arm are committed. Those of `<study>/<arm>` used to be copied to
+    recorded/."""
+    now = (results_of(Path(), arm) / "seeds").as_posix()
+    return [now, f"recorded/{arm}/seeds"] if "/" in arm else [now]
+
+
+@lru_cache(maxsize=256)
+def seeds_since(root: Path, since: str, arm: str) -> frozenset[int]:
+    """Seeds of an arm whose first result was committed after `since`."""
+    log = ("log", "--ancestry-path", "--full-history", "--diff-filter=A", "--no-renames")
+    words = (*log, "--name-only", "--format=", f"{since}..HEAD", "--")
+    later, earlier = (
+        frozenset(int(n) for name in (names or "").split() if (n := Path(name).stem[1:]).isdigit())
+        for names in (
+            git(*words, *_seeds_folders(arm), root=root),
+            git("ls-tree", "-r", "--name-only", since, "--", *_seeds_folders(arm), root=root),
+        )
+    )
+    return later - earlier
+
+
+@lru_cache(maxsize=256)
+def claims_at(path: Path, commit: str) -> ClaimBook | None:
+    """claims.yaml as it was in a commit; None when it was not there or held no valid claims."""
+    text = git("show", f"{commit}:./{path.name}", root=path.parent)
+    if text is None:
+        return None
+    try:
+        return parse_claims(_without_second_objects(parse_yaml(text, path)), path)
+    except UserError:
+        return None
+
+
+def _without_second_objects(content: Any) -> Any:
+    """Earlier versions of claims.yaml named a second object for some claims. It never decided
+    whether a claim was there before its runs, so registration is read without it."""
+    if isinstance(content, Mapping) and isinstance(content.get("claims"), Mapping):
+        for entry in content["claims"].values():
+            if isinstance(entry, dict):
+                entry.pop("second_object", None)
+    return content
+
+
+@lru_cache(maxsize=1024)
+def seed_seen(root: Path, commit: str, since: str, seed: int) -> bool:
+    """Whether the history of `commit` holds a result of any run with this seed that was not
+    committed after `since`."""
+    pattern = f":(top,glob)**/seeds/s{seed}.json"
+    log = ("log", "--full-history", "--format=%H", commit, "--", pattern)
+    return not set((git(*log, root=root) or "").split()) <= _after(root, commit, since)
+
+
+@lru_cache(maxsize=64)
+def _after(root: Path, commit: str, since: str) -> frozenset[str]:
+    """The commits between the two that descend from `since`."""
+    found = git("rev-list", "--ancestry-path", f"{since}..{commit}", root=root)
+    return frozenset((found or "").split())

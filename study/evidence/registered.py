@@ -1,0 +1,83 @@
+"""The seed list of a data set, which follows from the claims that are registered on it.
+
+Who chooses the seeds by hand may have tried others first: training is deterministic. Seeds that
+follow from the claims are fixed when these are committed, and anybody can derive them again.
+
+Derivation
+1. Every claim whose contrast runs on the data set is hashed: SHA-256 of everything that it says
+   (`Claim.sha256`), without the seeds that a survival claim lists, since these follow from it.
+2. The key is the SHA-256 of the name of the data set and of these hashes in ascending order, one
+   per line: the order of claims.yaml does not matter.
+3. Seed number i is SHA-256 of "KEY:i" as an integer, modulo 10^6, for i = 0, 1, 2, ...; values
+   that came before are skipped. A longer list begins with the shorter one.
+
+A claim that is registered later gives the data set another list, for arms that are added with it.
+Arms that exist keep the seeds that params.yaml gives them. What this cannot prove is in
+docs/evidence.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import count, islice
+from pathlib import Path
+
+from study.evidence.claims import Claim, claim_files, load_claims
+from study.params import Row, UserError, nearest
+from study.reading import quoted
+
+SEEDS = 10**6
+MOST_SEEDS = 1000
+
+
+def registered_seeds(claims: Iterable[Claim], data: str, n: int) -> tuple[int, ...]:
+    """The first `n` seeds of a data set, given the claims that are registered on it.
+
+    `data`: as arms name it, such as `data/quick`. Raises UserError without any claim and for an
+    `n` that is not between 1 and 1000.
+    """
+    hashes = sorted(_content(claim) for claim in claims)
+    if not hashes:
+        raise UserError(
+            f"no claim of claims.yaml is registered on {data}: its seeds follow from the claims; "
+            "add the claims first"
+        )
+    if not 1 <= n <= MOST_SEEDS:
+        raise UserError(f"{n} seeds were asked for; accepted: 1 to {MOST_SEEDS}")
+    key = hashlib.sha256("\n".join([data, *hashes]).encode()).hexdigest()
+    return tuple(islice(_drawn(key), n))
+
+
+def claims_on(root: Path, rows: Mapping[str, Row], data: str) -> list[Claim]:
+    """The claims about an arm on the data set `data` of the pipeline folder `root`, in its own
+    claims.yaml and in that of the checkout. `rows`: the arms of the pipeline.
+
+    Raises UserError for a claims.yaml that cannot be read and for a data set of no arm.
+    """
+    known = {row.data for row in rows.values()}
+    if data not in known:
+        raise UserError(f"no arm runs on {quoted(data)}{nearest(data, known)}")
+    return [
+        claim
+        for file, prefix in claim_files(root)
+        for claim in load_claims(file).claims
+        if {f"{prefix}{name}" for name, row in rows.items() if row.data == data}
+        & {claim.arms.treatment, claim.arms.control}
+    ]
+
+
+def _content(claim: Claim) -> str:
+    if claim.survival is None:
+        return claim.sha256
+    plan = claim.survival.model_copy(update={"seeds": ()})
+    return claim.model_copy(update={"survival": plan}).sha256
+
+
+def _drawn(key: str) -> Iterator[int]:
+    seen: set[int] = set()
+    for i in count():
+        seed = int(hashlib.sha256(f"{key}:{i}".encode()).hexdigest(), 16) % SEEDS
+        if seed not in seen:
+            seen.add(seed)
+            yield seed

@@ -1,0 +1,1 @@
+"""Layouts of scan files, one reader each; `study.formats.readers` has the table of them."""

@@ -1,0 +1,97 @@
+"""PtychoShelves and fold_slice: .mat files (v5 or v7.3) and their HDF5 twins.
+
+dp (n, n, J) counts, probe (n, n, ..., modes), and positions: outputs.probe_positions (J, 2) as x, y
+in object px, or ppX, ppY in metres. MATLAB keeps the first axis fastest, so arrays come here with
+their axes reversed; the two axes of a frame are put back, the patterns stay in front.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float64
+
+from study.formats.entries import Entries, first, has, needed, number
+from study.formats.geometry import Geometry
+from study.formats.measured import RawScan, as_float, squeeze_to
+from study.formats.positions import Beside, read_positions
+from study.formats.windows import choose_window, read_window
+from study.params import UserError
+
+FRAMES = ("dp", "data", "cbed")
+IN_PX = ("outputs/probe_positions", "probe_positions", "p/positions")
+IN_METRES = (("ppY", "ppX"),)
+PIXELS_M = ("p/dx_spec", "dx_spec", "dx", "outputs/dx_spec")
+
+
+def fits(entries: Entries) -> bool:
+    return any(has(entries, name) and len(entries.shape(name)) == 3 for name in FRAMES) or (
+        has(entries, "outputs/probe_positions")
+    )
+
+
+def read(entries: Entries, beside: Beside) -> RawScan:
+    """Raises UserError: a reconstruction without patterns, no positions, no pixel where needed."""
+    name = next((each for each in FRAMES if has(entries, each)), None)
+    if name is None:
+        raise UserError(
+            f"{entries.path} is a PtychoShelves reconstruction without patterns ({FRAMES[0]}); "
+            "import the file of the patterns and give this one: --probe FILE.mat"
+        )
+    probe = first(entries, "probe")
+    probe = None if probe is None else np.swapaxes(probe, -1, -2)
+    side = probe.shape[-1] if probe is not None else None
+    window, said = choose_window(entries, name, beside.crop_px or side)
+    patterns = np.swapaxes(read_window(entries, name, window), -1, -2)
+    pixel_m = number(entries, *PIXELS_M)
+    geometry = _geometry(entries, window.n)
+    if geometry is not None:
+        pixel_m = geometry.object_pixel_m(window.n)
+    positions, how = _positions(entries, beside, pixel_m)
+    return RawScan(
+        patterns=np.ascontiguousarray(patterns),
+        positions_px=positions,
+        probe=probe,
+        object_shape=None,
+        geometry=geometry,
+        values="counts",
+        zero_frequency="centre",
+        said=("layout: PtychoShelves", how, *said),
+        object_pixel_m=pixel_m,
+    )
+
+
+def _geometry(entries: Entries, n: int) -> Geometry | None:
+    wavelength = number(entries, "lambda", "p/lambda")
+    distance = number(entries, "p/z", "z")
+    pixel = number(entries, "p/ds", "ds")
+    if wavelength and distance and pixel and min(wavelength, distance, pixel) > 0:
+        return Geometry.of_wavelength(wavelength, distance, pixel)
+    return None
+
+
+def _positions(
+    entries: Entries, beside: Beside, pixel_m: float | None
+) -> tuple[Float64[np.ndarray, "J 2"], str]:
+    if beside.positions is not None:
+        given = read_positions(beside)
+        return given.in_px(pixel_m, entries.path), given.said
+    for name in IN_PX:
+        if has(entries, name):
+            stored = squeeze_to(as_float(entries.read(name), entries.path), 2)
+            table = stored.T if stored.ndim == 2 and stored.shape[0] == 2 else stored
+            return table[:, ::-1], f"positions: {name}, x and y in object px"
+    for pair in IN_METRES:
+        if all(has(entries, name) for name in pair):
+            if not pixel_m:
+                raise UserError(
+                    f"{entries.path} has positions in metres but neither dx_spec nor lambda, z and "
+                    "ds, which give the object's pixel; add one of them"
+                )
+            y, x = (as_float(needed(entries, name), entries.path).ravel() for name in pair)
+            if len(y) != len(x):
+                raise UserError(f"{entries.path} holds {len(x)} {pair[1]} and {len(y)} {pair[0]}")
+            return np.stack([y, x], axis=1) / pixel_m, f"positions: {pair[1]}, {pair[0]} in metres"
+    raise UserError(
+        f"{entries.path} holds no positions; accepted: {', '.join(IN_PX)}, ppX and ppY, or "
+        "--positions FILE"
+    )

@@ -1,0 +1,93 @@
+"""The file that `study import --mask` takes: bad pixels of a detector."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import PIL.Image
+from jaxtyping import Bool
+
+from study.formats.arrays import TORN, read_arrays
+from study.formats.hdf5 import DAMAGED, array_at, objects, open_hdf5
+from study.formats.mat5 import Mat5Entries, is_mat5
+from study.params import UserError
+
+LARGEST_BYTES = 2**28
+
+
+def read_mask(path: Path, n: int) -> Bool[np.ndarray, "n n"]:
+    """Bad pixels from a file: True where its number is not zero.
+
+    npy, npz, HDF5 and MATLAB (an array called `mask`, or the only one), and TIFF or PNG. Raises
+    UserError where the file cannot be read, holds another size, or marks most pixels: then it
+    probably marks the good ones.
+    """
+    stored = _stored_mask(path)
+    if stored.dtype.kind not in "biuf" or stored.shape != (n, n):
+        raise UserError(
+            f"the mask in {path} is {stored.dtype} of shape {stored.shape}; accepted: numbers of "
+            f"shape ({n}, {n}), not zero at bad pixels"
+        )
+    bad = stored != 0
+    if bad.mean() > 0.5:
+        raise UserError(
+            f"{path} marks {int(bad.sum())} of {bad.size} pixels as bad; a mask is not zero at bad "
+            "pixels: invert it"
+        )
+    return bad
+
+
+def _stored_mask(path: Path) -> np.ndarray:
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(520)
+        if b"\x89HDF" in (head[:4], head[512:516]):
+            with open_hdf5(path) as file:
+                names = [
+                    name for name, node in objects(file, path) if isinstance(node, h5py.Dataset)
+                ]
+                return array_at(file, _only(names, path))
+        if is_mat5(head):
+            entries = Mat5Entries(path)
+            return entries.read(_only(sorted(entries.names), path))
+        if head.startswith(b"\x93NUMPY"):
+            return _npy(path)
+        if head.startswith((b"II*\0", b"MM\0*", b"\x89PNG")):
+            return _image(path)
+        arrays = read_arrays(path)
+        return arrays[_only(sorted(arrays), path)]
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); give a mask file") from None
+    except (*DAMAGED, *TORN) as error:
+        raise UserError(
+            f"{path} is not a mask that can be read ({error}); accepted: npy, npz, HDF5, MATLAB, "
+            "TIFF, PNG"
+        ) from None
+
+
+def _only(names: list[str], path: Path) -> str:
+    marked = [name for name in names if name.rsplit("/", 1)[-1].lower() == "mask"]
+    found = marked or names
+    if len(found) != 1:
+        raise UserError(
+            f"{path} holds {', '.join(names) or 'no array'}; accepted: one array, or one called "
+            "mask"
+        )
+    return found[0]
+
+
+def _npy(path: Path) -> np.ndarray:
+    if path.stat().st_size > LARGEST_BYTES:
+        raise UserError(f"{path} has more than {LARGEST_BYTES} bytes; accepted: one mask")
+    with path.open("rb") as stream:
+        return np.load(stream, allow_pickle=False)
+
+
+def _image(path: Path) -> np.ndarray:
+    with PIL.Image.open(path) as image:
+        width, height = image.size
+        if 4 * width * height > LARGEST_BYTES:
+            raise UserError(f"{path} has {height} x {width} px; accepted: one mask of a detector")
+        return np.asarray(image)

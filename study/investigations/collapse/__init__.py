@@ -1,0 +1,1 @@
+"""Which arms die, how long their runs live, and which layers die."""

@@ -1,0 +1,1 @@
+"""On which scan steps, doses and probes a network outperforms iterative methods."""

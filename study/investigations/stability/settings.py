@@ -1,0 +1,95 @@
+"""`stability` of params.yaml: the learning rates, and the curves of deaths over them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
+
+from pydantic import Field, model_validator
+
+from study.params import (
+    MOST_SEEDS,
+    Arm,
+    Count,
+    Model,
+    Positive,
+    Section,
+    Seed,
+    Study,
+    check_name,
+    nearest,
+)
+from study.reading import quoted
+
+
+class StabilityRate(Model):
+    """One learning rate of the grid and the seeds of its runs."""
+
+    lr: Positive
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1, max_length=MOST_SEEDS)]
+
+
+class StabilityCurve(Model):
+    """A base arm and what is changed in it, each as `study arms new --set` takes it."""
+
+    base: str
+    settings: tuple[str, ...]
+
+
+class Stability(Section):
+    """Short runs of every curve on one grid of learning rates, all on one data set.
+
+    `versus`: the curve that the others are compared with.
+    """
+
+    key: ClassVar[str] = "stability"
+    arms: ClassVar[tuple[str, ...]] = ("base",)
+
+    data: str
+    epochs: Count
+    versus: str
+    grid: Annotated[tuple[StabilityRate, ...], Field(min_length=2, max_length=100)]
+    curves: Annotated[Mapping[str, StabilityCurve], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Stability:
+        rates = [item.lr for item in self.grid]
+        if any(low >= high for low, high in itertools.pairwise(rates)):
+            raise ValueError(
+                f"grid has the learning rates {quoted(rates)}; list them in rising order"
+            )
+        seeds = [seed for item in self.grid for seed in item.seeds]
+        if len(set(seeds)) < len(seeds):
+            twice = next(seed for i, seed in enumerate(seeds) if seed in seeds[:i])
+            raise ValueError(
+                f"grid uses seed {twice} twice; the fit takes runs as independent: give every run "
+                "of the grid its own seed"
+            )
+        for name in self.curves:
+            check_name(name)
+        if self.versus not in self.curves:
+            raise ValueError(
+                f"versus is {quoted(self.versus)}, which is not one of the curves"
+                f"{nearest(self.versus, self.curves)}"
+            )
+        return self
+
+    def check(self, study: Study) -> None:
+        room, _, stem = self.data.partition("/")
+        if room != "data" or stem not in study.data:
+            known = (f"data/{name}" for name in study.data)
+            raise ValueError(
+                f"stability.data is {quoted(self.data)}, which is not a data set"
+                f"{nearest(self.data, known)}"
+            )
+        for name, curve in self.curves.items():
+            if not isinstance(study.arms.get(curve.base), Arm):
+                trained = [arm for arm, row in study.arms.items() if isinstance(row, Arm)]
+                raise ValueError(
+                    f"stability.curves.{name}.base is {quoted(curve.base)}, which is not a trained "
+                    f"arm{nearest(curve.base, trained)}"
+                )
+
+
+SECTION = Stability

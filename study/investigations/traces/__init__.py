@@ -1,0 +1,1 @@
+"""Runs followed step by step, and steps repeated from a stored checkpoint."""

@@ -1,0 +1,137 @@
+"""Pieces of the page as HTML: numbers with their source and interval, statuses, counts of seeds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from markupsafe import Markup
+
+from study.evidence import statistics
+from study.evidence.arms import OUTCOMES
+from study.evidence.cells import bounds
+from study.evidence.evaluable import ABSENT
+from study.evidence.format import fmt, join_words, percent
+from study.evidence.metric_catalog import OUTCOME
+from study.evidence.model import ClaimFinding, Difference, Estimate
+from study.report.gather import Inputs
+
+DIGITS = 3
+# What templates may call without an import.
+IN_TEMPLATES = (
+    *("number", "estimate", "printed", "status", "score", "delta", "effect", "outcomes"),
+    *("named", "pipeline"),
+)
+
+
+def number(text: str, source: str, below: str = "") -> Markup:
+    """A value as text. `source`: the id for `study explain`, or the file and entry that hold it.
+
+    `below`: its interval, in a second line of a table cell.
+    """
+    under = Markup(' <span class="i">{}</span>').format(printed(below)) if below else ""
+    return Markup('<span class="n" title="{}">{}{}</span>').format(source, printed(text), under)
+
+
+def printed(text: str) -> str:
+    """A number as it is printed: with a minus sign, not a hyphen."""
+    return text.replace("-", "−")
+
+
+def estimate(facts: Estimate | None, source: str | None = None) -> Markup | str:
+    """A stored estimate with its interval; a dash for None. `source`: where it has no id."""
+    if facts is None:
+        return ABSENT
+    source = source or (facts.id if isinstance(facts, Difference) else "")
+    return number(fmt(facts.estimate, DIGITS), source, bounds(facts, DIGITS).strip())
+
+
+def status(text: str) -> Markup:
+    """A verdict's status; weight and word distinguish it, colour only repeats them."""
+    return Markup('<span class="s s-{}">{}</span>').format(anchor(text), text)
+
+
+def anchor(text: str) -> str:
+    """Text as an id or a class of the page."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def score(inputs: Inputs, arm: str, path: str, digits: int = DIGITS) -> Markup | str:
+    """Mean over seeds with its interval, or what is in its place.
+
+    Where fewer seeds have the number than ran, their count follows it.
+    """
+    cell = inputs.cell(arm, path)
+    if cell.facts is None:
+        return cell.value(digits)
+    value = number(cell.value(digits), cell.id, bounds(cell.facts, digits).strip())
+    return Markup("{}{}").format(value, "" if cell.facts.n == cell.ran else f" {cell.seeds}")
+
+
+def delta(inputs: Inputs, arm: str, path: str) -> Markup | str:
+    """The arm minus the one it is compared with, paired by seed."""
+    return estimate(inputs.difference(arm, path))
+
+
+def effect(claim: ClaimFinding) -> Markup:
+    """The effect of a claim, or why there is none; a level only where there is an interval."""
+    found, test = claim.effect, claim.test
+    if found is None:
+        return breakable(claim.reason)
+    unit = f" {claim.unit}" if claim.unit else ""
+    margin = f", margin {fmt(claim.margin)}"
+    if found.low is not None:
+        return Markup("{}{}, {}{}").format(estimate(found), unit, percent(found.level), margin)
+    p = "" if test is None or test.p is None else f", exact p\u00a0=\u00a0{fmt(test.p, 2)}"
+    kind = "difference of rates " if claim.metric == OUTCOME else ""
+    return Markup("{}{}{}{}{}").format(kind, estimate(found), unit, p, margin)
+
+
+def outcomes(inputs: Inputs, arm: str) -> Markup:
+    """ok / failed / collapsed of all seeds that ran, and how many are missing."""
+    results = inputs.arms[arm]
+    text = " / ".join(str(len(results.with_outcome(name))) for name in OUTCOMES)
+    missing = inputs.missing(arm)
+    more = f" ({missing} missing)" if missing else ""
+    return Markup("{}{}").format(number(text, f"outcome in {inputs.place(arm)}/seeds"), more)
+
+
+def deaths(inputs: Inputs, arm: str) -> Mapping[str, Any]:
+    """Runs that failed or collapsed: count, n, exact 95 % interval, its table cell and source."""
+    results = inputs.arms[arm]
+    died = sum(len(results.with_outcome(name)) for name in ("failed", "collapsed"))
+    n = len(results.seeds)
+    rate = statistics.clopper_pearson(died, n)
+    assert rate.low is not None and rate.high is not None, "n is at least 1"
+    source = f"outcome in {inputs.place(arm)}/seeds, Clopper-Pearson"
+    cell = number(f"{died} of {n}", source, f"[{rounded(rate.low)}, {rounded(rate.high)}]")
+    bounds = {"low": rate.low, "high": rate.high}
+    return {"died": died, "n": n, **bounds, "cell": cell, "source": source}
+
+
+def rounded(share: float) -> str:
+    return percent(float(fmt(share, 3)))
+
+
+def named(inputs: Inputs, arm: str) -> Markup:
+    """The arm's name without its pipeline; with its label where it is not a trained arm."""
+    label = inputs.arms[arm].label if arm in inputs.arms else None
+    return breakable(short(arm) if label in ("arm", None) else f"{short(arm)} ({label})")
+
+
+def breakable(text: str) -> Markup:
+    """Text that may break behind an underscore or a slash, as a narrow column needs."""
+    return Markup("<wbr>").join(re.findall(r"[^_/]*[_/]|[^_/]+", text))
+
+
+def pipeline(arms: Sequence[str]) -> str:
+    """Where the arms of a table come from, as a sentence."""
+    places = sorted({arm.rpartition("/")[0] for arm in arms})
+    found = [f"recorded from {place}/" if place else "of the root study" for place in places]
+    return f"Arms {join_words(found)}."
+
+
+def short(arm: str) -> str:
+    """An arm's name without its pipeline."""
+    return arm.rpartition("/")[2]

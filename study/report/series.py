@@ -1,0 +1,99 @@
+"""Data of charts for the page, the report and exported figures; without matplotlib."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas
+
+Points = list[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Curves:
+    """One arm's history (columns seed, epoch, ...) with each seed's outcome.
+
+    `place`: index of the arm in what is compared; it decides colour and dash.
+    """
+
+    arm: str
+    place: int
+    history: pandas.DataFrame
+    outcomes: Mapping[int, str]
+
+    def has(self, column: str) -> bool:
+        return column in self.history and bool(self.history[column].notna().any())
+
+    def best(self, column: str) -> dict[str, Points]:
+        """outcome -> (epoch, value) of every seed at its best epoch, where the value is finite."""
+        return self._points(column, best_epoch)
+
+    def ends(self, column: str) -> dict[str, Points]:
+        """outcome -> (epoch, last finite value) of every seed that did not end ok."""
+        found = self._points(column, lambda rows: int(finite(rows, column)[0][-1]))
+        return {outcome: points for outcome, points in found.items() if outcome != "ok"}
+
+    def _points(
+        self, column: str, epoch_of: Callable[[pandas.DataFrame], int | None]
+    ) -> dict[str, Points]:
+        found: dict[str, Points] = {}
+        for seed, rows in self.history.groupby("seed"):
+            epochs, values = finite(rows, column)
+            at = np.flatnonzero(epochs == epoch_of(rows)) if len(epochs) else ()
+            outcome = self.outcomes.get(int(str(seed)), "ok")
+            for i in at[:1]:
+                found.setdefault(outcome, []).append((float(epochs[i]), float(values[i])))
+        return found
+
+    def middle(self, column: str) -> pandas.DataFrame:
+        """By epoch: median, min, max and count over the seeds."""
+        by_epoch = self.history.groupby("epoch")[column]
+        facts = {"median": by_epoch.median(), "min": by_epoch.min(), "max": by_epoch.max()}
+        return pandas.DataFrame({**facts, "count": by_epoch.count()}).dropna()
+
+
+def finite(rows: pandas.DataFrame, column: str) -> tuple[np.ndarray, np.ndarray]:
+    """Epochs and values of one seed where the value is finite."""
+    values = rows[column].to_numpy(float)
+    kept = np.isfinite(values)
+    return rows["epoch"].to_numpy()[kept], values[kept]
+
+
+def best_epoch(rows: pandas.DataFrame) -> int | None:
+    """The earliest epoch of a seed's lowest finite validation loss, as the scores take it."""
+    if "val_loss" not in rows:
+        return None
+    epochs, losses = finite(rows, "val_loss")
+    return int(epochs[losses.argmin()]) if len(losses) else None
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """One arm's line in a chart of seeds.
+
+    `mean`: estimate and interval, which may have no bounds. `note`: why seeds are missing. `data`:
+    hash of the data set; the same seed is joined only across arms on equal data. `trained`: false
+    for a reference, which has one run and no seeds.
+    """
+
+    name: str
+    values: Mapping[str, float]
+    mean: tuple[float, float | None, float | None] | None = None
+    note: str = ""
+    outcomes: Mapping[str, str] = field(default_factory=dict)
+    data: str | None = None
+    trained: bool = True
+
+    def marks(self) -> list[tuple[str, float, float, str]]:
+        """Seed, value, offset from the arm's line and outcome of every mark.
+
+        The offsets spread the seeds by their order, so that equal values do not hide each other.
+        """
+        step = 0.3 / max(1, len(self.values) - 1)
+        first = -0.32 if len(self.values) > 1 else -0.16
+        return [
+            (seed, value, first + step * i, self.outcomes.get(seed, "ok"))
+            for i, (seed, value) in enumerate(self.values.items())
+        ]

@@ -1,0 +1,31 @@
+"""Stage `evaluate`: scores and pictures of an arm, from its stored runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from study import provenance
+from study.evidence.scores import score_arm
+from study.params import find_row, load_study
+from study.runs import RunFolder
+from study.stages.collect import provenance_of
+
+
+def evaluate_arm(root: Path, name: str) -> int:
+    """Write results/<arm> from runs/<arm>; returns the number of declared seeds.
+
+    Runs of earlier versions hold their provenance inside: it is kept as that of other runs. What is
+    kept of seeds that the arm no longer declares goes. Raises UserError as `score_arm` does.
+    """
+    row, runs = find_row(load_study(root / "params.yaml"), name), root / "runs"
+    score_arm(name, row, runs, root, root / "results")
+    declared = {f"s{seed}.json" for seed in row.seeds}
+    for file in (root / provenance.FOLDER / name).glob("s*.json"):
+        if file.name not in declared:
+            file.unlink()
+    for seed in row.seeds:
+        run = RunFolder(runs / name / f"s{seed}")
+        facts = provenance.facts_of(run)
+        if facts is not None:
+            provenance.keep(provenance_of(runs / name, seed), facts, provenance.hashes(run.path))
+    return len(row.seeds)

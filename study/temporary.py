@@ -1,0 +1,200 @@
+"""Temporary files and folders beside their targets, and replacing a folder in one step.
+
+A temporary is called `.NAME.PID.THREAD.tmp` and locked (flock) while its writer lives. The system
+drops the lock of a killed writer, so the next writer in the same folder, or `study clean`, knows
+what can be removed: on any host that shares the folder, whatever process now has the old number.
+Where a file system has no locks, nothing is swept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+import re
+import shutil
+import stat
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+NAME = re.compile(r"\..+\.\d+\.\d+\.tmp")
+AT_FDCWD, RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
+
+
+@contextlib.contextmanager
+def temporary_file(target: Path) -> Iterator[BinaryIO]:
+    """A new file beside `target`, open for writing (its `name` is the path); removed at the end.
+
+    The writer renames it to `target` once it is whole. Raises OSError.
+    """
+    path = _beside(target)
+    while True:
+        stream = path.open("wb")
+        if _locked(stream.fileno(), path):
+            break
+        stream.close()
+    try:
+        with stream:
+            yield stream
+    finally:
+        path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def temporary_folder(target: Path) -> Iterator[Path]:
+    """A new folder beside `target`; what is there under its name at the end is removed.
+
+    The writer renames it to `target`, or exchanges the two. Raises OSError.
+    """
+    path = _beside(target)
+    while True:
+        # An earlier process with our number, where nothing can be locked and so swept.
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir(parents=True)
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:
+            continue  # a sweeper took it for abandoned
+        if _locked(descriptor, path):
+            break
+        os.close(descriptor)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+        os.close(descriptor)
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder that no reader may see half-removed: renamed first, then deleted."""
+    path = _beside(folder)
+    shutil.rmtree(path, ignore_errors=True)  # see temporary_folder
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        _locked(descriptor, folder)
+        folder.rename(path)
+        shutil.rmtree(path)
+    finally:
+        os.close(descriptor)
+
+
+# --- what killed writers left -----------------------------------------------------------------
+
+
+def abandoned(folder: Path) -> list[Path]:
+    """Temporaries in `folder` of writers that have ended."""
+    try:
+        with os.scandir(folder) as entries:
+            found = [folder / entry.name for entry in entries if NAME.fullmatch(entry.name)]
+    except OSError:
+        return []
+    return sorted(path for path in found if _taken(path, remove=False))
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporaries in `folder` of writers that have ended."""
+    for path in abandoned(folder):
+        remove_abandoned(path)
+
+
+def remove_abandoned(path: Path) -> bool:
+    """Remove one temporary unless a writer holds it; returns whether it was removed."""
+    return _taken(path, remove=True)
+
+
+def _taken(path: Path, remove: bool) -> bool:
+    """Whether the lock of a temporary was free; with `remove` it is deleted under the lock."""
+    try:
+        is_folder = stat.S_ISDIR(path.lstat().st_mode)
+        flags = (os.O_RDONLY | os.O_DIRECTORY) if is_folder else (os.O_RDWR | os.O_NONBLOCK)
+        descriptor = os.open(path, flags | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if remove:
+            shutil.rmtree(path) if is_folder else path.unlink()
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _beside(target: Path) -> Path:
+    return target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}.tmp")
+
+
+def _locked(descriptor: int, path: Path) -> bool:
+    """Lock what was just made at `path`. False when a sweeper removed it before the lock."""
+    with contextlib.suppress(OSError):  # a file system without locks
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
+    except FileNotFoundError:
+        return False
+
+
+# --- replacing a folder -----------------------------------------------------------------------
+
+
+def replace_folder(new: Path, target: Path) -> None:
+    """Put the folder `new` in place of `target`; the caller holds a lock on `target`.
+
+    Afterwards `new` has the earlier content or is removed. Where the system cannot exchange two
+    folders in one step, a kill between two renames leaves the earlier content aside, and
+    `restore_folder` puts it back. Raises OSError.
+    """
+    restore_folder(target)
+    if not target.exists():
+        new.rename(target)
+        return
+    try:
+        exchange(new, target)
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.EINVAL, errno.EPERM, errno.EOPNOTSUPP):
+            raise
+        target.rename(_aside(target))
+        new.rename(target)
+        remove_tree(_aside(target))
+
+
+def unfinished(target: Path) -> bool:
+    """Whether a killed `replace_folder` left `target` aside."""
+    return not target.exists() and _aside(target).is_dir()
+
+
+def set_aside(parent: Path) -> list[Path]:
+    """Folders in `parent` whose replacement was killed; each needs `restore_folder`."""
+    names = (path.name for path in sorted(parent.glob(".*.old")))
+    return [parent / name.removeprefix(".").removesuffix(".old") for name in names]
+
+
+def restore_folder(target: Path) -> None:
+    """Finish or undo a killed `replace_folder`; the caller holds a lock on `target`."""
+    if unfinished(target):
+        _aside(target).rename(target)
+    elif _aside(target).is_dir():
+        remove_tree(_aside(target))
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Exchange two paths of one file system in one step. Raises OSError where that is impossible.
+
+    ENOSYS: not Linux, or a C library without renameat2.
+    """
+    try:
+        call = ctypes.CDLL(None, use_errno=True).renameat2
+    except AttributeError:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS)) from None
+    if call(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), str(one), None, str(other))
+
+
+def _aside(target: Path) -> Path:
+    return target.with_name(f".{target.name}.old")

@@ -1,0 +1,75 @@
+"""What the command line prints: without the control codes that stored text may hold.
+
+A cause, a log line or a file name can hold escape sequences that clear the screen, overwrite other
+lines, or set the title or the clipboard of a terminal. All output of `study` passes through here:
+`print` through the streams that `cleaned_output` sets, tables and bars through `console`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, TextIO, cast
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# C0 without tab and newline, DEL, C1, and the marks that reorder the text around them.
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def clean(text: str) -> str:
+    """`text` with a question mark for every control code; tabs and newlines stay."""
+    return CONTROL.sub("?", text)
+
+
+class _Cleaned:
+    """A text stream that cleans what is written; everything else is the stream's own."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        self.stream.write(clean(text))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+@contextlib.contextmanager
+def cleaned_output() -> Iterator[None]:
+    """Clean what is written to stdout and stderr."""
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (cast("TextIO", _Cleaned(stream)) for stream in before)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
+
+
+def console(stderr: bool = False, width: int | None = None) -> Console:
+    """A rich console for tables and bars: its own codes pass, those in texts do not.
+
+    Texts are not read as rich's markup.
+    """
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
+
+    class Cleaned(Console):
+        def render(
+            self, renderable: RenderableType, options: ConsoleOptions | None = None
+        ) -> Iterable[Segment]:
+            for segment in super().render(renderable, options):
+                plain = segment.control or not CONTROL.search(segment.text)
+                yield segment if plain else segment._replace(text=clean(segment.text))
+
+    stream = sys.stderr if stderr else sys.stdout
+    raw = stream.stream if isinstance(stream, _Cleaned) else stream
+    return Cleaned(file=raw, width=width, markup=False, emoji=False)

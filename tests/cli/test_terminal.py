@@ -1,0 +1,127 @@
+"""No control code of a stored text reaches the terminal."""
+
+from __future__ import annotations
+
+import ast
+import io
+import os
+import pty
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pipeline.toy import PARAMS
+from study import terminal
+from study.runs import write_json
+
+ROOT = Path(__file__).parent.parent.parent
+HOSTILE = [
+    "\x1b[2J\x1b[H",  # clear the screen
+    "\x1b]0;title\x07",  # set the title
+    "\x1b]8;;http://evil.example\x1b\\link\x1b]8;;\x1b\\",  # a link
+    "\x1b]52;c;ZXZpbA==\x07",  # the clipboard
+    "\x9b2J",  # C1: the same as ESC [
+    "done\rfail",
+    "a\x08b\x7f",
+    "\u202etxt.exe",  # text that runs backwards
+]
+CODE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+TEXT = "cause " + " ".join(HOSTILE)
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Path:
+    """A checkout whose settings and run hold control codes in every text."""
+    quoted = TEXT.encode("unicode_escape").decode().replace("\\\\", "\\x5c")
+    text = PARAMS.replace("asks: Does the cnn train?", f'asks: "{quoted}"')
+    assert text != PARAMS
+    (tmp_path / "params.yaml").write_text(text)
+    process = {"pid": os.getpid(), "pid_started": psutil.Process().create_time()}
+    for seed, state in enumerate(("running", "failed"), start=1):
+        status = {"state": state, "arm": "cnn", "seed": seed, "cause": TEXT, **process}
+        status |= {"started": time.time(), "heartbeat": time.time()}
+        write_json(tmp_path / "work" / f"cnn{seed}" / "status.json", status)
+    return tmp_path
+
+
+COMMANDS = [("runs",), ("runs", "--all"), ("arms", "list"), ("arms", "show", "cnn")]
+REFUSED = [("arms", "show", TEXT), ("stop", TEXT), ("explain", TEXT)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", COMMANDS + REFUSED)
+def test_no_command_prints_control_codes(stored, arguments):
+    command = [sys.executable, "-m", "study", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1", "COLUMNS": "400"}
+    done = subprocess.run(
+        command, cwd=stored, env=environment, stdin=subprocess.DEVNULL, capture_output=True,
+        check=False,
+    )  # fmt: skip
+    printed = (done.stdout + done.stderr).decode()
+    assert done.returncode == (2 if arguments in REFUSED else 0), printed
+    assert "cause" in printed and not CODE.search(printed)
+
+
+@pytest.mark.slow
+def test_a_real_terminal_is_sent_the_codes_of_the_table_only(stored):
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1", "TERM": "xterm"}
+    command = [sys.executable, "-m", "study", "runs"]
+    child = subprocess.Popen(command, cwd=stored, env=environment, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    printed = b""
+    while True:
+        try:
+            part = os.read(ours, 65536)
+        except OSError:  # the child has closed its end
+            break
+        if not part:
+            break
+        printed += part
+    os.close(ours)
+    assert child.wait() == 0
+    text = re.sub(r"\x1b\[[\d;]*m|\r\n", "", printed.decode())  # styles, and ends of lines
+    assert "cause" in text and "\x1b[1m" in printed.decode() and not CODE.search(text)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_print_and_tables_are_cleaned(capsys, text):
+    with terminal.cleaned_output():
+        print(text)
+        print(text, file=sys.stderr)
+        sys.stdout.writelines([text, "\n"])
+        terminal.console().print(text)
+        terminal.console(stderr=True).print(text)
+    for part in capsys.readouterr():
+        assert part.strip() and not CODE.search(part)
+
+
+def test_text_without_control_codes_is_printed_as_it_is(capsys):
+    text = "µ ± 95 % ü 試 [bold]x[/bold] :smile:"
+    with terminal.cleaned_output():
+        print(f"{text}\t{text}")
+        terminal.console(width=80).print(text)
+    assert capsys.readouterr().out == f"{text}\t{text}\n{text}\n"
+
+
+def test_the_streams_are_as_before_after_an_error():
+    before = sys.stdout, sys.stderr
+    with pytest.raises(io.UnsupportedOperation), terminal.cleaned_output():
+        raise io.UnsupportedOperation
+    assert (sys.stdout, sys.stderr) == before
+
+
+def test_consoles_are_made_in_one_place():
+    made = []
+    for file in (ROOT / "study").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module in ("rich", "rich.console"):
+                names = {alias.name for alias in node.names}
+                if names & {"Console", "print", "get_console"}:
+                    made.append(file.relative_to(ROOT).as_posix())
+    assert set(made) == {"study/terminal.py"}

@@ -1,0 +1,176 @@
+"""Listings of the DVC cache: what they may name, and DVC commands that would follow them."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from study.listings import BrokenListing, UnsafeListing, check_cached, is_inside, read_listing
+from study.outputs import outputs
+from study.params import UserError
+
+sys.path.insert(0, str(Path(__file__).parent / "stages"))
+import stored_checkout  # pyright: ignore[reportMissingImports]
+
+GOOD = {"md5": "0" * 32, "relpath": "s1/history.csv"}
+OUTSIDE = [
+    "../../study/runs.py",
+    "s1/../../../study/runs.py",
+    "/etc/passwd",
+    "//etc/passwd",
+    "",
+    ".",
+    "..",
+    "s1/",
+    "s1//a.txt",
+    "./a.txt",
+    "s1/.",
+    "s1/..",
+    "..\\..\\study\\runs.py",
+    "C:\\study\\runs.py",
+    "a\0b",
+    "a\nb",
+    "\x1b[2J",
+]
+NOT_MD5 = ["../../../../study/runs.py", "", "0" * 31, "0" * 32 + ".dir", "0" * 30 + "/x", "A" * 32]
+
+
+def listing(tmp_path: Path, content: object) -> Path:
+    file = tmp_path / "listing.dir"
+    file.write_text(content if isinstance(content, str) else json.dumps(content))
+    return file
+
+
+@pytest.mark.parametrize("relpath", OUTSIDE)
+def test_a_path_that_leads_out_of_its_folder_is_unsafe(tmp_path, relpath):
+    file = listing(tmp_path, [GOOD, {"md5": "1" * 32, "relpath": relpath}])
+    with pytest.raises(UnsafeListing):
+        read_listing(file)
+
+
+@pytest.mark.parametrize("md5", NOT_MD5)
+def test_an_object_name_that_is_not_an_md5_is_unsafe(tmp_path, md5):
+    with pytest.raises(UnsafeListing):
+        read_listing(listing(tmp_path, [{"md5": md5, "relpath": "a.txt"}]))
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[" * 100_000, "{}", "null", [1], [{}], [{"md5": "0" * 32}], [{**GOOD, "md5": 5}],
+     [{**GOOD, "relpath": ["a"]}]],
+)  # fmt: skip
+def test_content_that_is_not_a_listing_is_broken(tmp_path, content):
+    with pytest.raises(BrokenListing):
+        read_listing(listing(tmp_path, content))
+
+
+def test_bytes_that_are_not_text_are_broken(tmp_path):
+    (tmp_path / "listing.dir").write_bytes(b'[{"md5": "\xff\xfe"}]')
+    with pytest.raises(BrokenListing):
+        read_listing(tmp_path / "listing.dir")
+
+
+def test_no_accepted_path_leaves_its_folder(tmp_path):
+    """Random paths from the pieces that attacks are made of, against the system's own join."""
+    chance = random.Random(15)
+    pieces = ["..", ".", "", "a", "s1", "...", "..a", "a..", " ", "\\", "\0", "~", "-", "ä", "C:"]
+    folder = tmp_path / "runs" / "flat"
+    accepted = 0
+    for _ in range(3000):
+        relpath = "/".join(chance.choices(pieces, k=chance.randint(1, 5)))
+        if is_inside(relpath):
+            accepted += 1
+            joined = (folder / relpath).resolve()
+            assert joined.is_relative_to(folder) and joined != folder, relpath
+            assert joined.relative_to(folder).as_posix() == relpath
+    assert accepted > 300
+
+
+# --- the cache, before DVC acts ---------------------------------------------------------------
+
+
+@pytest.fixture
+def top(tmp_path: Path) -> Path:
+    stored_checkout.store(tmp_path / "top", {"control": {"a.txt": "one"}})
+    return tmp_path / "top"
+
+
+def hostile(top: Path) -> str:
+    """A listing in the cache that would replace study/runs.py."""
+    payload = stored_checkout.put(top, "print('taken over')")
+    entries = [{"md5": payload, "relpath": "../../study/runs.py"}]
+    return stored_checkout.put(top, json.dumps(entries), ".dir")
+
+
+def dvc(top: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = (sys.executable, "-m", "study.listings", *words)
+    return subprocess.run(command, cwd=top, capture_output=True, text=True, check=False)
+
+
+def record(top: Path, md5: str) -> None:
+    """Let dvc.lock name this listing as the runs of control."""
+    lock = top / "dvc.lock"
+    before = lock.read_text().partition("      md5: ")[2].partition("\n")[0]
+    lock.write_text(lock.read_text().replace(before, md5))
+
+
+def test_a_cache_without_unsafe_listings_passes(top, tmp_path):
+    check_cached(top)
+    check_cached(top / "runs")
+    check_cached(tmp_path)  # not a DVC checkout
+    stored_checkout.put(top, "torn", ".dir")
+    check_cached(top)
+
+
+@pytest.mark.parametrize("level", ["files/md5", "."])
+def test_an_unsafe_listing_in_the_cache_is_named(top, level):
+    oid = hostile(top)
+    file = stored_checkout.object_of(top, oid)
+    place = top / ".dvc/cache" / level / oid[:2] / oid[2:]
+    place.parent.mkdir(parents=True, exist_ok=True)
+    file.rename(place)
+    with pytest.raises(UserError, match=oid[2:]):
+        check_cached(top)
+
+
+def test_a_cache_elsewhere_is_checked_too(top, tmp_path):
+    oid = hostile(top)
+    (top / ".dvc/cache").rename(tmp_path / "elsewhere")
+    (top / ".dvc/config.local").write_text(f"[cache]\n    dir = {tmp_path / 'elsewhere'}\n")
+    with pytest.raises(UserError, match=oid[2:]):
+        check_cached(top)
+
+
+@pytest.mark.slow
+def test_a_dvc_command_of_ours_does_not_follow_an_unsafe_listing(top):
+    (top / "study").mkdir()
+    (top / "study/runs.py").write_text("ours")
+    record(top, hostile(top))
+    for words in (("checkout", "--force"), ("repro", "train@control")):
+        done = dvc(top, *words)
+        assert done.returncode == 2 and "study: " in done.stderr and "Traceback" not in done.stderr
+    assert (top / "study/runs.py").read_text() == "ours" and not (top / "runs").exists()
+    # The reason for all this; when DVC refuses it too, the check can go.
+    plain = (sys.executable, "-m", "dvc", "checkout", "--force", "-q", "train@control")
+    subprocess.run(plain, cwd=top, check=True)
+    assert (top / "study/runs.py").read_text() == "print('taken over')"
+
+
+@pytest.mark.slow
+def test_a_dvc_command_of_ours_does_its_work_on_a_sound_cache(top):
+    done = dvc(top, "checkout", "-q", "train@control")
+    assert done.returncode == 0, done.stderr
+    assert (top / "runs/control/a.txt").read_text() == "one"
+
+
+@pytest.mark.parametrize("path", ["../study", "/tmp/x", "a/../../study", "..\\study"])
+def test_an_output_outside_its_pipeline_is_refused(top, path):
+    (top / "imported").mkdir()
+    (top / "imported/x.dvc").write_text(f"outs:\n- md5: {'0' * 32}\n  path: '{path}'\n")
+    with pytest.raises(UserError, match="path"):
+        outputs(top)
