@@ -20,6 +20,8 @@ claims:
                                 # exact test is at least as powerful for arms of equal size
     bound: 0.015                # of evidence bound only; the contrast's control is then `bound`
     survival: {...}             # of evidence survival only: SurvivalPlan
+    published: true             # may be left out: the claim states what a publication reports, and
+                                # numbers that exclude it are called "not reproduced"
     replaces: {AGC-000: the margin had no reason}   # may be left out: earlier claims and why
 
 superseded:                     # may be left out: earlier claims that no single one replaces, and
@@ -126,6 +128,7 @@ class Claim(Model):
     test: Literal["fisher", "boschloo"] = "fisher"
     bound: float | None = None
     survival: SurvivalPlan | None = None
+    published: bool = False
     replaces: Mapping[str, Annotated[str, Field(min_length=1)]] = {}
 
     @model_validator(mode="before")
@@ -205,7 +208,13 @@ class Claim(Model):
     def sha256(self) -> str:
         """Hash of the content of the claim."""
         # These came later: claims without them keep their hash.
-        later = {"survival": None, "replaces": {}, "bound": None, "test": "fisher"}
+        later = {
+            "survival": None,
+            "replaces": {},
+            "bound": None,
+            "test": "fisher",
+            "published": False,
+        }
         unused = {name for name, value in later.items() if getattr(self, name) == value}
         # Claims had this field when the first were registered; theirs was null.
         content = {**self.model_dump(mode="json", exclude=unused), "second_object": None}

@@ -5,7 +5,7 @@ A claim is refused when
   exact test, no planned look at which the log-rank test can reject, arms that share no seed;
 - its power is below 0.5 where the true effect is the margin and the spread is the one that
   comparable stored runs have (which they are is said). Without any, the power is not known;
-- a constant object is the best possible answer to its metric on its data;
+- a constant object is the best possible answer to its metric on its data, or meets its bound;
 - its margin is not the one that earlier new claims about the same metric have.
 
 The level is that of the family's first Holm step, alpha over the number of its claims: what the
@@ -434,37 +434,55 @@ def _nearest(row: Row | None, arms: Mapping[str, ArmResults]) -> list[str]:
 
 def _measures_nothing(comparison: Comparison, known: Known) -> str | None:
     """Why the metric cannot tell a method that retrieves from one that does not: the phase of the
-    objects is a function of their amplitude, or a constant object is the best answer to it.
+    objects is a function of their amplitude, or the claim is vacuous.
 
     None elsewhere, and where no constant was scored on this data."""
     column = KNOWN.get(comparison.claim.metric)
     if column is None or column.channel is None or comparison.claim.metric.startswith("gap."):
-        return None
+        return vacuous(comparison, known)
     metric = comparison.claim.metric
     for side in comparison.sides:
-        if side.row is None:
+        if side.row is None or column.channel != "phase":
             continue
         pipeline = side.name.rpartition("/")[0]
         data = f"{pipeline}/{side.row.data}" if pipeline else side.row.data
         params = known.declared.data.get(data)
-        if column.channel == "phase" and params is not None and params.phase in (False, "none"):
+        if params is not None and params.phase in (False, "none"):
             return f"the objects of {side.row.data} have no phase: a constant has the best {metric}"
-        if column.channel == "phase" and params is not None and params.phase is True:
+        if params is not None and params.phase is True:
             return (
                 f"the phase of the objects of {side.row.data} is a function of their amplitude "
                 f"(phase: from_amplitude), so {metric} cannot tell retrieving it from copying it: "
                 "use a data set with phase: independent"
             )
+    return vacuous(comparison, known)
+
+
+def vacuous(comparison: Comparison, known: Known) -> str | None:
+    """Why a constant object already answers the claim: it meets the goal, or no score of the
+    metric can be better than its own. None where neither holds or no constant was scored."""
+    claim = comparison.claim
+    if claim.metric not in KNOWN or claim.metric.startswith("gap."):
+        return None
+    for side in comparison.sides:
+        if side.row is None:
+            continue
+        best = _best(claim.metric, side, known)
         for name, arm in _on_data(side, known).items():
-            value = _score(arm, metric)
-            best = _best(metric, side, known)
-            if arm.label == "floor" and value is not None and best is not None:
-                worse = value - best if column.better == "lower" else best - value
-                if worse <= 1e-9:
-                    return (
-                        f"{metric} is {fmt(value)} for a constant object ({name}) and cannot be "
-                        f"better than {fmt(best)} on {side.row.data}: it measures nothing there"
-                    )
+            value = _score(arm, claim.metric) if arm.label == "floor" else None
+            if value is None:
+                continue
+            has = f"{claim.metric} is {fmt(value)} for a constant object ({name})"
+            if claim.bound is not None:
+                if (value < claim.bound) == (claim.direction == "lower") or value == claim.bound:
+                    return f"{has}, which meets the goal {fmt(claim.bound)} on {side.row.data}"
+                continue
+            worse = None if best is None else value - best
+            if worse is not None and (worse if claim.column.better == "lower" else -worse) <= 1e-9:
+                return (
+                    f"{has} and cannot be better than {fmt(best)} on {side.row.data}: it measures "
+                    "nothing there"
+                )
     return None
 
 
@@ -480,7 +498,10 @@ def _on_data(side: Side, known: Known) -> dict[str, ArmResults]:
 
 
 def _score(arm: ArmResults, metric: str) -> float | None:
-    return next(iter(arm.values(metric).values()), None)
+    """Mean of the metric over the seeds of a reference, of which there is one where all seeds have
+    the same objects."""
+    values = arm.values(metric).values()
+    return float(np.mean(list(values))) if values else None
 
 
 def _best(metric: str, side: Side, known: Known) -> float | None:

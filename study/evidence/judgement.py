@@ -14,7 +14,7 @@ from study.evidence.claims import BOUND, OF_MEANS, ClaimBook
 from study.evidence.comparison import Comparison, Side
 from study.evidence.flags import scale_defects
 from study.evidence.format import counted, fmt, join_words, reproduce
-from study.evidence.gate import Known, assess
+from study.evidence.gate import Known, assess, vacuous
 from study.evidence.metric_catalog import CHECKPOINTS
 from study.evidence.model import (
     ClaimFinding,
@@ -101,7 +101,15 @@ def judgement(
         reproduce=f"{command} && dvc repro -s findings",
         history=history,
         supersedes=history[-2] if history[1:] else None,
+        **_told_apart(comparison, known),
     )
+
+
+def _told_apart(comparison: Comparison, known: Known) -> dict[str, Any]:
+    """Fields that change the word of few claims; the others are stored without them."""
+    empty = vacuous(comparison, known)
+    published = {"published": True} if comparison.claim.published else {}
+    return published if empty is None else {**published, "vacuous": empty}
 
 
 def _lacks_seeds(decision: Decision) -> bool:

@@ -44,12 +44,13 @@ def render(findings: Findings) -> str:
 
 
 def _head(findings: Findings) -> str:
-    counts = [f"{n} {status}" for status, n in findings.counts.items() if n]
+    words = Counter(claim.word for claim in findings.claims.values())
+    counts = [f"{n} {word}" for word, n in words.most_common()]
     return "\n".join(
         [
             "# Findings",
             "",
-            f"{counted(len(findings.claims), 'claim')}: {inline(join_words(counts))}. Written by "
+            f"{counted(len(findings.claims), 'claim')}: {inline('; '.join(counts))}. Written by "
             "`dvc repro` from results/ and claims.yaml; the numbers of arms and claims "
             "are explained by `study explain ID` (ARM/mean/PATH, ARM/s1/PATH, ARM/difference/PATH, "
             "CLAIM/effect), and `study findings --check` tells what is stale.",

@@ -24,6 +24,7 @@ from pydantic import (
     ValidationError,
 )
 
+from study.evidence import words
 from study.evidence.format import join_words
 from study.evidence.shapes import Decision, Published, Shape, sentences
 from study.evidence.statistics import Interval
@@ -365,7 +366,11 @@ TestOfClaim = Annotated[
 
 
 class ClaimFinding(Stored):
-    """A claim with its verdict and everything that it rests on."""
+    """A claim with its verdict and everything that it rests on.
+
+    `published`: it states what a publication reports. `vacuous`: why its metric or its bound
+    separates nothing from a constant object.
+    """
 
     id: str
     text: str
@@ -402,6 +407,8 @@ class ClaimFinding(Stored):
     reproduce: str
     history: Sequence[Verdict]
     supersedes: Verdict | None
+    published: bool = False
+    vacuous: str | None = None
 
     @property
     def decided(self) -> bool:
@@ -410,31 +417,53 @@ class ClaimFinding(Stored):
     @property
     def word(self) -> str:
         """What the numbers say, by the interval against zero and the margin; where arms differ,
-        whether as claimed."""
-        if self.status in ("pending", "void", "not evaluable"):
-            return "pending" if self.status == "pending" else "not comparable"
-        one_sided = {"bound": ("reached", "missed"), "non_inferior": ("not worse", "worse")}
-        if self.decided_by in one_sided:
-            met, missed = one_sided[self.decided_by]
-            return {"supported": met, "refuted": missed}.get(self.status, "inconclusive")
-        effect = self.effect
-        if effect is None or effect.estimate is None:
-            return "inconclusive"
-        differs = self.status in ("supported", "refuted")
-        low = high = effect.estimate
-        if self.decided_by == "mean_difference":
-            if effect.low is None or effect.high is None:
-                return "inconclusive"
-            low, high = effect.low, effect.high
-            differs = low > 0 or high < 0
-        if not differs:
-            inside = max(-low, high) <= self.margin and self.decided_by == "mean_difference"
-            return "equivalent" if inside else "inconclusive"
-        size = "matters" if min(abs(low), abs(high)) >= self.margin else "size open"
-        size = "negligible" if max(abs(low), abs(high)) <= self.margin else size
-        claimed = {"lower": effect.estimate < 0, "higher": effect.estimate > 0}
-        way = "" if self.direction == "equal" or claimed[self.direction] else ", against the claim"
-        return f"differs, {size}{way}"
+        whether as claimed (`study.evidence.words`)."""
+        if self.status in words.UNJUDGED:
+            return words.UNJUDGED[self.status]
+        return words.shown(self._word, self.direction, self.published, self.vacuous is not None)
+
+    @property
+    def _word(self) -> str:
+        if self.decided_by in words.ONE_SIDED:
+            met, missed = words.ONE_SIDED[self.decided_by]
+            outcomes = {"supported": met, "refuted": missed}
+            return outcomes.get(self.status, words.INCONCLUSIVE)
+        word = self._compared
+        if self.direction == "equal" or not word.startswith("differs"):
+            return word
+        return word if self._as_claimed else f"{word}{words.AGAINST}"
+
+    @property
+    def _compared(self) -> str:
+        """The word without the claimed direction."""
+        effect, differs = self.effect, self.status in ("supported", "refuted")
+        if effect is None:
+            return words.INCONCLUSIVE
+        if isinstance(self.test, RatesTest):
+            left, right = (
+                (round(rate.estimate * rate.n), rate.n)
+                for rate in map(self.test.rates.__getitem__, self._arms)
+            )
+            return words.of_rates(left, right, self.margin, self.family.alpha, differs)
+        if self.decided_by == "survival":
+            low = effect.estimate if effect.low is None else effect.low
+            high = effect.estimate if effect.high is None else effect.high
+            word = words.of_interval(low, high, self.margin, differs)
+            return words.INCONCLUSIVE if word == words.EQUIVALENT else word
+        if effect.low is None or effect.high is None:
+            return words.INCONCLUSIVE
+        return words.of_interval(effect.low, effect.high, self.margin)
+
+    @property
+    def _arms(self) -> tuple[str, str]:
+        return self.contrast.treatment, self.contrast.control
+
+    @property
+    def _as_claimed(self) -> bool:
+        """Whether the difference has the claimed sign."""
+        if self.effect is None:
+            return self.status == "supported"
+        return self.effect.estimate < 0 if self.direction == "lower" else self.effect.estimate > 0
 
     @property
     def below_margin(self) -> bool:
