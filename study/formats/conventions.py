@@ -26,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 import scipy.fft
-from jaxtyping import Bool, Complex, Float32, Float64
+from jaxtyping import Bool, Complex, Complex64, Float32, Float64
 
 from study.formats.measured import Values, ZeroFrequency
 from study.formats.orientation import ORIENTATIONS, Axes
@@ -375,6 +375,14 @@ def difference(one: Convention, other: Convention, n: int) -> list[str]:
     return [part.strip() for part in parts[0] if part.strip() not in map(str.strip, parts[1])]
 
 
+def preview(scan: Scan, convention: Convention) -> Complex64[np.ndarray, "h w"]:
+    """The object that a short fit in one convention gives, at the resolution of the search.
+
+    From the patterns nearest to the middle of the scan; empty where nothing can be compared.
+    """
+    return _Trial(scan).fit(convention, FINE_PASSES)[1]
+
+
 def unclear(table: Sequence[Fit], n: int, where: Path) -> str:
     """The refusal of a scan whose conventions the data do not decide: best readings, options."""
     best = table[0].misfit
@@ -437,6 +445,12 @@ class _Trial:
 
         `degrees`: by which the positions are turned.
         """
+        return self.fit(convention, passes, degrees)[0]
+
+    def fit(
+        self, convention: Convention, passes: int, degrees: float = 0.0
+    ) -> tuple[float, Complex64[np.ndarray, "h w"]]:
+        """Misfit and object; the object is empty where nothing can be compared."""
         some = self.scan.patterns[self.chosen].astype(np.float32)
         amplitude = np.sqrt(some) if convention.values == "counts" else some
         known = unwrapped(self.scan.known, convention.shift)
@@ -450,14 +464,14 @@ class _Trial:
         pattern = np.abs(_fft2(probe)) ** 2
         power = np.sum(pattern * known)
         if not (np.isfinite(light) and light > 0 and np.isfinite(power) and power > 0):
-            return np.inf
+            return np.inf, np.zeros((0, 0), np.complex64)
         probe = (probe * np.sqrt(light / power)).astype(np.complex64)
         near = self.scan.positions_px[self.chosen] * (self.m / len(self.scan.known))
         places = arrange(near, *convention.positions)
         if degrees:
             sine, cosine = np.sin(np.radians(degrees)), np.cos(np.radians(degrees))
             places = places @ np.array([[cosine, -sine], [sine, cosine]])
-        return _misfit(amplitude, known, probe, places, passes)
+        return _epie(amplitude, known, probe, places, passes)
 
 
 def unwrapped(known: Bool[np.ndarray, "n n"], shift: tuple[int, int]) -> Bool[np.ndarray, "n n"]:
@@ -476,14 +490,17 @@ def unwrapped(known: Bool[np.ndarray, "n n"], shift: tuple[int, int]) -> Bool[np
     return moved
 
 
-def _misfit(
+def _epie(
     amplitude: Float32[np.ndarray, "J m m"],
     known: Bool[np.ndarray, "m m"],
     probe: Complex[np.ndarray, "m m"],
     positions: Float64[np.ndarray, "J 2"],
     passes: int,
-) -> float:
-    """R-factor met during the last of a few ePIE passes; the probe moves from the second on."""
+) -> tuple[float, Complex64[np.ndarray, "h w"]]:
+    """R-factor met during the last of a few ePIE passes, and the object.
+
+    The probe is updated from the second pass on.
+    """
     m = amplitude.shape[-1]
     corners = np.round(positions - positions.min(axis=0)).astype(int)
     obj = np.ones(corners.max(axis=0) + m, np.complex64)
@@ -506,7 +523,7 @@ def _misfit(
             window += _weight(probe) * change
             probe = probe + _weight(before) * change if step else probe
     misfit = residual / max(float(amplitude.sum(dtype=np.float64)), 1e-300)
-    return misfit if np.isfinite(misfit) else np.inf
+    return (misfit if np.isfinite(misfit) else np.inf), obj
 
 
 def _fft2(field: np.ndarray) -> np.ndarray:

@@ -7,12 +7,13 @@ one object frame. There is no truth: the reference is an iterative reconstructio
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from jaxtyping import Bool, Complex128, Float32
+from jaxtyping import Bool, Complex64, Complex128, Float32
 from pydantic import Field, ValidationError
 
 from study import __version__
@@ -30,6 +31,8 @@ from study.formats.conventions import (
     detect_values,
     difference,
     inverse,
+    options,
+    preview,
     rotation,
     search,
     turn,
@@ -187,6 +190,30 @@ class _Usable:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """A row of the table of an unclear search; `options` are those of `study import`."""
+
+    misfit: float
+    options: str
+    object: Complex64[np.ndarray, "h w"]
+
+
+class Unclear(UserError):
+    """The data do not decide the conventions: the message lists the best readings."""
+
+    def __init__(self, table: Sequence[tuple[Fit, Scan]], n: int, where: Path) -> None:
+        super().__init__(unclear([fit for fit, _ in table], n, where))
+        self.table, self.n = table, n
+
+    def readings(self) -> tuple[Reading, ...]:
+        """The rows of the table in its order, each with the object of a short fit."""
+        return tuple(
+            Reading(fit.misfit, options(fit.convention, self.n), preview(scan, fit.convention))
+            for fit, scan in self.table
+        )
+
+
+@dataclass(frozen=True)
 class _Decided:
     convention: Convention
     said: tuple[str, ...]
@@ -282,7 +309,8 @@ def _decide(
         return usable, _Decided(row.convention, (said,))
     sure, rival = clear(fits, n, searched=not limits.complete)
     if not sure:
-        raise UserError(unclear(table, n, path))
+        scans = {id(fit): which.scan for fit, which in ranked}
+        raise Unclear([(fit, scans[id(fit)]) for fit in table], n, path)
     other = ""
     if rival is not None:
         names = ", ".join(difference(rival.convention, best.convention, n))

@@ -15,6 +15,7 @@ from study.terminal import console
 
 POLL_S = 0.25
 LINE_EVERY_S = 15.0
+COUNT_EVERY_S = 2.0
 
 
 class Watch:
@@ -85,11 +86,21 @@ class Watch:
 
 @contextlib.contextmanager
 def counting(what: str, total: int) -> Iterator[Callable[..., None]]:
-    """A bar for one loop of `total` steps; yields what the loop calls after each."""
+    """A bar for a loop of `total` steps, lines in a log; yields what the loop calls after each."""
     out = console(stderr=True)
+    done, next_line = 0, time.monotonic() + COUNT_EVERY_S
     with Progress(console=out, disable=not out.is_terminal, transient=True) as progress:
         task = progress.add_task(what, total=total)
-        yield lambda *_, **__: progress.advance(task)
+
+        def step(*_: object, **__: object) -> None:
+            nonlocal done, next_line
+            done += 1
+            progress.advance(task)
+            if not out.is_terminal and time.monotonic() > next_line:
+                out.print(f"{what}: {done} of {total}")
+                next_line = time.monotonic() + COUNT_EVERY_S
+
+        yield step
 
 
 class Steps:

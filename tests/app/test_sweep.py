@@ -135,9 +135,8 @@ def test_one_chosen_run_and_a_reader_get_no_buttons(toy, monkeypatch):
 @pytest.mark.parametrize("there", [["local"], ["local", "slurm"]], ids="-".join)
 def test_where_runs_start_is_asked_only_where_there_is_a_choice(toy, monkeypatch, there):
     # The machine of the tests may have Slurm or not.
-    monkeypatch.setattr("study.launch.executors.EXECUTORS", {
-        name: ("types", "SimpleNamespace") for name in there
-    })  # fmt: skip
+    known = dict.fromkeys(there, ("types", "SimpleNamespace"))
+    monkeypatch.setattr("study.launch.executors.EXECUTORS", known)
     assert launch.ready(toy) == there
     run(toy, "control", 1, "finished")
     seeds = load_study(toy / "params.yaml").arms["cnn"].seeds
