@@ -25,8 +25,8 @@ import streamlit as st
 from streamlit.errors import StreamlitSecretNotFoundError
 
 from app import guard
-from study import launch
-from study.params import UserError
+from study import jobs
+from study.settings import UserError
 
 READ_ONLY = "ARMATURE_READ_ONLY"
 PUBLISHED = "ARMATURE_PUBLISHED_ON_LOOPBACK"
@@ -35,7 +35,7 @@ SECRETS = ".streamlit/secrets.toml"
 
 def read_only() -> bool:
     """Whether whoever uses this session may not write. Raises UserError for a malformed list."""
-    return launch.read_only() or (open_to_others() and not _is_listed())
+    return jobs.read_only() or (open_to_others() and not _is_listed())
 
 
 def open_to_others() -> bool:
@@ -81,7 +81,7 @@ def check() -> None:
 
 def why_read_only() -> str:
     """The sentence shown in place of the buttons."""
-    if launch.read_only():
+    if jobs.read_only():
         setting = f"{READ_ONLY}={os.environ.get(READ_ONLY)}"
         return f"Read-only mode: {setting} is set, so nothing can be started or stopped here."
     if has_login():

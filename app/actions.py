@@ -11,11 +11,12 @@ from contextlib import contextmanager
 
 from app import access, load
 from app.findings import comments
-from study import archive, claiming, launch
-from study.arms import Draft, Takes
-from study.claiming import ClaimDraft
-from study.launch import pull as pulling
-from study.params import Row, UserError
+from study import jobs
+from study.artifacts import pull as pulling
+from study.editing import archive, claiming
+from study.editing.arms import Draft, Takes
+from study.editing.claiming import ClaimDraft
+from study.settings import Row, UserError
 
 
 def add(
@@ -39,29 +40,29 @@ def commit(draft: Draft, claim: ClaimDraft | None, takes: Takes) -> str:
 def start(arm: str, seeds: tuple[int, ...] | None = None, executor: str = "local") -> str:
     """Queue an arm; returns the job's id. Raises UserError, for an arm that is at work for one."""
     _may_write()
-    return launch.submit(load.ROOT, arm, seeds, executor)
+    return jobs.submit(load.ROOT, arm, seeds, executor)
 
 
 def stop(job: str) -> None:
     _may_write()
-    launch.cancel(load.ROOT, job)
+    jobs.cancel(load.ROOT, job)
 
 
 def retry(job: str) -> None:
     _may_write()
-    launch.retry(load.ROOT, job)
+    jobs.retry(load.ROOT, job)
 
 
 def wake() -> bool:
     """See to it that unfinished work goes on; whether there is any. Raises UserError."""
     _may_write()
-    return launch.resume(load.ROOT)
+    return jobs.resume(load.ROOT)
 
 
 def archive_arm(name: str) -> archive.Archived:
     """Raises UserError for an arm that is at work, or needed."""
     _may_write()
-    launch.check_idle(load.ROOT, name)
+    jobs.check_idle(load.ROOT, name)
     with _os_errors("params.yaml, results/ or archived/"):
         return archive.archive_arm(load.ROOT, name)
 
@@ -69,7 +70,7 @@ def archive_arm(name: str) -> archive.Archived:
 def rename_arm(name: str, to: str) -> archive.Archived:
     """Raises UserError for an arm that is at work, and for a name that is taken or none."""
     _may_write()
-    launch.check_idle(load.ROOT, name)
+    jobs.check_idle(load.ROOT, name)
     with _os_errors("params.yaml, results/ or archived/"):
         return archive.rename_arm(load.ROOT, name, to)
 

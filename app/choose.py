@@ -14,7 +14,7 @@ import streamlit as st
 
 from app import escape
 from app.escape import Markdown
-from study.params import nearest
+from study.settings import nearest
 
 MOST_NAMED = 8
 PLAIN = re.compile(r"[\w–-]+([ /.][\w–-]+)*")  # means nothing in Markdown

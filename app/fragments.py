@@ -13,7 +13,7 @@ from typing import ParamSpec
 import streamlit as st
 
 from app import escape
-from study.params import UserError
+from study.settings import UserError
 
 P = ParamSpec("P")
 

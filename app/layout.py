@@ -16,7 +16,7 @@ import streamlit as st
 from app import access, actions, load, strip
 from app.escape import Markdown
 from app.fragments import show_error
-from study.params import UserError
+from study.settings import UserError
 
 
 @dataclass(frozen=True)

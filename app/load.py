@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas
 import streamlit as st
 
-from study import environment, launch, provenance, recorded
+from study import jobs as job_queue
 from study.evidence import pipelines
 from study.evidence.arms import ArmResults, load_all
 from study.evidence.claims import Claim, load_claims
@@ -24,10 +24,11 @@ from study.evidence.model import Findings
 from study.evidence.staleness import read_findings, stale
 from study.formats.dataset import Dataset, Manifest, load_dataset, load_manifest
 from study.formats.reconstruction import Reconstruction, load_reconstruction
-from study.formats.seeds import dataset_folders, seed_folder
-from study.launch.local import Local
-from study.params import Row, Study, UserError, load_study
+from study.jobs.local import Local
 from study.reading import read_table
+from study.runs import environment, provenance, recorded
+from study.runs.seed_folders import dataset_folders, seed_folder
+from study.settings import Row, Study, UserError, load_study
 
 ROOT = Path()
 Stamp = int  # of this process alone: Python salts the hashes of texts
@@ -295,37 +296,37 @@ def standing() -> Standing:
 
 def busy() -> bool:
     """Whether something is queued or runs, and so whether a page has a reason to look again."""
-    return launch.active(ROOT)
+    return job_queue.active(ROOT)
 
 
-def jobs() -> tuple[launch.Job, ...]:
+def jobs() -> tuple[job_queue.Job, ...]:
     """Every job of this checkout, oldest first, those asked for just now among them."""
-    return launch.jobs(ROOT)
+    return job_queue.jobs(ROOT)
 
 
-def run_rows() -> tuple[launch.RunRow, ...]:
+def run_rows() -> tuple[job_queue.RunRow, ...]:
     """One row for every arm and seed that has a run or a job. Raises UserError."""
-    return launch.run_rows(ROOT)
+    return job_queue.run_rows(ROOT)
 
 
-def not_started(rows: Sequence[launch.RunRow]) -> tuple[launch.RunRow, ...]:
+def not_started(rows: Sequence[job_queue.RunRow]) -> tuple[job_queue.RunRow, ...]:
     """The arms and seeds that have neither a run nor a job in `rows`, nor a result.
 
     None where params.yaml cannot be read: the page says so elsewhere.
     """
     try:
-        return launch.not_started(ROOT, rows)
+        return job_queue.not_started(ROOT, rows)
     except UserError:
         return ()
 
 
 def served() -> bool:
     """Whether a supervisor is running."""
-    word = launch.supervisor_state(ROOT)
+    word = job_queue.supervisor_state(ROOT)
     return word is not None and word.running
 
 
-def job_state(job: launch.Job, rows: Iterable[launch.RunRow], is_served: bool) -> str:
+def job_state(job: job_queue.Job, rows: Iterable[job_queue.RunRow], is_served: bool) -> str:
     """The state of a job as pages show it: without supervisor and trainer it has stopped."""
     at_work = job.state in ("preparing", "running", "committing")
     if is_served or not at_work or any(r.state == "running" and r.job == job.id for r in rows):

@@ -8,7 +8,7 @@ from app import escape, load
 from study.evidence.cells import bounds
 from study.evidence.explain import explain
 from study.evidence.format import fmt
-from study.params import UserError
+from study.settings import UserError
 
 
 def show(number_id: str, label: escape.Markdown | None = None) -> None:

@@ -11,8 +11,8 @@ from app.escape import markdown as escaped
 from app.runs.working import act
 from study.evidence.claims import Claim
 from study.evidence.format import counted
-from study.launch import RunRow
-from study.params import UserError
+from study.jobs import RunRow
+from study.settings import UserError
 
 MOST = 5
 

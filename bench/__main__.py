@@ -21,8 +21,7 @@ from rich.table import Table
 
 from bench import table
 from bench.figure import Figure, figures_of
-from study import environment
-from study.runs import write_json
+from study.runs import environment, write_json
 
 LATEST = Path(__file__).with_name("latest.json")
 PACKAGES = ("torch", "numpy", "lightning", "neuraloperator", "streamlit", "h5py")

@@ -36,8 +36,8 @@ from bench.loop import Stopwatch, check_recorded, eager_step, graphed_step, trai
 from bench.subject import ROOT, Subject, endless, full, relative, whole_batches
 from bench.timing import milliseconds, speedup
 from study.generators.base import count
-from study.params import Arm, DataParams, Precision, load_study
 from study.runs import RunFolder, write_json
+from study.settings import Arm, DataParams, Precision, load_study
 from study.training import fit, process
 from study.training.checkpoint_callback import CheckpointCallback
 from study.training.graph import WARM_UP

@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from study.params import Arm, Row, Study, leaves, load_study
 from study.runs import write_json, write_text, write_yaml
+from study.settings import Arm, Row, Study, leaves, load_study
 
 ROOT = Path(__file__).parent.parent
 SPREAD = 0.05  # of every score, relative

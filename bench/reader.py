@@ -47,7 +47,7 @@ from study.formats.dataset import (
     save_dataset,
 )
 from study.formats.frames import FramesOnDisk
-from study.params import Arm, DataParams, GeneratorParams, find_row, load_study
+from study.settings import Arm, DataParams, GeneratorParams, find_row, load_study
 from study.simulate import simulate
 from study.training.data import TrainData
 from study.training.setup import build_run

@@ -20,7 +20,7 @@ from bench.figure import Figure, Goal
 from bench.timing import interleaved, milliseconds, speedup
 from study.iterative.rpie import flat_object, rpie
 from study.optics import diffraction
-from study.params import RpieUpdate
+from study.settings import RpieUpdate
 
 PATTERNS, SIDE, STEP_PX, ALPHA, ROUNDS = 500, 128, 16.0, 0.1, 3
 

@@ -16,8 +16,8 @@ import numpy as np
 from bench.figure import Figure, Goal
 from bench.program import Cost, run, study
 from study.formats.dataset import load_dataset
-from study.params import DataParams, load_study
 from study.runs import write_yaml
+from study.settings import DataParams, load_study
 
 ROOT = Path(__file__).parent.parent
 PUBLISHED = {"train": 6889, "validation": 1089, "test": 1089}  # patterns per image

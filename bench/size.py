@@ -14,7 +14,7 @@ import torch
 
 from bench.figure import Figure, Goal
 from study import generators
-from study.params import Arm, GeneratorParams, load_study
+from study.settings import Arm, GeneratorParams, load_study
 
 ROOT = Path(__file__).parent.parent
 N, CHANNELS = 64, 1

@@ -21,7 +21,7 @@ from bench.plain import plain_network, plain_step
 from bench.timing import in_turns, interleaved, milliseconds, speedup
 from study.formats.dataset import Dataset
 from study.generators.hybrid import HybridUNOGenerator
-from study.params import Arm, GeneratorParams, Study, load_study
+from study.settings import Arm, GeneratorParams, Study, load_study
 from study.simulate import simulate
 from study.training import process
 from study.training.checkpoints import Network

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from study.formats.dataset import Dataset
-from study.params import Arm, DataParams, GeneratorParams, Precision, load_study
+from study.settings import Arm, DataParams, GeneratorParams, Precision, load_study
 from study.simulate import simulate
 from study.training.data import Batch
 from study.training.setup import Run, build_run

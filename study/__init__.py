@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from study.notebook import load
+    from study.cli.notebook import load
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load"]
@@ -17,7 +17,7 @@ __all__ = ["__version__", "load"]
 
 def __getattr__(name: str) -> Any:
     if name == "load":
-        from study.notebook import load
+        from study.cli.notebook import load
 
         return load
     raise AttributeError(f"module 'study' has no attribute {name!r}")

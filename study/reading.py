@@ -78,8 +78,14 @@ def real_path(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
+def is_inside(relpath: str) -> bool:
+    """Whether a path, joined to a folder, stays below it on every system."""
+    parts = relpath.split("/")
+    return relpath.isprintable() and "\\" not in relpath and not {"", ".", ".."} & {*parts}
+
+
 def seeds_text(seeds: Sequence[int]) -> str:
-    """Seeds as people write them: (1, 2, 3, 11) is "1-3, 11" (`study.arms.parse_seeds`)."""
+    """Seeds as people write them: (1, 2, 3, 11) is "1-3, 11" (`study.editing.arms.parse_seeds`)."""
     parts: list[list[int]] = []
     for seed in seeds:
         if parts and seed == parts[-1][-1] + 1:

@@ -62,7 +62,7 @@ def _neutral(shape: Any) -> Any:
 
 def list_recorded(root: Path) -> None:
     """recorded.json of every pipeline folder below `root`, for all results that it has now."""
-    from study.recorded import Recorded, stored, write_recorded  # after the checker is set
+    from study.runs.recorded import Recorded, stored, write_recorded  # after the checker is set
 
     for results in root.glob("*/results"):
         files = [file for file in sorted(results.rglob("*")) if file.is_file()]

@@ -16,7 +16,7 @@ install_import_hook("study", "checking.checked")
 import pytest  # noqa: E402
 
 from study.formats.dataset import Dataset  # noqa: E402
-from study.params import Arm, DataParams  # noqa: E402
+from study.settings import Arm, DataParams  # noqa: E402
 
 
 @pytest.fixture(scope="session")

@@ -133,14 +133,14 @@ def state(folder: Path) -> dict[str, str]:
 
 def import_all() -> None:
     """What the commands import: paid once, and no operation of theirs."""
-    import study.archive
-    import study.claiming
-    import study.launch
+    import study.editing.archive
+    import study.editing.claiming
+    import study.jobs
     import study.stages.estimate
     import study.training
 
     study.stages.estimate.takes()
-    assert study.archive and study.claiming and study.launch and study.training
+    assert study.editing.archive and study.editing.claiming and study.jobs and study.training
 
 
 def main() -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from study import arms
-from study.archive import archive_arm, rename_arm
+from study.editing import arms
+from study.editing.archive import archive_arm, rename_arm
 from study.evidence.claims import load_claims, parse_claims
-from study.params import UserError, load_study, read_yaml
 from study.runs import write_text
+from study.settings import UserError, load_study, read_yaml
 
 ROOT = Path(__file__).parent.parent
 FIRST_STUDY = ROOT / "tests" / "first_study"

@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from study.arms import Draft, command, new_arm, parse_seeds, planned
-from study.params import CLIP_LIMITS, UserError, diff, load_study
+from study.editing.arms import Draft, command, new_arm, parse_seeds, planned
 from study.reading import read_yaml, seeds_text
+from study.settings import CLIP_LIMITS, UserError, diff, load_study
 
 ROOT = Path(__file__).parent.parent
 FIRST_STUDY = ROOT / "tests" / "first_study"

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from study import arms
-from study.arms import Draft
-from study.claiming import ClaimDraft, add
+from study.editing import arms
+from study.editing.arms import Draft
+from study.editing.claiming import ClaimDraft, add
 from study.evidence.claims import load_claims
-from study.params import UserError, load_study
+from study.settings import UserError, load_study
 
 ROOT = Path(__file__).parent.parent
 FIRST_STUDY = ROOT / "tests" / "first_study"

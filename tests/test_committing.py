@@ -10,13 +10,13 @@ import psutil
 import pytest
 
 from pipeline.toy import PARAMS
-from study import committing
-from study.arms import Draft
-from study.claiming import ClaimDraft, add, command, committed
 from study.cli import app
-from study.committing import commit, unclean
-from study.environment import describe
-from study.params import UserError
+from study.editing import committing
+from study.editing.arms import Draft
+from study.editing.claiming import ClaimDraft, add, command, committed
+from study.editing.committing import commit, unclean
+from study.runs.environment import describe
+from study.settings import UserError
 
 CLAIM = ClaimDraft(
     "LONGER-001", "More epochs help.", "last.standard.amplitude.mae", "lower", 0.02, "longer", 8

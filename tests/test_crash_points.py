@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 
-from study.params import read_yaml
 from study.runs import write_yaml
+from study.settings import read_yaml
 
 ROOT = Path(__file__).parent.parent
 FIRST_STUDY = ROOT / "tests" / "first_study"

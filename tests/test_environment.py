@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from study.environment import memory
+from study.runs.environment import memory
 
 GIB = 2**30
 

@@ -10,9 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from study.listings import BrokenListing, UnsafeListing, check_cached, is_inside, read_listing
-from study.outputs import outputs
-from study.params import UserError
+from study.artifacts.listings import (
+    BrokenListing,
+    UnsafeListing,
+    check_cached,
+    is_inside,
+    read_listing,
+)
+from study.artifacts.outputs import outputs
+from study.settings import UserError
 
 sys.path.insert(0, str(Path(__file__).parent / "stages"))
 import stored_checkout  # pyright: ignore[reportMissingImports]
@@ -108,7 +114,7 @@ def hostile(top: Path) -> str:
 
 
 def dvc(top: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = (sys.executable, "-m", "study.listings", *words)
+    command = (sys.executable, "-m", "study.artifacts.listings", *words)
     return subprocess.run(command, cwd=top, capture_output=True, text=True, check=False)
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from study.lockfile import read_lock
-from study.params import UserError
+from study.artifacts.lockfile import read_lock
+from study.settings import UserError
 
 ROOT = Path(__file__).parent.parent
 

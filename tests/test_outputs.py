@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from study.outputs import chosen, missing, outputs, place
-from study.params import UserError
+from study.artifacts.outputs import chosen, missing, outputs, place
+from study.settings import UserError
 
 DVC_YAML = """
 stages:

@@ -9,7 +9,7 @@ from ruamel.yaml import YAML
 
 from study import investigations
 from study.formats.requests import request_of
-from study.params import (
+from study.settings import (
     OPTIONAL,
     Arm,
     DataParams,
@@ -116,8 +116,12 @@ def fields_of(model: type[Model]) -> list[str]:
 def test_no_setting_has_a_default():
     """But whole sections that a pipeline or an arm may lack, and what no result depends on."""
     sections = [part.SECTION for part in investigations.parts("settings")]
-    modules = {"study.params", *(section.__module__ for section in sections)}
-    models = [model for model in Model.__subclasses__() if model.__module__ in modules]
+    modules = {section.__module__ for section in sections}
+    models = [
+        model
+        for model in Model.__subclasses__()
+        if model.__module__ in modules or model.__module__.startswith("study.settings.")
+    ]
     models += sections
     assert {model.__name__: fields_of(model) for model in models if fields_of(model)} == {
         "DataParams": ["seeds", "stitching"],

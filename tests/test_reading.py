@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from study import cli
-from study.params import MOST, load_study, parse_study
 from study.reading import (
     LONGEST_QUOTE,
     UserError,
@@ -21,6 +20,7 @@ from study.reading import (
     read_yaml,
 )
 from study.runs import RunFolder
+from study.settings import MOST, load_study, parse_study
 
 ROOT = Path(__file__).parent.parent
 

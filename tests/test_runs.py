@@ -123,8 +123,8 @@ def test_a_heartbeat_outlives_a_full_disk(tmp_path, monkeypatch):
             raise OSError(28, "No space left on device")
         write_json(path, value)
 
-    monkeypatch.setattr("study.runs.HEARTBEAT_S", 0.001)
-    monkeypatch.setattr("study.runs.write_json", write)
+    monkeypatch.setattr("study.runs.folder.HEARTBEAT_S", 0.001)
+    monkeypatch.setattr("study.runs.folder.write_json", write)
     run = RunFolder(tmp_path)
     with run.heartbeat():
         deadline = time.monotonic() + 30

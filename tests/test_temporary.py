@@ -10,10 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from study import temporary
-from study.runs import write_text, write_whole
-from study.stages.clean import clean_checkout
-from study.temporary import (
+from study.runs import temporary, write_text, write_whole
+from study.runs.temporary import (
     exchange,
     replace_folder,
     restore_folder,
@@ -23,11 +21,12 @@ from study.temporary import (
     temporary_folder,
     unfinished,
 )
+from study.stages.clean import clean_checkout
 
 WRITER = """
 import sys, time
 from pathlib import Path
-from study.temporary import temporary_file, temporary_folder
+from study.runs.temporary import temporary_file, temporary_folder
 target = Path("imported/set")
 with temporary_file(Path("params.yaml")) as stream, temporary_folder(target) as folder:
     stream.write(b"half"); stream.flush()

@@ -214,14 +214,14 @@ def register() -> None:
 
 
 def embed_store() -> None:
-    """The embedded remote (study/stages/store.py), looked at again when a configuration changed.
+    """The embedded remote (study/artifacts/store.py), looked at again when a configuration changed.
 
     It is a convenience: where its folder cannot be made, the set-up continues without it.
     """
     stamp = VENV / ".armature-store"
     if (ROOT / ".dvc").is_dir() and not (stamp.is_file() and stamp.read_text() == store_state()):
         python = str(VENV / "bin" / "python")
-        if run(python, "-m", "study.stages.store", str(ROOT), check=False):
+        if run(python, "-m", "study.artifacts.store", str(ROOT), check=False):
             stamp.write_text(store_state())
         else:
             print("setup: no embedded remote (above); the rest is ready", file=sys.stderr)

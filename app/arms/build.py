@@ -9,10 +9,10 @@ import streamlit as st
 
 from app import load
 from app.arms.rows import ArmRow, arm_rows
-from study.environment import git
 from study.evidence.committed import Comparison, committed_results, compare_arms
 from study.evidence.flags import identical_arms, scale_defects
 from study.evidence.model import Flag, ScaleFlag
+from study.runs.environment import git
 
 
 def table(checkpoint: str) -> Mapping[str, ArmRow]:

@@ -11,7 +11,7 @@ from app import choose, escape, load
 from app.arms.rows import ArmRow
 from study.evidence.arms import ArmResults
 from study.evidence.pipelines import pipelines_of
-from study.params import UserError
+from study.settings import UserError
 
 HERE = "this pipeline"
 ALL = "all"

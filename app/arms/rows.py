@@ -16,7 +16,7 @@ from study.evidence.arms import ArmResults, factors
 from study.evidence.cells import Cell, Line, results_table
 from study.evidence.format import join_words
 from study.evidence.summary import summarise
-from study.params import Row, leaves
+from study.settings import Row, leaves
 
 ABSENT = "–"
 Scale = Literal["linear", "log"]

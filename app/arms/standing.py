@@ -12,7 +12,7 @@ from app.arms.build import comparison
 from app.fragments import show_error
 from study.evidence.format import counted
 from study.evidence.model import Findings
-from study.params import UserError
+from study.settings import UserError
 
 
 def show() -> None:

@@ -12,7 +12,7 @@ from app.compare.chosen import Block, Chosen
 from app.compare.rows import versus_of
 from study.evidence.arms import factors
 from study.evidence.format import join_words
-from study.params import Scalar
+from study.settings import Scalar
 
 
 def show(chosen: Chosen, found: Sequence[Block]) -> None:

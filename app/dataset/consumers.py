@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from app import load
 from app.dataset.sets import Entry, study_of
 from study.evidence.arms import ArmResults
-from study.params import mentions
+from study.settings import mentions
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from app import load
 from app.dataset import reading
 from app.dataset.sets import Entry
 from study.formats.dataset import Manifest
-from study.params import UserError
+from study.settings import UserError
 
 
 def assumed(manifest: Manifest) -> bool:

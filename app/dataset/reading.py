@@ -13,7 +13,7 @@ from app import load
 from app.dataset import leakage
 from study.formats.dataset import Split, load_dataset
 from study.formats.frames import Frames
-from study.params import SPLITS
+from study.settings import SPLITS
 
 SAMPLE = 512  # patterns that a histogram reads
 

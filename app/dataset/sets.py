@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from app import load
-from study.formats.seeds import held_seeds
-from study.params import NAME, DataParams, Study, UserError
+from study.runs.seed_folders import held_seeds
+from study.settings import NAME, DataParams, Study, UserError
 
 ROOMS = ("data", "imported")
 

@@ -12,7 +12,7 @@ from app.dataset import consumers, figures, probes, reading, scan, sets
 from app.dataset.figures import Pixel
 from app.escape import Markdown
 from study.formats.dataset import Manifest
-from study.params import SPLITS, UserError
+from study.settings import SPLITS, UserError
 
 STILL = {"displayModeBar": False, "scrollZoom": True}
 

@@ -12,7 +12,7 @@ from app.findings.select import Listed, filters, listed, opened
 from app.fragments import show_error
 from study.evidence.format import counted
 from study.evidence.model import Findings
-from study.params import UserError
+from study.settings import UserError
 
 # Brings a claim into view that the address opened; no text of ours or others enters it.
 SCROLL = """

@@ -8,7 +8,7 @@ import streamlit as st
 
 from app import access, actions, escape, load
 from app.findings import comments
-from study.params import UserError
+from study.settings import UserError
 
 QUOTE = "border-left:3px solid currentColor;padding-left:.7rem;overflow-wrap:anywhere"
 

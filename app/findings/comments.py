@@ -16,8 +16,8 @@ from typing import Annotated
 from filelock import FileLock, Timeout
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
 
-from study.params import UserError
 from study.runs import read_lines, write_text
+from study.settings import UserError
 
 FILE = "comments.jsonl"
 LOCK = Path("work") / "comments.lock"  # ignored by git

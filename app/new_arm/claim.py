@@ -11,11 +11,11 @@ from app.escape import Markdown
 from app.escape import markdown as escaped
 from app.new_arm.address import LONGEST, Address
 from app.new_arm.form_view import Proposal
-from study.claiming import CLAIMS, ClaimDraft, check_decidable, proposed_seeds, with_claim
+from study.editing.claiming import CLAIMS, ClaimDraft, check_decidable, proposed_seeds, with_claim
 from study.evidence.claims import FAMILY_LIMIT, RATE, load_claims
 from study.evidence.metric_catalog import KNOWN, OUTCOME, Column
-from study.params import Arm, UserError
 from study.reading import seeds_text
+from study.settings import Arm, UserError
 
 USUAL = "last.standard.amplitude.mae"
 DIRECTIONS = ("lower", "higher", "equal")

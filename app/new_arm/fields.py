@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from study.params import CLIP_LIMITS, IDLE, OPTIONAL, PROSE, Row
+from study.settings import CLIP_LIMITS, IDLE, OPTIONAL, PROSE, Row
 
 # Headings of the page for the sections of the model and for fields that stand alone; whatever is
 # not named here is shown under the last one.

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.new_arm.fields import Field, Section, grouped
-from study.arms import Takes, changed_block, spelled
-from study.params import Row, Scalar, UserError
+from study.editing.arms import Takes, changed_block, spelled
+from study.settings import Row, Scalar, UserError
 
 
 @dataclass(frozen=True)

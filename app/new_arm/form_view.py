@@ -12,9 +12,9 @@ from app.escape import markdown as escaped
 from app.new_arm import fields, form
 from app.new_arm.form import Cell
 from app.new_arm.networks import ask_again, networks
-from study.arms import Draft, Planned, Takes, parse_seeds, planned
-from study.params import Arm, Row, Study, UserError
+from study.editing.arms import Draft, Planned, Takes, parse_seeds, planned
 from study.reading import seeds_text
+from study.settings import Arm, Row, Study, UserError
 
 WIDE = ("Network", "Method")
 WIDTH = 150  # px of a field: four across the network, two in the other cards

@@ -21,7 +21,7 @@ import streamlit as st
 
 import study
 from app import load
-from study.arms import Draft
+from study.editing.arms import Draft
 from study.reading import seeds_text
 
 POLL_S = 0.2

@@ -8,8 +8,8 @@ import streamlit as st
 
 from app import access, actions
 from app.escape import markdown as escaped
-from study.archive import Archived
-from study.params import UserError
+from study.editing.archive import Archived
+from study.settings import UserError
 
 TOLD, REFUSED = "new-arm-retired", "new-arm-not-retired"
 

@@ -16,10 +16,10 @@ from app.new_arm.form import word
 from app.new_arm.form_view import Proposal
 from app.new_arm.networks import check, wait
 from app.runs.several import executor
-from study import committing
-from study.claiming import ClaimDraft, command
-from study.formats.seeds import dataset_folders
-from study.params import UserError, leaves
+from study.editing import committing
+from study.editing.claiming import ClaimDraft, command
+from study.runs.seed_folders import dataset_folders
+from study.settings import UserError, leaves
 
 
 def difference(proposal: Proposal) -> bool:

@@ -14,10 +14,10 @@ from app.new_arm.form import Cell
 from app.new_arm.form_view import Proposal, suggested
 from app.new_arm.networks import check, wait
 from app.runs.several import executor
-from study import committing
-from study.arms import Draft, Planned, planned
+from study.editing import committing
+from study.editing.arms import Draft, Planned, planned
 from study.evidence.format import counted
-from study.params import Arm, Study, UserError, leaves
+from study.settings import Arm, Study, UserError, leaves
 
 MOST = 20
 FIELD, VALUES = "sweep-field", "sweep-values"

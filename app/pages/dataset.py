@@ -7,7 +7,7 @@ import streamlit as st
 from app import choose, layout, load
 from app.dataset import reading, sets, views
 from app.fragments import fragment
-from study.params import SPLITS
+from study.settings import SPLITS
 
 layout.enter("Data", "What was measured or simulated, and who uses it.")
 found = sets.entries()

@@ -8,7 +8,7 @@ from app import layout, load, waiting
 from app.fragments import fragment
 from app.runs import curves, detail, several, table, working
 from app.runs.words import run_id, state_of
-from study.launch import Job, RunRow
+from study.jobs import Job, RunRow
 
 POLL_S = 2.0
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from app import load
-from study import environment
 from study.evidence.arms import ArmResults, environment_of, lookup
-from study.params import UserError
+from study.runs import environment
+from study.settings import UserError
 
 LEFT_OUT = ("commit", "commit_date", "dirty")  # told by commit
 

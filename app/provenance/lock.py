@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from study.lockfile import Locked, read_lock
-from study.outputs import read_dvc_file
+from study.artifacts.lockfile import Locked, read_lock
+from study.artifacts.outputs import read_dvc_file
 
 
 @dataclass(frozen=True)

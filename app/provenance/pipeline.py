@@ -13,8 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from study.outputs import read_dvc_file
-from study.params import UserError, read_yaml
+from study.artifacts.outputs import read_dvc_file
+from study.settings import UserError, read_yaml
 
 REFERENCE = re.compile(r"\$\{([^}]*)\}")
 

@@ -13,8 +13,8 @@ from app import access, actions, escape, load, states
 from app.fragments import fragment
 from app.provenance.state import Judged
 from app.provenance.views import pull_name, size_text
-from study.launch.pull import Pull, pulls, read_pull
-from study.params import UserError
+from study.artifacts.pull import Pull, pulls, read_pull
+from study.settings import UserError
 
 POLL_S = 2.0
 

@@ -12,8 +12,8 @@ from app.provenance import environments, lock, machine
 from app.provenance.disk import Disk, Key
 from app.provenance.pipeline import Stage, stages
 from app.provenance.state import Judged, judge
-from study import environment
-from study.params import read_yaml
+from study.runs import environment
+from study.settings import read_yaml
 
 
 @st.cache_resource(show_spinner=False)

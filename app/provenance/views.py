@@ -10,7 +10,7 @@ import streamlit as st
 from app import choose, escape, load, states
 from app.provenance import drawing, environments, machine, pipeline
 from app.provenance.state import STATES, Judged
-from study import environment
+from study.runs import environment
 
 INK = {"light": "#1b2129", "dark": "#e3e6ea"}  # the theme's text, .streamlit/config.toml
 TITLES = {"": "root"}  # other pipelines have the name of their folder

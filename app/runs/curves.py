@@ -14,7 +14,7 @@ from plotly.subplots import make_subplots
 
 from app import load
 from app.runs.words import run_id
-from study.launch import RunRow
+from study.jobs import RunRow
 from study.reading import UserError, read_text
 
 LINES = (("train_loss", "training", "#0072B2"), ("val_loss", "validation", "#D55E00"))

@@ -11,8 +11,8 @@ from app.runs import curves
 from app.runs.logs import LINES, tail
 from app.runs.words import ago, cause_words, clock, epochs, label, lasting, place, run_id
 from app.runs.working import act
-from study.launch import Job, RunRow
-from study.launch.folder import LaunchFolder
+from study.jobs import Job, RunRow
+from study.jobs.folder import LaunchFolder
 
 NOTES = {
     "failed": "A run that diverged is a result: it counts in the failure rate and is not repeated.",

@@ -12,15 +12,15 @@ from app.escape import markdown as escaped
 from app.runs.table import Rows
 from app.runs.words import run_id
 from app.runs.working import act
-from study import launch
-from study.launch import Job
+from study import jobs as job_queue
+from study.jobs import Job
 
 USUAL = "local"
 
 
 def executor(key: str = "executor") -> str:
     """Where runs start; asked only where there is a choice."""
-    there = launch.ready(load.ROOT)
+    there = job_queue.ready(load.ROOT)
     if len(there) < 2:
         return USUAL
     chosen = st.selectbox(

@@ -9,7 +9,7 @@ import streamlit as st
 
 from app import choose, escape
 from app.runs.words import ORDER, ago, clock, epochs, label, lasting, run_id
-from study.launch import RunRow
+from study.jobs import RunRow
 
 Rows = Sequence[tuple[RunRow, str]]  # a row, and its state as the page calls it
 

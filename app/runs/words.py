@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from study.launch import Job, RunRow
+from study.jobs import Job, RunRow
 
 ORDER = (
     "running", "unknown", "preparing", "committing", "queued", "failed", "collapsed", "stopped",

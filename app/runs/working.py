@@ -10,16 +10,16 @@ import streamlit as st
 from app import access, actions, load, states
 from app.escape import markdown as escaped
 from app.runs.words import ago, lasting, place
-from study import launch
-from study.launch import Job, RunRow
-from study.params import UserError
+from study import jobs as job_queue
+from study.jobs import Job, RunRow
+from study.settings import UserError
 
 REFUSED_S = 30.0
 
 
 def supervisor(working: bool) -> None:
     """What the supervisor says, where it has something to say."""
-    word = launch.supervisor_state(load.ROOT)
+    word = job_queue.supervisor_state(load.ROOT)
     if word is not None and word.running and word.trouble:
         st.error(escaped(word.trouble), icon=":material/error:")
     if not working or (word is not None and word.running):

@@ -20,7 +20,7 @@ from app.fragments import show_error
 from study.evidence.evaluable import NOT_EVALUABLE
 from study.evidence.images import CHANNELS, NAME, Facts, blank_channels, read_images
 from study.evidence.model import ArmFinding, Findings
-from study.params import Reference, UserError
+from study.settings import Reference, UserError
 
 MOST_ARMS = 4
 REFERENCES = ("back_projection", "rpie")  # how the names of their sources begin

@@ -15,13 +15,12 @@ import torch
 
 from bench.many import commit, make_checkout, many_arms
 from bench.scaling.curve import Curve, cpu_seconds
-from study import environment
 from study.evidence.arms import load_arms
 from study.evidence.scores import score_arm
 from study.formats.dataset import load_dataset
-from study.params import Arm, Row, leaves
-from study.runs import RunFolder, read_json, write_json
-from study.stages.collect import collect
+from study.runs import RunFolder, environment, read_json, write_json
+from study.runs.collect import collect
+from study.settings import Arm, Row, leaves
 from study.stages.findings import write_findings
 from study.stages.simulate import simulate_all
 from study.training.fit import fit

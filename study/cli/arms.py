@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from study.archive import Archived
-    from study.arms import Draft
+    from study.editing.archive import Archived
+    from study.editing.arms import Draft
 
 app = typer.Typer(
     help="List, check, add, rename and archive arms of params.yaml.", no_args_is_help=True
@@ -26,7 +26,7 @@ def list_arms() -> None:
     """List all arms with question, changes and number of seeds."""
     from rich.table import Table
 
-    from study.params import load_study
+    from study.settings import load_study
     from study.terminal import console
 
     table = Table("arm", "asks", "versus", "changes", "seeds", box=None)
@@ -39,7 +39,7 @@ def list_arms() -> None:
 @app.command()
 def show(name: Name) -> None:
     """Print every setting of one arm."""
-    from study.params import find_row, leaves, load_study
+    from study.settings import find_row, leaves, load_study
 
     row = find_row(load_study(PARAMS), name)
     print(f"{name}: {row.asks}")
@@ -51,7 +51,7 @@ def show(name: Name) -> None:
 @app.command("diff")
 def diff_arms(first: Name, second: Name) -> None:
     """Print the settings in which two arms differ."""
-    from study.params import diff, find_row, load_study
+    from study.settings import diff, find_row, load_study
 
     study = load_study(PARAMS)
     changed = diff(find_row(study, first), find_row(study, second))
@@ -118,7 +118,7 @@ def check(
 def _draft(
     name: str, base: str, settings: list[str] | None, seeds: str | None, asks: str | None
 ) -> Draft:
-    from study.arms import Draft, parse_seeds
+    from study.editing.arms import Draft, parse_seeds
 
     listed = None if seeds is None else parse_seeds(seeds)
     return Draft(name, base, tuple(settings or ()), asks, listed)
@@ -164,10 +164,10 @@ def new(
 
     With --claim the arm and its claim are written together.
     """
-    from study.arms import planned
-    from study.claiming import ClaimDraft, add, committed, proposed_seeds, seeded
-    from study.params import UserError, load_study
+    from study.editing.arms import planned
+    from study.editing.claiming import ClaimDraft, add, committed, proposed_seeds, seeded
     from study.reading import seeds_text
+    from study.settings import UserError, load_study
     from study.stages.estimate import check_draft, takes
 
     if seeds == REGISTERED and not claim:
@@ -217,7 +217,7 @@ def seed_list(
 ) -> None:
     """Derive the seeds of a data set from its claims."""
     from study.evidence.registered import claims_on, registered_seeds
-    from study.params import load_study
+    from study.settings import load_study
 
     claims = claims_on(Path(), load_study(PARAMS).arms, data)
     print(", ".join(map(str, registered_seeds(claims, data, n))))
@@ -227,8 +227,8 @@ def seed_list(
 @app.command()
 def archive(name: Name) -> None:
     """Remove an arm; archived/ keeps its results and claims."""
-    from study.archive import archive_arm
-    from study.launch import check_idle
+    from study.editing.archive import archive_arm
+    from study.jobs import check_idle
 
     check_idle(Path(), name)
     _print_archived(f"archived {name}", archive_arm(Path(), name))
@@ -237,8 +237,8 @@ def archive(name: Name) -> None:
 @app.command()
 def rename(name: Name, to: Annotated[str, typer.Argument(help="The new name")]) -> None:
     """Rename an arm; archived/ keeps results of the old name."""
-    from study.archive import rename_arm
-    from study.launch import check_idle
+    from study.editing.archive import rename_arm
+    from study.jobs import check_idle
 
     check_idle(Path(), name)
     _print_archived(f"renamed {name} to {to}", rename_arm(Path(), name, to))

@@ -54,7 +54,7 @@ def verify(
 
     --retrain also trains one seed again.
     """
-    from study.stages.cache import cache_lines
+    from study.artifacts.cache import cache_lines
     from study.stages.verify import verify_all
 
     problems = 0

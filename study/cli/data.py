@@ -22,7 +22,7 @@ def simulate_sets(
     out: Annotated[Path, typer.Option(help="Folder for the data sets")] = Path("build/dataset"),
 ) -> None:
     """Simulate every data set of params.yaml."""
-    from study.params import load_study
+    from study.settings import load_study
     from study.stages.simulate import parts, simulate_all
 
     study = load_study(Path("params.yaml"))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from study.launch import RunRow
+    from study.jobs import RunRow
 
     Done = dict[tuple[str, str], list[RunRow]]
 
@@ -33,7 +33,7 @@ def launch(
     wait: Annotated[bool, typer.Option("--wait", help="Wait until the jobs end")] = False,
 ) -> None:
     """Train arms in the background and commit them to DVC."""
-    from study.launch import check_start, submit
+    from study.jobs import check_start, submit
 
     chosen, names = _numbers(seeds), list(dict.fromkeys(arm))
     for name in names:  # either all start or none
@@ -54,7 +54,7 @@ def runs(
     """List runs and jobs: state, epoch, time left, cause."""
     from rich.live import Live
 
-    from study.launch import active
+    from study.jobs import active
     from study.terminal import console
 
     out = console()
@@ -72,7 +72,7 @@ def stop(what: Annotated[str, typer.Argument(metavar="JOB|ARM")]) -> None:
 
     Processes that run for another 20 s are killed.
     """
-    from study.launch import cancel
+    from study.jobs import cancel
 
     job = _named(what, over=False)
     cancel(ROOT, job)
@@ -81,7 +81,7 @@ def stop(what: Annotated[str, typer.Argument(metavar="JOB|ARM")]) -> None:
 
 def retry(what: Annotated[str, typer.Argument(metavar="JOB|ARM")]) -> None:
     """Queue a failed or stopped job from its checkpoints."""
-    from study.launch import retry as again
+    from study.jobs import retry as again
 
     job = _named(what, over=True)
     again(ROOT, job)
@@ -90,13 +90,13 @@ def retry(what: Annotated[str, typer.Argument(metavar="JOB|ARM")]) -> None:
 
 def resume() -> None:
     """Continue all unfinished jobs after a crash or reboot."""
-    from study.launch import resume as wake
+    from study.jobs import resume as wake
 
     print("resumed; watch: study runs --watch" if wake(ROOT) else "no unfinished jobs")
 
 
 def _numbers(text: str | None) -> list[int] | None:
-    from study.params import UserError
+    from study.settings import UserError
 
     if text is None:
         return None
@@ -110,8 +110,8 @@ def _numbers(text: str | None) -> list[int] | None:
 
 def _named(what: str, over: bool) -> str:
     """The id of a job, or of the last job of an arm (`over`: that has ended). Raises UserError."""
-    from study.launch import jobs
-    from study.params import NAME, UserError
+    from study.jobs import jobs
+    from study.settings import NAME, UserError
 
     if not NAME.fullmatch(what):
         return what
@@ -124,7 +124,7 @@ def _named(what: str, over: bool) -> str:
 
 def _follow(submitted: list[str]) -> int:
     """Wait for jobs and print how each ended; exit code 1 unless all are done."""
-    from study.launch import find_job
+    from study.jobs import find_job
 
     left, good = list(submitted), True
     while left:
@@ -142,7 +142,7 @@ def _table(every: bool):
     from rich.table import Table
     from rich.text import Text
 
-    from study.launch import jobs, run_rows, supervisor_state
+    from study.jobs import jobs, run_rows, supervisor_state
 
     known = jobs(ROOT)
     rows = run_rows(ROOT, known)

@@ -34,8 +34,8 @@ def pull(
     status: StatusFile = None,
 ) -> None:
     """Download artifacts from a remote: one arm or all."""
-    from study.stages.remote import NoRemote, Wanted
-    from study.stages.remote import pull as bring
+    from study.artifacts.remote import NoRemote, Wanted
+    from study.artifacts.remote import pull as bring
 
     try:
         _print(bring(Wanted(ROOT, tuple(names or ()), everything, remote), status))
@@ -52,8 +52,8 @@ def push(
     ] = False,
 ) -> None:
     """Upload artifacts that a remote does not have."""
-    from study.stages.remote import Wanted
-    from study.stages.remote import push as send
+    from study.artifacts.remote import Wanted
+    from study.artifacts.remote import push as send
 
     _print(send(Wanted(ROOT, tuple(names or ()), everything, remote), again))
 
@@ -63,7 +63,7 @@ def publish(everything: All = False, remote: RemoteName = None) -> None:
 
     It names what is needed to see and check the results.
     """
-    from study.stages.publish import publish as give
+    from study.artifacts.publish import publish as give
 
     _print(give(ROOT, everything, remote))
 
@@ -82,7 +82,7 @@ def add(
     ] = False,
 ) -> None:
     """Add a remote, check it and make it the default."""
-    from study.stages.remotes import add_remote
+    from study.artifacts.remotes import add_remote
 
     _print(add_remote(ROOT, name, url, endpoint, private))
 
@@ -94,7 +94,7 @@ def key(
     file: Annotated[Path | None, typer.Option(help="Private key file (ssh)")] = None,
 ) -> None:
     """Store the key of a remote in this clone (never committed)."""
-    from study.stages.remotes import store_key
+    from study.artifacts.remotes import store_key
 
     secret = None if file else _secret()
     _print(store_key(ROOT, name, user, secret, file))
@@ -103,7 +103,7 @@ def key(
 @app.command("list")
 def show() -> None:
     """List the configured remotes; the default is marked."""
-    from study.stages.remotes import remote_lines
+    from study.artifacts.remotes import remote_lines
 
     _print(remote_lines(ROOT))
 
@@ -115,7 +115,7 @@ def check(
     ] = None,
 ) -> None:
     """Write, read and remove a small object on a remote."""
-    from study.stages.remote import check as round_trip
+    from study.artifacts.remote import check as round_trip
 
     print(round_trip(ROOT, name))
 

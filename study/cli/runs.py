@@ -70,7 +70,7 @@ def train(
 
 def fingerprint() -> None:
     """Update the fingerprints of arms whose behaviour changed."""
-    from study.params import load_study
+    from study.settings import load_study
     from study.stages.fingerprint import write_fingerprints
 
     moved = write_fingerprints(load_study(ROOT / "params.yaml"), ROOT / "fingerprints")

@@ -5,7 +5,7 @@ results/<arm>/seeds/s<seed>.json             arm name `<arm>`
                                              lists it (`study record`)
 
 Scores and settings are in these files, commit, machine and seconds in provenance/
-(`study.provenance`); `read_seed` gives both as one. Files of earlier versions have all inside.
+(`study.runs.provenance`); `read_seed` gives both as one. Files of earlier versions have all inside.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from study import provenance
 from study.evidence.metric_catalog import CHECKPOINTS, NYQUIST
 from study.evidence.shapes import SeedFile, checked
-from study.params import Arm, Reference, Row, Scalar, UserError, diff
 from study.reading import joined, read_mapping
-from study.recorded import FILE, Recorded, check, read_recorded
+from study.runs import provenance
+from study.runs.recorded import FILE, Recorded, check, read_recorded
+from study.settings import Arm, Reference, Row, Scalar, UserError, diff
 
 # Of a run, kept in its provenance.
 COSTS = ("seconds", "reconstruct_seconds")

@@ -27,7 +27,7 @@ from study.evidence.model import (
     SurvivalTest,
     Verdict,
 )
-from study.params import UserError
+from study.settings import UserError
 
 START, END = "<!-- verdicts -->", "<!-- /verdicts -->"
 HEADS = ("claim", "in words", "verdict", "effect", "n", "kind")

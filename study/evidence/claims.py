@@ -40,11 +40,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from study import environment
 from study.evidence.format import join_words
 from study.evidence.metric_catalog import KNOWN, OUTCOME, SURVIVAL, Column, find_column
-from study.params import NAME, Count, Model, Positive, Seed, Study, UserError, nearest
 from study.reading import joined, quoted, read_yaml
+from study.runs import environment
+from study.settings import NAME, Count, Model, Positive, Seed, Study, UserError, nearest
 
 FAMILY_LIMIT = 4
 TOP = {"claims", "headline", "superseded"}

@@ -29,10 +29,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from study.environment import git
 from study.evidence import statistics
 from study.evidence.arms import SEED_FILE, ArmResults
 from study.evidence.format import counted, fmt, join_words
+from study.runs.environment import git
 
 IDENTICAL = 1e-6
 WITHOUT_SPREAD = 1e-3

@@ -24,7 +24,7 @@ from study.evidence.claims import BOUND, OF_MEANS, Claim
 from study.evidence.evaluable import why_not
 from study.evidence.format import join_words
 from study.evidence.metric_catalog import SURVIVAL
-from study.params import Arm, Row, Scalar, leaves
+from study.settings import Arm, Row, Scalar, leaves
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from study import provenance
 from study.evidence.arms import ArmResults, block, load_all, lookup, sha256
 from study.evidence.cells import bounds
 from study.evidence.evaluable import why_absent
@@ -24,7 +23,8 @@ from study.evidence.model import Estimate
 from study.evidence.pipelines import declared, pipelines_of
 from study.evidence.staleness import current_findings
 from study.evidence.summary import against, numbers
-from study.params import UserError, load_study, nearest
+from study.runs import provenance
+from study.settings import UserError, load_study, nearest
 
 PAIRED = {
     "seed": "paired by seed",

@@ -35,8 +35,8 @@ from study.evidence.staleness import check_format
 from study.evidence.summary import TOLERANCE, as_stored, fences, summarise
 from study.evidence.verdicts import STATUSES, judge
 from study.evidence.withdrawn import withdrawn
-from study.params import Row, Study
 from study.runs import plain
+from study.settings import Row, Study
 
 __all__ = ["build", "render"]
 

@@ -26,7 +26,6 @@ from pathlib import Path
 
 import numpy as np
 
-from study import environment
 from study.evidence import statistics, survival
 from study.evidence.arms import ArmResults, factors, load_arms, load_recorded
 from study.evidence.claims import OF_MEANS, Claim, ClaimBook, claim_files, load_claims
@@ -35,8 +34,9 @@ from study.evidence.format import counted, fmt, join_words
 from study.evidence.metric_catalog import KNOWN
 from study.evidence.pipelines import Declared, declared, pipelines_of
 from study.evidence.preregistration import claims_at
-from study.params import Arm, Row, Study, UserError, load_study
-from study.recorded import results_of
+from study.runs import environment
+from study.runs.recorded import results_of
+from study.settings import Arm, Row, Study, UserError, load_study
 
 GATE_SINCE = "2026-11-30T06:03:00+00:00"
 OLDER = "it was committed before claims were judged before their runs"

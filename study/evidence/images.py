@@ -38,9 +38,9 @@ from study.formats.reconstruction import Reconstruction, load_reconstruction
 from study.metrics import METRIC_SETS
 from study.metrics.gauge import angle
 from study.metrics.pair import checked_scene
-from study.params import UserError
 from study.reading import read_bytes
 from study.runs import RunFolder, write_whole
+from study.settings import UserError
 
 NAME = "images.png"
 LARGEST_BYTES = 64_000

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from study.params import UserError, nearest
+from study.settings import UserError, nearest
 
 Better = Literal["lower", "higher"]
 CHECKPOINTS = ("best", "last")

@@ -28,9 +28,9 @@ from study.evidence import words
 from study.evidence.format import join_words
 from study.evidence.shapes import Decision, Published, Shape, sentences
 from study.evidence.statistics import Interval
-from study.params import Scalar
 from study.reading import UserError
 from study.runs import plain
+from study.settings import Scalar
 
 # 2: margins with units, second objects, needs, groups of recorded arms. History reads on from 1.
 # 3: numbers with eight digits, written without what follows from others (study.evidence.packing).

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from study.params import NAME, DataParams, Row, Study, UserError, parse_study, read_yaml
+from study.settings import NAME, DataParams, Row, Study, UserError, parse_study, read_yaml
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from study.environment import git
 from study.evidence.claims import Claim, ClaimBook, parse_claims
 from study.evidence.format import join_words
-from study.params import UserError
 from study.reading import parse_yaml
-from study.recorded import results_of
+from study.runs.environment import git
+from study.runs.recorded import results_of
+from study.settings import UserError
 
 # Results name their commit; what is not a hash would reach git as an option.
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")

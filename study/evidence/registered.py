@@ -24,8 +24,8 @@ from itertools import count, islice
 from pathlib import Path
 
 from study.evidence.claims import Claim, claim_files, load_claims
-from study.params import Row, UserError, nearest
 from study.reading import quoted
+from study.settings import Row, UserError, nearest
 
 SEEDS = 10**6
 MOST_SEEDS = 1000

@@ -17,8 +17,8 @@ Design choices
   for the complex output as a whole; it stands for both channels. A phase alone that is the same for
   all inputs is seen only as far as it makes the stitched phase constant.
 - Nothing here reads a clock or the machine, nor copies what a run says about them: equal input
-  gives equal bytes. How a run was computed is in provenance/ (`study.provenance`), and readers of
-  these files (`study.evidence.arms.read_seed`) put both together.
+  gives equal bytes. How a run was computed is in provenance/ (`study.runs.provenance`), and readers
+  of these files (`study.evidence.arms.read_seed`) put both together.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ from study.evidence.shapes import ForeignPhaseFile, LimitFile, checked
 from study.formats.dataset import Dataset, Manifest, Split, load_dataset
 from study.formats.frames import blocks
 from study.formats.reconstruction import Reconstruction, load_reconstruction
-from study.formats.seeds import seed_folder
 from study.metrics import METRIC_SETS, score
 from study.metrics.pair import Undefined, checked_scene
 from study.metrics.skill import skill
 from study.metrics.survival import find_event
-from study.params import Arm, Reference, Row, UserError, leaves
 from study.reading import parse_json, read_mapping, read_table
 from study.runs import SETTLED, TIMING, RunFolder, read_lines, write_json, write_text
+from study.runs.seed_folders import seed_folder
+from study.settings import Arm, Reference, Row, UserError, leaves
 
 Epoch = dict[str, float]
 CHANNELS = ("amplitude", "phase")

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from study.params import Scalar
 from study.reading import UserError, joined, quoted
+from study.settings import Scalar
 
 Number = float | None
 Numbers = dict[str, Any]  # nested; only numbers in it are read

@@ -13,8 +13,8 @@ from study.evidence.arms import sha256
 from study.evidence.claims import load_claims
 from study.evidence.model import FORMAT, Evidence, Findings, parse
 from study.evidence.packing import unpacked
-from study.params import UserError
 from study.reading import read_mapping
+from study.settings import UserError
 
 READ = (1, 2, FORMAT)
 

@@ -12,7 +12,7 @@ from study.evidence.format import reproduce
 from study.evidence.metric_catalog import SHOWN
 from study.evidence.model import ArmFinding, DataOfArm, Difference, Fence, MeanOfArm, SeedsOfArm
 from study.evidence.packing import mean_of_arm
-from study.params import Row
+from study.settings import Row
 
 DIGITS = 8
 

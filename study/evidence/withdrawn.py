@@ -13,11 +13,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from study.environment import git
 from study.evidence.claims import ClaimBook
 from study.evidence.model import Withdrawn
-from study.params import UserError, nearest
 from study.reading import parse_yaml, quoted, read_yaml
+from study.runs.environment import git
+from study.settings import UserError, nearest
 
 RAW = re.compile(r":\d+ \d+ ([0-9a-f]+) ([0-9a-f]+) ")
 Fate = Literal["removed", "renamed", "replaced", "archived"]

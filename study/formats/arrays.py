@@ -29,7 +29,7 @@ from study.formats.limits import (
     check_memory,
     working_bytes,
 )
-from study.params import UserError
+from study.settings import UserError
 
 # What numpy and zipfile raise on torn bytes, wherever the tear lies. Numpy warns of old headers.
 TORN = (

@@ -20,7 +20,7 @@ import numpy as np
 import scipy.ndimage
 from jaxtyping import Bool, Float, Int64
 
-from study.params import UserError
+from study.settings import UserError
 
 FLAGS = (2**16 - 1, 2**31 - 1, 2**32 - 1)
 # Of a module's own reading, not of a flag: 255 photons are common.

@@ -29,7 +29,7 @@ from jaxtyping import Bool, Complex64, Float32
 from study.formats.frames import Frames, FramesOnDisk, blocks
 from study.formats.geometry import Geometry
 from study.formats.hdf5 import DAMAGED, array_at, check_readable, dataset_at, open_hdf5
-from study.params import UserError
+from study.settings import UserError
 
 DETECTOR = "entry_1/instrument_1/detector_1"
 SOURCE = "entry_1/instrument_1/source_1"

@@ -24,7 +24,7 @@ from study.formats.hdf5 import array_at, attribute_at, dataset_at
 from study.formats.measured import RawScan, as_float, squeeze_to
 from study.formats.positions import Beside
 from study.formats.windows import Window, choose_window, read_window
-from study.params import UserError
+from study.settings import UserError
 
 # Groups and names under which the photon energy is, in the order of trust.
 ENERGIES = (

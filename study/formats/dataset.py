@@ -31,23 +31,15 @@ import numpy as np
 from jaxtyping import Bool, Complex64
 from pydantic import ValidationError
 
-from study import environment
 from study.formats.cxi import CxiScan, read_cxi, write_cxi
 from study.formats.frames import Frames, blocks
 from study.formats.geometry import Geometry
 from study.formats.masks import fill_masked, filling
-from study.formats.seeds import held_seeds
-from study.params import (
-    SPLITS,
-    Count,
-    Model,
-    Positive,
-    UserError,
-    explain,
-)
 from study.reading import read_mapping, seeds_text
-from study.runs import write_json
-from study.temporary import sweep, temporary_folder
+from study.runs import environment, write_json
+from study.runs.seed_folders import held_seeds
+from study.runs.temporary import sweep, temporary_folder
+from study.settings import SPLITS, Count, Model, Positive, UserError, explain
 
 # Of the memory that is free, for one split: all three together leave a quarter.
 MEMORY_SHARE = 0.25

@@ -15,7 +15,7 @@ import numpy as np
 
 from study.formats.geometry import ELECTRON_VOLT_J
 from study.formats.hdf5 import array_at, attribute_at, check_readable
-from study.params import UserError
+from study.settings import UserError
 
 METRES = {"m": 1.0, "mm": 1e-3, "um": 1e-6, "\u00b5m": 1e-6, "\u03bcm": 1e-6, "micron": 1e-6}
 METRES |= {"nm": 1e-9, "pm": 1e-12, "A": 1e-10, "\u00c5": 1e-10, "\u212b": 1e-10}

@@ -25,8 +25,8 @@ from study.formats.frames import Frames, blocks
 from study.formats.importing import held_out
 from study.formats.layouts.hdf5_pair import other_half
 from study.formats.npz import export_npz
-from study.params import SPLITS, UserError
-from study.temporary import temporary_folder
+from study.runs.temporary import temporary_folder
+from study.settings import SPLITS, UserError
 
 BEAM = "entry_1/instrument_1/beam_1"
 ENTRIES = {

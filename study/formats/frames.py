@@ -29,7 +29,7 @@ import numpy as np
 from jaxtyping import Integer, Shaped
 
 from study.formats.hdf5 import DAMAGED
-from study.params import UserError
+from study.settings import UserError
 
 BLOCK_BYTES = 2**26  # read at once by whoever goes through all patterns
 

@@ -5,7 +5,7 @@ Far field: object pixel = wavelength * distance / (n * detector pixel).
 
 from __future__ import annotations
 
-from study.params import Model, Positive
+from study.settings import Model, Positive
 
 PLANCK_J_S = 6.62607015e-34
 LIGHT_M_S = 299792458.0

@@ -21,7 +21,7 @@ import numpy as np
 
 from study.formats.hdf5_chunks import check_chunks
 from study.formats.limits import check_expansion, check_memory, working_bytes
-from study.params import UserError
+from study.settings import UserError
 
 # What h5py raises on damaged files and on types that numpy lacks.
 DAMAGED = (OSError, KeyError, ValueError, TypeError, RuntimeError, IndexError, OverflowError)

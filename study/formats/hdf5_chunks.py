@@ -18,7 +18,7 @@ import h5py
 import hdf5plugin  # noqa: F401  registers the packings below
 
 from study.formats.limits import SMALL_BYTES, check_memory
-from study.params import UserError
+from study.settings import UserError
 
 # Numbers under which the HDF Group has registered the packings.
 BLOSC, LZ4, BITSHUFFLE, ZSTD = 32001, 32004, 32008, 32015

@@ -55,7 +55,7 @@ from study.formats.orientation import ORIENTATIONS, Orientation
 from study.formats.positions import Beside
 from study.formats.probe import all_modes, in_corner, normalise, single
 from study.formats.readers import hash_of, read_probe_of, read_raw
-from study.params import SPLITS, Model, Positive, UserError, explain
+from study.settings import SPLITS, Model, Positive, UserError, explain
 
 MARGIN_PX = 4
 HELD_OUT = {"validation": 11, "test": 5}

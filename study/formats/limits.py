@@ -11,8 +11,8 @@ from math import prod
 
 import numpy as np
 
-from study import environment
-from study.params import UserError
+from study.runs import environment
+from study.settings import UserError
 
 # Small arrays may be packed as tightly as they like: constant masks and dark frames are.
 SMALL_BYTES = 2**28

@@ -12,7 +12,7 @@ from jaxtyping import Bool
 from study.formats.arrays import TORN, read_arrays
 from study.formats.hdf5 import DAMAGED, array_at, objects, open_hdf5
 from study.formats.mat5 import Mat5Entries, is_mat5
-from study.params import UserError
+from study.settings import UserError
 
 LARGEST_BYTES = 2**28
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Complex
 
 from study.formats.geometry import Geometry
-from study.params import UserError
+from study.settings import UserError
 
 Values = Literal["counts", "amplitudes"]
 ZeroFrequency = Literal["corner", "centre"]

@@ -23,8 +23,8 @@ from study.formats.measured import (
     refuse_near_field,
     squeeze_to,
 )
-from study.params import UserError
 from study.runs import write_npz
+from study.settings import UserError
 
 KEYS = {
     *("diffraction", "diff3d", "probeGuess", "objectGuess", "xcoords", "ycoords"),

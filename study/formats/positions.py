@@ -22,7 +22,7 @@ from study.formats.entries import METRES, PIXELS, Hdf5Entries, units_of
 from study.formats.hdf5 import DAMAGED, open_hdf5
 from study.formats.limits import check_memory
 from study.formats.measured import as_float, squeeze_to
-from study.params import UserError
+from study.settings import UserError
 
 LARGEST_TEXT_BYTES = 2**28
 INSIDE = re.compile(r"(.+\.(?:h5|hdf5|cxi|nxs|ptyr|ptyd|mat)):(/.+)")

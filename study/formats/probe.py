@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Complex, Complex64, Complex128, Float64
 
 from study.formats.arrays import read_arrays
-from study.params import UserError
+from study.settings import UserError
 
 LEAST_POWER = 1e-6  # of the whole: below, a mode is rounding
 

@@ -34,7 +34,7 @@ from study.formats.npz import read_npz
 from study.formats.positions import Beside
 from study.formats.probe import read_probe
 from study.formats.zarr_store import ZarrEntries, is_zarr, store_files
-from study.params import UserError
+from study.settings import UserError
 
 PTYPY_PROBE = re.compile(r"content/probe/[^/]+/data")
 

@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Complex64, Float16, Float32, Int64
 
 from study.formats.arrays import read_arrays
-from study.params import UserError
 from study.runs import write_npz
+from study.settings import UserError
 
 SHOWN = 64
 

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from study.formats.dataset import Manifest
-from study.params import DataParams, ProbeFile, UserError
+from study.settings import DataParams, ProbeFile, UserError
 
 
 def request_of(params: DataParams) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import scipy.ndimage
 from study.formats.entries import Entries
 from study.formats.limits import check_memory, working_bytes
 from study.formats.measured import is_real
-from study.params import UserError
+from study.settings import UserError
 
 SMALLEST_PX = 4
 SAMPLED_FRAMES = 32

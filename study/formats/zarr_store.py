@@ -22,7 +22,7 @@ import numpy as np
 
 from study.formats.entries import words
 from study.formats.limits import check_expansion, check_memory, working_bytes
-from study.params import UserError
+from study.settings import UserError
 
 MOST_FILES = 2_000_000
 METADATA_BYTES = 2**20

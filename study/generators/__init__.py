@@ -22,8 +22,8 @@ from study.generators.hybrid import HybridUNOGenerator
 from study.generators.size import Size, measure
 from study.generators.stable_hybrid import StableHybridUNOGenerator
 from study.generators.unrolled import UnrolledGenerator
-from study.params import GeneratorParams, UserError, nearest
 from study.reading import joined, quoted
+from study.settings import GeneratorParams, UserError, nearest
 
 GENERATORS: dict[str, type[Generator]] = {
     "hybrid": HybridUNOGenerator,

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from study.generators.blocks import PtychoBlock
 from study.generators.heads import INPUT_TRANSFORMS, Inputs, InputTransform, Start
 from study.generators.spectral import SpectralConv2d
-from study.params import Model, Precision, UserError
+from study.settings import Model, Precision, UserError
 
 
 class Options(Model):

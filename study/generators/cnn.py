@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from study.generators.base import Generator, Options
 from study.generators.heads import InputTransform, bounded
-from study.params import Channels, UserError
+from study.settings import Channels, UserError
 
 LEVELS = 3
 

@@ -26,7 +26,7 @@ from study.generators.base import Generator, Options
 from study.generators.blocks import Lifter, PtychoBlock
 from study.generators.heads import OUTPUT_MODES, InputTransform, OutputMode
 from study.generators.spectral import ModeSet, SpectralInit
-from study.params import Channels, Count
+from study.settings import Channels, Count
 
 
 class FnoOptions(Options):

@@ -43,7 +43,7 @@ from study.generators.blocks import Lifter, PtychoBlock
 from study.generators.heads import OUTPUT_MODES, Inputs, InputTransform, OutputMode, Start
 from study.generators.spectral import ModeSet, SpectralInit
 from study.generators.units import mark_units
-from study.params import WIDEST, Channels, UserError
+from study.settings import WIDEST, Channels, UserError
 
 DecoderNorm = Literal["none", "group"]
 

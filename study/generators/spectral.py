@@ -40,7 +40,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor, nn
 
 from study.generators.units import mark_units
-from study.params import UserError, nearest
+from study.settings import UserError, nearest
 
 ModeSet = Literal["classic", "centered", "corner"]
 SpectralInit = Literal["variance", "old"]

@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 from study.generators.base import Options
 from study.generators.blocks import StablePtychoBlock
 from study.generators.hybrid import HybridOptions, HybridUNOGenerator
-from study.params import Positive
+from study.settings import Positive
 
 
 class StableHybridOptions(HybridOptions):

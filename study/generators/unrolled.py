@@ -43,7 +43,7 @@ from torch import Tensor, nn
 from study.generators.base import Generator, Options
 from study.optics.descent import Iterate, Misfit, advance
 from study.optics.groups import GroupOptics, cut_patches
-from study.params import Channels, LengthOrZero, UserError
+from study.settings import Channels, LengthOrZero, UserError
 
 Refinement = Literal["own", "shared", "none"]
 Modulus = Literal["replaced", "likelihood"]

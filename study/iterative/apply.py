@@ -16,7 +16,7 @@ from study.iterative.rpie import Progress
 from study.iterative.shifts import refined_positions
 from study.iterative.sources import Task, fitted_and_held_out, fitted_and_judged, make
 from study.optics.assembly import total_r_factor
-from study.params import Rpie, Scalar, UserError, explain
+from study.settings import Rpie, Scalar, UserError, explain
 
 
 @dataclass(frozen=True)

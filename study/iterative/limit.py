@@ -41,7 +41,7 @@ from study.iterative.sources import measured
 from study.optics import extract, far_field, illumination
 from study.optics.counts import to_network_units, to_object_units
 from study.optics.patches import integer_corners
-from study.params import UserError
+from study.settings import UserError
 
 LIT = 0.1  # of the brightest pixel of one pattern: unknown, and judged
 NO_INFORMATION = 1e-9  # of the largest eigenvalue: not told by the patterns

@@ -22,8 +22,8 @@ from study.formats.reconstruction import Reconstruction, save_reconstruction
 from study.iterative.limit import limits
 from study.iterative.sources import Made, Task, fitted_and_judged, make
 from study.optics.assembly import Measurement, assemble
-from study.params import CramerRao, Reference, UserError
 from study.runs import RunFolder, write_json, write_yaml
+from study.settings import CramerRao, Reference, UserError
 
 Row = Mapping[str, Any]
 Progress = Callable[[int, int, Row], None]

@@ -52,7 +52,7 @@ from study.iterative.shifts import START_SHARE, moved, shift_step
 from study.iterative.windows import Windows
 from study.optics import covered, diffract, illumination
 from study.optics.back_projection import modulus_change, regularised
-from study.params import RpieUpdate, UserError
+from study.settings import RpieUpdate, UserError
 
 BATCH = 16
 CHUNK = 256  # patterns held at once when all of them make one update

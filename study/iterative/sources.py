@@ -38,7 +38,7 @@ from study.optics.back_projection import ALPHA
 from study.optics.counts import counts_from_amplitude, to_network_units
 from study.optics.descent import group_steps
 from study.optics.groups import check_groups
-from study.params import (
+from study.settings import (
     BackProjection,
     Flat,
     FromAmplitude,

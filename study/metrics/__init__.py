@@ -21,7 +21,7 @@ from study.metrics.gate import gate
 from study.metrics.pair import MetricSet, Pair, Scene, Undefined, amplitude_scale, checked_scene
 from study.metrics.published import PUBLISHED
 from study.metrics.standard import STANDARD
-from study.params import UserError, nearest
+from study.settings import UserError, nearest
 
 METRIC_SETS: Mapping[str, MetricSet] = {"published": PUBLISHED, "standard": STANDARD}
 

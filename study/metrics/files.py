@@ -11,7 +11,7 @@ from jaxtyping import Complex
 from study.formats.arrays import read_arrays
 from study.metrics import score
 from study.metrics.pair import check_object
-from study.params import UserError
+from study.settings import UserError
 
 
 def read_object(path: Path) -> Complex[np.ndarray, "h w"]:

@@ -20,7 +20,7 @@ from jaxtyping import Complex, Float
 
 from study.metrics.gauge import angle
 from study.metrics.pair import Scene
-from study.params import UserError
+from study.settings import UserError
 
 SPREAD_LIMIT = 0.05
 # What complex64 rounding gives a channel that is flat by design is 1e-7.

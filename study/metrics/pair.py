@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Complex, Float
 
-from study.params import UserError
+from study.settings import UserError
 
 # Two pixels trimmed a side (`published`) must leave one 7 x 7 window.
 MIN_SIDE_PX = 11

@@ -29,7 +29,7 @@ from study.metrics.pair import (
     mean_squared_error,
     peak_signal_to_noise,
 )
-from study.params import UserError
+from study.settings import UserError
 
 TRIM_PX = 2
 PEAK = 255.0

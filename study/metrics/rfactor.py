@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Float, Num
 
-from study.params import UserError
+from study.settings import UserError
 
 
 def r_factor(

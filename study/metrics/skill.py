@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 
-from study.params import UserError
+from study.settings import UserError
 
 LOST = 0.2
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from study.metrics.skill import skill
-from study.params import Survival
+from study.settings import Survival
 
 Kind = Literal["collapsed", "never learned", "diverged"]
 

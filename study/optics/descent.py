@@ -26,7 +26,7 @@ from torch import Tensor
 
 from study.optics.back_projection import lit
 from study.optics.groups import GroupOptics, cut_patches
-from study.params import StepKind
+from study.settings import StepKind
 
 # Of the squared norm of a direction: keeps the two lengths finite where U and V are parallel.
 RIDGE = 1e-6

@@ -23,7 +23,7 @@ from jaxtyping import Bool, Complex, Float
 from torch import Tensor
 
 from study.optics.back_projection import ALPHA, regularised
-from study.params import UserError
+from study.settings import UserError
 
 GROUP_STEP_PX = 4
 PLACE_TOLERANCE_PX = 1e-2

@@ -15,9 +15,9 @@ from typing import Any
 from rocrate.model.contextentity import ContextEntity
 from rocrate.rocrate import ROCrate
 
-from study.environment import version
 from study.evidence.arms import sha256
 from study.report.gather import Inputs
+from study.runs.environment import version
 
 NAME = "ro-crate-metadata.json"
 LICENCE = "https://spdx.org/licenses/BSD-3-Clause"

@@ -20,7 +20,6 @@ from typing import Any, TypeVar
 
 import pandas
 
-from study.environment import git
 from study.evidence.arms import ArmResults, environment_of, load_all, sha256
 from study.evidence.cells import Cell, cell
 from study.evidence.model import Difference, Findings
@@ -29,10 +28,11 @@ from study.evidence.staleness import current_findings
 from study.evidence.summary import against, summarise
 from study.formats.dataset import Dataset, load_dataset
 from study.formats.reconstruction import Reconstruction, load_reconstruction
-from study.formats.seeds import seed_folder
-from study.params import UserError
 from study.reading import read_table
-from study.recorded import check_arm, recorded_files, results_of
+from study.runs.environment import git
+from study.runs.recorded import check_arm, recorded_files, results_of
+from study.runs.seed_folders import seed_folder
+from study.settings import UserError
 
 ROOT_STUDY = "root"
 Content = TypeVar("Content")

@@ -21,7 +21,7 @@ from study.formats.requests import request_of
 from study.optics.counts import draw_counts, photon_scale, to_network_units
 from study.optics.patches import extract
 from study.optics.wave import diffract
-from study.params import SPLITS, DataParams, Raster, UserError
+from study.settings import SPLITS, DataParams, Raster, UserError
 from study.simulate.objects import grid_lines
 from study.simulate.probes import make_probe
 from study.simulate.scans import scan_positions

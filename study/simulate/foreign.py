@@ -21,7 +21,7 @@ from study.formats.dataset import Dataset
 from study.formats.masks import fill_masked
 from study.formats.probe import normalise
 from study.formats.requests import params_of
-from study.params import SPLITS
+from study.settings import SPLITS
 from study.simulate.dataset import Scene, expose, noise_streams
 from study.simulate.objects import phase_of
 from study.simulate.probes import make_probe

@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 from skimage.restoration import unwrap_phase
 
 from study.formats.probe import one_mode, pad, read_probe, resample
-from study.params import Focus, IdealDisk, ProbeFile, UserError
+from study.settings import Focus, IdealDisk, ProbeFile, UserError
 
 
 def _radius(n: int, centre: float) -> Float64[np.ndarray, "n n"]:

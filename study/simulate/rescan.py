@@ -13,7 +13,7 @@ import torch
 from study.formats.dataset import Dataset, Split
 from study.formats.masks import fill_masked
 from study.formats.probe import normalise
-from study.params import SPLITS, DataParams, UserError
+from study.settings import SPLITS, DataParams, UserError
 from study.simulate.dataset import Scene, expose, noise_streams, tile_px
 from study.simulate.probes import make_probe
 

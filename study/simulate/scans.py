@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from study.optics.groups import group_offsets, window_px
-from study.params import SPLITS, Jittered, Raster
+from study.settings import SPLITS, Jittered, Raster
 
 
 def raster(window_px: int, object_px: int, stride_px: int) -> Float64[np.ndarray, "J 2"]:

@@ -11,10 +11,10 @@ import numpy as np
 
 from study.formats.dataset import Dataset, load_dataset, load_manifest
 from study.formats.importing import import_scan
-from study.formats.seeds import seed_folder
-from study.params import UserError
 from study.reading import real_path
 from study.runs import RunFolder, plain, write_npz
+from study.runs.seed_folders import seed_folder
+from study.settings import UserError
 
 
 def apply_source(

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from study.listings import cache_folder, top_of
+from study.artifacts.listings import cache_folder, top_of
 from study.runs import RunFolder
-from study.stages.collect import LIVE_ONLY, collecting, provenance_of
-from study.temporary import NAME as TEMPORARY
-from study.temporary import abandoned, remove_abandoned, remove_tree, restore_folder, set_aside
+from study.runs.collect import LIVE_ONLY, collecting, provenance_of
+from study.runs.temporary import NAME as TEMPORARY
+from study.runs.temporary import abandoned, remove_abandoned, remove_tree, restore_folder, set_aside
 
 UNSEARCHED = (".git", ".venv", ".dvc", "node_modules", "__pycache__")
 

@@ -7,12 +7,12 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from study import environment
-from study.formats.seeds import dataset_folders, held_seeds
-from study.listings import cache_folder
-from study.params import UserError, load_study
-from study.stages.cache import is_object
-from study.stages.remote import check
+from study.artifacts.cache import is_object
+from study.artifacts.listings import cache_folder
+from study.artifacts.remote import check
+from study.runs import environment
+from study.runs.seed_folders import dataset_folders, held_seeds
+from study.settings import UserError, load_study
 
 Line = tuple[str, bool]  # what to print, and whether the installation itself is sound
 

@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from study import environment
-from study.arms import Draft, planned
+from study.artifacts.listings import check_cached
+from study.editing.arms import Draft, planned
 from study.evidence.arms import read_seed
 from study.evidence.gate import assessed
 from study.formats.dataset import load_manifest
-from study.formats.seeds import dataset_folders
-from study.listings import check_cached
-from study.params import Arm, DataParams, Row, Study, UserError, find_row, load_study
+from study.runs import environment
+from study.runs.seed_folders import dataset_folders
+from study.settings import Arm, DataParams, Row, Study, UserError, find_row, load_study
 from study.stages.simulate import check_disk, data_bytes, patterns
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from study import provenance
 from study.evidence.scores import score_arm
-from study.params import find_row, load_study
-from study.runs import RunFolder
-from study.stages.collect import provenance_of
+from study.runs import RunFolder, provenance
+from study.runs.collect import provenance_of
+from study.settings import find_row, load_study
 
 
 def evaluate_arm(root: Path, name: str) -> int:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.table import Table
 
+from study.artifacts.integrity import changed_files
 from study.evidence.arms import load_arms
 from study.evidence.cells import results_table
 from study.evidence.claims import load_claims
@@ -14,10 +15,9 @@ from study.evidence.findings import build, render
 from study.evidence.packing import packed, text_of
 from study.evidence.staleness import current_findings, earlier_findings, stale
 from study.evidence.summary import summarise
-from study.params import UserError, load_study
 from study.reading import joined
 from study.runs import write_text
-from study.stages.integrity import changed_files
+from study.settings import UserError, load_study
 from study.terminal import console
 
 COLUMNS = {

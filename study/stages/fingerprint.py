@@ -22,7 +22,8 @@ import numpy as np
 
 from study.formats.dataset import Dataset
 from study.formats.reconstruction import load_reconstruction
-from study.params import (
+from study.runs import RunFolder, read_json, write_json
+from study.settings import (
     Arm,
     DataParams,
     Focus,
@@ -35,7 +36,6 @@ from study.params import (
     UserError,
     leaves,
 )
-from study.runs import RunFolder, read_json, write_json
 
 TOLERANCE = 1e-4
 SMALLEST = 1e-4  # below this, numbers of order one are rounding

@@ -8,14 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from study import environment
 from study.formats.dataset import Manifest, save_dataset
 from study.formats.importing import import_scan, request_of_import
 from study.formats.positions import Beside
-from study.params import UserError, check_name
-from study.runs import read_json
+from study.runs import environment, read_json
+from study.runs.temporary import sweep
+from study.settings import UserError, check_name
 from study.stages.simulate import check_disk
-from study.temporary import sweep
 
 
 def import_file(

@@ -18,13 +18,12 @@ from typing import Any
 
 from filelock import FileLock
 
-from study import environment
 from study.formats.dataset import load_dataset, memory_share
-from study.formats.seeds import seed_folder
-from study.params import Arm, Reference, Row, UserError
 from study.reading import describe
-from study.runs import RunFolder, read_json, write_json
-from study.stages.collect import settled_run
+from study.runs import RunFolder, environment, read_json, write_json
+from study.runs.collect import settled_run
+from study.runs.seed_folders import seed_folder
+from study.settings import Arm, Reference, Row, UserError
 from study.stages.progress import Watch
 from study.stages.slots import see_only
 

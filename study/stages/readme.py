@@ -6,8 +6,8 @@ from pathlib import Path
 
 from study.evidence.claim_words import with_verdicts
 from study.evidence.staleness import current_findings
-from study.params import UserError
 from study.runs import write_text
+from study.settings import UserError
 
 
 def write_readme(root: Path) -> str:

@@ -1,4 +1,4 @@
-"""`study record`: which small results of another pipeline the findings rest on (study.recorded)."""
+"""`study record`: the small results of other pipelines that the findings use."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 
 import pandas
 
-from study import investigations, provenance
-from study.environment import git_bytes
-from study.params import UserError, load_study
+from study import investigations
 from study.reading import parse_json, read_bytes, read_mapping
-from study.recorded import (
+from study.runs import provenance, read_json, write_text
+from study.runs.environment import git_bytes
+from study.runs.recorded import (
     FILE,
     Environments,
     Recorded,
@@ -23,8 +23,8 @@ from study.recorded import (
     stored,
     write_recorded,
 )
-from study.runs import read_json, write_text
-from study.temporary import replace_folder, restore_folder, sweep, temporary_folder
+from study.runs.temporary import replace_folder, restore_folder, sweep, temporary_folder
+from study.settings import UserError, load_study
 
 Files = dict[str, bytes]  # content by path below results/
 

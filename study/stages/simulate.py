@@ -6,8 +6,8 @@ from pathlib import Path
 from study.formats.dataset import load_manifest, save_dataset
 from study.formats.requests import check_request
 from study.optics.groups import window_px
-from study.params import SPLITS, DataParams, Study, UserError
 from study.reading import real_path
+from study.settings import SPLITS, DataParams, Study, UserError
 from study.simulate import simulate
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from study import environment
-from study.params import UserError
+from study.runs import environment
+from study.settings import UserError
 
 CONTEXT_BYTES = 1_000_000_000  # what CUDA and its libraries take for a process
 MARGIN = 1.5  # the estimate may be 16 % low, and a captured graph keeps its memory for itself

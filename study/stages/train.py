@@ -19,13 +19,12 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Literal
 
-from study import environment
 from study.formats.dataset import load_dataset, load_manifest
 from study.formats.requests import check_request
-from study.formats.seeds import dataset_folders, seed_folder
-from study.params import Arm, Row, Study, UserError, find_row, leaves, load_study, run_hash
-from study.runs import RunFolder
-from study.stages.collect import collect
+from study.runs import RunFolder, environment
+from study.runs.collect import collect
+from study.runs.seed_folders import dataset_folders, seed_folder
+from study.settings import Arm, Row, Study, UserError, find_row, leaves, load_study, run_hash
 from study.stages.fingerprint import update_apart
 from study.stages.pool import Job, run_all
 from study.stages.slots import slots

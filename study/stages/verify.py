@@ -10,14 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from study.artifacts.integrity import Line, integrity_lines
 from study.evidence.arms import read_scores, scores_only
 from study.evidence.scores import score_arm
 from study.evidence.staleness import read_findings, stale
 from study.formats.dataset import verify_dataset
-from study.formats.seeds import dataset_folders, seed_folder
-from study.params import Arm, Study, UserError, find_row, load_study
 from study.runs import RunFolder
-from study.stages.integrity import Line, integrity_lines
+from study.runs.seed_folders import dataset_folders, seed_folder
+from study.settings import Arm, Study, UserError, find_row, load_study
 
 TOLERANCE = 1e-6
 

@@ -7,7 +7,7 @@ allocated. Lightning is imported by `fit` only.
 from __future__ import annotations
 
 from study.generators import size
-from study.params import Arm, UserError
+from study.settings import Arm, UserError
 from study.training.clipping import check_rule
 from study.training.ranks import check_devices
 

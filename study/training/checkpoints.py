@@ -22,9 +22,9 @@ import torch
 from torch import Tensor, nn
 
 from study.generators import Generator, build
-from study.params import GeneratorParams, UserError
 from study.reading import describe, quoted
 from study.runs import RunFolder, write_whole
+from study.settings import GeneratorParams, UserError
 
 State = dict[str, Any]
 # What torch.load raises for a file that is cut short, overwritten, or something else.

@@ -24,7 +24,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_value_, clip_grads_with_norm_, get_total_norm
 
-from study.params import UserError, nearest
+from study.settings import UserError, nearest
 
 Scalar = Float[Tensor, ""]
 
@@ -95,7 +95,7 @@ CLIP_RULES: dict[str, Rule] = {}
 
 
 def clip_rule(name: str) -> Callable[[Rule], Rule]:
-    """Decorator that registers a rule under its name; `study.params.CLIP_LIMITS` has its limit."""
+    """Decorator that registers a rule; its limit is in `study.settings.CLIP_LIMITS`."""
 
     def register(rule: Rule) -> Rule:
         CLIP_RULES[name] = rule

@@ -26,7 +26,7 @@ from torch import Tensor
 from study.formats.dataset import Dataset, Split
 from study.optics import extract
 from study.optics.counts import amplitude_from_counts, to_network_units
-from study.params import BatchOrder, UserError
+from study.settings import BatchOrder, UserError
 from study.training.prefetch import prefetch
 
 COUNTS, PATCH_TRUTH, CORNERS = "counts", "patch_truth", "corners"

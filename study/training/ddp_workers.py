@@ -28,7 +28,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
-from study.params import UserError
+from study.settings import UserError
 from study.training.process import flushes_denormals
 from study.training.ranks import Ranks
 from study.training.stopping import SIGNALS

@@ -29,8 +29,8 @@ from torch import nn
 
 from study.formats.dataset import Dataset
 from study.metrics.survival import Event
-from study.params import Arm, UserError
 from study.runs import RunFolder, write_yaml
+from study.settings import Arm, UserError
 from study.training import check
 from study.training.checkpoint_callback import CheckpointCallback, Diverged, Progress
 from study.training.checkpoints import State, load_checkpoint, remove_checkpoints, save_weights

@@ -15,8 +15,8 @@ from torch import nn
 from study.formats.dataset import Dataset
 from study.metrics.pair import checked_scene
 from study.metrics.standard import STANDARD
-from study.params import UserError
 from study.runs import RunFolder, write_json
+from study.settings import UserError
 from study.simulate.foreign import PHASE_FROM, copied_phase, with_foreign_phase
 from study.training.reconstruct import reconstruct_split
 

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from study.optics import adjoint, diffract, extract
 from study.optics.counts import counts_from_amplitude
-from study.params import LossParams, SupervisedLoss
+from study.settings import LossParams, SupervisedLoss
 from study.training.data import CORNERS, COUNTS, PATCH_TRUTH, Batch
 
 RATE_FLOOR = 1e-6  # photons per pixel: keeps the logarithm of a dark prediction finite

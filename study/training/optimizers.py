@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
-from study import params
+from study import settings
 
 # name -> builder(parameters, settings, keywords of every optimiser)
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
@@ -27,7 +27,7 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
 
 
 def build_optimizer(
-    settings: params.Optimizer, parameters: Iterable[nn.Parameter], device: torch.device
+    settings: settings.Optimizer, parameters: Iterable[nn.Parameter], device: torch.device
 ) -> Optimizer:
     """The optimiser of an arm over `parameters`, which lie on `device`."""
     common: dict[str, Any] = {"lr": settings.lr, "fused": True}

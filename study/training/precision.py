@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from study.generators import Generator
-from study.params import Precision, UserError
+from study.settings import Precision, UserError
 
 IEEE, TF32 = "ieee", "tf32"
 

@@ -31,8 +31,8 @@ import torch.distributed as dist
 from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
-from study import environment
-from study.params import UserError
+from study.runs import environment
+from study.settings import UserError
 from study.training.data import Batch
 from study.training.step import TrainStep
 

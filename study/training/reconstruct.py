@@ -34,8 +34,8 @@ from study.optics.assembly import (
     stitch,
     total_r_factor,
 )
-from study.params import UserError
 from study.runs import RunFolder
+from study.settings import UserError
 from study.training.checkpoints import halve_weights, load_weights
 from study.training.conditioning import provide_data, provide_probe
 

@@ -36,7 +36,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from study.params import Arm
+from study.settings import Arm
 from study.training.data import Batch, Batches, Groups, TrainData
 from study.training.diagnostics import dead_units, gradient_ratio, norm_stats
 from study.training.graph import GraphedStep

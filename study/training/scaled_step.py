@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 
 from study.formats.dataset import Dataset
-from study.params import Arm
+from study.settings import Arm
 from study.training.setup import build_run
 
 

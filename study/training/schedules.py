@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from study.params import Arm, Constant, Exponential, Plateau, WarmupCosine
+from study.settings import Arm, Constant, Exponential, Plateau, WarmupCosine
 
 WARMUP_START = 0.1
 

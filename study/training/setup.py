@@ -14,7 +14,7 @@ import torch
 
 from study.formats.dataset import Dataset
 from study.generators import Generator
-from study.params import Arm, Scalar, leaves
+from study.settings import Arm, Scalar, leaves
 from study.training import precision, process
 from study.training.checkpoints import Network
 from study.training.conditioning import provide_data

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from study.optics import diffract
-from study.params import Arm
+from study.settings import Arm
 from study.training.clipping import Clipper
 from study.training.data import Batch
 from study.training.legacy import couple

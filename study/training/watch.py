@@ -36,8 +36,8 @@ from jaxtyping import Complex64
 from torch import Tensor, nn
 
 from study.formats.dataset import Dataset
-from study.params import BatchOrder, UserError, read_yaml
 from study.runs import RunFolder, append_line, plain, read_json, read_lines, write_json, write_text
+from study.settings import BatchOrder, UserError, read_yaml
 from study.training.checkpoints import load_weights
 from study.training.conditioning import provide_data
 from study.training.data import Batch, TrainData

@@ -25,8 +25,8 @@ from study.evidence.claims import load_claims
 from study.evidence.findings import build
 from study.evidence.scores import score_run
 from study.formats.dataset import Dataset, save_dataset
-from study.params import Arm, Reference, Row, Study, load_study
 from study.runs import RunFolder, write_json, write_text, write_yaml
+from study.settings import Arm, Reference, Row, Study, load_study
 
 ROOT = Path(__file__).parent.parent.parent
 FIRST_STUDY = ROOT / "tests" / "first_study"

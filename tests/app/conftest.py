@@ -10,7 +10,7 @@ from streamlit.components.v2 import manifest_scanner
 
 from pipeline.toy import PARAMS
 from study.formats.dataset import Dataset
-from study.params import Arm
+from study.settings import Arm
 
 ROOT = Path(__file__).parent.parent.parent
 sys.path.insert(0, str(ROOT))  # app is no installed package

@@ -10,7 +10,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 from test_actions import ACTIONS
 
-from study.params import UserError
+from study.settings import UserError
 
 ROOT = Path(__file__).parent.parent.parent
 ADA = {"is_logged_in": True, "email": "Ada@Example.org", "name": "Ada"}

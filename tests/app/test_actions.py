@@ -11,12 +11,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from study.arms import Draft
-from study.launch import Job
-from study.launch.folder import LaunchFolder
-from study.launch.models import new_id
-from study.params import UserError, load_study
+from study.editing.arms import Draft
+from study.jobs import Job
+from study.jobs.folder import LaunchFolder
+from study.jobs.models import new_id
 from study.runs import write_json
+from study.settings import UserError, load_study
 
 ACTIONS: dict[str, Callable] = {
     "add": lambda actions: actions.add(Draft("x", "control", ("epochs=3",)), None, {}, None),
@@ -89,6 +89,6 @@ def test_a_disk_that_refuses_is_a_sentence(toy, monkeypatch, name):
     def refused(*given: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(f"study.archive.{name}", refused)
+    monkeypatch.setattr(f"study.editing.archive.{name}", refused)
     with pytest.raises(UserError, match="cannot be written: Permission denied"):
         ACTIONS[name](actions)

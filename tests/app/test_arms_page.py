@@ -13,7 +13,7 @@ from checkouts import change, one_run, opened, settings, troubled, two_by_three,
 from hypothesis import given
 from hypothesis import strategies as st
 
-from study import launch
+from study import jobs
 from study.evidence.evaluable import PRIOR
 from study.runs import write_yaml
 
@@ -137,7 +137,7 @@ def test_another_network_differs_in_its_own_settings_too():
     from types import SimpleNamespace
 
     from app.arms.rows import ABSENT, changes
-    from study.params import load_study
+    from study.settings import load_study
 
     arms = load_study(Path(__file__).parent.parent.parent / "studies" / "params.yaml").arms
 
@@ -215,7 +215,7 @@ def added(fresh, monkeypatch):
     claims = {"AGC-001": stored.claim(), "LONGER-001": stored.claim(arms=contrast)}
     write_yaml(fresh / "claims.yaml", {"claims": claims})
     monkeypatch.setenv("ARMATURE_PUBLISHED_ON_LOOPBACK", "1")  # the test has no config.toml
-    monkeypatch.setattr("study.launch.api.ensure", lambda root: None)
+    monkeypatch.setattr("study.jobs.api.ensure", lambda root: None)
     return fresh
 
 
@@ -225,7 +225,7 @@ def test_an_arm_that_was_added_is_found_and_started(added):
     assert "LONGER-001: pending" in captions and "arm=longer" in links(app).values()
     assert arms_of(app) == ["control", "agc"]
     app.button(key="start-longer").click().run()
-    assert not app.exception and [job.arm for job in launch.jobs(added)] == ["longer"]
+    assert not app.exception and [job.arm for job in jobs.jobs(added)] == ["longer"]
     assert "start-longer" not in {button.key for button in app.button}
 
 

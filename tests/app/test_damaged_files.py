@@ -22,9 +22,9 @@ from ruamel.yaml import YAML
 from pipeline.toy import PARAMS
 from study import cli
 from study.evidence.arms import load_all
-from study.launch import rows
-from study.params import UserError
+from study.jobs import rows
 from study.runs import write_yaml
+from study.settings import UserError
 
 SECONDS = 120.0  # the slowest of these commands takes seconds, with its imports on a busy machine
 BOMB = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n" + "".join(

@@ -13,8 +13,8 @@ from checkouts import ROOT, change, judge, one_run, opened, stored, two_by_three
 from markdown_calls import unsafe
 from markdown_it import MarkdownIt
 
-from study.params import load_study
 from study.runs import write_json, write_text, write_yaml
+from study.settings import load_study
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 

@@ -20,8 +20,8 @@ from checkouts import (
 from streamlit.testing.v1 import AppTest
 
 from study.evidence.staleness import read_findings
-from study.params import Study, UserError
 from study.runs import write_json
+from study.settings import Study, UserError
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 

@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from pipeline.toy import PARAMS
 from study.evidence.claims import load_claims
-from study.params import Arm, Reference, Row, UserError, leaves, load_study
+from study.settings import Arm, Reference, Row, UserError, leaves, load_study
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -94,7 +94,7 @@ def form_of(base: str, networks: dict, **texts: str):
 )
 def test_a_form_becomes_the_settings_of_the_command_line(texts, settings, networks):
     from app.new_arm.form import settings_of
-    from study.arms import Draft, planned
+    from study.editing.arms import Draft, planned
 
     found = settings_of(form_of("control", networks, **texts))
     assert set(found) == settings and len(found) == len(settings)
@@ -116,7 +116,7 @@ def test_a_form_becomes_the_settings_of_the_command_line(texts, settings, networ
 )
 def test_a_refusal_stands_beside_its_field(texts, field, networks):
     from app.new_arm.form import settings_of, wrong
-    from study.arms import Draft, planned
+    from study.editing.arms import Draft, planned
 
     form = form_of("control", networks, **texts)
     with pytest.raises(UserError) as refusal:

@@ -13,10 +13,10 @@ from streamlit.testing.v1 import AppTest
 
 from app import load
 from pipeline.toy import PARAMS
-from study import launch
-from study.launch import Job
-from study.launch.folder import LaunchFolder
-from study.launch.models import Supervisor, new_id
+from study import jobs
+from study.jobs import Job
+from study.jobs.folder import LaunchFolder
+from study.jobs.models import Supervisor, new_id
 from study.runs import write_json, write_text
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -28,7 +28,7 @@ def toy(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A checkout whose supervisor is never started: what is asked for stays a request."""
     (fresh / "params.yaml").write_text(PARAMS)
     monkeypatch.setenv("ARMATURE_PUBLISHED_ON_LOOPBACK", "1")  # the test has no config.toml
-    monkeypatch.setattr("study.launch.api.ensure", lambda root: None)
+    monkeypatch.setattr("study.jobs.api.ensure", lambda root: None)
     return fresh
 
 
@@ -141,9 +141,9 @@ def test_stop_asks_once_and_then_asks_the_supervisor(toy):
     run(toy, "control", 1, "running", **living())
     name = job(toy, "control", "running")
     app = opened("runs")
-    assert not launch.find_job(toy, name).cancel
+    assert not jobs.find_job(toy, name).cancel
     app.button(key=f"yes-stop-{name}").click().run()
-    assert not app.exception and launch.find_job(toy, name).cancel
+    assert not app.exception and jobs.find_job(toy, name).cancel
     assert "stopping" in said(app)
     requests = list((toy / "work" / "launch" / "requests").glob("*.json"))
     assert len(requests) == 1
@@ -155,7 +155,7 @@ def test_two_sessions_start_an_arm_once(toy):
     first.button(key="resume-run").click().run()
     second.button(key="resume-run").click().run()
     assert not second.exception and "is queued already" in said(second)
-    assert len([j for j in launch.jobs(toy) if j.arm == "control"]) == 1
+    assert len([j for j in jobs.jobs(toy) if j.arm == "control"]) == 1
 
 
 def test_a_failed_job_is_retried(toy):
@@ -163,7 +163,7 @@ def test_a_failed_job_is_retried(toy):
     app = opened("runs")
     assert "the disk is full" in said(app)
     app.button(key="retry").click().run()
-    assert launch.find_job(toy, name).state == "queued"
+    assert jobs.find_job(toy, name).state == "queued"
 
 
 def test_a_job_in_a_scheduler_tells_why_it_waits(toy):
@@ -233,7 +233,7 @@ def test_the_strip_tells_the_first_arms_data_and_where_runs_compute(toy, tiny, m
 
 def test_work_that_was_left_goes_on_when_the_app_opens(toy, monkeypatch):
     woken = []
-    monkeypatch.setattr("study.launch.api.ensure", woken.append)
+    monkeypatch.setattr("study.jobs.api.ensure", woken.append)
     opened("runs")
     assert not woken, "nothing is left"
     job(toy, "control", "running")
@@ -252,7 +252,7 @@ def test_an_arm_that_nobody_started_is_a_row_that_can_be_started(toy):
     assert set(app.dataframe[0].value["arm"]) == {"cnn"} and "not started" in states(app)[0]
     app.button(key="start-cnn").click().run()
     assert not app.exception
-    assert [(job.arm, job.state) for job in launch.jobs(toy)] == [("cnn", "queued")]
+    assert [(job.arm, job.state) for job in jobs.jobs(toy)] == [("cnn", "queued")]
     assert "start-cnn" not in {button.key for button in app.button}
 
 

@@ -16,8 +16,8 @@ from PIL.PngImagePlugin import PngInfo
 from study.evidence.images import NAME, SIDE_PX, read_images, write_images
 from study.evidence.model import parse
 from study.formats.dataset import load_dataset
-from study.params import UserError
 from study.runs import RunFolder, write_yaml
+from study.settings import UserError
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 ROOT = Path(__file__).parent.parent.parent

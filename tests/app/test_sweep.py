@@ -7,8 +7,8 @@ from checkouts import opened
 from test_runs_page import job, run
 from test_runs_page import said as said_of_runs
 
-from study import launch
-from study.params import load_study
+from study import jobs
+from study.settings import load_study
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 ANSWER = {"seeds": 2, "minutes": 1.5, "cores": 2}
@@ -17,7 +17,7 @@ ANSWER = {"seeds": 2, "minutes": 1.5, "cores": 2}
 @pytest.fixture(autouse=True)
 def no_supervisor(monkeypatch):
     """What is asked for stays queued."""
-    monkeypatch.setattr("study.launch.api.ensure", lambda root: None)
+    monkeypatch.setattr("study.jobs.api.ensure", lambda root: None)
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def priced(monkeypatch):
 
 def proposal(toy, *settings):
     from app.new_arm.form_view import Proposal
-    from study.arms import Draft
+    from study.editing.arms import Draft
 
     study = load_study(toy / "params.yaml")
     draft = Draft("x", "control", settings)
@@ -78,7 +78,7 @@ def test_a_sweep_is_priced_and_added_whole(toy, priced):
     assert not app.exception
     added = [name for name in load_study(toy / "params.yaml").arms if name not in before]
     assert len(added) == 2
-    assert [j.arm for j in launch.jobs(toy)] == added
+    assert [j.arm for j in jobs.jobs(toy)] == added
     assert app.title[0].value == "Runs"
 
 
@@ -109,7 +109,7 @@ def test_chosen_runs_are_started_together(toy):
     names = [f"cnn/s{seed}" for seed in load_study(toy / "params.yaml").arms["cnn"].seeds]
     app = chosen(toy, *names, "control/s1")
     app.button(key="start-chosen").click().run()
-    [made] = launch.jobs(toy)
+    [made] = jobs.jobs(toy)
     assert made.arm == "cnn" and [f"cnn/s{seed}" for seed in made.seeds] == names
 
 
@@ -119,7 +119,7 @@ def test_chosen_jobs_are_stopped_once_and_the_page_says_that_whole_jobs_end(toy)
     assert "whole jobs" in said_of_runs(app)
     app.button(key="stop-chosen").click().run()
     assert not app.exception
-    [left] = [one for one in launch.jobs(toy) if one.id == number]
+    [left] = [one for one in jobs.jobs(toy) if one.id == number]
     assert left.cancel or left.state == "cancelled"
 
 
@@ -136,8 +136,8 @@ def test_one_chosen_run_and_a_reader_get_no_buttons(toy, monkeypatch):
 def test_where_runs_start_is_asked_only_where_there_is_a_choice(toy, monkeypatch, there):
     # The machine of the tests may have Slurm or not.
     known = dict.fromkeys(there, ("types", "SimpleNamespace"))
-    monkeypatch.setattr("study.launch.executors.EXECUTORS", known)
-    assert launch.ready(toy) == there
+    monkeypatch.setattr("study.jobs.executors.EXECUTORS", known)
+    assert jobs.ready(toy) == there
     run(toy, "control", 1, "finished")
     seeds = load_study(toy / "params.yaml").arms["cnn"].seeds
     app = chosen(toy, "control/s1", *(f"cnn/s{seed}" for seed in seeds))

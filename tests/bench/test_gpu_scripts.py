@@ -19,7 +19,7 @@ from bench import gpu, loop  # noqa: E402
 from bench.__main__ import MODULES  # noqa: E402
 from bench.subject import Subject, full, whole_batches  # noqa: E402
 from study.formats.dataset import Dataset  # noqa: E402
-from study.params import Arm, DataParams, UserError, load_study  # noqa: E402
+from study.settings import Arm, DataParams, UserError, load_study  # noqa: E402
 from study.training import reconstructor  # noqa: E402
 
 CPU = torch.device("cpu")

@@ -18,7 +18,8 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from pipeline.toy import PARAMS
-from study import cli, environment
+from study import cli
+from study.runs import environment
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -40,7 +41,7 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A pipeline folder with the toy settings and its simulated data."""
-    from study.params import load_study
+    from study.settings import load_study
     from study.stages.simulate import simulate_all
 
     folder = tmp_path_factory.mktemp("made")
@@ -116,7 +117,7 @@ def test_a_training_alone_asks_for_the_fingerprint(call, here):
 
 def test_devices_that_are_not_there_or_not_needed_are_refused(call, here, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    monkeypatch.setattr("study.environment.cores", lambda: 32)
+    monkeypatch.setattr("study.runs.environment.cores", lambda: 32)
     train = ("train", "--arm", "control", "--devices")
     refused(call, here, "has 32 cores and no GPU; accepted: 1 to 32", *train, "33")
     refused(call, here, "a batch of this arm has 16 patterns", *train, "17")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from study.params import Arm, UserError
+from study.settings import Arm, UserError
 from study.stages import pool
 
 
@@ -29,7 +29,7 @@ def test_runs_side_by_side_share_the_memory(
         raise UserError("far enough")
 
     monkeypatch.setattr(pool, "load_dataset", load)
-    monkeypatch.setattr("study.environment.memory", lambda: 1200)
+    monkeypatch.setattr("study.runs.environment.memory", lambda: 1200)
     jobs = [
         pool.Job(tmp_path, "control", control, seed, tmp_path / f"{seed}", {}, False, devices)
         for seed in range(seeds)

@@ -22,7 +22,7 @@ LONG = PARAMS.replace("epochs: 2", "epochs: 12").replace("seeds: [1, 2]", "seeds
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from study.params import load_study
+    from study.settings import load_study
     from study.stages.simulate import simulate_all
 
     path = tmp_path_factory.mktemp("stopping")

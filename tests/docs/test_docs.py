@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 from typer.main import get_command
 
 from study import cli
-from study.params import GeneratorParams
+from study.settings import GeneratorParams
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import stored
 
-from study.params import DataParams, Study
+from study.settings import DataParams, Study
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from checking import list_recorded
 from study.evidence.claims import ClaimBook, parse_claims
 from study.evidence.findings import build, render
 from study.evidence.model import Findings, parse
-from study.params import Arm, Row, Study, leaves
+from study.settings import Arm, Row, Study, leaves
 
 CONTROL = (0.060, 0.064, 0.058, 0.066, 0.061, 0.063)
 WORSE = (0.101, 0.104, 0.097, 0.108, 0.103, 0.100)

@@ -15,7 +15,7 @@ from study.evidence.cells import Cell, cell, in_order, results_table
 from study.evidence.metric_catalog import KNOWN, NYQUIST
 from study.evidence.model import ArmFinding
 from study.evidence.summary import summarise
-from study.params import Study
+from study.settings import Study
 
 FRC = "last.standard.amplitude.frc50"
 PUBLISHED = "last.published.amplitude.ssim"

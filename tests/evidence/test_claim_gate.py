@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from stored import CONTROL, WORSE, book_of, claim, found, margin, store
 
-from study.arms import spelled
+from study.editing.arms import spelled
 from study.evidence import gate, statistics, survival
 from study.evidence.gate import Assessment, assess, exemptions, known_of
-from study.launch.api import check_start
-from study.params import DataParams, Study, UserError
+from study.jobs.api import check_start
 from study.runs import write_json
+from study.settings import DataParams, Study, UserError
 from study.stages import train
 
 

@@ -14,7 +14,7 @@ from study.evidence.claims import ClaimBook, check_arms, load_claims, parse_clai
 from study.evidence.comparison import make_comparison
 from study.evidence.pipelines import declared
 from study.evidence.verdicts import confounded
-from study.params import Row, Study, UserError, load_study
+from study.settings import Row, Study, UserError, load_study
 
 ROOT = Path(__file__).parents[2]
 

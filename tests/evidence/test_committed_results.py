@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from study.evidence.staleness import current_findings
-from study.params import load_study
 from study.runs import read_json
+from study.settings import load_study
 
 ROOT = Path(__file__).parent.parent.parent
 ARMS = load_study(ROOT / "params.yaml").arms

@@ -12,8 +12,8 @@ from stored import CONTROL, WORSE, book_of, claim, margin, store
 
 from study.evidence.claims import ClaimBook, load_claims
 from study.evidence.preregistration import not_confirmatory
-from study.params import Study
 from study.runs import write_json
+from study.settings import Study
 
 SEEDS = (1, 2)
 

@@ -21,7 +21,7 @@ from study.evidence.evaluable import (
 from study.evidence.summary import summarise
 from study.evidence.verdicts import STATUSES
 from study.investigations.published.comparison import blank
-from study.params import DataParams, Study
+from study.settings import DataParams, Study
 
 PHASE = "last.standard.phase.mae"
 AMPLITUDE = "last.standard.amplitude.mae"

@@ -10,8 +10,8 @@ import pytest
 from stored import CONTROL, METRIC, WORSE, book_of, claim, found, store
 
 from study.evidence.explain import explain
-from study.params import Study, UserError
 from study.runs import write_json, write_yaml
+from study.settings import Study, UserError
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from stored import CONTROL, WORSE, book_of, claim, found, margin, page, store, t
 from study.evidence.claims import ClaimBook
 from study.evidence.staleness import stale
 from study.evidence.verdicts import STATUSES
-from study.params import Plateau, Study, UserError
 from study.runs import read_json, write_json
+from study.settings import Plateau, Study, UserError
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from stored import page
 
 from study.evidence.format import inline
 from study.evidence.staleness import current_findings
-from study.params import UserError
+from study.settings import UserError
 
 ROOT = Path(__file__).parent.parent.parent
 HOSTILE = (

@@ -10,14 +10,13 @@ import stored
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from study import provenance
+from study.artifacts.integrity import integrity_lines
 from study.evidence.arms import load_all, read_seed, sha256
 from study.evidence.explain import explain
-from study.params import Arm, UserError
 from study.reading import read_table
-from study.runs import RunFolder, read_json, write_json, write_text
-from study.stages.collect import collect
-from study.stages.integrity import integrity_lines
+from study.runs import RunFolder, provenance, read_json, write_json, write_text
+from study.runs.collect import collect
+from study.settings import Arm, UserError
 from study.stages.record import record_results
 
 ENVIRONMENT = {"commit": "a" * 40, "commit_date": "2026-01-01T00:00:00+00:00", "dirty": False,

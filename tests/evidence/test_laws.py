@@ -15,8 +15,8 @@ from stored import CONTROL, SEEDS, WORSE, book_of, claim, found, margin, page, s
 from study.evidence.arms import sha256
 from study.evidence.explain import explain
 from study.evidence.staleness import FORMAT, read_findings, stale
-from study.params import Study, UserError
 from study.runs import read_json, write_json
+from study.settings import Study, UserError
 from study.stages.findings import check_findings
 
 RATE = {

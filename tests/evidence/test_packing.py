@@ -14,7 +14,7 @@ from stored import CONTROL, WORSE, book_of, claim, found, store
 from study.evidence.model import Findings, parse
 from study.evidence.packing import packed, text_of, unpacked
 from study.evidence.staleness import current_findings
-from study.params import Study, UserError
+from study.settings import Study, UserError
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -10,7 +10,7 @@ import stored
 from stored import CONTROL, SEEDS, WORSE, book_of, claim, found, store
 
 from study.evidence import statistics
-from study.params import DataParams, Study
+from study.settings import DataParams, Study
 
 RPIE = {"name": "rpie", "passes": 2, "alpha": 0.1, "update_probe": False, "seed": 0}
 

@@ -13,7 +13,7 @@ from scipy import stats
 from stored import CONTROL, SEEDS, WORSE, book_of, claim, found, margin, page, store
 
 from study.evidence import statistics
-from study.params import Study
+from study.settings import Study
 
 RATE = {
     "evidence": "failure_rate",

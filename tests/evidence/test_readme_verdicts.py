@@ -23,8 +23,8 @@ from study.evidence.claim_words import (
 )
 from study.evidence.claims import parse_claims
 from study.evidence.staleness import current_findings
-from study.params import Study, UserError
 from study.runs import write_json
+from study.settings import Study, UserError
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE = f"# Title\n\n{START}\nold\n{END}\n\nrest | stays\n"

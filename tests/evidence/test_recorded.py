@@ -14,8 +14,8 @@ from stored import CONTROL, METRIC, WORSE, book_of, claim, found, margin, page, 
 from checking import list_recorded
 from study.evidence.arms import load_all
 from study.evidence.explain import explain
-from study.params import Study, UserError
 from study.runs import write_json, write_yaml
+from study.settings import Study, UserError
 
 ARMS = {"arms": {"treatment": "studies/agc", "control": "studies/control"}}
 

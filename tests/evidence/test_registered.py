@@ -8,8 +8,8 @@ import pytest
 from stored import book_of, claim
 
 from study.evidence.registered import claims_on, registered_seeds
-from study.params import Study, UserError
 from study.runs import write_json
+from study.settings import Study, UserError
 
 
 def test_the_list_does_not_depend_on_the_order_and_longer_lists_go_on(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from study.evidence.committed import (
     compare_arm,
     compare_arms,
 )
-from study.params import Study
+from study.settings import Study
 
 
 @pytest.fixture

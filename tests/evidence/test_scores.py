@@ -20,8 +20,8 @@ from study.evidence.scores import score_arm
 from study.formats.dataset import Dataset, save_dataset
 from study.formats.reconstruction import Reconstruction, save_reconstruction
 from study.metrics import METRIC_SETS, score
-from study.params import Arm, Reference, UserError, leaves
 from study.runs import RunFolder, write_json
+from study.settings import Arm, Reference, UserError, leaves
 
 REGION = (4, 4, 60, 60)
 FLOORS = {"noise": 0.01, "best_constant": 0.21, "zero": 1.0}

@@ -23,7 +23,7 @@ from study.evidence.survival import (
     rank_scores,
     spent,
 )
-from study.params import UserError
+from study.settings import UserError
 
 lives = st.lists(st.builds(Life, st.integers(1, 12), st.booleans()), min_size=2, max_size=5)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from stored import CONTROL, SEEDS, WORSE, book_of, claim, found, margin, store
 
-from study.params import Study, UserError
+from study.settings import Study, UserError
 
 
 @pytest.fixture
@@ -164,7 +164,7 @@ def test_a_failed_gate_is_not_evaluable_and_computes_no_test(
 
 
 def stored_settings(study: Study) -> dict[str, Any]:
-    from study.params import leaves
+    from study.settings import leaves
 
     return leaves(study.arms["agc"])
 

@@ -14,7 +14,7 @@ from test_confirmatory import Repository
 from study.evidence.claims import parse_claims
 from study.evidence.gate import GATE_SINCE, OLDER, exemptions
 from study.evidence.withdrawn import withdrawn
-from study.params import Study, UserError
+from study.settings import Study, UserError
 
 
 @pytest.fixture

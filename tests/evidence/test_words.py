@@ -16,7 +16,7 @@ from stored import CONTROL, SEEDS, WORSE, book_of, claim, found, margin, store, 
 
 from study.evidence import statistics, words
 from study.evidence.model import ClaimFinding
-from study.params import Study
+from study.settings import Study
 
 SIZED = (words.MATTERS, words.OPEN, words.NEGLIGIBLE)
 # What a narrower interval about the same mean may turn a word into.

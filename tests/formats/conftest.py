@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from study.formats.dataset import Dataset
-from study.params import DataParams
+from study.settings import DataParams
 from study.simulate import simulate
 
 

@@ -289,7 +289,7 @@ def write_case(number: int, folder: Path) -> Path:
 
 def outcome(number: int, folder: Path) -> str:
     """`accepted`, `refused`, or what went wrong with the import of one number."""
-    from study.params import UserError
+    from study.settings import UserError
     from study.stages.importing import import_file
 
     path = write_case(number, folder)

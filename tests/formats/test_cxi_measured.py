@@ -13,7 +13,7 @@ from formats.hostile import DETECTOR, SOURCE, TRANSLATION, N
 from study.formats.geometry import ELECTRON_VOLT_J
 from study.formats.measured import RawScan
 from study.formats.readers import read_raw
-from study.params import UserError
+from study.settings import UserError
 
 Stored = tuple[object, str | None]
 BEAM = "entry_1/instrument_1/beam_1"

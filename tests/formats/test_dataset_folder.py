@@ -27,7 +27,7 @@ from study.formats.dataset import (
 from study.formats.frames import FramesOnDisk
 from study.formats.geometry import Geometry
 from study.formats.requests import check_request
-from study.params import SPLITS, DataParams, UserError
+from study.settings import SPLITS, DataParams, UserError
 from study.simulate import simulate
 from study.simulate.probes import focus
 
@@ -282,10 +282,10 @@ def test_the_limit_is_a_share_of_the_memory_by_run(
     folder = saved(tiny, tmp_path)
     assert not any(on_disk(load_dataset(folder)).values())
     train = 8 * 169 * 16 * 16
-    monkeypatch.setattr("study.environment.memory", lambda: 4 * train)
+    monkeypatch.setattr("study.runs.environment.memory", lambda: 4 * train)
     assert (memory_share(), memory_share(runs=2)) == (train, train / 2)
     assert not any(on_disk(load_dataset(folder)).values())
-    monkeypatch.setattr("study.environment.memory", lambda: 4 * train - 1)
+    monkeypatch.setattr("study.runs.environment.memory", lambda: 4 * train - 1)
     assert on_disk(load_dataset(folder))["train"]
 
 

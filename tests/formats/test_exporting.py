@@ -14,7 +14,7 @@ from study.formats.exporting import WRITERS, export_scan
 from study.formats.importing import import_scan
 from study.formats.measured import RawScan
 from study.formats.readers import read_raw
-from study.params import UserError
+from study.settings import UserError
 
 ENDINGS = [".cxi", ".h5", ".hdf5", ".npz"]
 

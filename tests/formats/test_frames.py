@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from study.formats.frames import Frames, FramesOnDisk, blocks
-from study.params import UserError
+from study.settings import UserError
 
 LAYOUTS: dict[str, dict[str, Any]] = {
     "contiguous": {},

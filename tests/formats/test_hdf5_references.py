@@ -13,7 +13,7 @@ from formats.hostile import DETECTOR
 
 from study.formats.hdf5 import array_at, linked_files, open_hdf5
 from study.formats.readers import read_raw
-from study.params import UserError
+from study.settings import UserError
 
 FRAMES = hostile.good_arrays("cxi")[f"{DETECTOR}/data"]
 PACKINGS = {

@@ -17,14 +17,14 @@ import pytest
 from formats import hostile
 from formats.hostile import DETECTOR, LINKS, OUTSIDE, SOURCE, TRANSLATION
 
-from study import environment
 from study.formats import limits
 from study.formats.conventions import Limits, Scan, search
 from study.formats.cxi import TRUTH
 from study.formats.dataset import Dataset, load_dataset, save_dataset
 from study.formats.hdf5 import array_at, open_hdf5
 from study.formats.importing import held_out, import_scan
-from study.params import UserError
+from study.runs import environment
+from study.settings import UserError
 
 TESTS = Path(__file__).parents[1]
 PEAK_BYTES = 700e6  # of the whole process; the modules themselves take 270 MB

@@ -12,7 +12,7 @@ from study.formats.conventions import ALL_AXES, arrange, turn
 from study.formats.dataset import Dataset, load_dataset, save_dataset, verify_dataset
 from study.formats.importing import held_out, import_scan
 from study.formats.npz import export_npz
-from study.params import SPLITS, UserError
+from study.settings import SPLITS, UserError
 
 Writer = Callable[..., Path]
 SIEMENS = Path(__file__).parents[3] / "shared" / "data" / "siemens-star-small.npz.bz2"

@@ -15,7 +15,7 @@ from study.iterative.apply import reconstruct_rpie
 from study.metrics.rfactor import r_factor, r_factor_per_pattern
 from study.optics import back_project, own_constant
 from study.optics.descent import group_steps
-from study.params import UserError
+from study.settings import UserError
 from study.training.data import COUNTS, TrainData
 from study.training.floors import floors
 from study.training.losses import LOSSES, Prediction

@@ -18,7 +18,7 @@ from study.formats.geometry import ELECTRON_VOLT_J, Geometry
 from study.formats.measured import RawScan
 from study.formats.positions import Beside
 from study.formats.readers import files_of, hash_of, read_probe_of, read_raw
-from study.params import UserError
+from study.settings import UserError
 
 J, N, PX_M, PIXEL_M, DISTANCE_M = hostile.PATTERNS, hostile.N, 50e-9, 75e-6, 2.0
 GEOMETRY = Geometry(

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from study.formats.reconstruction import Reconstruction, load_reconstruction, save_reconstruction
-from study.params import UserError
+from study.settings import UserError
 
 
 def made(images: int = 1, height: int = 5, width: int = 6, shown: int = 2) -> Reconstruction:

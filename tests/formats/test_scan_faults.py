@@ -19,7 +19,7 @@ from study.formats.conventions import ALL_AXES, turn
 from study.formats.dataset import Dataset
 from study.formats.importing import import_scan
 from study.iterative.apply import reconstruct_rpie
-from study.params import UserError
+from study.settings import UserError
 
 Entries = dict[str, Any]
 DATA, MASK = f"{DETECTOR}/data", f"{DETECTOR}/mask"

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from study.generators import GENERATORS, build
 from study.generators.base import Generator
-from study.params import GeneratorParams
+from study.settings import GeneratorParams
 
 SMALL: dict[str, Any] = {
     "width": 4,

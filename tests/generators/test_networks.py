@@ -16,7 +16,7 @@ from study.generators import GENERATORS, size
 from study.generators.base import count
 from study.generators.heads import InputTransform, OutputMode
 from study.generators.hybrid import HybridUNOGenerator
-from study.params import UserError
+from study.settings import UserError
 
 every_network = pytest.mark.parametrize("name", NAMES)
 

@@ -8,7 +8,7 @@ from small import NAMES, network, params
 from study.generators import GENERATORS, build, check_geometry, parse, size
 from study.generators.base import Options
 from study.generators.hybrid import HybridUNOGenerator
-from study.params import GeneratorParams, UserError
+from study.settings import GeneratorParams, UserError
 
 every_network = pytest.mark.parametrize("name", NAMES)
 

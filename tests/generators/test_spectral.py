@@ -14,7 +14,7 @@ from small import normal
 from torch import Tensor
 
 from study.generators.spectral import SpectralConv2d, mode_columns, mode_rows
-from study.params import UserError
+from study.settings import UserError
 
 MODE_SETS = ("classic", "centered", "corner")
 grids = st.tuples(st.integers(1, 13), st.integers(1, 13))

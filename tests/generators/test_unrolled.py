@@ -12,7 +12,7 @@ from study.generators import build, size
 from study.generators.base import Generator
 from study.optics import diffract
 from study.optics.descent import group_steps
-from study.params import UserError
+from study.settings import UserError
 
 N = 16
 

@@ -14,7 +14,7 @@ from scipy import stats
 
 from study.evidence.arms import ArmResults
 from study.investigations.published.decision import ROLES, branch, decide, least_failures, section
-from study.params import Arm
+from study.settings import Arm
 
 BLOCKS = {
     role: {"name": "hybrid" if role in ("control", "agc") else "stable_hybrid", "kind": role}

@@ -15,7 +15,7 @@ from scipy.stats import binom
 
 from study.investigations.stability import dose
 from study.investigations.stability.dose import Deaths, Ld50, fit, p_values, probability, ratio
-from study.params import UserError
+from study.settings import UserError
 
 RATES = (0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256)
 SHORT = (0.01, 0.02, 0.04, 0.08)

@@ -19,7 +19,7 @@ from study.investigations.published import table as published_table
 from study.investigations.published.comparison import VERDICTS, compare
 from study.investigations.published.publication import FLOOR, ROWS
 from study.metrics import score
-from study.params import Arm, Reference, Row
+from study.settings import Arm, Reference, Row
 
 SSIM = "published.amplitude.ssim"
 FLAT_TRUTH = {"evaluable": False, "reason": "flat truth phase", "spread_ratio": None}

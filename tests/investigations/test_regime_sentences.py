@@ -20,8 +20,8 @@ from study.investigations.regimes.results import (
     lowest,
     sentences,
 )
-from study.params import Arm, UserError
-from study.recorded import recorded_files
+from study.runs.recorded import recorded_files
+from study.settings import Arm, UserError
 from study.stages.record import record_results
 
 STEPS = (5, 10, 20, 30)

@@ -17,8 +17,8 @@ from study.investigations.regimes import run as regimes
 from study.investigations.regimes import scan as regime_part
 from study.iterative.back_projection import back_project
 from study.metrics import score
-from study.params import Arm, DataParams, Rpie, UserError
 from study.runs import RunFolder, read_json, write_json, write_yaml
+from study.settings import Arm, DataParams, Rpie, UserError
 from study.training.checkpoints import Network, save_weights
 
 SECTION: dict[str, Any] = {

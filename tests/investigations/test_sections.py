@@ -6,10 +6,10 @@ import pytest
 from ruamel.yaml import YAML
 
 from study import investigations
-from study.archive import archive_arm, rename_arm
+from study.editing.archive import archive_arm, rename_arm
 from study.investigations.regimes.settings import Regimes
-from study.params import Section, UserError, load_study, mentions, parse_study
 from study.runs import write_yaml
+from study.settings import Section, UserError, load_study, mentions, parse_study
 
 ROOT = Path(__file__).parents[2]
 FIRST_STUDY = ROOT / "tests" / "first_study"

@@ -19,9 +19,9 @@ from study.investigations.stability.facts import count, load, load_curve, stored
 from study.investigations.stability.figure import alternative, draw_stability, table, write_figure
 from study.investigations.stability.settings import Stability
 from study.metrics.skill import LOST, is_dead
-from study.params import Arm, DataParams, UserError, leaves, load_study
 from study.report.figures.style import save, styled
 from study.runs import RunFolder, write_yaml
+from study.settings import Arm, DataParams, UserError, leaves, load_study
 
 GRID = [{"lr": 0.002, "seeds": [1, 2]}, {"lr": 1e20, "seeds": [3]}]
 CURVES = {

@@ -12,9 +12,9 @@ from study.evidence.arms import load_all
 from study.formats.dataset import Dataset, save_dataset
 from study.investigations.traces import run as trace
 from study.investigations.traces.results import facts, load
-from study.params import Arm, DataParams, UserError
-from study.recorded import recorded_files
 from study.runs import write_yaml
+from study.runs.recorded import recorded_files
+from study.settings import Arm, DataParams, UserError
 from study.stages.record import record_results
 
 RUN = {"arm": "control", "seeds": [0], "steps": 6}

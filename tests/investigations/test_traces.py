@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from study.investigations.traces.results import arm_sentence, facts, load, rounded, sentence
-from study.params import UserError
+from study.settings import UserError
 
 CONSTANT = 0.2
 PARTS = ("lifter", "decoder.0.merge", "head")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from study.formats.dataset import Dataset
-from study.params import DataParams, Reference
+from study.settings import DataParams, Reference
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from study import environment
 from study.formats.dataset import Dataset
 from study.iterative.apply import reconstruct_rpie
 from study.optics.assembly import hold_out
-from study.params import UserError
+from study.runs import environment
+from study.settings import UserError
 
 
 def test_patterns_that_were_held_out_are_not_seen(tiny: Dataset) -> None:

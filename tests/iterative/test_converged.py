@@ -15,8 +15,8 @@ from study.formats.dataset import Dataset
 from study.iterative.references import run
 from study.iterative.sources import Made, Task, fitted_and_judged, make
 from study.optics.assembly import hold_out, total_r_factor
-from study.params import Reference, Rpie, RpieConverged, leaves, read_yaml
 from study.runs import RunFolder
+from study.settings import Reference, Rpie, RpieConverged, leaves, read_yaml
 
 SOURCE: dict[str, Any] = {
     "name": "rpie_converged",

@@ -12,7 +12,7 @@ from torch import Tensor
 from study.formats.dataset import Dataset
 from study.iterative.limit import information, jacobian, limit, limits, lit
 from study.optics import diffract, extract
-from study.params import UserError
+from study.settings import UserError
 
 N, SIDE = 8, 14
 PHOTONS = 1e6

@@ -11,7 +11,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from study import environment
 from study.formats.dataset import Dataset, content_hash, load_dataset, save_dataset, verify_dataset
 from study.formats.probe import all_modes, powers
 from study.iterative.apply import reconstruct_rpie
@@ -19,7 +18,8 @@ from study.iterative.modes import amplitude_of, orthogonal, start_modes
 from study.iterative.rpie import rpie
 from study.iterative.shifts import MOST_PX, shift_step
 from study.optics import diffract, extract
-from study.params import UserError
+from study.runs import environment
+from study.settings import UserError
 from study.stages.apply import apply_source
 
 N, SHAPE = 24, (70, 72)

@@ -20,8 +20,8 @@ from study.iterative.sources import SOURCES, measured, on_one_canvas
 from study.metrics import score
 from study.optics import extract
 from study.optics.assembly import assemble, stitch
-from study.params import Reference, UserError, read_yaml
 from study.runs import RunFolder, read_json
+from study.settings import Reference, UserError, read_yaml
 
 EVERY = [
     {"name": "flat"},

@@ -22,7 +22,7 @@ from study.iterative.rpie import (
 )
 from study.optics import adjoint, diffraction, extract, far_field, illumination
 from study.optics.back_projection import replace_modulus
-from study.params import UserError
+from study.settings import UserError
 
 SETTINGS = {"passes": 20, "alpha": 0.1, "update_probe": False, "seed": 3}
 

@@ -17,10 +17,10 @@ import torch
 
 from pipeline.toy import PARAMS as TOY
 from pipeline.toy import Toy, make_toy
-from study.launch import Job
-from study.launch.folder import LaunchFolder
-from study.launch.models import new_id
-from study.launch.processes import MARK, alive, mark
+from study.jobs import Job
+from study.jobs.folder import LaunchFolder
+from study.jobs.models import new_id
+from study.jobs.processes import MARK, alive, mark
 from study.runs import RunFolder, read_json
 
 REPOSITORY = Path(__file__).parents[2]

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from study.launch import array_task
-from study.launch.array_task import ArmSeed
+from study.jobs import array_task
+from study.jobs.array_task import ArmSeed
 
 # Writes its arguments; on TERM "checkpoints" and ends as `study train` does; else ends with `code`.
 TRAINER = """

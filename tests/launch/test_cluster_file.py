@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from study.launch.arrays import parameters, refusal
-from study.launch.cluster_file import Asked, Slurm, load_cluster
-from study.params import UserError
+from study.jobs.arrays import parameters, refusal
+from study.jobs.cluster_file import Asked, Slurm, load_cluster
+from study.settings import UserError
 
 ARMS = ("control", "agc")
 

@@ -18,9 +18,9 @@ import psutil
 import pytest
 
 from launch.checkouts import PATIENCE_S, Checkout, assert_equal_runs, until
-from study.launch import active, cancel, resume, retry, run_rows, submit, supervisor_state
-from study.launch.folder import LaunchFolder
-from study.launch.models import Job
+from study.jobs import active, cancel, resume, retry, run_rows, submit, supervisor_state
+from study.jobs.folder import LaunchFolder
+from study.jobs.models import Job
 
 pytestmark = [pytest.mark.slow, pytest.mark.faults]
 ARMS = ("first", "second", "pair")
@@ -316,8 +316,8 @@ def test_a_jobs_folder_that_cannot_be_written_is_said_and_survived(here: Checkou
 def test_a_request_that_arrives_while_the_supervisor_leaves_is_served(here: Checkout) -> None:
     job_id = next(job.id for job in _all_jobs(here) if job.state == "done")
     folder, chance = LaunchFolder(here.root), random.Random(1)
-    from study.launch import api
-    from study.launch.models import Request, new_id
+    from study.jobs import api
+    from study.jobs.models import Request, new_id
 
     for _ in range(12):
         request = Request(id=new_id("first"), kind="retry", created=time.time(), job=job_id)
@@ -336,7 +336,7 @@ def _all_jobs(here: Checkout) -> list[Job]:
 
 def _serves(process: psutil.Process, here: Checkout) -> bool:
     words = process.info["cmdline"] or []
-    return "study.launch" in words and str(here.root.resolve()) in words
+    return "study.jobs" in words and str(here.root.resolve()) in words
 
 
 def test_one_may_wait_and_watch(here: Checkout) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from study.launch.pull import cancel_pull, pulls, read_pull, start_pull
-from study.params import UserError
+from study.artifacts.pull import cancel_pull, pulls, read_pull, start_pull
 from study.runs import write_json
+from study.settings import UserError
 
 ID = "1700000000-0123abcd"
 

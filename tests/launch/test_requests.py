@@ -3,20 +3,24 @@ leaves the folder."""
 
 import json
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from launch.checkouts import add_job, settings_alone
-from study.launch import Job, api, cancel, jobs, read_only, retry, submit
-from study.launch.folder import LaunchFolder
-from study.launch.models import new_id
-from study.launch.supervisor import Loop
-from study.params import UserError
+from study.jobs import Job, api, cancel, jobs, read_only, retry, submit
+from study.jobs.folder import LaunchFolder
+from study.jobs.models import Supervisor, new_id
+from study.jobs.supervisor import Loop
+from study.runs import start_time
+from study.settings import UserError
 
 
 @pytest.fixture
@@ -229,3 +233,23 @@ def test_a_queued_job_is_cancelled_without_a_process(root: Path) -> None:
     [job] = jobs(root)
     assert (job.state, job.attempts) == ("cancelled", 0)
     assert job.ended is not None and job.ended <= time.time()
+
+
+@pytest.mark.parametrize(("module", "refused"), [("study.launch", True), ("study.jobs", False)])
+def test_a_supervisor_of_an_earlier_version_takes_no_requests(
+    root: Path, module: str, refused
+) -> None:
+    wait = "import sys; sys.stdin.read()"
+    child = subprocess.Popen((sys.executable, "-c", wait, module), stdin=subprocess.PIPE)
+    try:
+        facts = {"pid": child.pid, "pid_started": start_time(psutil.Process(child.pid))}
+        word = Supervisor(**facts, started=0.0, heartbeat=0.0, slots="")
+        LaunchFolder(root).announce(word)
+        if refused:
+            with pytest.raises(UserError, match=f"kill {child.pid}"):
+                submit(root, "first")
+            assert not jobs(root)
+        else:
+            assert submit(root, "first")
+    finally:
+        child.communicate()

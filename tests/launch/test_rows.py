@@ -10,12 +10,12 @@ import psutil
 import pytest
 
 from launch.checkouts import add_job, add_run, settings_alone
-from study.launch import RunRow, active, not_started, rows, run_rows, supervisor_state
-from study.launch.folder import LaunchFolder
-from study.launch.models import Supervisor
-from study.launch.rows import Status
-from study.launch.run_identity import RunIdentity
+from study.jobs import RunRow, active, not_started, rows, run_rows, supervisor_state
+from study.jobs.folder import LaunchFolder
+from study.jobs.models import Supervisor
+from study.jobs.rows import Status
 from study.runs import RunFolder, start_time
+from study.runs.identity import RunIdentity
 
 ME = {"pid": os.getpid(), "pid_started": psutil.Process().create_time()}
 GONE = {"pid": 2**22 + 1, "pid_started": 1.0}

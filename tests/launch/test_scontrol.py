@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from study.launch import scontrol
-from study.launch.scontrol import Task, parse
+from study.jobs import scontrol
+from study.jobs.scontrol import Task, parse
 
 TEXT = Path(__file__).with_name("scontrol.txt").read_text()
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from launch.checkouts import add_job, settings_alone
-from study.launch import Job, batches, slurm
-from study.launch.batches import Batch, Task
-from study.launch.executors import Ended
-from study.launch.slurm import Slurm
+from study.jobs import Job, batches, slurm
+from study.jobs.batches import Batch, Task
+from study.jobs.executors import Ended
+from study.jobs.slurm import Slurm
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_a_disk_that_is_full_for_a_moment_fails_nothing(
 
     submitted(root, job, "7_0")
     answers(root, "scontrol", "JobId=7 ArrayJobId=7 ArrayTaskId=0 JobState=RUNNING NodeList=n1\\n")
-    monkeypatch.setattr("study.launch.slurm_snapshot.write_json", full)
+    monkeypatch.setattr("study.jobs.slurm_snapshot.write_json", full)
     executor = Slurm()
     executor.recover(root, job)
     for _ in range(3):

@@ -17,16 +17,16 @@ from filelock import FileLock
 
 from launch.checkouts import REPOSITORY, add_job, settings_alone, until
 from study.formats.dataset import save_dataset
-from study.launch import Job, dvc_commit, local
-from study.launch.dvc_lock import DvcLock
-from study.launch.folder import LaunchFolder
-from study.launch.local import Local
-from study.launch.models import Place
-from study.launch.processes import alive
-from study.launch.run_identity import identity_of, study_of
-from study.launch.supervisor import Loop, stale_guard
-from study.params import UserError, load_study
+from study.jobs import Job, dvc_commit, local
+from study.jobs.dvc_lock import DvcLock
+from study.jobs.folder import LaunchFolder
+from study.jobs.local import Local
+from study.jobs.models import Place
+from study.jobs.processes import alive
+from study.jobs.supervisor import Loop, stale_guard
 from study.runs import RunFolder, write_json
+from study.runs.identity import identity_of, study_of
+from study.settings import UserError, load_study
 from study.simulate import simulate
 from study.stages.train import plan
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from study.launch import batches
-from study.launch.array_task import START
-from study.launch.scontrol import Task
-from study.launch.task_outcome import SETTLE_S, outcome_of
+from study.jobs import batches
+from study.jobs.array_task import START
+from study.jobs.scontrol import Task
+from study.jobs.task_outcome import SETTLE_S, outcome_of
 from study.runs import RunFolder
 
 WANTED = batches.Task(job="j", attempt=1, arm="agc", seed=1, folder="abc", id="7_1")
@@ -76,3 +76,11 @@ def test_the_cause_is_what_the_last_start_printed(tmp_path):
 def test_without_a_print_slurms_word_is_the_cause(tmp_path):
     found = outcome_of(tmp_path, WANTED, shown("FAILED", 1), 0.0)
     assert found.cause == "Slurm: FAILED, exit code 1"
+
+
+def test_a_task_submitted_before_the_package_was_renamed_asks_for_a_retry(tmp_path):
+    log = batches.log_file(tmp_path, "7_1")
+    log.parent.mkdir(parents=True)
+    log.write_text("Traceback\nModuleNotFoundError: No module named 'study.launch'\n")
+    found = outcome_of(tmp_path, WANTED, shown("FAILED", 1), 0.0)
+    assert not found.open and "study retry" in (found.cause or "")

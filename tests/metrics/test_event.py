@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from study.metrics.survival import find_event
-from study.params import Survival
+from study.settings import Survival
 
 RULE = Survival(learned_skill=0.5, lost_skill=0.2, lost_validations=2, deadline_epochs=3)
 NOISE, CONSTANT = 0.0, 1.0  # skill = 1 - loss

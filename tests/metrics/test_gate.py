@@ -4,7 +4,7 @@ import pytest
 from study.metrics import score
 from study.metrics.gate import gate
 from study.metrics.pair import checked_scene
-from study.params import UserError
+from study.settings import UserError
 
 LIMIT = 0.05
 

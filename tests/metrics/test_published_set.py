@@ -7,7 +7,7 @@ from scipy.ndimage import gaussian_filter
 
 from study.metrics import score
 from study.metrics.published import without_plane
-from study.params import UserError
+from study.settings import UserError
 
 CHANNELS = ("amplitude", "phase")
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from study.metrics import METRIC_SETS, score
-from study.params import UserError
+from study.settings import UserError
 
 CHANNELS = ("amplitude", "phase")
 KEYS = {"mae", "mse", "psnr", "ssim", "ms_ssim", "frc50"}

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from study.metrics import METRIC_SETS, score
 from study.metrics.files import read_object, score_files
-from study.params import UserError
+from study.settings import UserError
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from study.metrics.rfactor import r_factor, r_factor_per_pattern
 from study.metrics.skill import skill
-from study.params import UserError
+from study.settings import UserError
 
 losses = st.floats(0, 10)
 

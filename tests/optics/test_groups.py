@@ -18,7 +18,7 @@ from study.optics.groups import (
     group_offsets,
     window_px,
 )
-from study.params import UserError
+from study.settings import UserError
 from study.simulate.scans import group
 
 N = 8

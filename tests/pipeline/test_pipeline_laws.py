@@ -9,7 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from pipeline.toy import Toy, make_toy
-from study.arms import new_arm
+from study.editing.arms import new_arm
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent.parent

@@ -8,8 +8,8 @@ import made
 import pytest
 
 from study.formats.dataset import Dataset
-from study.params import Arm
 from study.report.build import write_report
+from study.settings import Arm
 
 
 @pytest.fixture(scope="session")

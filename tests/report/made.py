@@ -14,7 +14,6 @@ import numpy as np
 import pandas
 
 from checking import completed, list_recorded
-from study import provenance
 from study.evidence.arms import ArmResults, load_all, sha256
 from study.evidence.model import FORMAT, Findings
 from study.evidence.scores import score_run
@@ -24,8 +23,8 @@ from study.formats.dataset import Dataset, save_dataset
 from study.formats.reconstruction import Reconstruction, save_reconstruction
 from study.investigations.regimes.results import FORMAT as REGIMES
 from study.investigations.traces import results as tracing
-from study.params import Arm, Reference, Row
-from study.runs import RunFolder, write_json, write_text, write_yaml
+from study.runs import RunFolder, provenance, write_json, write_text, write_yaml
+from study.settings import Arm, Reference, Row
 
 SEEDS = (101, 102, 103)
 ERRORS = {"control": 0.4, "better": 0.15, "dead": 0.0, "lost": 0.0}

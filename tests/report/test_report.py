@@ -26,12 +26,12 @@ from study.evidence.explain import explain
 from study.evidence.format import fmt
 from study.evidence.model import parse
 from study.investigations.published.section import SECTIONS as PUBLISHED
-from study.params import UserError
 from study.report import sections
 from study.report.build import write_report
 from study.report.figures.style import styled
 from study.report.gather import Inputs, gather
 from study.report.page import render_page
+from study.settings import UserError
 
 ROOT = Path(__file__).parents[2]
 EXPLAINED = re.compile(r"[\w/-]+/((mean|difference)/[\w.]+|effect)")

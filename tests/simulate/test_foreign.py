@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from study.formats.dataset import Dataset
-from study.params import DataParams, UserError
+from study.settings import DataParams, UserError
 from study.simulate import simulate
 from study.simulate.foreign import copied_phase, with_foreign_phase
 from study.simulate.objects import phase_of

@@ -12,10 +12,10 @@ from scipy.ndimage import gaussian_filter
 from study.evidence.scores import score_arm
 from study.formats.dataset import Dataset, load_dataset, load_manifest, save_dataset
 from study.formats.requests import params_of
-from study.formats.seeds import dataset_folders, held_seeds, seed_folder
-from study.launch.run_identity import identity_of
-from study.params import SPLITS, DataParams, Reference, Study, UserError, load_study
 from study.runs import read_json, write_yaml
+from study.runs.identity import identity_of
+from study.runs.seed_folders import dataset_folders, held_seeds, seed_folder
+from study.settings import SPLITS, DataParams, Reference, Study, UserError, load_study
 from study.simulate import simulate
 from study.simulate.dataset import noise_streams
 from study.simulate.foreign import with_foreign_phase

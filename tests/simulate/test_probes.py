@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from study.formats.probe import normalise
-from study.params import Focus, IdealDisk, ProbeFile, UserError
+from study.settings import Focus, IdealDisk, ProbeFile, UserError
 from study.simulate.probes import focus, ideal_disk, make_probe, smooth
 
 

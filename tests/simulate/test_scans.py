@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from study.params import Jittered, Raster, SplitStrides
+from study.settings import Jittered, Raster, SplitStrides
 from study.simulate.scans import raster, scan_positions
 
 STRIDES = SplitStrides(train=4, validation=10, test=10)

@@ -10,7 +10,7 @@ import pytest
 
 from study.formats.dataset import Dataset, content_hash
 from study.formats.probe import normalise, single
-from study.params import SPLITS, DataParams, UserError
+from study.settings import SPLITS, DataParams, UserError
 from study.simulate import simulate
 from study.simulate.dataset import Scene, set_light
 from study.simulate.probes import make_probe
@@ -66,7 +66,7 @@ def test_two_images_have_the_published_object_norms() -> None:
 
 MEASURE = """
 import sys
-from study.params import DataParams
+from study.settings import DataParams
 from study.simulate import simulate
 simulate("full", DataParams.model_validate_json(sys.argv[1]))
 # Not ru_maxrss: a child inherits the peak of the process that started it.

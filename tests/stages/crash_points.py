@@ -25,10 +25,9 @@ from typing import Any, ClassVar
 
 import stored_checkout
 
-from study import temporary
-from study.runs import RunFolder, read_json, write_json, write_text
+from study.runs import RunFolder, read_json, temporary, write_json, write_text
+from study.runs.collect import collect, settled_run
 from study.stages.clean import clean_checkout
-from study.stages.collect import collect, settled_run
 from study.stages.record import record_results
 
 KILLED, INCOMPLETE = 77, 3
@@ -234,8 +233,8 @@ class Pull:
 
     @staticmethod
     def run(root: Path) -> None:
-        from study.stages import remote_worker
-        from study.stages.remote import Wanted
+        from study.artifacts import remote_worker
+        from study.artifacts.remote import Wanted
 
         problems: list[str] = []
         remote_worker.send_event = lambda event, **values: problems.extend(
@@ -250,7 +249,7 @@ class Pull:
     @staticmethod
     def lost(root: Path) -> list[str]:
         """Objects in the cache that do not hash to their name."""
-        from study.stages.remote_worker import md5
+        from study.artifacts.remote_worker import md5
 
         objects = (root / ".dvc/cache/files/md5").glob("[0-9a-f]?/*")
         return [str(path) for path in objects if md5(path) != f"{path.parent.name}{path.name}"[:32]]

@@ -20,10 +20,10 @@ from typing import Any
 
 from formats import hostile
 
-from study import environment
 from study.formats.dataset import verify_dataset
+from study.runs import environment
+from study.runs.temporary import abandoned
 from study.stages.importing import import_file
-from study.temporary import abandoned
 
 EVENTS = ("open", "os.", "shutil.", "subprocess.")
 

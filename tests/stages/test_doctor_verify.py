@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from pipeline.toy import PARAMS
-from study.params import load_study
+from study.settings import load_study
 from study.stages import doctor
 from study.stages.verify import retrained
 

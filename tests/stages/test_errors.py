@@ -5,7 +5,7 @@ import errno
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 
-from study.stages.errors import explain
+from study.artifacts.errors import explain
 
 
 def client(code: str) -> ClientError:

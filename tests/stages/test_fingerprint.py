@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.toy import PARAMS
-from study.params import DataParams, Study, UserError, load_study
+from study.settings import DataParams, Study, UserError, load_study
 from study.stages import fingerprint
 from study.stages.fingerprint import tiny_data, update, update_apart
 

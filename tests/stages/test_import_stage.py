@@ -14,9 +14,9 @@ import pytest
 from formats import hostile
 
 from study.formats.dataset import verify_dataset
-from study.params import UserError
+from study.runs.temporary import abandoned, temporary_folder
+from study.settings import UserError
 from study.stages.importing import import_file
-from study.temporary import abandoned, temporary_folder
 
 TESTS = Path(__file__).parents[1]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from checking import list_recorded
-from study.stages.integrity import changed_files, content_md5, listing_of
+from study.artifacts.integrity import changed_files, content_md5, listing_of
 
 DVC_YAML = """\
 stages:

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from study.params import Arm, UserError
 from study.runs import RunFolder
+from study.settings import Arm, UserError
 from study.stages import pool
 
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from study import archive, recorded
-from study.params import UserError
-from study.recorded import Recorded, check, read_recorded, write_recorded
-from study.runs import write_json, write_text
+from study.editing import archive
+from study.runs import recorded, write_json, write_text
+from study.runs.recorded import Recorded, check, read_recorded, write_recorded
+from study.settings import UserError
 from study.stages import record
 from study.stages.record import record_results
 

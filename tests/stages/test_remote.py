@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from study.params import UserError
-from study.stages import store as embedded
-from study.stages.cache import cache_lines
-from study.stages.publish import publish
-from study.stages.remote import Wanted, check, pull, push
-from study.stages.remote_client import NoRemote, wait_s
-from study.stages.remote_worker import Remote
-from study.stages.remotes import add_remote, remote_lines, store_key
+from study.artifacts import store as embedded
+from study.artifacts.cache import cache_lines
+from study.artifacts.publish import publish
+from study.artifacts.remote import Wanted, check, pull, push
+from study.artifacts.remote_client import NoRemote, wait_s
+from study.artifacts.remote_worker import Remote
+from study.artifacts.remotes import add_remote, remote_lines, store_key
+from study.settings import UserError
 
 sys.path.insert(0, str(Path(__file__).parent))
 import stored_checkout

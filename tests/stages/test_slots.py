@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from study import environment
-from study.params import UserError
+from study.runs import environment
+from study.settings import UserError
 from study.stages import slots as rooms
 from study.stages.slots import CONTEXT_BYTES, MARGIN, MOST_PER_GPU, per_gpu, see_only, slots
 

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from study.cli import app
 from study.formats.dataset import save_dataset
-from study.params import UserError, load_study
 from study.runs import RunFolder
+from study.settings import UserError, load_study
 from study.simulate import simulate
 from study.stages import pool
 from study.stages.fingerprint import update

@@ -22,9 +22,9 @@ from launch.checkouts import Checkout
 
 from pipeline.toy import PARAMS, make_toy
 from study.formats.dataset import Dataset
-from study.launch import jobs
-from study.params import Arm
+from study.jobs import jobs
 from study.runs import RunFolder, write_text
+from study.settings import Arm
 from study.stages.findings import write_findings
 from system.app_server import ROOT
 

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from study.formats.dataset import Dataset
-from study.params import Arm
+from study.settings import Arm
 from system.app_server import ROOT, AppServer
 from system.app_studies import AppStudy, stored
 from system.watched import PATIENCE_MS, Watched

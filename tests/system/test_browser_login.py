@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 from study.formats.dataset import Dataset
-from study.params import Arm
+from study.settings import Arm
 from system.app_server import AppServer
 from system.app_studies import stored
 from system.conftest import Opener

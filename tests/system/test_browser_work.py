@@ -17,9 +17,9 @@ import pytest
 from launch.checkouts import until
 from playwright.sync_api import Locator, Page, expect
 
-from study.launch import Job, jobs
-from study.params import load_study
+from study.jobs import Job, jobs
 from study.runs import read_json
+from study.settings import load_study
 from system.app_server import AppServer
 from system.app_studies import AppStudy
 from system.conftest import Opener

@@ -158,7 +158,7 @@ def test_an_unchanged_build_runs_nothing_and_changed_code_no_pip(
     again = engine.build(context, image, *lent[1])
     ran = [step for step, cached in steps(again).items() if not cached]
     assert [step for step in ran if step.startswith(("RUN", "COPY"))] == []
-    code = context / "study" / "params.py"
+    code = context / "study" / "reading.py"
     code.write_text(code.read_text() + "# a comment\n")
     changed = engine.build(context, "localhost/armature:changed", *lent[1])
     assert of(changed, "-r installed.txt"), "dependencies are installed anew for a changed comment"

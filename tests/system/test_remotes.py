@@ -21,7 +21,7 @@ import psutil
 import pytest
 
 from pipeline.toy import PARAMS, Toy, make_toy
-from study.outputs import outputs
+from study.artifacts.outputs import outputs
 from system import servers
 from system.servers import KINDS, Server
 

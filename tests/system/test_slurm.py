@@ -18,13 +18,13 @@ import psutil
 import pytest
 
 from pipeline.toy import PARAMS, Toy, make_toy
-from study.launch import find_job, jobs, run_rows, supervisor_state
-from study.launch.models import Job
-from study.launch.rows import RunRow
-from study.launch.run_identity import identity_of
-from study.launch.slurm_snapshot import SnapshotTask, read_snapshot
-from study.provenance import read_provenance, seed_file
+from study.jobs import find_job, jobs, run_rows, supervisor_state
+from study.jobs.models import Job
+from study.jobs.rows import RunRow
+from study.jobs.slurm_snapshot import SnapshotTask, read_snapshot
 from study.runs import RunFolder
+from study.runs.identity import identity_of
+from study.runs.provenance import read_provenance, seed_file
 from system.slurm_node import SlurmNode, missing_programs, wait_for
 
 pytestmark = [

@@ -11,7 +11,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 IMPORTED_AS = {"pillow": "PIL", "ruamel.yaml": "ruamel", "scikit-image": "skimage"}
 # Programs and plugins: what calls them, and the word by which it does.
 CALLED_IN = {
-    "dvc": ("study/environment.py", '"dvc"'),
+    "dvc": ("study/runs/environment.py", '"dvc"'),
     "basedpyright": ("Makefile", "basedpyright"),
     "ruff": ("Makefile", "ruff check"),
     "import-linter": ("Makefile", "lint-imports"),

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from study.arms import Draft, new_arm
-from study.claiming import ClaimDraft, with_claim
+from study.editing.arms import Draft, new_arm
+from study.editing.claiming import ClaimDraft, with_claim
 from study.evidence.claims import load_claims
-from study.params import load_study
+from study.settings import load_study
 
 ROOT = Path(__file__).parent.parent.parent
 sys.path.insert(0, str(ROOT / "tools"))

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from study.formats.dataset import Dataset
-from study.params import Arm
 from study.runs import RunFolder
+from study.settings import Arm
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -13,11 +13,10 @@ from typing import Any
 import pytest
 import torch
 
-from study import environment
 from study.formats.dataset import Dataset
 from study.generators import build
-from study.params import Arm, UserError, leaves
-from study.runs import RunFolder
+from study.runs import RunFolder, environment
+from study.settings import Arm, UserError, leaves
 from study.training import check
 from study.training.clipping import CLIP_RULES
 from study.training.fit import fit

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from study.params import Arm, UserError
 from study.runs import RunFolder
+from study.settings import Arm, UserError
 from study.training.checkpoints import (
     Network,
     halve_weights,

@@ -11,7 +11,7 @@ from torch import nn
 
 from study.generators import build
 from study.generators.spectral import SpectralConv2d
-from study.params import Arm, UserError
+from study.settings import Arm, UserError
 from study.training.clipping import (
     CLIP_RULES,
     Clipper,

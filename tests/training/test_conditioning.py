@@ -16,8 +16,8 @@ from study.generators import build
 from study.optics import stitch_tiles
 from study.optics.assembly import stitch
 from study.optics.back_projection import ALPHA, DARK
-from study.params import Arm, GeneratorParams, UserError, read_yaml
 from study.runs import RunFolder
+from study.settings import Arm, GeneratorParams, UserError, read_yaml
 from study.training import watch
 from study.training.conditioning import back_projected, provide_probe
 from study.training.reconstruct import (

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from study.formats.dataset import Dataset, Split
-from study.params import UserError
+from study.settings import UserError
 from study.training.data import (
     COUNTS,
     PATCH_TRUTH,

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from study.formats.dataset import Dataset
 from study.generators import Generator, build
 from study.optics import diffract
-from study.params import Arm, GeneratorParams
+from study.settings import Arm, GeneratorParams
 from study.training import diagnostics
 from study.training.data import true_patches
 

@@ -18,8 +18,8 @@ import torch
 
 from study.formats.dataset import Dataset
 from study.formats.reconstruction import load_reconstruction
-from study.params import Arm, UserError, read_yaml
 from study.runs import RunFolder
+from study.settings import Arm, UserError, read_yaml
 from study.training.checkpoints import load_checkpoint, load_weights, read_state
 from study.training.data import Batch, TrainData
 from study.training.fit import fit

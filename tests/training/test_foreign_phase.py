@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from study.formats.dataset import Dataset
-from study.params import Arm, DataParams
 from study.reading import read_mapping
 from study.runs import RunFolder
+from study.settings import Arm, DataParams
 from study.simulate import simulate
 from study.simulate.foreign import copied_phase, with_foreign_phase
 from study.training import fit as fitting

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from study.formats.dataset import Dataset
-from study.params import Adam, Arm, Sgd
 from study.runs import RunFolder
+from study.settings import Adam, Arm, Sgd
 from study.training.checkpoints import read_state, write_state
 from study.training.data import Batch
 from study.training.fit import fit

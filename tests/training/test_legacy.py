@@ -10,8 +10,8 @@ import torch
 from test_fit import assert_same_run
 
 from study.formats.dataset import Dataset
-from study.params import Arm
 from study.runs import RunFolder
+from study.settings import Arm
 from study.training.legacy import couple
 from study.training.losses import LOSSES, Prediction
 from study.training.setup import build_run

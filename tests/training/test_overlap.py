@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from study.formats.dataset import Dataset
 from study.optics import diffract, extract
-from study.params import Arm, MaeLoss, PoissonLoss, SupervisedLoss
 from study.runs import RunFolder, read_lines, write_yaml
+from study.settings import Arm, MaeLoss, PoissonLoss, SupervisedLoss
 from study.training import watch
 from study.training.checkpoints import save_weights
 from study.training.data import CORNERS, PATCH_TRUTH, Batch, TrainData, corners_of

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from study.formats.dataset import Dataset
-from study.params import Arm, UserError, read_yaml
 from study.runs import RunFolder
+from study.settings import Arm, UserError, read_yaml
 from study.training.data import Batch
 from study.training.fit import fit
 from study.training.precision import check_precision, effective, has_tf32, use

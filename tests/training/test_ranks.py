@@ -23,10 +23,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from study import environment
 from study.formats.dataset import Dataset
-from study.params import Arm, UserError, read_yaml
-from study.runs import RunFolder
+from study.runs import RunFolder, environment
+from study.settings import Arm, UserError, read_yaml
 from study.training import fit as fit_file
 from study.training.data import Batch, TrainData
 from study.training.fit import fit

@@ -14,8 +14,8 @@ from torch import nn
 from study.formats.dataset import Dataset
 from study.formats.reconstruction import load_reconstruction, save_reconstruction
 from study.metrics.rfactor import r_factor_per_pattern
-from study.params import Arm, DataParams, UserError
 from study.runs import RunFolder
+from study.settings import Arm, DataParams, UserError
 from study.simulate import simulate
 from study.training.data import true_patches
 from study.training.reconstruct import (

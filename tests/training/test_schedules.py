@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from study.params import Arm
 from study.runs import RunFolder
+from study.settings import Arm
 from study.training.schedules import LearningRate, Progress, learning_rates, observe
 
 LR, EPOCHS = 1e-3, 7

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from study.formats.dataset import Dataset
-from study.params import Arm
 from study.runs import RunFolder
+from study.settings import Arm
 from study.training.clipping import CLIP_RULES
 from study.training.data import TrainData
 from study.training.fit import fit

@@ -18,8 +18,8 @@ from test_fit import assert_same_run, in_a_child
 from test_prefetch import readers
 
 from study.formats.dataset import Dataset, load_dataset, save_dataset
-from study.params import Arm, UserError, read_yaml
 from study.runs import RunFolder
+from study.settings import Arm, UserError, read_yaml
 from study.training import watch
 from study.training.checkpoints import load_checkpoint, load_weights
 from study.training.data import CORNERS, COUNTS, PATCH_TRUTH, Batch, TrainData

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from study.investigations.traces.results import replay_facts, replay_sentence
-from study.params import UserError, leaves
 from study.runs import RunFolder
+from study.settings import UserError, leaves
 from study.training import check
 from study.training.checkpoints import kept_checkpoint, read_state
 from study.training.fit import fit

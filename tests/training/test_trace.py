@@ -20,8 +20,8 @@ from study.investigations.traces.follow import (
     trace_run,
 )
 from study.investigations.traces.hooks import Watch, parts
-from study.params import Arm, UserError
 from study.runs import RunFolder
+from study.settings import Arm, UserError
 from study.training.floors import best_constant, best_constant_loss
 from study.training.reconstructor import Reconstructor
 from study.training.setup import build_run

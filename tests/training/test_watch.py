@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from study.formats.dataset import Dataset
-from study.params import Arm, UserError
 from study.runs import RunFolder, read_json
+from study.settings import Arm, UserError
 from study.training import watch
 from study.training.checkpoints import save_weights
 from study.training.fit import fit

@@ -18,7 +18,7 @@ from study.formats.limits import check_memory, working_bytes
 from study.formats.measured import RawScan
 from study.formats.positions import Beside, read_positions
 from study.formats.windows import Window, choose_window, read_window
-from study.params import UserError
+from study.settings import UserError
 
 DATA = re.compile(r"entry/data/data_(\d+)")
 DETECTOR = "entry/instrument/detector"

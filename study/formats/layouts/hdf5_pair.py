@@ -19,7 +19,7 @@ from study.formats.hdf5 import open_hdf5
 from study.formats.measured import RawScan, as_float
 from study.formats.positions import Beside
 from study.formats.windows import Window, choose_window, read_window
-from study.params import UserError
+from study.settings import UserError
 
 FRAMES = "dp"
 POSITIONS = (("probe_position_y_m", "probe_position_x_m"), ("ppY", "ppX"))

@@ -13,7 +13,7 @@ from study.formats.geometry import Geometry
 from study.formats.measured import RawScan, as_float, squeeze_to
 from study.formats.positions import Beside
 from study.formats.windows import choose_window, read_window
-from study.params import UserError
+from study.settings import UserError
 
 
 def fits(entries: Entries) -> bool:

@@ -15,7 +15,7 @@ from study.formats.geometry import Geometry
 from study.formats.measured import RawScan, as_float, squeeze_to
 from study.formats.positions import Beside, read_positions
 from study.formats.windows import choose_window, read_window
-from study.params import UserError
+from study.settings import UserError
 
 FRAMES = ("dp", "data", "cbed")
 IN_PX = ("outputs/probe_positions", "probe_positions", "p/positions")

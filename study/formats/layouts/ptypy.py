@@ -17,7 +17,7 @@ from study.formats.limits import check_memory, working_bytes
 from study.formats.measured import RawScan, as_float
 from study.formats.positions import Beside
 from study.formats.windows import Window, choose_window, read_window
-from study.params import UserError
+from study.settings import UserError
 
 CHUNK = re.compile(r"chunks/(\d+)/data")
 RECONSTRUCTION = re.compile(r"content/(?:probe|obj)/[^/]+/data")

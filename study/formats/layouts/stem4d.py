@@ -15,7 +15,7 @@ from study.formats.entries import METRES, Entries, first, has, number, words
 from study.formats.measured import RawScan, is_real
 from study.formats.positions import Beside
 from study.formats.windows import choose_window, read_window
-from study.params import UserError
+from study.settings import UserError
 
 # Units of reciprocal lengths, in 1/m.
 PER_METRE = {"A^-1": 1e10, "1/A": 1e10, "\u00c5^-1": 1e10, "1/\u00c5": 1e10, "[1/A]": 1e10}

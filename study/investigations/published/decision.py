@@ -34,7 +34,7 @@ from study.evidence import statistics
 from study.evidence.arms import ArmResults, block, lookup
 from study.evidence.evaluable import why_not
 from study.evidence.format import fmt, inline, join_words, percent, plus_minus
-from study.params import Scalar
+from study.settings import Scalar
 
 Branch = Literal["gold", "silver", "pivot"]
 Content = Mapping[str, Any]

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from study.metrics.skill import skill
-from study.params import Scalar
+from study.settings import Scalar
 
 Scale = Literal["quick", "full"]
 Weights = Literal["best", "last"]

@@ -20,8 +20,8 @@ from typing import Any
 from study.evidence.format import counted, enumerated, fmt
 from study.evidence.shapes import RegimesFile, checked
 from study.investigations.regimes.settings import NETWORKS
-from study.params import UserError
 from study.reading import read_mapping
+from study.settings import UserError
 
 FILES = ("regimes.json",)
 FORMAT = 1

@@ -27,16 +27,15 @@ from typing import Any
 import torch
 
 import study
-from study import environment, provenance
 from study.evidence.arms import sha256
 from study.formats.dataset import Manifest, load_manifest
 from study.formats.requests import check_request
-from study.formats.seeds import seed_folder
 from study.investigations.regimes.results import FORMAT, fewest_patterns, where
 from study.investigations.regimes.scan import CHECKPOINT, Part, numbers
 from study.investigations.regimes.settings import NETWORKS, RegimeCell, Regimes
-from study.params import Study, UserError, load_study
-from study.runs import RunFolder, read_json, write_json
+from study.runs import RunFolder, environment, provenance, read_json, write_json
+from study.runs.seed_folders import seed_folder
+from study.settings import Study, UserError, load_study
 from study.stages.pool import stop_on_signals
 from study.stages.progress import Steps
 

@@ -49,8 +49,8 @@ from study.optics.assembly import (
     whole,
 )
 from study.optics.counts import counts_from_amplitude, to_object_units
-from study.params import BackProjection, DataParams, Rpie, UserError
 from study.runs import RunFolder
+from study.settings import BackProjection, DataParams, Rpie, UserError
 from study.simulate.rescan import rescan
 from study.training.reconstruct import load_generator, patches_of, synchronises
 

@@ -6,7 +6,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from study.params import (
+from study.reading import quoted
+from study.settings import (
     Arm,
     Count,
     Model,
@@ -19,7 +20,6 @@ from study.params import (
     check_held,
     nearest,
 )
-from study.reading import quoted
 
 NETWORKS = ("control", "better")
 

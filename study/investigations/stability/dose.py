@@ -28,7 +28,7 @@ from jaxtyping import Float
 from scipy.optimize import minimize
 from scipy.special import log_expit, logsumexp
 
-from study.params import UserError
+from study.settings import UserError
 
 LEVEL = 0.95
 OUTSIDE = 1.0  # decades beyond the grid in which an LD50 is looked for

@@ -20,9 +20,9 @@ from pydantic import ValidationError
 from study.evidence.format import counted, enumerated, fmt
 from study.investigations.stability.dose import Deaths, Ld50, ratio
 from study.investigations.stability.settings import Stability
-from study.params import Model, Scalar, UserError, load_study
 from study.reading import joined, read_mapping
-from study.recorded import recorded_files
+from study.runs.recorded import recorded_files
+from study.settings import Model, Scalar, UserError, load_study
 
 FORMAT = 1
 PIPELINE, FOLDER = "studies", "stability"

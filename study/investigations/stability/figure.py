@@ -17,7 +17,6 @@ from matplotlib.ticker import NullFormatter, NullLocator
 from study.investigations.stability.dose import Ld50, probability
 from study.investigations.stability.facts import Curve, Stable, bounded, named
 from study.metrics.skill import LOST
-from study.params import UserError
 from study.reading import quoted
 from study.report.figures.style import (
     BLACK,
@@ -32,6 +31,7 @@ from study.report.figures.style import (
     styled,
 )
 from study.runs import write_text, write_whole
+from study.settings import UserError
 
 COLUMNS = 3
 PANEL_MM, GAP_MM = 21.0, 9.0

@@ -22,7 +22,7 @@ from study.investigations.stability.facts import (
     named,
     recorded,
 )
-from study.params import Model
+from study.settings import Model
 
 TITLE = "Which learning rate kills half of the runs"
 NAME = "stability"

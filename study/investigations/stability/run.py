@@ -19,30 +19,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from study import environment, provenance
-from study.arms import changed_block, spelled
+from study.editing.arms import changed_block, spelled
 from study.evidence.arms import sha256
 from study.formats.dataset import load_manifest
-from study.formats.seeds import dataset_folders
 from study.investigations.stability import facts
 from study.investigations.stability.dose import fit
 from study.investigations.stability.settings import Stability, StabilityRate
 from study.metrics.skill import is_dead, skill
-from study.params import (
-    Arm,
-    Study,
-    UserError,
-    leaves,
-    load_study,
-    nearest,
-    parse_study,
-)
-from study.runs import RunFolder, write_json
+from study.runs import RunFolder, environment, provenance, write_json
+from study.runs.seed_folders import dataset_folders
+from study.runs.temporary import remove_tree
+from study.settings import Arm, Study, UserError, leaves, load_study, nearest, parse_study
 from study.stages import train
 from study.stages.fingerprint import update_apart
 from study.stages.pool import Job, run_all
 from study.stages.slots import slots
-from study.temporary import remove_tree
 
 DIGITS = 6  # significant, of a stored skill
 

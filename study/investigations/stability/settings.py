@@ -8,7 +8,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, model_validator
 
-from study.params import (
+from study.reading import quoted
+from study.settings import (
     MOST_SEEDS,
     Arm,
     Count,
@@ -20,7 +21,6 @@ from study.params import (
     check_name,
     nearest,
 )
-from study.reading import quoted
 
 
 class StabilityRate(Model):

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from study.formats.dataset import Dataset
 from study.investigations.traces.hooks import PART, Watch, owner, parts
 from study.optics import diffract
-from study.params import Arm, UserError
+from study.settings import Arm, UserError
 from study.training import check
 from study.training.checkpoints import State
 from study.training.data import Batch

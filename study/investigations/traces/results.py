@@ -31,8 +31,8 @@ from jaxtyping import Float
 
 from study.evidence.format import counted, enumerated, fmt
 from study.evidence.shapes import TracesFile, checked
-from study.params import UserError
 from study.reading import read_mapping
+from study.settings import UserError
 
 FILES = ("traces.json", "replays/*.json")
 FORMAT = 1

@@ -21,10 +21,8 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, model_validator
 
-from study import environment, provenance
 from study.formats.dataset import Dataset, load_dataset
 from study.formats.requests import check_request
-from study.formats.seeds import seed_folder
 from study.investigations.traces.results import (
     FORMAT,
     RULES,
@@ -35,7 +33,10 @@ from study.investigations.traces.results import (
     rounded,
     sentence,
 )
-from study.params import (
+from study.reading import joined, quoted
+from study.runs import RunFolder, environment, plain, provenance, write_text
+from study.runs.seed_folders import seed_folder
+from study.settings import (
     Arm,
     Count,
     Model,
@@ -47,8 +48,6 @@ from study.params import (
     nearest,
     read_yaml,
 )
-from study.reading import joined, quoted
-from study.runs import RunFolder, plain, write_text
 from study.stages.pool import stop_on_signals
 from study.stages.progress import Steps
 

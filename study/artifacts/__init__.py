@@ -1,0 +1,1 @@
+"""Stored outputs: what dvc.lock records, the cache, and remotes."""

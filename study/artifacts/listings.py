@@ -1,0 +1,130 @@
+"""Listings of the DVC cache (`.dir` objects): which file of a stored folder has which hash.
+
+dvc.lock names a listing and a remote delivers it, so whoever changes both chooses the paths in it.
+DVC joins them to the folder of the output as they are: `../../study/cli/arms.py` would replace
+code. Every listing is therefore checked before it enters the cache and before it is used, and the
+whole cache is checked before DVC runs a command that may place outputs by itself:
+
+    python -m study.artifacts.listings repro train@control  # check, then `dvc repro train@control`
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+from study.reading import UserError, is_inside
+
+MD5 = re.compile(r"[0-9a-f]{32}")
+
+
+class UnsafeListing(UserError):
+    """A listing that names a place outside its folder."""
+
+
+class BrokenListing(UserError):
+    """Content that is not a listing; DVC cannot use it either."""
+
+
+def read_listing(file: Path) -> dict[str, str]:
+    """relpath -> md5 of the files in a listing.
+
+    Raises UnsafeListing for a path that could lead out of the folder, BrokenListing for content
+    that is not a listing, OSError.
+    """
+    try:
+        entries = json.loads(file.read_bytes())
+    except (ValueError, RecursionError):
+        raise BrokenListing(f"{_named(file)} is not a listing: it is not JSON") from None
+    if not isinstance(entries, list):
+        raise BrokenListing(f"{_named(file)} is not a listing: it is not a list")
+    found: dict[str, str] = {}
+    for entry in entries:
+        relpath, md5 = _entry(file, entry)
+        if relpath in found:
+            raise UnsafeListing(f"{_named(file)} names {relpath!r:.100} twice")
+        found[relpath] = md5
+    return found
+
+
+def _entry(file: Path, entry: Any) -> tuple[str, str]:
+    known = entry if isinstance(entry, dict) else {}
+    relpath, md5 = known.get("relpath"), known.get("md5")
+    if not isinstance(relpath, str) or not isinstance(md5, str):
+        raise BrokenListing(f"{_named(file)} is not a listing: an entry lacks relpath or md5")
+    # The hash becomes a path too: on the remote, in the cache and in the folder for downloads.
+    if not MD5.fullmatch(md5):
+        raise UnsafeListing(f"{_named(file)} names the object {md5!r:.100}, which is not an md5")
+    if not is_inside(relpath):
+        raise UnsafeListing(
+            f"{_named(file)} names {relpath!r:.100}, which may point outside its folder. Accepted: "
+            "relative paths without `..`, empty parts, backslashes or control characters. Somebody "
+            "changed this listing; do not use the commit or remote that it came from"
+        )
+    return relpath, md5
+
+
+def _named(file: Path) -> str:
+    return f"the listing {file.parent.name}{file.name}" if len(file.parent.name) == 2 else file.name
+
+
+# --- the cache --------------------------------------------------------------------------------
+
+
+def cache_folder(top: Path) -> Path:
+    """The objects of this checkout's cache, which the DVC setting cache.dir can move.
+
+    Raises UserError for a DVC configuration that cannot be read.
+    """
+    from dvc.config import Config, ConfigError
+
+    try:
+        given = Config(str(top / ".dvc"), validate=False)["cache"].get("dir")
+    except ConfigError as error:
+        raise UserError(f"{top / '.dvc'}: the configuration cannot be read ({error})") from None
+    return Path(top, given or ".dvc/cache") / "files" / "md5"
+
+
+def check_cached(root: Path) -> None:
+    """Raise UserError when the cache of a checkout holds an unsafe listing.
+
+    `dvc checkout` and `dvc repro` place what is in the cache, also by its record of earlier runs.
+    """
+    top = top_of(root.resolve())
+    if top is None:
+        return
+    cache = cache_folder(top)
+    # Before DVC 3 the objects lay one level higher, and DVC still reads them there.
+    for folder in (cache, cache.parent.parent):
+        for file in folder.glob("[0-9a-f][0-9a-f]/*.dir"):
+            try:
+                read_listing(file)
+            except UnsafeListing as error:
+                raise UserError(f"{error}. Remove it from the cache: rm -f {file}") from None
+            except (BrokenListing, OSError):
+                continue  # DVC cannot use it; `study verify --cache` names it
+
+
+def top_of(folder: Path) -> Path | None:
+    """The folder above (or equal to) `folder` that DVC works in."""
+    folders = (folder, *folder.parents)
+    return next((one for one in folders if (one / ".dvc").is_dir()), None)
+
+
+def main() -> NoReturn:
+    """Check the cached listings, then become the DVC command; 2 when one is refused."""
+    try:
+        check_cached(Path())
+    except UserError as error:
+        print(f"study: {error}", file=sys.stderr)  # noqa: T201
+        raise SystemExit(2) from None
+    command = (sys.executable, "-m", "dvc", *sys.argv[1:])
+    os.execv(sys.executable, command)  # noqa: S606  (not a shell)
+
+
+if __name__ == "__main__":
+    main()

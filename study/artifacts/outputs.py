@@ -1,0 +1,217 @@
+"""What a pipeline stores in the DVC cache, and which of it is not here: read from dvc.lock only.
+
+No dvc import, no remote asked: the app calls this on every page. dvc.yaml says which of the outputs
+the cache holds, since dvc.lock does not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from study.artifacts.lockfile import read_lock
+from study.reading import is_inside
+from study.runs import environment
+from study.settings import UserError, nearest, read_yaml
+
+MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?")
+CACHE = Path(".dvc/cache/files/md5")
+
+
+@dataclass(frozen=True)
+class Output:
+    """One output that the cache holds: an arm's runs, the data sets, an imported set."""
+
+    name: str  # how a user calls it: control, studies/better, data, imported/siemens
+    pipeline: str  # folder below the checkout; "" for the root
+    path: str  # as dvc.lock names it, from the pipeline's folder
+    address: str  # how DVC calls it, from the checkout: studies/dvc.yaml:train@better
+    md5: str
+    size: int  # bytes
+    files: int
+    push: bool  # whether it belongs on a remote
+
+    def folder(self, top: Path) -> Path:
+        return top / self.pipeline / self.path
+
+
+def outputs(top: Path, pipeline: str = "") -> list[Output]:
+    """The recorded outputs of one pipeline of the checkout `top`; empty before its first run.
+
+    Raises UserError for a damaged dvc.lock or .dvc file (e.g. with conflict marks).
+    """
+    folder = top / pipeline
+    found = [*_of_stages(folder, pipeline), *_of_files(folder, pipeline)]
+    for item in found:
+        if not is_inside(item.path):
+            raise UserError(
+                f"{folder}: a stored output has the path {item.path!r:.100}; accepted: paths below "
+                "this folder, without `..`"
+            )
+        if not MD5.fullmatch(item.md5):
+            raise UserError(
+                f"{folder}: the record of {item.path} has {item.md5!r}, which is not an md5"
+            )
+    return found
+
+
+def pipelines(top: Path) -> tuple[str, ...]:
+    """The root's own pipeline, "", and the folders of the checkout `top` that hold a dvc.yaml."""
+    return ("", *sorted(file.parent.name for file in top.glob("*/dvc.yaml")))
+
+
+def all_outputs(top: Path) -> list[Output]:
+    return [item for pipeline in pipelines(top) for item in outputs(top, pipeline)]
+
+
+def chosen(top: Path, pipeline: str, names: tuple[str, ...], everything: bool) -> list[Output]:
+    """The outputs that a user means: named ones, all pipelines, or one pipeline whole.
+
+    A name is an arm, `data` or an imported set of `pipeline`, or of another one behind its folder.
+    Raises UserError for a name that no dvc.lock records.
+    """
+    if not names:
+        return all_outputs(top) if everything else outputs(top, pipeline)
+    known = {item.name: item for item in all_outputs(top) if item.push}
+    own = [item for item in known.values() if item.pipeline == pipeline]
+    table = known | {item.name.removeprefix(f"{pipeline}/"): item for item in own}
+    for name in names:
+        if name not in table:
+            raise UserError(
+                f"dvc.lock records no stored runs of {name!r} (what has not run yet, `dvc repro` "
+                f"computes){nearest(name, table)}"
+            )
+    return [table[name] for name in dict.fromkeys(names)]
+
+
+def missing(top: Path, everything: bool = False) -> list[Output]:
+    """Recorded outputs that are not in this checkout: what a pull would download."""
+    found = all_outputs(top) if everything else outputs(top)
+    return [item for item in found if item.push and not item.folder(top).exists()]
+
+
+def place(root: Path) -> tuple[Path, str]:
+    """(top of the checkout, name of the pipeline) of the folder that a command runs in.
+
+    Raises UserError for a pipeline below another folder: what is pushed would be the root's.
+    """
+    top = environment.checkout(root).resolve()
+    relative = root.resolve().relative_to(top).as_posix()
+    if relative in pipelines(top):
+        return top, relative
+    if relative != "." and (root / "dvc.yaml").is_file():
+        known = ", ".join(filter(None, pipelines(top))) or "none yet"
+        raise UserError(
+            f"{relative} has a dvc.yaml and is not directly below the checkout, where pipelines "
+            f"are found ({known}); move the folder there"
+        )
+    return top, ""
+
+
+# --- reading ----------------------------------------------------------------------------------
+
+
+def _of_stages(folder: Path, pipeline: str) -> Iterator[Output]:
+    file = folder / "dvc.yaml"
+    declared = _mapping(read_yaml(file), "stages", file) if file.is_file() else {}
+    for stage, locked in read_lock(folder / "dvc.lock").items():
+        definition, _, key = stage.partition("@")
+        cached = _cached(declared.get(definition) or {}, key)
+        for item in locked.paths("outs"):
+            if item["path"] in cached:
+                push = cached[item["path"]]
+                name = key if definition == "train" and key else item["path"]
+                address = f"{pipeline}/dvc.yaml:{stage}" if pipeline else stage
+                yield _output(name, pipeline, address, item, push)
+
+
+def uncached(folder: Path) -> dict[str, set[str]]:
+    """Stage as dvc.lock names it -> its outputs that are in git instead of the cache (`outs`,
+    `metrics` and `plots` with `cache: false`). Raises UserError as `outputs` does."""
+    file = folder / "dvc.yaml"
+    declared = _mapping(read_yaml(file), "stages", file) if file.is_file() else {}
+    settings = folder / "params.yaml"
+    params = read_yaml(settings) if settings.is_file() else {}
+    found: dict[str, set[str]] = {}
+    for stage in read_lock(folder / "dvc.lock"):
+        definition, _, key = stage.partition("@")
+        content = declared.get(definition) or {}
+        if key and params and key not in _keys(content.get("foreach"), params):
+            continue  # DVC keeps the entries of arms that were archived
+        body = content.get("do", content)
+        for given in (item for kind in ("outs", "metrics", "plots") for item in body.get(kind, ())):
+            path, options = next(iter(given.items())) if isinstance(given, Mapping) else (given, {})
+            if not options.get("cache", True):
+                found.setdefault(stage, set()).add(path.replace("${key}", key))
+    return found
+
+
+def _keys(foreach: Any, params: Any) -> Any:
+    """The keys that a stage with `foreach: ${a.b}` goes over: those of that mapping of `params`."""
+    for part in str(foreach).removeprefix("${").removesuffix("}").split("."):
+        params = params.get(part) if isinstance(params, Mapping) else None
+    return params or ()
+
+
+def read_dvc_file(file: Path) -> Mapping[str, Any]:
+    """A .dvc file, its `deps` and `outs` lists of mappings with a path. Raises UserError."""
+    content = read_yaml(file) or {}
+    lists = [content.get(k, []) for k in ("deps", "outs")] if isinstance(content, Mapping) else [0]
+    for items in lists:
+        if not isinstance(items, list) or not all(
+            isinstance(item, Mapping) and isinstance(item.get("path"), str) for item in items
+        ):
+            raise UserError(f"{file} is not a .dvc file; restore it with `git checkout -- {file}`")
+    return content
+
+
+def _of_files(folder: Path, pipeline: str) -> Iterator[Output]:
+    for file in [folder / "data.dvc", *sorted((folder / "imported").glob("*.dvc"))]:
+        content = read_dvc_file(file) if file.is_file() else {}
+        for item in content.get("outs", []):
+            if "md5" in item:  # absent before the first run
+                below = file.parent.relative_to(folder)
+                named = {**item, "path": (below / item["path"]).as_posix()}
+                address = (Path(pipeline) / below / file.name).as_posix()
+                yield _output(named["path"], pipeline, address, named, item.get("push", True))
+
+
+def _output(name: str, pipeline: str, address: str, item: Mapping[str, Any], push: bool) -> Output:
+    return Output(
+        name=f"{pipeline}/{name}" if pipeline else name,
+        pipeline=pipeline,
+        path=str(item["path"]),
+        address=address,
+        md5=str(item.get("md5")),
+        size=_count(item.get("size", 0)),
+        files=_count(item.get("nfiles", 1)),
+        push=push,
+    )
+
+
+def _count(value: Any) -> int:
+    return int(value) if re.fullmatch(r"[0-9]{1,18}", str(value)) else 0
+
+
+def _mapping(content: Any, key: str, file: Path) -> Mapping[str, Any]:
+    """The section `key` of a YAML file. Raises UserError unless both are mappings of mappings."""
+    section = content.get(key) if isinstance(content, Mapping) else None
+    entries = {} if section is None else section
+    if not isinstance(entries, Mapping) or not all(
+        isinstance(entry, Mapping) for entry in entries.values()
+    ):
+        raise UserError(f"{file} has no mapping {key!r}; restore it (`git checkout -- {file}`)")
+    return entries
+
+
+def _cached(stage: Mapping[str, Any], key: str) -> dict[str, bool]:
+    """path -> whether it is pushed, for the outputs of a stage that the cache holds."""
+    found = {}
+    for given in stage.get("do", stage).get("outs", []):
+        path, options = next(iter(given.items())) if isinstance(given, Mapping) else (given, {})
+        if options.get("cache", True):
+            found[path.replace("${key}", key)] = options.get("push", True)
+    return found

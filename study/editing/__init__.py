@@ -1,0 +1,1 @@
+"""Changes to params.yaml and claims.yaml: new arms, claims, archive, commits."""

@@ -1,0 +1,471 @@
+"""Adding an arm: one block in params.yaml, written like the others, all or nothing.
+
+Where the file has an anchored arm (`control: &control`), a block is `<<: *control` and the settings
+that differ; what is read is the same as if every setting were spelled out.
+
+The command line and the app call the same functions. Comments and order of the file are kept (the
+block is inserted, every other line stays); the whole file is validated before anything is written,
+under the file's lock and from what the file says then, so that another editor's change is kept.
+
+    planned     what a draft would become, from settings only: nothing is read or written
+    new_arm     the same, written
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+
+from study.reading import parse_yaml, quoted, read_yaml_text, real_path, seeds_text
+from study.runs import environment, write_text
+from study.settings import (
+    CLIP_LIMITS,
+    MOST_SEEDS,
+    Arm,
+    Row,
+    Scalar,
+    Study,
+    UserError,
+    check_name,
+    diff,
+    leaves,
+    nearest,
+)
+from study.settings import parse_study as parse
+
+# Which fields a named section keeps when its name changes, and what a new field starts from.
+FIRST_VALUES: Mapping[str, Mapping[str, Scalar]] = {
+    "mae": {"overlap_weight": 0.0},
+    "poisson": {"overlap_weight": 0.0},
+    "adamw": {"weight_decay": 0.01},
+    "sgd": {"momentum": 0.9},
+    "warmup_cosine": {"warmup_epochs": 1, "final_ratio": 0.01},
+    "exponential": {"gamma": 0.95},
+    "plateau": {"factor": 0.5, "patience": 3},
+    "stable_hybrid": {"layerscale_init": 0.001},
+    "unrolled": {
+        "patterns": 4,
+        "iterations": 6,
+        "steps": 5,
+        "final_steps": 10,
+        "alpha": 0.01,
+        "smoothing_px": 0.8,
+        "modulus": "replaced",
+        "refinement": "own",
+        "layers": 4,
+        "kernel": 3,
+        "coarsening": 1,
+        "synchronise": True,
+    },
+    "back_projection": {"steps": 1},
+    "from_amplitude": {"steps": 1},
+    "group_steps": {
+        "steps": 20,
+        "kind": "simultaneous",
+        "alpha": 0.1,
+        "smoothing_px": 0.0,
+        "synchronise": True,
+    },
+    "cramer_rao": {"patterns": 1},
+    "rpie": {"passes": 100, "alpha": 0.1, "update_probe": False, "seed": 0},
+}
+OWN_FIELDS = frozenset(field for values in FIRST_VALUES.values() for field in values)
+LONGEST_QUESTION = 300
+# Fields that describe an arm: written even if another arm has the same values.
+ALWAYS_WRITTEN = ("asks", "versus", "changes")
+# Names of the options that each network takes (`study arms fields`): this file knows no network.
+Takes = Mapping[str, Collection[str]]
+
+
+@dataclass(frozen=True)
+class Draft:
+    """An arm that is asked for: `base` with `settings` ("section.field=value") changed.
+
+    `asks` None: the question is put together from the difference. `seeds` None: those of the base.
+    """
+
+    name: str
+    base: str
+    settings: tuple[str, ...] = ()
+    asks: str | None = None
+    seeds: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Planned:
+    """The arm of a draft. `changes`: factor -> (base, new); `twin`: an arm with equal settings."""
+
+    row: Row
+    changes: Mapping[str, tuple[Scalar, Scalar]]
+    twin: str | None
+
+
+def planned(study: Study, draft: Draft, takes: Takes | None = None) -> Planned:
+    """What `draft` becomes in `study`; nothing is read or written.
+
+    Raises UserError for invalid names, names of other arms, unknown fields, values of the wrong
+    type, and changes that change nothing. An arm that is exactly this one may exist already: a
+    command that was killed after writing it is completed by the same command.
+    """
+    return _plan(study, lambda _, row: spelled(row), draft, takes)[0]
+
+
+def new_arm(
+    params_file: Path,
+    name: str,
+    base: str,
+    settings: Sequence[str],
+    asks: str | None = None,
+    seeds: Sequence[int] | None = None,
+    takes: Takes | None = None,
+    seen: Row | None = None,
+) -> Row:
+    """Add arm `name`: `base` with `settings` ("section.field=value") changed. Returns the new row.
+
+    `seen`: the row that was looked at before; when the base has changed meanwhile, so that another
+    one would be written, that is refused. Raises UserError, and writes nothing, for what `planned`
+    refuses and for an arm whose settings another one has already.
+    """
+    draft = Draft(name, base, tuple(settings), asks, None if seeds is None else tuple(seeds))
+    with lock(params_file):
+        row, longer = with_arm(params_file, draft, takes, seen)
+        write_changed(params_file, longer)
+    return row
+
+
+def lock(params_file: Path) -> FileLock:
+    """Whoever rewrites params.yaml or claims.yaml holds this."""
+    return FileLock(f"{write_target(params_file)}.lock")
+
+
+def write_target(file: Path) -> Path:
+    """The file that a write to `file` replaces: a symbolic link stays, its target is rewritten.
+
+    Raises UserError for a link that leads out of the checkout or to nothing.
+    """
+    if not file.is_symlink():
+        return file
+    real, top = real_path(file), environment.checkout(file.parent).resolve()
+    if not real.is_file() or not real.is_relative_to(top):
+        raise UserError(
+            f"{file} is a symbolic link to {file.readlink()}, which is not a file of this "
+            "checkout; replace it with the file, or link to a file inside"
+        )
+    return real
+
+
+def write_changed(file: Path, text: str) -> None:
+    """Write params.yaml, claims.yaml or a record of them, unless that is what the file holds.
+
+    The caller holds `lock`: what writers that were killed left half-written is removed.
+    """
+    target = write_target(file)
+    for left in target.parent.glob(f".{target.name}.*.tmp"):
+        left.unlink(missing_ok=True)
+    if not target.is_file() or target.read_text() != text:
+        write_text(target, text)
+
+
+def with_arm(
+    params_file: Path, draft: Draft, takes: Takes | None = None, seen: Row | None = None
+) -> tuple[Row, str]:
+    """The new row, and the whole file with it. The caller holds `lock`. Raises as `new_arm`."""
+    text, document = read(params_file)
+    return extended(text, document, params_file, draft, takes, seen)
+
+
+def extended(
+    text: str,
+    document: CommentedMap,
+    params_file: Path,
+    draft: Draft,
+    takes: Takes | None = None,
+    seen: Row | None = None,
+) -> tuple[Row, str]:
+    """The new row, and `text` (a params.yaml, loaded as `document`) with it.
+
+    The text is unchanged when it holds exactly this arm already. Raises as `new_arm`.
+    """
+    study = parse(_plain(document), str(params_file))
+    plan, block = _plan(study, lambda name, _: document["arms"][name], draft, takes)
+    if plan.twin is not None:
+        raise UserError(f"arm {plan.twin!r} has these settings already; use it, or change a field")
+    if seen is not None and seen != plan.row:
+        raise UserError(f"{draft.base!r} has changed in {params_file}; check the difference again")
+    if draft.name in study.arms:
+        return plan.row, text
+    longer = _inserted(text, document, draft.name, block)
+    written = parse(parse_yaml(longer, params_file), str(params_file))
+    if written.arms != {**study.arms, draft.name: plan.row}:
+        raise UserError(
+            f"{params_file} cannot be extended without changing it; add the arm by hand"
+        )
+    return plan.row, longer
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Seeds as people write them: "1-6, 11". Raises UserError for anything else."""
+    seeds: list[int] = []
+    for part in re.split(r"[,\s]+", text.strip()):
+        match = re.fullmatch(r"(\d{1,10})(?:-(\d{1,10}))?", part, re.ASCII)
+        if match is None:
+            raise UserError(
+                f"seeds are {quoted(text)}; accepted: numbers and ranges, such as 1-6, 11"
+            )
+        first, last = int(match[1]), int(match[2] or match[1])
+        if not 0 <= last - first < MOST_SEEDS or len(seeds) + last - first >= MOST_SEEDS:
+            raise UserError(f"seeds {part} are empty or more than {MOST_SEEDS}; give fewer")
+        seeds.extend(range(first, last + 1))
+    return tuple(seeds)
+
+
+def command(draft: Draft) -> list[str]:
+    """The words of the command line that do the same."""
+    words = ["study", "arms", "new", draft.name, "--from", draft.base]
+    words += [word for setting in draft.settings for word in ("--set", setting)]
+    words += [] if draft.seeds is None else ["--seeds", seeds_text(draft.seeds).replace(" ", "")]
+    return words + ([] if draft.asks is None else ["--asks", draft.asks])
+
+
+# --- the file ---------------------------------------------------------------------------------
+
+
+def read(file: Path) -> tuple[str, CommentedMap]:
+    """A params.yaml as text and as a document that knows its lines. Raises UserError."""
+    if not file.is_file():
+        raise UserError(f"{file} does not exist; run inside a pipeline folder of Armature")
+    text = read_yaml_text(file)
+    return text, loaded(text, file)
+
+
+def loaded(text: str, file: Path) -> CommentedMap:
+    """The text of a params.yaml as a document that knows its lines. Raises UserError."""
+    document = parse_yaml(text, file, typ="rt")
+    if not isinstance(document, CommentedMap):
+        raise UserError(f"{file} has no settings; run inside a pipeline folder of Armature")
+    return document
+
+
+def _inserted(text: str, document: CommentedMap, name: str, block: Mapping[str, Any]) -> str:
+    """The file with the new block after the last arm: other lines are unchanged."""
+    lines = text.rstrip("\n").split("\n")
+    keys = list(document)
+    after = keys[keys.index("arms") + 1 :]
+    end = document.lc.key(after[0])[0] if after else len(lines)
+    while end > 0 and re.match(r"#|\s*$", lines[end - 1]):  # they belong to what follows
+        end -= 1
+    new = ["", *(f"  {line}" for line in _written(document["arms"], name, block))]
+    return "\n".join([*lines[:end], *new, *lines[end:]]) + "\n"
+
+
+def anchored(arms: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The arm that others take their settings from, and its anchor: `control: &control`."""
+    for name, block in arms.items():
+        if isinstance(block, CommentedMap) and block.anchor.value is not None:
+            return name, block.anchor.value
+    return None
+
+
+def _written(arms: Mapping[str, Any], name: str, block: Mapping[str, Any]) -> list[str]:
+    """Lines of a new arm: `<<: *control` and what differs from it, or else every setting.
+
+    Merging is shallow: a group such as `clip` is written whole.
+    """
+    found = anchored(arms)
+    shared = arms[found[0]] if found else {}
+    if not found or not block.keys() >= shared.keys():
+        return dumped({name: block})
+    own = {
+        key: value
+        for key, value in block.items()
+        if key in ALWAYS_WRITTEN or key not in shared or _plain(shared[key]) != _plain(value)
+    }
+    head, *rest = dumped({name: own})
+    return [head, f"  <<: *{found[1]}", *rest]
+
+
+def dumped(block: Mapping[str, Any], width: int = 92) -> list[str]:
+    """Lines of a block in the style of the file: `null` spelled out, short lists on one line."""
+    yaml = YAML()
+    yaml.width = width
+    yaml.representer.add_representer(
+        type(None), lambda dumper, _: dumper.represent_scalar("tag:yaml.org,2002:null", "null")
+    )
+    stream = io.StringIO()
+    yaml.dump(dict(block), stream)
+    return [line.rstrip() for line in stream.getvalue().rstrip("\n").split("\n")]
+
+
+def _plain(node: Any) -> Any:
+    """Round-trip YAML nodes as plain dicts and lists."""
+    if isinstance(node, Mapping):
+        return {str(key): _plain(value) for key, value in node.items()}
+    return [_plain(item) for item in node] if isinstance(node, list) else node
+
+
+# --- the block --------------------------------------------------------------------------------
+
+
+def _plan(
+    study: Study, block_of: Callable[[str, Row], Any], draft: Draft, takes: Takes | None
+) -> tuple[Planned, dict[str, Any]]:
+    """The plan and the block to write; `block_of` gives the base's block by name and row."""
+    name, base = check_name(draft.name), draft.base
+    if base not in study.arms:
+        raise UserError(f"no arm {base!r} to start from{nearest(base, study.arms)}")
+    row = study.arms[base]
+    block = changed_block(block_of(base, row), row, draft.settings, takes)
+    if draft.seeds is not None:
+        block["seeds"] = _flow(_seeds_for(row, base, draft.seeds))
+    plan = _described(block, draft, study)
+    if study.arms.get(name, plan.row) != plan.row:
+        raise UserError(f"arm {name!r} already exists with other settings; choose another name")
+    return plan, block
+
+
+def spelled(row: Row) -> dict[str, Any]:
+    """The row as the file would have it."""
+    block = row.model_dump(mode="json")
+    return {**block, "generator": row.generator.flat()} if isinstance(row, Arm) else block
+
+
+def changed_block(
+    base: Mapping[str, Any], row: Row, settings: Sequence[str], takes: Takes | None = None
+) -> dict[str, Any]:
+    """A copy of `base`, the block of `row`, with the settings. Raises UserError for a bad one."""
+    block = copied(base)
+    known = leaves(row)
+    for setting in settings:
+        key, separator, text = setting.partition("=")
+        if not separator:
+            raise UserError(f"--set takes section.field=value; got {quoted(setting)}")
+        path = _full_name(key.strip(), known, block, takes or {})
+        *sections, field = path.split(".")
+        target = block
+        for section in sections:
+            target = target[section]
+        target[field] = _value(path, text)
+        _follow_name(block, path, target, takes or {})
+    return block
+
+
+def _value(path: str, text: str) -> Scalar:
+    """One number, word, true, false or null, as in the file."""
+    try:
+        value = parse_yaml(text, path)
+    except UserError:
+        value = ()
+    if value is not None and not isinstance(value, (bool, int, float, str)):
+        raise UserError(
+            f"{path}: accepted: one number, word, true, false or null; got {quoted(text)}"
+        )
+    return value
+
+
+def _seeds_for(row: Row, base: str, seeds: tuple[int, ...]) -> list[int]:
+    if not isinstance(row, Arm):
+        raise UserError(f"{base!r} is not a network: it has one run and accepts no seeds")
+    return list(seeds)
+
+
+def copied(node: Any) -> Any:
+    """A deep copy that keeps flow style but leaves the comments with the original."""
+    if isinstance(node, Mapping):
+        twin = CommentedMap({key: copied(value) for key, value in node.items()})
+        flow = isinstance(node, CommentedMap) and node.fa.flow_style()
+        twin.fa.set_flow_style() if flow else twin.fa.set_block_style()
+        return twin
+    return _flow(node) if isinstance(node, (list, tuple)) else node
+
+
+def _flow(items: Sequence[Any]) -> CommentedSeq:
+    listed = CommentedSeq(items)
+    listed.fa.set_flow_style()
+    return listed
+
+
+def _full_name(key: str, known: Mapping[str, Any], block: Mapping[str, Any], takes: Takes) -> str:
+    """`clip.algorithm` means `clip.gradient_clip_algorithm` when that is the only such field."""
+    section, _, field = key.rpartition(".")
+    if key in known or (field in OWN_FIELDS and isinstance(block.get(section), Mapping)):
+        return key
+    options = takes.get(str(block.get("generator", {}).get("name")), ())
+    if section == "generator" and field in options:
+        return key
+    endings = [
+        name for name in known if name.startswith(f"{section}.") and name.endswith(f"_{field}")
+    ]
+    if len(endings) == 1 and section:
+        return endings[0]
+    every = sorted({*known, *(f"generator.{option}" for option in options)})
+    raise UserError(f"unknown field {key!r}{nearest(key, every)}")
+
+
+def _follow_name(block: Mapping[str, Any], path: str, target: dict[str, Any], takes: Takes) -> None:
+    """A new rule or name adds its own fields at their usual values and removes the old ones."""
+    value = target[path.rsplit(".", 1)[-1]]
+    if path == "clip.gradient_clip_algorithm" and value in CLIP_LIMITS:
+        block["clip"]["gradient_clip_val"] = CLIP_LIMITS[value]
+        if value == "none":
+            block["clip"]["exclude_head"] = False
+    elif path.endswith(".name"):
+        own = FIRST_VALUES.get(str(value), {})
+        kept = takes.get(str(value)) if path == "generator.name" else None
+        stays = own if kept is None else kept
+        movable = OWN_FIELDS if kept is None else set(target) - {"name"}
+        for field in [field for field in target if field in movable and field not in stays]:
+            del target[field]
+        for field, first in own.items():
+            target.setdefault(field, first)
+
+
+def _described(block: dict[str, Any], draft: Draft, study: Study) -> Planned:
+    """Fill in asks, versus and changes from the difference itself."""
+    name, base = draft.name, draft.base
+    trial = parse(
+        {
+            "data": {k: v.model_dump() for k, v in study.data.items()},
+            "arms": {name: {**_plain(block), "versus": None}},
+        },
+        "new arm",
+    )
+    changes = diff(study.arms[base], trial.arms[name])
+    if not changes:
+        raise UserError(f"arm {name!r} would equal {base!r}; change a field with --set")
+    block["asks"] = _question(draft, changes)
+    block["versus"] = base
+    block["changes"] = _flow(sorted(changes))
+    row = trial.arms[name].model_copy(
+        update={"asks": block["asks"], "versus": base, "changes": tuple(sorted(changes))}
+    )
+    acting = leaves(row)
+    others = ((other, r) for other, r in study.arms.items() if other != name)
+    twin = next((other for other, r in others if leaves(r) == acting), None)
+    return Planned(row, changes, twin)
+
+
+def _question(draft: Draft, changes: Mapping[str, tuple[Scalar, Scalar]]) -> str:
+    """The question as one line. Raises UserError for one that no file or page can show."""
+    if not (asked := " ".join((draft.asks or "").split())):
+        new = ", ".join(f"{key} = {_word(value)}" for key, (_, value) in changes.items())
+        return f"What does {new} change against {draft.base}?"
+    if len(asked) > LONGEST_QUESTION or not asked.isprintable():
+        raise UserError(
+            f"the question has {len(asked)} characters or unprintable ones; accepted: one "
+            f"sentence of up to {LONGEST_QUESTION} printable ones"
+        )
+    return asked
+
+
+def _word(value: Scalar) -> str:
+    """A value as the file spells it."""
+    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)

@@ -1,0 +1,73 @@
+"""`python -m study.jobs ROOT`: start the supervisor of a pipeline folder and let go of it.
+
+This process takes the lock, hands it to a second one in a session of its own, and ends at once: so
+nobody has to wait for the supervisor, and whoever started it gets a plain answer. Exit code 0: a
+supervisor serves the folder. 2: it cannot, and the reason is printed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from study.jobs.folder import LaunchFolder
+
+TAKE_S = 2.0  # for a moment someone may only be looking whether the lock is held
+
+
+def take(folder: LaunchFolder) -> int | None:
+    """Descriptor of the lock, or None when another supervisor holds it. Raises OSError."""
+    folder.path.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder.lock, os.O_RDWR | os.O_CREAT, 0o644)
+    deadline = time.monotonic() + TAKE_S
+    while time.monotonic() < deadline:
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return descriptor
+        time.sleep(0.02)
+    os.close(descriptor)
+    return None
+
+
+def begin(root: Path) -> int:
+    """Start the second process. Returns the exit code."""
+    folder = LaunchFolder(root)
+    try:
+        lock = take(folder)
+        if lock is None:
+            return 0
+        with folder.log.open("ab") as log:
+            child = subprocess.Popen(
+                (sys.executable, "-m", "study.jobs", str(folder.root), str(lock)),
+                cwd=folder.root,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=(lock,),
+            )
+        child.returncode = 0  # it is not waited for
+    except OSError as error:
+        sys.stderr.write(f"{folder.path}: {error.strerror or error}\n")
+        return 2
+    return 0
+
+
+def serve(root: Path, lock: int) -> None:
+    from study.jobs.supervisor import Loop
+
+    # Its own commands must not hold the lock after it.
+    os.set_inheritable(lock, False)
+    Loop(root).run(leave=lambda: os.close(lock))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 3:
+        serve(Path(sys.argv[1]), int(sys.argv[2]))
+    else:
+        raise SystemExit(begin(Path(sys.argv[1])))

@@ -1,0 +1,217 @@
+"""The interface for the app and the command line: start, stop, continue, list.
+
+Every function takes `root`, the pipeline folder. None waits for the work; all write requests, which
+the supervisor takes within a second. With `ARMATURE_READ_ONLY=1` whatever would write is refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import psutil
+
+from study.jobs.executors import check_ready
+from study.jobs.folder import LaunchFolder, checked_id
+from study.jobs.models import Job, Request, Supervisor, new_id
+from study.jobs.processes import alive
+from study.jobs.rows import live_now, run_rows
+from study.runs.identity import study_of
+from study.settings import UserError, find_row
+
+READ_ONLY = "ARMATURE_READ_ONLY"
+FORMER = "study.launch"  # what this package was called: the module that an earlier supervisor runs
+
+
+def read_only() -> bool:
+    return os.environ.get(READ_ONLY, "") not in ("", "0")
+
+
+def submit(
+    root: Path, arm: str, seeds: Sequence[int] | None = None, executor: str = "local"
+) -> str:
+    """Queue an arm (all its seeds, or some) and return the job's id.
+
+    Raises UserError for an unknown arm, seed or executor, for an arm that a job is already working
+    on or that a new claim names which cannot be decided, in read-only mode, and when work/launch
+    cannot be written.
+    """
+    chosen = check_start(root, arm, seeds, executor)
+    request = Request(
+        id=new_id(arm), kind="start", created=time.time(), arm=arm, seeds=chosen, executor=executor
+    )
+    _ask(root, request, arm)
+    return request.id
+
+
+def check_start(
+    root: Path, arm: str, seeds: Sequence[int] | None = None, executor: str = "local"
+) -> tuple[int, ...]:
+    """The seeds that `submit` would start. Raises UserError as it does, and writes nothing."""
+    from study.evidence.gate import refuse  # imports scipy, which status queries do not need
+
+    check_writable()
+    row = find_row(study_of(root), arm)
+    chosen = tuple(dict.fromkeys(seeds)) if seeds else row.seeds
+    unknown = sorted(set(chosen) - set(row.seeds))
+    if unknown:
+        raise UserError(f"arm {arm!r} has no seed {unknown[0]}; its seeds: {list(row.seeds)}")
+    check_ready(Path(root), executor)
+    check_alone(root, arm)
+    refuse(Path(root), [arm])
+    return chosen
+
+
+def check_alone(root: Path, arm: str) -> None:
+    """Raise UserError while a job works on the arm."""
+    for job in jobs(root):
+        if job.arm == arm and not job.over:
+            raise UserError(
+                f"arm {arm!r} is {job.state} already, as job {job.id}; stop that one first, or "
+                "wait for it"
+            )
+
+
+def check_idle(root: Path, arm: str) -> None:
+    """Raise UserError while a job or a run by hand (`study train`, `dvc repro`) works on the arm.
+
+    A run without a heartbeat counts too: its process lives.
+    """
+    check_alone(root, arm)
+    rows = [row for row in run_rows(root, jobs(root)) if row.arm == arm]
+    if row := next((row for row in rows if row.state in ("running", "unknown")), None):
+        raise UserError(
+            f"seed {row.seed} of arm {arm!r} runs without a job, in {row.folder}; stop it first"
+        )
+
+
+def cancel(root: Path, job_id: str) -> None:
+    """Stop a job: checkpoint, end, SIGKILL after 20 s. Raises UserError when it is over."""
+    check_writable()
+    job = find_job(root, job_id)
+    if job.over:
+        raise UserError(f"{job_id} is already {job.state}; nothing to stop")
+    request = Request(id=new_id(job.arm), kind="cancel", created=time.time(), job=job.id)
+    _ask(root, request, None)
+
+
+def retry(root: Path, job_id: str) -> None:
+    """Queue a failed or cancelled job again; it continues from its checkpoints.
+
+    Raises UserError for a job in another state, and while another job works on the arm.
+    """
+    check_writable()
+    job = find_job(root, job_id)
+    if job.state not in ("failed", "cancelled"):
+        raise UserError(f"{job_id} is {job.state}; only failed and cancelled jobs can be retried")
+    request = Request(id=new_id(job.arm), kind="retry", created=time.time(), job=job.id)
+    _ask(root, request, job.arm)
+
+
+def resume(root: Path) -> bool:
+    """Start the supervisor if there are unfinished jobs; returns whether there are any."""
+    check_writable()
+    left = unfinished(root)
+    if left:
+        check_supervisor(root)
+        ensure(root)
+    return left
+
+
+def unfinished(root: Path) -> bool:
+    """Whether a request or a job waits for the supervisor, or is with it."""
+    folder = LaunchFolder(root)
+    return any(True for _ in folder.pending()) or any(not job.over for job in folder.job_list())
+
+
+def active(root: Path) -> bool:
+    """Whether anything may change soon: a job, a request, or a run that stamped its folder within
+    the last minute (`dvc repro` and `study train` by hand). Cheap."""
+    return unfinished(root) or live_now(Path(root))
+
+
+def jobs(root: Path) -> tuple[Job, ...]:
+    """Every job, oldest first; requests that are not taken yet are in it already."""
+    return LaunchFolder(root).known_jobs()
+
+
+def find_job(root: Path, job_id: str) -> Job:
+    """Raises UserError for an unknown id."""
+    checked_id(job_id)
+    found = next((job for job in jobs(root) if job.id == job_id), None)
+    if found is None:
+        raise UserError(f"no job {job_id!r}; `study runs` lists them")
+    return found
+
+
+def supervisor_state(root: Path) -> Supervisor | None:
+    """Last report of the supervisor, `running` while its process lives; None: never started."""
+    word = LaunchFolder(root).supervisor()
+    if word is None:
+        return None
+    return word.model_copy(update={"running": word.running and alive(word.pid, word.pid_started)})
+
+
+def ensure(root: Path) -> None:
+    """Start a supervisor for `root` if none runs. Raises UserError when it cannot be started."""
+    if _held(LaunchFolder(root).lock):
+        return
+    command = (sys.executable, "-m", "study.jobs", str(Path(root).resolve()))
+    done = subprocess.run(
+        command, cwd=root, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise UserError(f"the supervisor cannot be started: {said[-1]}")
+
+
+def check_supervisor(root: Path) -> None:
+    """Raise UserError while a supervisor of an earlier version works: modules that it has not
+    imported yet, and commands that it starts, have other names now."""
+    word = supervisor_state(root)
+    if word is None or not word.running:
+        return
+    with contextlib.suppress(psutil.Error):
+        if FORMER in psutil.Process(word.pid).cmdline():
+            raise UserError(
+                f"the supervisor (process {word.pid}) runs an earlier version of the code; end it "
+                f"(`kill {word.pid}`: its runs and jobs go on under the next one), then repeat "
+                "the command"
+            )
+
+
+def check_writable() -> None:
+    if read_only():
+        raise UserError(f"read-only mode ({READ_ONLY} is set): jobs cannot be started or stopped")
+
+
+def _ask(root: Path, request: Request, alone: str | None) -> None:
+    """Write a request, then wake the supervisor; `alone`: an arm that no other job may work on."""
+    folder = LaunchFolder(root)
+    check_supervisor(root)
+    try:
+        with folder.asking():
+            if alone is not None:
+                check_alone(root, alone)
+            folder.ask(request)
+    except OSError as error:
+        raise UserError(f"{folder.path} cannot be written: {error.strerror or error}") from None
+    ensure(root)
+
+
+def _held(lock: Path) -> bool:
+    """Whether a supervisor holds its lock; the check takes the lock shared for a moment."""
+    try:
+        with lock.open("rb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False

@@ -1,0 +1,170 @@
+"""work/launch on disk: its files, which are validated when they are read.
+
+requests/<id>.json   written by the app and the command line, taken by the supervisor
+refused/             requests that are none, each with a sentence beside it
+jobs/<id>.json       written by the supervisor only; <id>.log is what the job printed
+supervisor.json, supervisor.lock, supervisor.log, requests.lock
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from filelock import FileLock
+from pydantic import BaseModel, ValidationError
+
+from study.jobs.models import JOB_ID, Job, Request, Supervisor
+from study.runs import write_json, write_text
+from study.settings import UserError
+
+LARGEST_BYTES = 65536  # a request or a job is a few hundred
+Checked = TypeVar("Checked", bound=BaseModel)
+
+
+class LaunchFolder:
+    """The folder work/launch of one pipeline folder (`root`)."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root).resolve()
+        self.path = self.root / "work" / "launch"
+        self.requests = self.path / "requests"
+        self.refused = self.path / "refused"
+        self.jobs = self.path / "jobs"
+        self.state = self.path / "supervisor.json"
+        self.lock = self.path / "supervisor.lock"
+        self.log = self.path / "supervisor.log"
+
+    def asking(self) -> FileLock:
+        """Held while a request is written, and while the supervisor decides to leave."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        return FileLock(self.path / "requests.lock")
+
+    def job_file(self, job_id: str) -> Path:
+        """Raises UserError for invalid ids, such as paths."""
+        return self.jobs / f"{checked_id(job_id)}.json"
+
+    def job_log(self, job_id: str) -> Path:
+        return self.jobs / f"{checked_id(job_id)}.log"
+
+    # -- writing
+
+    def ask(self, request: Request) -> None:
+        write_json(self.requests / f"{request.id}.json", request.model_dump())
+
+    def save(self, job: Job) -> None:
+        write_json(self.job_file(job.id), job.model_dump())
+
+    def announce(self, supervisor: Supervisor) -> None:
+        write_json(self.state, supervisor.model_dump())
+
+    def refuse(self, path: Path, sentence: str) -> None:
+        """Move a request that is none to refused/, with the reason beside it."""
+        self.refused.mkdir(parents=True, exist_ok=True)
+        stem = re.sub(r"[^A-Za-z0-9_.-]", "_", path.name)[:100].lstrip(".") or "unnamed"
+        target = self.refused / f"{time.time_ns()}-{stem}"
+        write_text(target.with_name(f"{target.name}.txt"), f"{sentence}\n")
+        path.rename(target.with_name(f"{target.name}.request"))
+
+    # -- reading
+
+    def pending(self) -> Iterator[tuple[Path, Request | str]]:
+        """Every file in requests/, oldest name first: the request, or why it is none."""
+        for path in _entries(self.requests):
+            try:
+                request = read_checked(path, Request)
+                if path.name != f"{request.id}.json":
+                    raise UserError(f"{path.name!r} holds the request {request.id!r}")
+                yield path, request
+            except FileNotFoundError:
+                continue  # taken in this moment
+            except UserError as error:
+                yield path, f"request refused: {error}"
+
+    def job_list(self) -> list[Job]:
+        """Every readable job, oldest first; files that are not jobs are left out."""
+        paths = [path for path in _entries(self.jobs) if path.suffix == ".json"]
+        found = [(path.stem, cached(path, Job)) for path in paths]
+        return [job for name, job in found if job is not None and job.id == name]
+
+    def known_jobs(self) -> tuple[Job, ...]:
+        """Every job, oldest first; requests that are not taken yet are in it already."""
+        # First the requests: the supervisor writes a job before it removes the request, so that one
+        # which is taken meanwhile is seen at least once.
+        asked = list(self.pending())
+        found = {job.id: job for job in self.job_list()}
+        for _, request in asked:
+            if isinstance(request, str):
+                continue
+            if request.kind == "start" and request.id not in found:
+                found[request.id] = Job.model_validate(
+                    request.model_dump(include={"id", "arm", "seeds", "executor", "created"})
+                )
+            job = found.get(request.job or "")
+            if job is not None and request.kind == "cancel" and not job.over:
+                found[job.id] = job.but(cancel=True, note="stopping")
+            if job is not None and request.kind == "retry" and job.over:
+                found[job.id] = job.but(state="queued", cause=None, ended=None)
+        return tuple(sorted(found.values(), key=lambda job: job.id))
+
+    def supervisor(self) -> Supervisor | None:
+        return cached(self.state, Supervisor)
+
+
+def checked_id(job_id: str) -> str:
+    """The id itself. Raises UserError unless it is one that `new_id` could have made."""
+    if not isinstance(job_id, str) or not JOB_ID.fullmatch(job_id):
+        raise UserError(f"{job_id!r:.100} is not a job; `study runs` lists them")
+    return job_id
+
+
+def read_checked(path: Path, model: type[Checked]) -> Checked:
+    """The content of a JSON file. Raises UserError for anything else.
+
+    Only small regular files are opened: a link may lead out of the folder, a pipe never ends.
+    """
+    facts = path.lstat()
+    if not stat.S_ISREG(facts.st_mode):
+        raise UserError(f"{path.name!r} is not a regular file")
+    if facts.st_size > LARGEST_BYTES:
+        raise UserError(f"{path.name!r} has {facts.st_size} bytes; accepted: {LARGEST_BYTES}")
+    try:
+        return model.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        what = " ".join(first["msg"].split())
+        raise UserError(f"{path.name!r}: {where}{': ' if where else ''}{what}") from None
+    except OSError as error:
+        raise UserError(f"{path.name!r} cannot be read: {error.strerror}") from None
+
+
+_seen: dict[str, tuple[tuple[int, int, int], BaseModel | None]] = {}
+
+
+def cached(path: Path, model: type[Checked]) -> Checked | None:
+    """`read_checked`, once for every state of the file; None when absent or broken."""
+    try:
+        facts = path.stat()
+        key = (facts.st_mtime_ns, facts.st_size, facts.st_ino)
+        known = _seen.get(str(path))
+        if known is None or known[0] != key:
+            known = _seen[str(path)] = (key, read_checked(path, model))
+        return known[1]  # pyright: ignore[reportReturnType]
+    except (OSError, UserError):
+        return None
+
+
+def _entries(folder: Path) -> list[Path]:
+    """Names in a folder, sorted, without those that are still being written (`.x.tmp`)."""
+    try:
+        with os.scandir(folder) as found:
+            names = [entry.name for entry in found]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return [folder / name for name in sorted(names) if not name.startswith(".")]

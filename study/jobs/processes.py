@@ -1,0 +1,100 @@
+"""Processes of a job: started in a new session, found by a mark in the environment, and stopped.
+
+Every process of a job carries `ARMATURE_JOB` in its environment, and so do its children. That finds
+those whose parent was killed, and those that a killed supervisor had no time to write down; a
+process number that was given out again does not carry it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+from study.jobs.folder import LaunchFolder
+from study.jobs.models import Job
+from study.runs import process_alive as alive
+from study.runs import start_time
+
+MARK = "ARMATURE_JOB"
+GRACE_S = 20.0
+
+
+def mark(root: Path, job_id: str) -> str:
+    return f"{Path(root).resolve()}:{job_id}"
+
+
+def start(
+    root: Path, job: Job, command: Sequence[str], extra: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """Start a command of a job, its output into the job's log. Raises OSError."""
+    folder = LaunchFolder(root)
+    environment = {**os.environ, **(extra or {}), MARK: mark(root, job.id)}
+    # `study` of dvc.yaml is that of this installation, wherever we were started from.
+    own = str(Path(sys.executable).parent)
+    environment["PATH"] = os.pathsep.join((own, environment.get("PATH", os.defpath)))
+    environment.pop("DVC_STAGE", None)
+    with folder.job_log(job.id).open("ab") as log:
+        log.write(f"--- {time.strftime('%H:%M:%S')} {' '.join(command[1:])}\n".encode())
+        log.flush()
+        return subprocess.Popen(
+            command,
+            cwd=folder.root,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def of_job(root: Path, job_id: str) -> list[psutil.Process]:
+    """Living processes that carry the mark of a job."""
+    wanted = mark(root, job_id)
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get(MARK) == wanted and alive(process.pid, start_time(process)):
+                found.append(process)
+    return found
+
+
+def leader(processes: Sequence[psutil.Process]) -> psutil.Process | None:
+    """The one that was started, of the processes of a job."""
+    for process in processes:
+        with contextlib.suppress(OSError):
+            if os.getsid(process.pid) == process.pid:
+                return process
+    return None
+
+
+class Stopping:
+    """Ends the processes of jobs: SIGTERM once to each, SIGKILL to what is left after 20 s."""
+
+    def __init__(self, grace_s: float = GRACE_S) -> None:
+        self.grace_s = grace_s
+        self._since: dict[str, float] = {}
+        self._asked: set[tuple[int, float]] = set()
+
+    def stop(self, root: Path, job_id: str) -> bool:
+        """Ask, or force, what is left of a job; whether nothing is. Call again until it is so."""
+        left = of_job(root, job_id)
+        if not left:
+            self._since.pop(job_id, None)
+            return True
+        since = self._since.setdefault(job_id, time.monotonic())
+        for process in left:
+            with contextlib.suppress(psutil.Error):
+                if time.monotonic() - since > self.grace_s:
+                    process.kill()
+                elif (key := (process.pid, start_time(process))) not in self._asked:
+                    # Only once: a second signal would interrupt a parent that waits for its seeds.
+                    self._asked.add(key)
+                    process.terminate()
+        return False

@@ -1,0 +1,70 @@
+"""The model that every setting is made of, bounded numbers, and names."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
+
+from study.reading import UserError, quoted
+
+NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+
+
+class Model(BaseModel):
+    """Frozen, strict about keys, finite numbers only."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @classmethod
+    def known_keys(cls) -> list[str]:
+        """The keys that a file may give this model."""
+        return list(cls.model_fields)
+
+
+Scalar = StrictBool | StrictInt | StrictFloat | StrictStr | None
+Positive = Annotated[float, Field(gt=0)]
+# Upper bounds, far above any use: they refuse a slip of the keyboard before it takes all memory.
+MOST = 1_000_000  # epochs, passes, patterns per batch, lines: counts that a loop or an array takes
+LARGEST_PX = 32_768  # a complex64 canvas of this side has 8.6 GB
+WIDEST = 16_384  # channels; one 3x3 convolution between two such layers has 9.7 GB of weights
+MOST_SEEDS = 1000
+BRIGHTEST = 1e12  # photons per pattern
+Count = Annotated[int, Field(ge=1, le=MOST)]
+CountOrZero = Annotated[int, Field(ge=0, le=MOST)]
+Pixels = Annotated[int, Field(ge=1, le=LARGEST_PX)]
+Channels = Annotated[int, Field(ge=1, le=WIDEST)]
+Length = Annotated[float, Field(gt=0, le=LARGEST_PX)]  # in px
+LengthOrZero = Annotated[float, Field(ge=0, le=LARGEST_PX)]
+Photons = Annotated[float, Field(gt=0, le=BRIGHTEST)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Seeds = Annotated[tuple[Seed, ...], Field(min_length=1, max_length=MOST_SEEDS)]
+
+
+def check_once(seeds: Sequence[int]) -> None:
+    """Raise ValueError for seeds that repeat."""
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds {quoted(list(seeds))} repeat; list every seed once")
+
+
+def check_name(name: str) -> str:
+    """A name that is safe as a file name: lower-case letters, digits, underscores.
+
+    Raises UserError for anything else, path parts above all.
+    """
+    if not NAME.fullmatch(name):
+        raise UserError(
+            f"{quoted(name)} is not a name; accepted: up to 64 lower-case letters, digits and "
+            "underscores, starting with a letter"
+        )
+    return name
+
+
+def nearest(name: str, known: Any) -> str:
+    """`; did you mean 'x'?` or the list of what is known, for the end of a sentence."""
+    options = [str(option) for option in known]
+    match = difflib.get_close_matches(name, options, n=1)
+    return f"; did you mean {match[0]!r}?" if match else f"; known: {', '.join(sorted(options))}"
