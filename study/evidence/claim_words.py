@@ -21,7 +21,9 @@ from study.evidence.model import (
     Family,
     Findings,
     GateBeforeRuns,
+    LookTaken,
     MeansTest,
+    RanksTest,
     RatesTest,
     SideOfSeed,
     SurvivalTest,
@@ -32,6 +34,7 @@ from study.settings import UserError
 START, END = "<!-- verdicts -->", "<!-- /verdicts -->"
 HEADS = ("claim", "in words", "verdict", "effect", "n", "kind")
 TEXT_WIDTH = 140
+NO_EFFECT = "–"
 
 
 # --- the verdict table ------------------------------------------------------------------------
@@ -71,8 +74,10 @@ def effect_words(claim: ClaimFinding) -> str:
     """The effect in the metric's unit; two rates where failures are counted, and the value itself
     where there is a goal."""
     effect, test = claim.effect, claim.test
+    if isinstance(test, RanksTest):
+        return effect_of_ranks(test)
     if effect is None:
-        return "–"
+        return NO_EFFECT
     if isinstance(test, RatesTest):
         return " against ".join(
             percent(test.rates[side].estimate)
@@ -86,6 +91,11 @@ def effect_words(claim: ClaimFinding) -> str:
     return f"{fmt(effect.estimate, 3)}{bounds(effect, 3)}{unit}"
 
 
+def effect_of_ranks(test: RanksTest) -> str:
+    of = test.wins + test.losses + test.ties
+    return f"better in {test.wins}, worse in {test.losses} of {counted(of, 'pair')}, failures last"
+
+
 # --- in the README ----------------------------------------------------------------------------
 
 
@@ -97,7 +107,8 @@ def verdict_block(findings: Findings) -> str:
 
 
 def _headline(claim: ClaimFinding) -> str:
-    effect = f": {effect_words(claim)}" if claim.effect is not None else ""
+    words = effect_words(claim)
+    effect = f": {words}" if words != NO_EFFECT else ""
     return inline(
         f"- **{claim.word}**{_but(claim)}: {claim.text.rstrip('.')}{effect} "
         f"({counted(claim.n, 'seed')}, {claim.kind})"
@@ -148,7 +159,7 @@ def claim_words(claim: ClaimFinding) -> dict[str, str | None]:
         "Before runs": _gate(claim.gate),
         "Replaces": "; ".join(f"{i}: {why}" for i, why in claim.replaces.items()) or None,
         "Effect": _effect(claim),
-        "Test": _test(claim.test, claim.family),
+        "Test": _test(claim.test, claim.family, claim.looks_taken),
         "Changed factors": _changed(claim),
         "Seeds": join_words(
             f"s{seed.seed} {_side(seed.treatment)} against {_side(seed.control)}"
@@ -179,7 +190,11 @@ def _effect(claim: ClaimFinding) -> str | None:
     return f"{fmt(effect.estimate)}{bounds(effect)}, n = {effect.n}{level}"
 
 
-def _test(test: RatesTest | MeansTest | SurvivalTest | None, family: Family) -> str:
+def _test(
+    test: RatesTest | MeansTest | RanksTest | SurvivalTest | None,
+    family: Family,
+    taken: Sequence[LookTaken],
+) -> str:
     size = counted(len(family.claims), "claim")
     place = f"held to {fmt(family.alpha)} (Holm, {size} in {family.name})"
     if test is None:
@@ -192,11 +207,16 @@ def _test(test: RatesTest | MeansTest | SurvivalTest | None, family: Family) -> 
         )
         words.append(f"rates {rates}")
     elif isinstance(test, SurvivalTest):
-        words += [
-            f"look after {counted(look.rounds, 'round')}: p = {fmt(look.p, 2)}, "
-            f"{fmt(look.allowed, 2)} allowed"
-            for look in test.looks
-        ]
+        words += [_look(look, "round") for look in test.looks]
+    elif isinstance(test, RanksTest):
+        dead = (
+            f"{name} {percent(r.estimate)} [{percent(r.low or 0.0)}, {percent(r.high or 0.0)}]"
+            for name, r in test.dead.items()
+        )
+        words.append(
+            f"{effect_of_ranks(test)}; failed or collapsed {join_words(dead)}; p at least "
+            f"{fmt(test.smallest_p, 2)} with this n"
+        )
     else:
         words.append(
             f"exact sign-flip p = {fmt(test.sign_flip_p, 2)}, at least "
@@ -204,7 +224,14 @@ def _test(test: RatesTest | MeansTest | SurvivalTest | None, family: Family) -> 
         )
         if (probability := test.probability_of_claimed_order) is not None:
             words.append(f"probability of the claimed order {fmt(probability, 2)}")
-    return "; ".join(words)
+    return "; ".join([*words, *(_look(look, "pair") for look in taken)])
+
+
+def _look(look: LookTaken, noun: str) -> str:
+    return (
+        f"look after {counted(look.rounds, noun)}: p = {fmt(look.p, 2)}, "
+        f"{fmt(look.allowed, 2)} allowed"
+    )
 
 
 def _changed(claim: ClaimFinding) -> str:

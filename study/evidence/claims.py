@@ -20,6 +20,8 @@ claims:
                                 # exact test is at least as powerful for arms of equal size
     bound: 0.015                # of evidence bound only; the contrast's control is then `bound`
     survival: {...}             # of evidence survival only: SurvivalPlan
+    looks: [8, 12, 16]          # of means; may be left out: pairs after which the claim is judged,
+                                # with O'Brien-Fleming spending; the last one is needed_seeds
     published: true             # may be left out: the claim states what a publication reports, and
                                 # numbers that exclude it are called "not reproduced"
     replaces: {AGC-000: the margin had no reason}   # may be left out: earlier claims and why
@@ -42,6 +44,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from study.evidence.format import join_words
 from study.evidence.metric_catalog import KNOWN, OUTCOME, SURVIVAL, Column, find_column
+from study.evidence.statistics import least_pairs
 from study.reading import joined, quoted, read_yaml
 from study.runs import environment
 from study.settings import NAME, Count, Model, Positive, Seed, Study, UserError, nearest
@@ -129,6 +132,7 @@ class Claim(Model):
     bound: float | None = None
     survival: SurvivalPlan | None = None
     published: bool = False
+    looks: tuple[Count, ...] = ()
     replaces: Mapping[str, Annotated[str, Field(min_length=1)]] = {}
 
     @model_validator(mode="before")
@@ -193,6 +197,29 @@ class Claim(Model):
         return self
 
     @model_validator(mode="after")
+    def _looks_at_pairs(self) -> Claim:
+        if not self.looks:
+            return self
+        if self.evidence not in OF_MEANS:
+            raise ValueError(
+                f"{self.id}: looks goes with evidence {join_words(OF_MEANS)}; got "
+                f"{self.evidence} (a survival claim has survival.looks)"
+            )
+        ascending = list(self.looks) == sorted(set(self.looks))
+        least = least_pairs()
+        if not (ascending and len(self.looks) > 1 and self.looks[0] >= least):
+            raise ValueError(
+                f"{self.id}: looks is {list(self.looks)}; accepted: at least two numbers of pairs "
+                f"in ascending order, the first at least {least}"
+            )
+        if self.looks[-1] != self.needed_seeds:
+            raise ValueError(
+                f"{self.id}: the last of looks is {self.looks[-1]} but needed_seeds is "
+                f"{self.needed_seeds}; they must agree"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _replaces_others(self) -> Claim:
         if self.id in self.replaces:
             raise ValueError(f"{self.id}: replaces names the claim itself; it takes earlier claims")
@@ -214,6 +241,7 @@ class Claim(Model):
             "bound": None,
             "test": "fisher",
             "published": False,
+            "looks": (),
         }
         unused = {name for name, value in later.items() if getattr(self, name) == value}
         # Claims had this field when the first were registered; theirs was null.

@@ -4,6 +4,9 @@ Design choices
 - What is judged are the settings that ran (they are in every seed's JSON), not those that
   params.yaml has now; where the two differ a gate fails.
 - A failed run is evidence with a missing number, never a gap: every declared seed is accounted for.
+  In a claim about means it ranks below every finished run (`study.evidence.ranking`).
+- A claim with `looks` is judged on its first seeds in ascending order, as many as the latest
+  planned look has. Later results are not used before the next look.
 - A baseline on a data set with one object has one value. A network's seeds stand against it one by
   one, which is a one-sample comparison and is called so; a rate of one run, and a pair of two such
   rows, are none. Where the data set draws objects per seed a baseline has one value per seed, and
@@ -13,18 +16,20 @@ Design choices
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import takewhile
 from typing import Any
 
-from study.evidence import flags, statistics, survival
+from study.evidence import flags, ranking, spending, statistics, survival
 from study.evidence.arms import ArmResults, block, factors, lookup
 from study.evidence.claims import BOUND, OF_MEANS, Claim
 from study.evidence.evaluable import why_not
 from study.evidence.format import join_words
 from study.evidence.metric_catalog import SURVIVAL
 from study.settings import Arm, Row, Scalar, leaves
+
+DEAD = ("failed", "collapsed")
 
 
 @dataclass(frozen=True)
@@ -93,11 +98,13 @@ class Side:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A claim with the evidence for it."""
+    """A claim with the evidence for it; `look`: the number of pairs of the planned look at which a
+    claim with `looks` is judged, None for the latest one that is complete."""
 
     claim: Claim
     treatment: Side
     control: Side
+    look: int | None = None
 
     @property
     def sides(self) -> tuple[Side, Side]:
@@ -121,15 +128,99 @@ class Comparison:
         if plan is not None:
             whole = (all(side.life(seed) for side in self.sides) for seed in plan.seeds)
             return tuple(seed for seed, _ in zip(plan.seeds, takewhile(bool, whole), strict=False))
+        if not self.claim.looks:
+            return self.shared
+        latest = self.looks_there[-1] if self.looks_there else self.claim.looks[0]
+        return self.shared[: self.look or latest]
+
+    @cached_property
+    def shared(self) -> tuple[int, ...]:
+        """Seeds that both arms declare, ascending; a fixed value goes with all."""
         varied = [set(side.declared) for side in self.varied]
         shared = set.intersection(*varied) if varied else set(self.control.declared)
         return tuple(sorted(shared))
+
+    @cached_property
+    def complete(self) -> int:
+        """How many of the first shared seeds have a run of both arms, without a gap."""
+        whole = (all(side.stored(seed) for side in self.varied) for seed in self.shared)
+        return sum(1 for _ in takewhile(bool, whole))
+
+    @property
+    def looks_there(self) -> tuple[int, ...]:
+        """The planned looks at the means that the runs so far allow."""
+        return tuple(look for look in self.claim.looks if look <= self.complete)
+
+    def at(self, look: int) -> Comparison:
+        """The comparison at one planned look. Raises ValueError for a look that is not declared."""
+        if look not in self.claim.looks:
+            raise ValueError(
+                f"{self.claim.id} has no look at {look} pairs; declared: {list(self.claim.looks)}"
+            )
+        return replace(self, look=look)
 
     @cached_property
     def pairs(self) -> tuple[tuple[float, float], ...]:
         """(treatment, control) of every seed that has both numbers."""
         found = [tuple(self.value(side, seed) for side in self.sides) for seed in self.seeds]
         return tuple((t, c) for t, c in found if t is not None and c is not None)
+
+    @cached_property
+    def ranked(self) -> bool:
+        """Whether a run died and the arms are compared by rank: in claims about means whose metric
+        has a better side."""
+        return (
+            self.claim.evidence in OF_MEANS
+            and self.claim.column.better is not None
+            and any(self.dead(side) for side in self.varied)
+        )
+
+    def dead(self, side: Side) -> list[int]:
+        """Seeds of one arm whose run failed or collapsed."""
+        stored = ((seed, side.stored(seed)) for seed in self.seeds)
+        return [seed for seed, content in stored if content and content["outcome"] in DEAD]
+
+    @property
+    def n(self) -> int:
+        """Pairs that the claim is judged on; of ranks those with a dead run too."""
+        if not self.ranked:
+            return len(self.pairs)
+        return sum(all(side.stored(seed) for side in self.varied) for seed in self.seeds)
+
+    @cached_property
+    def rank_gaps(self) -> list[float]:
+        """By how much the treatment is better, pair by pair, dead runs last; of "not worse" after
+        the margin was granted."""
+        pairs: list[ranking.Pair] = []
+        for seed in self.seeds:
+            treatment, control = (self.value(side, seed) for side in self.sides)
+            pairs.append((None if treatment is None else treatment - self.limit, control))
+        return ranking.pair_gaps(pairs, self.claim.column.better == "lower")
+
+    @cached_property
+    def rank_ps(self) -> tuple[float, float]:
+        """One-sided exact p of the ranks: that the treatment is not better, and that it is not
+        worse. 1 where it would favour an arm with a dead run over one without."""
+        dead = [bool(self.dead(side)) for side in self.sides]
+        alone = self.fixed is not None
+        better = ranking.better_p(self.rank_gaps, alone)
+        worse = ranking.better_p([-gap for gap in self.rank_gaps], alone)
+        return (
+            1.0 if dead == [True, False] else better,
+            1.0 if dead == [False, True] else worse,
+        )
+
+    @property
+    def rank_p(self) -> float:
+        """p of the ranks for the claim: two-sided where it asks for a difference."""
+        if self.claim.evidence == "mean_difference":
+            return min(1.0, 2 * min(self.rank_ps))
+        return self.rank_ps[0 if self.claimed_better else 1]
+
+    @property
+    def claimed_better(self) -> bool:
+        """Whether the claimed side of the metric is its better one."""
+        return self.claim.direction == self.claim.column.better
 
     @cached_property
     def differences(self) -> list[float]:
@@ -147,6 +238,8 @@ class Comparison:
         if self.claim.evidence == "survival":
             life = side.life(seed)
             return None if life is None else float(life.epochs)
+        if self.ranked and content["outcome"] in DEAD:
+            return None
         return side.results.numbers[content["seed"]].get(self.claim.metric)
 
     def rate(self, side: Side) -> tuple[int, int]:
@@ -170,6 +263,10 @@ class Comparison:
     @cached_property
     def p(self) -> float | None:
         """The p value for Holm's rule; None without a test."""
+        if self.claim.looks and self.look is None:
+            found = [self.at(look).p for look in self.looks_there]
+            ps = [1.0 if p is None else p for p in found]
+            return spending.level_to_reject(ps, self.claim.looks) if ps else None
         if self.missing or self.failed_gates:
             return None
         if self.claim.evidence == "failure_rate":
@@ -177,6 +274,8 @@ class Comparison:
         if self.claim.evidence == "survival":
             taken = self.looks(statistics.ALPHA)
             return taken[-1].p if taken else None
+        if self.ranked:
+            return self.rank_p
         return None if len(self.pairs) < statistics.least_pairs() else self.test_p
 
     @property
@@ -230,6 +329,11 @@ class Comparison:
             return () if self.seeds else ("no round has a finished run of both arms",)
         if not self.seeds:
             return (f"{self.treatment.name} and {self.control.name} share no seed",)
+        if self.claim.looks and len(self.shared) < self.claim.looks[-1]:
+            return (
+                f"{self.treatment.name} and {self.control.name} share {len(self.shared)} seeds, "
+                f"and the last look of the claim is at {self.claim.looks[-1]}",
+            )
         sentences = (self._absence(side, seed) for seed in self.seeds for side in self.sides)
         return tuple(dict.fromkeys(sentence for sentence in sentences if sentence))
 
@@ -237,6 +341,8 @@ class Comparison:
         if self.value(side, seed) is not None:
             return None
         content = side.stored(seed)
+        if self.ranked and content is not None and content["outcome"] in DEAD:
+            return None
         run = side.name if side.has_one_value else f"{side.name} s{seed}"
         if content is None:
             return f"{run} is missing"
@@ -351,6 +457,8 @@ class Comparison:
         channel = self.claim.column.channel or "amplitude"
         found = []
         for name, content in self.runs:
+            if self.ranked and content["outcome"] in DEAD:
+                continue
             reason = why_not(content, checkpoint, channel)
             # The floor of the table is a constant on purpose, and labelled so.
             if reason is not None and content["label"] != "floor":

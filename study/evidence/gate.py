@@ -26,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 
-from study.evidence import statistics, survival
+from study.evidence import spending, statistics
 from study.evidence.arms import ArmResults, factors, load_arms, load_recorded
 from study.evidence.claims import OF_MEANS, Claim, ClaimBook, claim_files, load_claims
 from study.evidence.comparison import Comparison, Side, make_comparison
@@ -91,11 +91,14 @@ class Known:
 def assess(claim: Claim, book: ClaimBook, known: Known) -> Assessment:
     """Judge one claim of `book`."""
     comparison = make_comparison(claim, known.arms, known.declared.rows)
-    level = statistics.ALPHA / len(book.families[claim.family])
-    unreachable, power = _unreachable(comparison, level), _power(comparison, level, known)
+    size = len(book.families[claim.family])
+    level = statistics.ALPHA / size
+    # Of a claim with looks the last one decides alone: it can rely on no more.
+    last = spending.allowances(claim.looks, level)[-1] if claim.looks else level
+    unreachable, power = _unreachable(comparison, last, size), _power(comparison, last, known)
     problems = (
         unreachable,
-        None if unreachable else _weak(claim, level, power),
+        None if unreachable else _weak(claim, last, power),
         _measures_nothing(comparison, known),
         _other_margin(claim, book, known.exempt),
     )
@@ -194,11 +197,11 @@ def _has_results(root: Path, name: str) -> bool:
 # --- whatever the data ------------------------------------------------------------------------
 
 
-def _unreachable(comparison: Comparison, level: float) -> str | None:
+def _unreachable(comparison: Comparison, level: float, claims: int) -> str | None:
     """Why no outcome of the runs can decide the claim, with the seeds that could; None for none."""
     claim = comparison.claim
-    at = f"at level {fmt(level)} ({counted(round(statistics.ALPHA / level), 'claim')} in family "
-    at += f"{claim.family})"
+    at = f"at level {fmt(level)} ({counted(claims, 'claim')} in family {claim.family}"
+    at += ", last look)" if claim.looks else ")"
     baselines = [side.name for side in comparison.sides if side.is_reference]
     if not comparison.varied or (claim.evidence not in OF_MEANS and baselines):
         names = join_words(baselines)
@@ -237,7 +240,7 @@ def _no_look(claim: Claim, level: float, at: str) -> str | None:
     assert plan is not None, "asked of survival claims"
     rounds = len(plan.seeds)
     if any(
-        _smallest_log_rank_p(look, plan.sides) <= survival.spent(level, look / rounds)
+        _smallest_log_rank_p(look, plan.sides) <= spending.spent(level, look / rounds)
         for look in plan.looks
     ):
         return None

@@ -28,6 +28,7 @@ from study.evidence.model import (
     LifeOfRun,
     LookTaken,
     MeansTest,
+    RanksTest,
     RatesTest,
     SeedOfClaim,
     SideOfSeed,
@@ -37,7 +38,7 @@ from study.evidence.model import (
 )
 from study.evidence.power import needs_of
 from study.evidence.preregistration import not_confirmatory
-from study.evidence.verdicts import Decision
+from study.evidence.verdicts import Decision, outcomes
 
 
 def judgement(
@@ -54,6 +55,8 @@ def judgement(
     `alpha`: the level that it is held to; `past`: its verdicts so far; `root`: the pipeline folder.
     """
     claim = comparison.claim
+    if decision.looks:
+        comparison = comparison.at(decision.looks[-1].rounds)
     kind, standing = _standing(comparison, book)
     needs = needs_of(comparison, alpha) if _lacks_seeds(decision) else None
     command = reproduce(sorted(claim.arm_names, key=claim.arms.treatment.__eq__))
@@ -86,7 +89,7 @@ def judgement(
         effect=effect,
         test=_test(comparison, decision, alpha),
         pairing=_pairing(comparison),
-        n=len(comparison.pairs),
+        n=comparison.n,
         needs=needs,
         gate=GateBeforeRuns(**asdict(assess(claim, book, known))),
         replaces=dict(claim.replaces),
@@ -101,15 +104,20 @@ def judgement(
         reproduce=f"{command} && dvc repro -s findings",
         history=history,
         supersedes=history[-2] if history[1:] else None,
-        **_told_apart(comparison, known),
+        **_of_few(comparison, decision, known),
     )
 
 
-def _told_apart(comparison: Comparison, known: Known) -> dict[str, Any]:
-    """Fields that change the word of few claims; the others are stored without them."""
-    empty = vacuous(comparison, known)
-    published = {"published": True} if comparison.claim.published else {}
-    return published if empty is None else {**published, "vacuous": empty}
+def _of_few(comparison: Comparison, decision: Decision, known: Known) -> dict[str, Any]:
+    """Fields that few claims have; the others are stored without them."""
+    looks = [LookTaken(**asdict(look)) for look in decision.looks]
+    found = {
+        "published": comparison.claim.published,
+        "vacuous": vacuous(comparison, known),
+        "planned_looks": list(comparison.claim.looks),
+        "looks_taken": looks,
+    }
+    return {key: value for key, value in found.items() if value}
 
 
 def _lacks_seeds(decision: Decision) -> bool:
@@ -131,27 +139,31 @@ def _standing(comparison: Comparison, book: ClaimBook) -> tuple[str, str]:
     baseline draws nothing: its result may have been seen.
     """
     claim = comparison.claim
-    n = f"{len(comparison.pairs)} of {claim.needed_seeds} seeds"
-    planned = {claim.needed_seeds} if claim.survival is None else set(claim.survival.looks)
+    n = f"{comparison.n} of {claim.needed_seeds} seeds"
+    looks = claim.looks if claim.survival is None else claim.survival.looks
+    planned = set(looks) if looks else {claim.needed_seeds}
+    # Runs beyond the latest look wait for the next one.
+    seeds = comparison.shared if claim.looks else comparison.seeds
     runs = [
         (content["seed"], content["code"]["commit"], content["code"]["dirty"])
         for _, content in comparison.runs
         if content["label"] == "arm"
     ]
-    why = not_confirmatory(
-        claim, book, runs, {side.name: comparison.seeds for side in comparison.varied}
-    )
-    if why is None and len(comparison.pairs) > claim.needed_seeds:
+    why = not_confirmatory(claim, book, runs, {side.name: seeds for side in comparison.varied})
+    if why is None and comparison.n > claim.needed_seeds:
         why = f"the claim fixes {claim.needed_seeds} seeds, more of them is optional stopping"
-    if why is None and len(comparison.pairs) in planned:
+    if why is None and comparison.n in planned:
         return "confirmatory", f"confirmatory, {n}: the claim was committed before any of its runs"
     return "exploratory", f"exploratory, {n}" + (f": {why}" if why else "")
 
 
 def _test(
     comparison: Comparison, decision: Decision, alpha: float
-) -> RatesTest | MeansTest | SurvivalTest | None:
+) -> RatesTest | MeansTest | RanksTest | SurvivalTest | None:
     """The test that decides and those beside it; None where none may be computed."""
+    judged = decision.status not in ("pending", "void", "not evaluable")
+    if comparison.ranked and judged and not comparison.missing:
+        return _ranks_test(comparison)
     if decision.effect is None:
         return None
     if comparison.claim.evidence == "failure_rate":
@@ -173,6 +185,23 @@ def _test(
         sign_flip_p=statistics.sign_flip_p(comparison.differences),
         smallest_sign_flip_p=statistics.smallest_sign_flip_p(len(comparison.pairs)),
         probability_of_claimed_order=None if equal else improvement,
+    )
+
+
+def _ranks_test(comparison: Comparison) -> RanksTest:
+    wins, losses, ties = outcomes(comparison)
+    dead = {s.name: (len(comparison.dead(s)), comparison.n) for s in comparison.varied}
+    paired = comparison.fixed is None
+    how = "exact signed ranks" if paired else "exact sign test against one fixed value"
+    sides = "" if comparison.claim.evidence == "mean_difference" else ", one-sided"
+    return RanksTest(
+        name=f"{how}, failures last{sides}",
+        p=comparison.rank_p,
+        wins=wins,
+        losses=losses,
+        ties=ties,
+        smallest_p=statistics.smallest_sign_flip_p(comparison.n),
+        dead={n: Estimate.of(statistics.clopper_pearson(*count)) for n, count in dead.items()},
     )
 
 
@@ -338,7 +367,7 @@ def _history(
         status=decision.status,
         kind=kind,
         claim_sha256=comparison.claim.sha256,
-        n=len(comparison.pairs),
+        n=comparison.n,
         reason=decision.reason,
         seeds=list(comparison.seeds),
         estimate=None if effect is None else effect.estimate,

@@ -243,6 +243,21 @@ class MeansTest(Stored):
     probability_of_claimed_order: Number
 
 
+class RanksTest(Stored):
+    """Where runs died: pairs in which the treatment is better, worse and as good, dead runs last.
+
+    `dead`: of each arm the runs that failed or collapsed. `smallest_p`: of all pairs on one side.
+    """
+
+    name: str
+    p: Number
+    wins: int
+    losses: int
+    ties: int
+    smallest_p: Number
+    dead: Mapping[str, Estimate]
+
+
 class LifeOfRun(Stored):
     epochs: int
     died: bool
@@ -354,12 +369,14 @@ class Verdict(Stored):
 
 def _kind(test: Any) -> str:
     keys = test if isinstance(test, Mapping) else type(test).model_fields
-    return "rates" if "rates" in keys else "survival" if "looks" in keys else "means"
+    tags = {"rates": "rates", "looks": "survival", "wins": "ranks"}
+    return next((tag for key, tag in tags.items() if key in keys), "means")
 
 
 TestOfClaim = Annotated[
     Annotated[RatesTest, Tag("rates")]
     | Annotated[MeansTest, Tag("means")]
+    | Annotated[RanksTest, Tag("ranks")]
     | Annotated[SurvivalTest, Tag("survival")],
     Discriminator(_kind),
 ]
@@ -369,7 +386,8 @@ class ClaimFinding(Stored):
     """A claim with its verdict and everything that it rests on.
 
     `published`: it states what a publication reports. `vacuous`: why its metric or its bound
-    separates nothing from a constant object.
+    separates nothing from a constant object. `planned_looks`, `looks_taken`: of a claim about means
+    with looks.
     """
 
     id: str
@@ -409,6 +427,8 @@ class ClaimFinding(Stored):
     supersedes: Verdict | None
     published: bool = False
     vacuous: str | None = None
+    planned_looks: Sequence[int] = ()
+    looks_taken: Sequence[LookTaken] = ()
 
     @property
     def decided(self) -> bool:
@@ -437,6 +457,8 @@ class ClaimFinding(Stored):
     def _compared(self) -> str:
         """The word without the claimed direction."""
         effect, differs = self.effect, self.status in ("supported", "refuted")
+        if isinstance(self.test, RanksTest):
+            return words.OPEN if differs else words.INCONCLUSIVE
         if effect is None:
             return words.INCONCLUSIVE
         if isinstance(self.test, RatesTest):

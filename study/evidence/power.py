@@ -41,6 +41,10 @@ def needs_of(comparison: Comparison, alpha: float) -> Needs | None:
         return _of_rounds(comparison, comparison.claim.survival)
     if comparison.missing:
         return _unfinished(comparison, alpha)
+    if comparison.claim.looks and len(comparison.shared) > len(comparison.seeds):
+        return _of_looks(comparison)
+    if comparison.ranked:
+        return _made(comparison, "runs failed, and the power of a comparison by rank is not known")
     if comparison.claim.evidence == "failure_rate":
         return _of_rates(comparison, alpha)
     return _of_means(comparison, alpha)
@@ -103,6 +107,22 @@ def _of_rounds(comparison: Comparison, plan: SurvivalPlan) -> Needs | None:
     words = f"{counted(more, 'planned round')} left: {_cost(one, together, comparison)}"
     rule = "planned rounds without a result"
     return _made(comparison, words, rule, (len(plan.seeds), more), (one, together, None))
+
+
+def _of_looks(comparison: Comparison) -> Needs:
+    """The planned pairs that are left; `shared` holds those of all looks."""
+    planned = comparison.shared[: comparison.claim.looks[-1]]
+    absent = {
+        side.name: sum(side.stored(seed) is None for seed in planned) for side in comparison.varied
+    }
+    one, together = (
+        _minutes(comparison, absent, 1),
+        _minutes(comparison, absent, _cores(comparison)),
+    )
+    more = len(planned) - len(comparison.seeds)
+    words = f"{counted(more, 'planned pair')} left: {_cost(one, together, comparison)}"
+    rule = "planned pairs without a look"
+    return _made(comparison, words, rule, (len(planned), more), (one, together, None))
 
 
 # --- means and rates --------------------------------------------------------------------------

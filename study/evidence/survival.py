@@ -19,11 +19,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from statistics import NormalDist
 
 import numpy as np
 from scipy import stats
 
+from study.evidence.spending import spent
 from study.evidence.statistics import ALPHA, Interval
 
 # Sums that differ by rounding only are one value of the permutation distribution.
@@ -83,15 +83,6 @@ def permutation_ps(
     below = np.searchsorted(order, extreme - ROUNDING, side="left")
     ps = 1 - below / len(order)
     return float(ps[0]), ps
-
-
-def spent(level: float, share: float) -> float:
-    """Part of `level` that may be used up when `share` (0 to 1) of the runs are there.
-
-    2 - 2 Phi(z_{1 - level/2} / sqrt(share)): next to nothing early, all of it at the end.
-    """
-    normal = NormalDist()
-    return 2 - 2 * normal.cdf(normal.inv_cdf(1 - level / 2) / math.sqrt(share))
 
 
 def planned_looks(

@@ -15,20 +15,23 @@ A verdict is exploratory unless git shows that the claim came first, as many see
 are there, and none that was committed since is left out. *Stale* is not a stored status: it is
 computed on reading (`ledger.stale`), because running the stage again would hide it.
 
-A failed seed makes a mean difference inconclusive: failures are not missing at random.
+Where a run of a claim about means failed or collapsed, the arms are compared by rank, failures last
+(`study.evidence.ranking`): failures are not missing at random, and dying must not help.
+A claim with planned looks is judged at each of them at the level that it may use there
+(`study.evidence.spending`); the first look that decides it is the last one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from study.evidence import statistics
+from study.evidence import spending, statistics
 from study.evidence.claims import BOUND, OF_MEANS, Claim
 from study.evidence.comparison import Comparison
 from study.evidence.format import counted, fmt, join_words, percent
 from study.evidence.statistics import Interval
-from study.evidence.survival import lifetime_difference
+from study.evidence.survival import Look, lifetime_difference
 
 STATUSES = (
     "supported",
@@ -43,11 +46,13 @@ STATUSES = (
 
 @dataclass(frozen=True)
 class Decision:
-    """A status, the sentence that gives its reason, and the effect where there is one."""
+    """A status, the sentence that gives its reason, and the effect where there is one; `looks`:
+    those that a claim about means took."""
 
     status: str
     reason: str
     effect: Interval | None = None
+    looks: tuple[Look, ...] = ()
 
 
 def decide(comparison: Comparison, alpha: float) -> Decision:
@@ -55,6 +60,8 @@ def decide(comparison: Comparison, alpha: float) -> Decision:
     void = confounded(comparison)
     if void:
         return Decision("void", void)
+    if comparison.claim.looks and comparison.look is None:
+        return _decide_at_looks(comparison, alpha)
     if comparison.failed_gates:
         return Decision(
             "not evaluable", "; ".join(str(gate.reason) for gate in comparison.failed_gates)
@@ -67,7 +74,30 @@ def decide(comparison: Comparison, alpha: float) -> Decision:
         return _decide_rate(comparison, alpha)
     if comparison.claim.evidence == "survival":
         return _decide_survival(comparison, alpha)
-    return _decide_mean(comparison, alpha)
+    return (_decide_ranks if comparison.ranked else _decide_mean)(comparison, alpha)
+
+
+def _decide_at_looks(comparison: Comparison, alpha: float) -> Decision:
+    """By the first planned look that decides; by the latest one where none does yet."""
+    planned, there = comparison.claim.looks, comparison.looks_there
+    if not there:
+        return decide(comparison.at(planned[0]), alpha)
+    taken: list[Look] = []
+    decision = Decision("pending", "")
+    for look, allowed in zip(there, spending.allowances(planned, alpha), strict=False):
+        one = comparison.at(look)
+        decision = decide(one, allowed)
+        p = 1.0 if one.p is None else one.p
+        taken.append(Look(look, p, allowed, statistics.smallest_sign_flip_p(look)))
+        if decision.status != "inconclusive":
+            break
+    last = taken[-1]
+    words = f"look at {last.rounds} of {planned[-1]} pairs, {fmt(last.allowed, 2)} of the level "
+    words += fmt(alpha)
+    if decision.status == "inconclusive" and len(taken) < len(planned):
+        following = planned[len(taken)]
+        words += f"; {comparison.complete} pairs are there, the next look is at {following}"
+    return replace(decision, reason=f"{decision.reason} ({words})", looks=tuple(taken))
 
 
 def _begun(comparison: Comparison) -> bool:
@@ -112,6 +142,38 @@ def _decide_mean(comparison: Comparison, alpha: float) -> Decision:
         return _against_a_limit(comparison, effect)
     leaves_out_zero = effect.low > 0 or effect.high < 0
     return _by_rule(comparison.claim, effect, leaves_out_zero, _interval_words(comparison, effect))
+
+
+def _decide_ranks(comparison: Comparison, alpha: float) -> Decision:
+    """By the exact test on ranks, failures last. Equality cannot be shown: a dead run has no
+    distance from another one."""
+    claim, (better, worse) = comparison.claim, comparison.rank_ps
+    counts = (
+        f"{len(comparison.dead(side))} of {comparison.n} runs of {side.name}"
+        for side in comparison.varied
+    )
+    wins, losses, ties = outcomes(comparison)
+    words = (
+        f"{join_words(counts)} failed or collapsed and rank last; {comparison.treatment.name} is "
+        f"better in {wins}, worse in {losses} of {wins + losses + ties} pairs; exact p = "
+        f"{fmt(comparison.rank_p, 2)}, held to {fmt(alpha)}"
+    )
+    if better == 1.0 or worse == 1.0:
+        words += "; an arm with a dead run is never better than one without"
+    met, missed = (better, worse) if comparison.claimed_better else (worse, better)
+    two_sided = claim.evidence == "mean_difference"
+    reached = alpha / 2 if two_sided else alpha
+    if claim.direction == "equal":
+        return Decision("refuted" if min(met, missed) <= reached else "inconclusive", words)
+    status = "supported" if met <= reached else "refuted" if missed <= reached else "inconclusive"
+    return Decision(status, words)
+
+
+def outcomes(comparison: Comparison) -> tuple[int, int, int]:
+    """Pairs in which the treatment is better, worse, and as good (both runs dead, or equal)."""
+    gaps = comparison.rank_gaps
+    wins, losses = sum(gap > 0 for gap in gaps), sum(gap < 0 for gap in gaps)
+    return wins, losses, len(gaps) - wins - losses
 
 
 def _decide_rate(comparison: Comparison, alpha: float) -> Decision:

@@ -30,7 +30,7 @@ LATER = {
 NUMBERS = st.floats(-1, 1)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(NUMBERS, st.floats(0.01, 1), st.floats(0.001, 1), st.floats(1, 10))
 def test_more_pairs_with_one_mean_and_spread_only_sharpen_a_word(
     mean: float, half: float, margin: float, factor: float
@@ -40,14 +40,14 @@ def test_more_pairs_with_one_mean_and_spread_only_sharpen_a_word(
     assert narrow in LATER[wide]
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(NUMBERS, st.floats(0, 1), st.floats(0.001, 1))
 def test_swapping_the_arms_keeps_the_size(low: float, width: float, margin: float) -> None:
     high = low + width
     assert words.of_interval(low, high, margin) == words.of_interval(-high, -low, margin)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(NUMBERS, st.floats(0, 1), st.floats(0.001, 1))
 def test_a_word_states_only_what_every_value_in_the_interval_satisfies(
     low: float, width: float, margin: float

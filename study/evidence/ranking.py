@@ -1,0 +1,56 @@
+"""Arms compared by rank: what decides about means when a run died and has no number.
+
+Design choices
+- A failed or collapsed run ranks below every finished one. A pair with one dead run is lost by its
+  arm, by more than any pair of finished runs; a pair of two dead runs is a tie.
+- Exact signed ranks (Wilcoxon): if the arms are equal, the two runs of a seed can be exchanged, and
+  p is the share of the 2^n exchanges with a rank sum as large as the observed one. Against one
+  fixed value nothing can be exchanged, and pairs count as won or lost (sign test).
+- Pairs that differ by equally much are ranked against the arm that is asked about. This keeps the
+  test valid and makes it monotone: a further death never lowers the p in favour of its arm, which
+  ranks over all runs, or mean ranks, do not guarantee.
+- An arm with a dead run is never found better than an arm without one. If the same run had
+  finished with a very bad number, the t interval would have been too wide for that; a dead run must
+  not be worth more than a bad one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+Pair = tuple[float | None, float | None]
+
+
+def pair_gaps(pairs: Sequence[Pair], lower_is_better: bool) -> list[float]:
+    """By how much the first run of every pair is better; infinite where one of the two is dead.
+
+    None is a dead run; two of them are a gap of 0.
+    """
+    sign = -1.0 if lower_is_better else 1.0
+    gaps = []
+    for first, second in pairs:
+        if first is None or second is None:
+            gaps.append(0.0 if first is second else -np.inf if first is None else np.inf)
+        else:
+            gaps.append(sign * (first - second))
+    return gaps
+
+
+def better_p(gaps: Sequence[float], signs_only: bool = False) -> float:
+    """Exact one-sided p that the first arm is not better, by the signed ranks of the gaps.
+
+    `signs_only`: by the sign test. Ties between gaps of both signs are broken against the first
+    arm; gaps of 0 are left out.
+    """
+    # Ascending by size; of equal sizes the won pairs come first and so have the smaller ranks.
+    order = sorted((gap for gap in gaps if gap), key=lambda gap: (abs(gap), gap < 0))
+    ranks = [1 if signs_only else place for place in range(1, len(order) + 1)]
+    total = sum(rank if gap > 0 else -rank for gap, rank in zip(order, ranks, strict=True))
+    size = sum(ranks)
+    chances = np.zeros(2 * size + 1)  # of the sums -size .. size
+    chances[size] = 1.0
+    for rank in ranks:
+        chances = (np.roll(chances, rank) + np.roll(chances, -rank)) / 2
+    return float(min(1.0, chances[size + total :].sum()))
