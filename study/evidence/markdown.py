@@ -25,6 +25,7 @@ from study.evidence.model import (
 ARROWS = {"lower": " ↓", "higher": " ↑", None: ""}
 PARTS = ("best", "last", "gap")
 FLAGS_SHOWN = 8
+CHANGED = ("withdrawn claim", "in words", "old verdict", "new verdict", "why", "how")
 
 
 def render(findings: Findings) -> str:
@@ -37,8 +38,8 @@ def render(findings: Findings) -> str:
         _flags(findings),
         *(_claim(claim) for claim in findings.claims.values()),
         *(text for part in asked for text in part.markdown(findings)),
+        _withdrawn(findings),
         _superseded(findings.superseded),
-        _withdrawn(findings.withdrawn),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -219,26 +220,38 @@ def _superseded(entries: Mapping[str, Gone]) -> str:
     return "\n".join(["## Superseded", "", *lines]) if lines else ""
 
 
-def _withdrawn(entries: Sequence[Withdrawn] | None) -> str:
-    """Claims that git knows and claims.yaml does not."""
-    if entries is None:
-        lines = [
+def _withdrawn(findings: Findings) -> str:
+    """Claims that git knows and claims.yaml does not: old and new verdict side by side, and why the
+    question changed."""
+    if findings.withdrawn is None:
+        text = (
             "Not known: this is not a git repository, or its history is not complete (a shallow "
             "clone)."
-        ]
+        )
+    elif findings.withdrawn:
+        text = table(CHANGED, [_change(entry, findings) for entry in findings.withdrawn])
     else:
-        lines = [inline(f"- {entry.id}: {_gone(entry)}. {entry.text}") for entry in entries]
-    return "\n".join(["## Withdrawn claims", "", *lines]) if lines else ""
+        return ""
+    return f"## Withdrawn claims\n\n{text}"
+
+
+def _change(entry: Withdrawn, findings: Findings) -> list[str]:
+    gone = findings.superseded.get(entry.id)
+    old = gone.history[-1] if gone and gone.history else None
+    was = "none stored" if old is None else f"{old.status} ({old.kind}, n = {old.n})"
+    new = findings.claims.get(entry.by or "")
+    now = "–" if new is None else f"{new.id}: **{new.word}** ({new.kind}, n = {new.n})"
+    return [entry.id, entry.text, was, now, entry.reason or "no reason given", _gone(entry)]
 
 
 def _gone(entry: Withdrawn) -> str:
     when = "in an edit without a commit"
     if entry.commit:
         when = f"in {entry.commit[:12]} ({(entry.date or 'no date')[:10]})"
-    ways = {
-        "removed": f"removed ({entry.reason})" if entry.reason else "removed, without a reason",
-        "renamed": f"renamed to {entry.by}",
-        "replaced": f"replaced by {entry.by} ({entry.reason})",
-        "archived": f"archived with its arm in {entry.by}",
+    by = {
+        "removed": "",
+        "renamed": f" to {entry.by}",
+        "replaced": f" by {entry.by}",
+        "archived": f" with its arm in {entry.by}",
     }
-    return f"{ways[entry.fate]} {when}"
+    return f"{entry.fate}{by[entry.fate]} {when}"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stored import claim, found, page
+from stored import CONTROL, WORSE, claim, found, page, store, typed
 from test_confirmatory import Repository
 
 from study.evidence.claims import parse_claims
@@ -140,6 +140,24 @@ def test_the_findings_list_withdrawn_claims(repository: Repository, study: Study
     findings = found(repository.root, repository.book, study)
     assert [entry["id"] for entry in findings["withdrawn"]] == ["A-1"]
     assert "A-1" in page(findings).rpartition("\n## ")[2]
+
+
+def test_old_and_new_verdicts_are_side_by_side_with_the_reason(
+    repository: Repository, study: Study
+) -> None:
+    """The old verdict with its n, the word of the claim that replaces it, and why."""
+    store(repository.root, study, "control", CONTROL)
+    store(repository.root, study, "agc", WORSE)
+    repository.claims(A_1=claim())
+    before = found(repository.root, repository.book, study)
+    repository.claims(B_1=claim(direction="lower", replaces={"A-1": "wrong side"}))
+    after = found(repository.root, repository.book, study, before)
+    lines = page(after).splitlines()
+    (row,) = [line for line in lines if line.startswith("| A-1 |") and "wrong side" in line]
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[2] == "supported (exploratory, n = 6)"
+    assert "B-1" in cells[3] and typed(after).claims["B-1"].word in cells[3]
+    assert cells[4] == "wrong side"
 
 
 @pytest.mark.parametrize(
