@@ -25,18 +25,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import scipy.fft
-from jaxtyping import Bool, Complex, Complex64, Float32, Float64
+from jaxtyping import Complex, Complex64, Float64
 
 from study.formats.measured import Values, ZeroFrequency
-from study.formats.orientation import ORIENTATIONS, Axes
-from study.formats.probe import crop, resample
+from study.formats.orientation import (
+    ALL_AXES,
+    AS_STORED,
+    ORIENTATIONS,
+    Axes,
+    inverse,
+    matrix,
+    turn,
+)
+from study.formats.trial import Convention, Scan, Trial, fft2, ifft2, wrapped
 
-ORDERS = ("yx", "xy")
-FLIPS = ("none", "y", "x", "both")
-AS_STORED: Axes = ("yx", "none")
-ALL_AXES: tuple[Axes, ...] = tuple(itertools.product(ORDERS, FLIPS))
-TRIED_PATTERNS, TRIED_PX = 64, 64
 COARSE_PASSES, FINE_PASSES, FINE = 3, 8, 4
 # The best combination counts as found when its misfit is this far below that of any other, and when
 # it explains the patterns at all.
@@ -45,42 +47,6 @@ ROTATIONS = (-8.0, -4.0, -2.0, 2.0, 4.0, 8.0)  # degrees
 # A plainer reading of the same solution is kept unless another is this far below it.
 SIMPLER = 0.93
 SAME_PROBE = 0.98  # correlation above which two orientations of a probe are one
-
-
-@dataclass(frozen=True)
-class Convention:
-    """One reading of a scan.
-
-    `shift`: (y, x) in px by which patterns are rolled so that the zero frequency is at n // 2;
-    `frames`, `probe`, `positions`: their axes as (order, reversed ones).
-    """
-
-    values: Values
-    shift: tuple[int, int]
-    frames: Axes = AS_STORED
-    probe: Axes = AS_STORED
-    positions: Axes = AS_STORED
-
-    def zero_frequency(self, n: int) -> ZeroFrequency:
-        """Where the zero frequency is stored, but for the offset of the beam."""
-        near = [abs(_wrapped(each, n)) <= n // 4 for each in self.shift]
-        return "centre" if all(near) else "corner"
-
-    def offset(self, n: int) -> tuple[int, int]:
-        """(y, x) px by which the direct beam is off the pixel where the zero frequency belongs."""
-        home = n // 2 if self.zero_frequency(n) == "corner" else 0
-        y, x = (-_wrapped(each - home, n) for each in self.shift)
-        return y, x
-
-
-@dataclass(frozen=True)
-class Scan:
-    """What a search works on: patterns (J, n, n) as stored, known pixels, probe, positions."""
-
-    patterns: np.ndarray
-    known: Bool[np.ndarray, "n n"]
-    probe: Complex[np.ndarray, "n n"]
-    positions_px: Float64[np.ndarray, "J 2"]
 
 
 @dataclass(frozen=True)
@@ -105,11 +71,6 @@ class Limits:
     def complete(self) -> bool:
         """Whether nothing is left to search."""
         return None not in (self.values, self.shift, self.frames, self.positions)
-
-
-def _wrapped(shift: int, n: int) -> int:
-    """The shift between -n / 2 and n / 2 that does the same."""
-    return (shift + n // 2) % n - n // 2
 
 
 # --- what single properties say ---------------------------------------------------------------
@@ -155,16 +116,16 @@ def possible_shifts(scan: Scan, values: Values, limits: Limits) -> list[tuple[in
     middle = typical(scan.patterns)
     middle = np.sqrt(middle) if values == "counts" else middle
     weight = np.where(scan.known, middle - middle[scan.known].mean(), 0.0)
-    expected = np.abs(_fft2(np.fft.ifftshift(scan.probe)))
+    expected = np.abs(fft2(np.fft.ifftshift(scan.probe)))
     expected = np.fft.fftshift(expected) - expected.mean()
     # Zero lag is at the origin: the beam is where it should be.
-    lag = np.real(_ifft2(_fft2(weight) * _fft2(expected).conj()))
+    lag = np.real(ifft2(fft2(weight) * fft2(expected).conj()))
     at = np.unravel_index(int(lag.argmax()), lag.shape)
-    found = (_wrapped(-int(at[0]), n), _wrapped(-int(at[1]), n))
+    found = (wrapped(-int(at[0]), n), wrapped(-int(at[1]), n))
     plain = {"centre": (0, 0), "corner": (n // 2, n // 2)}
     tried = [plain["centre"], plain["corner"]]
     if all(
-        max(abs(_wrapped(a - b, n)) for a, b in zip(found, each, strict=True)) > 1 for each in tried
+        max(abs(wrapped(a - b, n)) for a, b in zip(found, each, strict=True)) > 1 for each in tried
     ):
         tried.append(found)
     if limits.zero_frequency is not None:
@@ -176,47 +137,12 @@ def possible_shifts(scan: Scan, values: Values, limits: Limits) -> list[tuple[in
 # --- orientations -----------------------------------------------------------------------------
 
 
-def matrix(axes: Axes) -> Float64[np.ndarray, "2 2"]:
-    """Signed permutation that takes stored (y, x) to (y, x) as read."""
-    order, flip = axes
-    signs = {"none": (1, 1), "y": (-1, 1), "x": (1, -1), "both": (-1, -1)}[flip]
-    turn = np.eye(2) if order == "yx" else np.eye(2)[::-1]
-    return np.diag(signs).astype(np.float64) @ turn
-
-
-def inverse(axes: Axes) -> Axes:
-    """The axes that undo `axes`."""
-    back = matrix(axes).T
-    return next(each for each in ALL_AXES if np.array_equal(matrix(each), back))
-
-
-def arrange(
-    positions_px: Float64[np.ndarray, "J 2"], order: str, flip: str
-) -> Float64[np.ndarray, "J 2"]:
-    """Stored positions read in one convention, as (y, x); `flip` is in terms of the result."""
-    table = positions_px if order == "yx" else positions_px[:, ::-1]
-    signs = {"none": (1, 1), "y": (-1, 1), "x": (1, -1), "both": (-1, -1)}[flip]
-    return table * np.array(signs, dtype=np.float64)
-
-
-def turn(images: np.ndarray, axes: Axes) -> np.ndarray:
-    """Images (..., n, n) moved as `arrange` moves positions; the pixel n // 2 stays in place."""
-    order, flip = axes
-    moved = images if order == "yx" else np.swapaxes(images, -1, -2)
-    for axis, name in ((-2, "y"), (-1, "x")):
-        if flip in (name, "both"):
-            moved = np.flip(moved, axis)
-            if images.shape[-1] % 2 == 0:
-                moved = np.roll(moved, 1, axis)
-    return moved
-
-
 def similarity(a: Complex[np.ndarray, "n n"], b: Complex[np.ndarray, "n n"]) -> float:
     """|correlation| of two fields at the shift that fits best: 1 where they are one field."""
-    product = _fft2(a) * _fft2(b).conj()
+    product = fft2(a) * fft2(b).conj()
     size = np.linalg.norm(a) * np.linalg.norm(b)
     # A unitary transform of a product is the correlation over n.
-    return float(len(a) * np.abs(_ifft2(product)).max() / max(float(size), 1e-300))
+    return float(len(a) * np.abs(ifft2(product)).max() / max(float(size), 1e-300))
 
 
 def distinct_turns(probe: Complex[np.ndarray, "n n"]) -> list[Axes]:
@@ -253,7 +179,7 @@ def search(scan: Scan, limits: Limits) -> list[Fit]:
     Coarse: values, shift and orientation of the frames together. Fine: the best of them with every
     orientation of the probe, and more passes. Fits of the coarse search follow those of the fine.
     """
-    tried = _Trial(scan)
+    tried = Trial(scan)
     coarse = [Fit(each, tried.misfit(each, COARSE_PASSES)) for each in conventions(scan, limits)]
     coarse.sort(key=lambda fit: fit.misfit)
     leaders = [fit for fit in coarse[:FINE] if fit.misfit <= 2 * coarse[0].misfit]
@@ -268,7 +194,7 @@ def search(scan: Scan, limits: Limits) -> list[Fit]:
     return [*plain, *coarse[len(leaders) :]]
 
 
-def _settled(found: Convention, turns: Sequence[Axes], tried: _Trial) -> Fit:
+def _settled(found: Convention, turns: Sequence[Axes], tried: Trial) -> Fit:
     """A reading with the orientation of the probe and the beam offset that fit it best.
 
     The probe as stored, the probe that moves with the frames, and no offset go first: something
@@ -380,7 +306,7 @@ def preview(scan: Scan, convention: Convention) -> Complex64[np.ndarray, "h w"]:
 
     From the patterns nearest to the middle of the scan; empty where nothing can be compared.
     """
-    return _Trial(scan).fit(convention, FINE_PASSES)[1]
+    return Trial(scan).fit(convention, FINE_PASSES)[1]
 
 
 def unclear(table: Sequence[Fit], n: int, where: Path) -> str:
@@ -415,125 +341,10 @@ class Turned:
 
 def rotation(scan: Scan, best: Fit) -> Turned | None:
     """The rotation of the scan axes that fits clearly better than none, if any of a few does."""
-    tried = _Trial(scan)
+    tried = Trial(scan)
     if not np.isfinite(best.misfit):
         return None
     plain = tried.misfit(best.convention, COARSE_PASSES)
     fits = [Turned(a, tried.misfit(best.convention, COARSE_PASSES, a)) for a in ROTATIONS]
     found = min(fits, key=lambda each: each.misfit)
     return found if found.misfit < CLEARLY * plain else None
-
-
-class _Trial:
-    """The patterns that are tried, prepared once per reading of values and shift."""
-
-    def __init__(self, scan: Scan) -> None:
-        n = len(scan.known)
-        self.scan, self.m = scan, min(n, TRIED_PX)
-        distance = np.sum((scan.positions_px - np.median(scan.positions_px, axis=0)) ** 2, axis=1)
-        chosen = np.argsort(distance, kind="stable")[:TRIED_PATTERNS]
-        if distance[chosen[0]] > (8 * n) ** 2:
-            # Nothing near the middle (a ring, far clusters): stay near the pattern that is closest.
-            distance = np.sum((scan.positions_px - scan.positions_px[chosen[0]]) ** 2, axis=1)
-            chosen = np.argsort(distance, kind="stable")[:TRIED_PATTERNS]
-        # Windows too far from the others to share light with them only cost memory.
-        self.chosen = chosen[distance[chosen] <= (8 * n) ** 2]
-        self.small = resample(scan.probe, self.m)
-
-    def misfit(self, convention: Convention, passes: int, degrees: float = 0.0) -> float:
-        """R-factor of a few ePIE passes; infinite where nothing can be compared.
-
-        `degrees`: by which the positions are turned.
-        """
-        return self.fit(convention, passes, degrees)[0]
-
-    def fit(
-        self, convention: Convention, passes: int, degrees: float = 0.0
-    ) -> tuple[float, Complex64[np.ndarray, "h w"]]:
-        """Misfit and object; the object is empty where nothing can be compared."""
-        some = self.scan.patterns[self.chosen].astype(np.float32)
-        amplitude = np.sqrt(some) if convention.values == "counts" else some
-        known = unwrapped(self.scan.known, convention.shift)
-        amplitude = np.roll(amplitude, convention.shift, axis=(-2, -1))
-        amplitude = crop(turn(amplitude, convention.frames), self.m)
-        known = crop(turn(known, convention.frames), self.m)
-        amplitude = np.fft.ifftshift(amplitude * known, axes=(-2, -1))
-        known = np.fft.ifftshift(known, axes=(-2, -1))
-        probe = turn(self.small, convention.probe)
-        light = np.mean(np.sum(amplitude**2, axis=(1, 2), dtype=np.float64))
-        pattern = np.abs(_fft2(probe)) ** 2
-        power = np.sum(pattern * known)
-        if not (np.isfinite(light) and light > 0 and np.isfinite(power) and power > 0):
-            return np.inf, np.zeros((0, 0), np.complex64)
-        probe = (probe * np.sqrt(light / power)).astype(np.complex64)
-        near = self.scan.positions_px[self.chosen] * (self.m / len(self.scan.known))
-        places = arrange(near, *convention.positions)
-        if degrees:
-            sine, cosine = np.sin(np.radians(degrees)), np.cos(np.radians(degrees))
-            places = places @ np.array([[cosine, -sine], [sine, cosine]])
-        return _epie(amplitude, known, probe, places, passes)
-
-
-def unwrapped(known: Bool[np.ndarray, "n n"], shift: tuple[int, int]) -> Bool[np.ndarray, "n n"]:
-    """Known pixels rolled by `shift`; rows that a beam offset moves past the edge are unknown.
-
-    A shift by half the pattern is a reordering, not an offset.
-    """
-    n = len(known)
-    moved = np.roll(known, shift, axis=(0, 1))
-    for axis, each in enumerate(Convention("counts", shift).offset(n)):
-        lost = [slice(None), slice(None)]
-        # Moved back by `each`: what left at one edge came in at the other.
-        lost[axis] = slice(n - each, None) if each > 0 else slice(0, -each)
-        if each:
-            moved[tuple(lost)] = False
-    return moved
-
-
-def _epie(
-    amplitude: Float32[np.ndarray, "J m m"],
-    known: Bool[np.ndarray, "m m"],
-    probe: Complex[np.ndarray, "m m"],
-    positions: Float64[np.ndarray, "J 2"],
-    passes: int,
-) -> tuple[float, Complex64[np.ndarray, "h w"]]:
-    """R-factor met during the last of a few ePIE passes, and the object.
-
-    The probe is updated from the second pass on.
-    """
-    m = amplitude.shape[-1]
-    corners = np.round(positions - positions.min(axis=0)).astype(int)
-    obj = np.ones(corners.max(axis=0) + m, np.complex64)
-    generator = np.random.default_rng(0)
-    every = bool(known.all())
-    residual = 0.0
-    for step in range(passes):
-        residual = 0.0
-        for index in generator.permutation(len(corners)):
-            y, x = corners[index]
-            window = obj[y : y + m, x : x + m]
-            field = _fft2(probe * window)
-            modulus = np.abs(field)
-            wrong = amplitude[index] - modulus
-            if not every:
-                wrong *= known
-            residual += float(np.abs(wrong).sum())
-            change = _ifft2(field * (wrong / (modulus + 1e-6)))
-            before = window.copy()
-            window += _weight(probe) * change
-            probe = probe + _weight(before) * change if step else probe
-    misfit = residual / max(float(amplitude.sum(dtype=np.float64)), 1e-300)
-    return (misfit if np.isfinite(misfit) else np.inf), obj
-
-
-def _fft2(field: np.ndarray) -> np.ndarray:
-    return np.asarray(scipy.fft.fft2(field, norm="ortho"))
-
-
-def _ifft2(field: np.ndarray) -> np.ndarray:
-    return np.asarray(scipy.fft.ifft2(field, norm="ortho"))
-
-
-def _weight(field: Complex[np.ndarray, "m m"]) -> Complex[np.ndarray, "m m"]:
-    """ePIE's update weight conj(f) / max |f|^2."""
-    return np.conj(field) / (np.abs(field).max() ** 2 + 1e-12)

@@ -19,25 +19,19 @@ from pydantic import Field, ValidationError
 from study import __version__
 from study.formats.bad_pixels import clean
 from study.formats.conventions import (
-    AS_STORED,
-    Convention,
+    LARGEST_MISFIT,
     Fit,
     Limits,
-    Scan,
-    arrange,
     choices,
     clear,
     conventions,
     detect_values,
     difference,
-    inverse,
     options,
     preview,
     rotation,
     search,
-    turn,
     unclear,
-    unwrapped,
 )
 from study.formats.dataset import Dataset, Manifest, Split, content_hash
 from study.formats.geometry import NOMINAL_PX_M, Geometry
@@ -51,10 +45,19 @@ from study.formats.measured import (
     check_patterns,
     check_positions,
 )
-from study.formats.orientation import ORIENTATIONS, Orientation
+from study.formats.orientation import (
+    AS_STORED,
+    ORIENTATIONS,
+    Orientation,
+    arrange,
+    inverse,
+    turn,
+)
 from study.formats.positions import Beside
 from study.formats.probe import all_modes, in_corner, normalise, single
 from study.formats.readers import hash_of, read_probe_of, read_raw
+from study.formats.scales import describe_scale, find_scale, stretched, wrong_scale
+from study.formats.trial import Convention, Scan, unwrapped
 from study.settings import SPLITS, Model, Positive, UserError, explain
 
 MARGIN_PX = 4
@@ -70,7 +73,8 @@ class Overrides(Model):
 
     `frame_orientation`: how stored frames are moved to agree with the positions; `position_flip`:
     which axes of the positions run backwards. `beam_offset`: (y, x) px by which the direct beam is
-    off the pixel n // 2 (or the corner). `accept`: number of the row to take of the table that an
+    off the pixel n // 2 (or the corner). `position_scale`: factor on all positions; 1 takes them as
+    stated, without a search. `accept`: number of the row to take of the table that an
     unclear search ends with. `left_out`: largest share of frames that may be unusable.
     `photons_per_pattern`: rescales the patterns to this mean, for files whose unit is not the
     photon.
@@ -83,13 +87,14 @@ class Overrides(Model):
     photons_per_pattern: Positive | None = None
     frame_orientation: Orientation | None = None
     beam_offset: tuple[int, int] | None = None
+    position_scale: Positive | None = None
     accept: Annotated[int, Field(ge=1, le=3)] | None = None
     left_out: Annotated[float, Field(ge=0, lt=1)] = 0.1
 
     def request(self) -> dict[str, Any]:
         """What the manifest keeps; options that came later only where they are used."""
         every = self.model_dump(mode="json")
-        later = {"frame_orientation", "beam_offset", "accept"}
+        later = {"frame_orientation", "beam_offset", "position_scale", "accept"}
         kept = {k: v for k, v in every.items() if k not in later or v is not None}
         return {k: v for k, v in kept.items() if k != "left_out" or v != 0.1}
 
@@ -144,6 +149,8 @@ def read_scan(
     path = Path(path)
     raw = read_raw(path, beside)
     check_patterns(raw.patterns, path)
+    if overrides.position_scale is not None:
+        raw = replace(raw, positions_px=raw.positions_px * overrides.position_scale)
     check_positions(raw, path)
     modes, probe_said = _probe(raw, path, probe)
     given = modes[0]
@@ -199,17 +206,20 @@ class Reading:
 
 
 class Unclear(UserError):
-    """The data do not decide the conventions: the message lists the best readings."""
+    """The data do not decide the conventions: the message lists the best readings.
 
-    def __init__(self, table: Sequence[tuple[Fit, Scan]], n: int, where: Path) -> None:
-        super().__init__(unclear([fit for fit, _ in table], n, where))
-        self.table, self.n = table, n
+    `table`: misfit, options of `study import`, scan and convention of every row.
+    """
+
+    def __init__(self, message: str, table: Sequence[tuple[float, str, Scan, Convention]]) -> None:
+        super().__init__(message)
+        self.table = table
 
     def readings(self) -> tuple[Reading, ...]:
         """The rows of the table in its order, each with the object of a short fit."""
         return tuple(
-            Reading(fit.misfit, options(fit.convention, self.n), preview(scan, fit.convention))
-            for fit, scan in self.table
+            Reading(misfit, given, preview(scan, convention))
+            for misfit, given, scan, convention in self.table
         )
 
 
@@ -287,16 +297,40 @@ def _best_reading(
     check_light(usable[0].scan.patterns, overrides.values or raw.values)
     limits = overrides.limits(n)
     if limits.complete and len(usable) == 1:
-        return usable[0], _Decided(next(conventions(usable[0].scan, limits)), ())
+        chosen = next(conventions(usable[0].scan, limits))
+        unchecked = ("fit: none; every convention was given, and the scale was not checked",)
+        return usable[0], _Decided(chosen, unchecked)
     ranked = [(fit, which) for which in usable for fit in search(which.scan, limits)]
     ranked.sort(key=lambda pair: pair[0].misfit)
-    return _decide(ranked, limits, overrides.accept, path)
+    return _decide(ranked, limits, overrides, path)
+
+
+def _scale(scan: Scan, chosen: Convention, overrides: Overrides, path: Path) -> tuple[str, ...]:
+    """The sentence about the scale of the positions.
+
+    Raises UserError where another scale fits clearly better and none was given or accepted.
+    """
+    if overrides.position_scale is not None:
+        return (f"scale of the positions: times {overrides.position_scale:g}, as given",)
+    found = find_scale(scan, chosen)
+    if found is None or found.misfit > LARGEST_MISFIT:
+        return ()
+    if found.wrong and overrides.accept is None:
+        rows = ((found.misfit, found.factor), (found.stated_misfit, 1.0))
+        table = [
+            (misfit, f"--position-scale {factor:.3g}", stretched(scan, factor), chosen)
+            for misfit, factor in rows
+        ]
+        sentence = f"the scale of the positions in {path} is not clear: {wrong_scale(found)}"
+        raise Unclear(sentence, table)
+    return (describe_scale(found),)
 
 
 def _decide(
-    ranked: list[tuple[Fit, _Usable]], limits: Limits, accept: int | None, path: Path
+    ranked: list[tuple[Fit, _Usable]], limits: Limits, overrides: Overrides, path: Path
 ) -> tuple[_Usable, _Decided]:
     """The best of the fits, or the one accepted. Raises UserError with a table when unclear."""
+    accept = overrides.accept
     fits, (best, usable) = [fit for fit, _ in ranked], ranked[0]
     n = len(usable.scan.known)
     table = choices(fits, n)
@@ -306,11 +340,21 @@ def _decide(
         row = table[accept - 1]
         usable = next(which for fit, which in ranked if fit is row)
         said = f"fit: misfit {row.misfit:.3f}, row {accept} of the table, accepted as given"
-        return usable, _Decided(row.convention, (said,))
+        scale = _scale(usable.scan, row.convention, overrides, path)
+        return usable, _Decided(row.convention, (said, *scale))
     sure, rival = clear(fits, n, searched=not limits.complete)
     if not sure:
+        scale = None
+        if overrides.position_scale is None:
+            scale = find_scale(usable.scan, best.convention)
+        helps = scale is not None and scale.wrong and scale.misfit <= LARGEST_MISFIT
+        hint = f". Also: {wrong_scale(scale)}" if scale is not None and helps else ""
         scans = {id(fit): which.scan for fit, which in ranked}
-        raise Unclear([(fit, scans[id(fit)]) for fit in table], n, path)
+        rows = [
+            (fit.misfit, options(fit.convention, n), scans[id(fit)], fit.convention)
+            for fit in table
+        ]
+        raise Unclear(unclear(table, n, path) + hint, rows)
     other = ""
     if rival is not None:
         names = ", ".join(difference(rival.convention, best.convention, n))
@@ -324,6 +368,7 @@ def _decide(
             f"warning: positions turned by {turned.degrees:g} degrees fit better (misfit "
             f"{turned.misfit:.3f}); check the rotation between scan axes and detector"
         )
+    said += _scale(usable.scan, best.convention, overrides, path)
     return usable, _Decided(best.convention, tuple(said))
 
 

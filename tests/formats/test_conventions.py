@@ -10,29 +10,29 @@ import pytest
 from formats.scenes import Scene, scene
 
 from study.formats.conventions import (
-    ALL_AXES,
-    AS_STORED,
-    Axes,
-    Convention,
     Fit,
     Limits,
-    Scan,
-    arrange,
     choices,
     clear,
     detect_values,
     distinct_turns,
-    inverse,
-    matrix,
     options,
     possible_shifts,
     possible_values,
     rotation,
     search,
     similarity,
-    turn,
-    unwrapped,
 )
+from study.formats.orientation import (
+    ALL_AXES,
+    AS_STORED,
+    Axes,
+    arrange,
+    inverse,
+    matrix,
+    turn,
+)
+from study.formats.trial import Convention, Scan, unwrapped
 
 
 @pytest.fixture(scope="module")

@@ -18,11 +18,12 @@ from formats import hostile
 from formats.hostile import DETECTOR, LINKS, OUTSIDE, SOURCE, TRANSLATION
 
 from study.formats import limits
-from study.formats.conventions import Limits, Scan, search
+from study.formats.conventions import Limits, search
 from study.formats.cxi import TRUTH
 from study.formats.dataset import Dataset, load_dataset, save_dataset
 from study.formats.hdf5 import array_at, open_hdf5
 from study.formats.importing import held_out, import_scan
+from study.formats.trial import Scan
 from study.runs import environment
 from study.settings import UserError
 

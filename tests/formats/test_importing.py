@@ -8,10 +8,10 @@ import h5py
 import numpy as np
 import pytest
 
-from study.formats.conventions import ALL_AXES, arrange, turn
 from study.formats.dataset import Dataset, load_dataset, save_dataset, verify_dataset
 from study.formats.importing import held_out, import_scan
 from study.formats.npz import export_npz
+from study.formats.orientation import ALL_AXES, arrange, turn
 from study.settings import SPLITS, UserError
 
 Writer = Callable[..., Path]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -15,9 +16,9 @@ from formats.scenes import scene
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from study.formats.conventions import ALL_AXES, turn
 from study.formats.dataset import Dataset
 from study.formats.importing import import_scan
+from study.formats.orientation import ALL_AXES, turn
 from study.iterative.apply import reconstruct_rpie
 from study.settings import UserError
 
@@ -175,6 +176,7 @@ REFUSED: dict[str, tuple[Callable[[Entries], None], str]] = {
         "not clear",
     ),
     "positions three times too far": (moved(TRANSLATION, lambda t: 3 * t), "not clear"),
+    "positions off by a tenth": (moved(TRANSLATION, lambda t: 1.1 * t), "scale"),
     "positions in nanometres without units": (moved(TRANSLATION, lambda t: t * 1e9), "span"),
     "a fifth of the frames empty": (pixel(0, "u4", slice(0, 20)), "unusable"),
     "a fifth of the frames NaN": (pixel(np.nan, "f4", slice(0, 20)), "unusable"),
@@ -250,13 +252,33 @@ def test_no_mutation_is_accepted_that_spoils_the_object(
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason="the search does not look for the scale of the positions")
-@pytest.mark.parametrize("scale", [0.9])
-def test_positions_in_a_wrong_scale_are_not_accepted(
+@pytest.mark.parametrize("scale", [0.5, 0.9, 0.95, 1.1, 1.5, 2.0])
+def test_positions_in_a_wrong_scale_are_refused_with_the_right_one(
     tmp_path: Path, reference: float, scale: float
 ) -> None:
-    """A known limit, stated in docs/importing.md."""
     entries = good()
     entries[TRANSLATION] = entries[TRANSLATION] * scale
-    imported = import_scan(write(tmp_path / "scan.cxi", entries), "scan")
+    path = write(tmp_path / "scan.cxi", entries)
+    with pytest.raises(UserError, match="--position-scale") as refused:
+        import_scan(path, "scan")
+    found = re.search(r"--position-scale ([0-9.]+)", str(refused.value))
+    assert found is not None
+    assert float(found[1]) * scale == pytest.approx(1, rel=0.03)
+    imported = import_scan(path, "scan", position_scale=float(found[1]))
     assert object_error(imported) < 3 * reference
+    assert imported.manifest.request["position_scale"] == float(found[1])
+
+
+@pytest.mark.slow
+def test_a_wrong_energy_is_refused(tmp_path: Path) -> None:
+    entries = good()
+    entries[ENERGY] = entries[ENERGY] * 1.12
+    with pytest.raises(UserError, match="energy"):
+        import_scan(write(tmp_path / "scan.cxi", entries), "scan")
+
+
+def test_a_scale_as_given_is_not_searched(tmp_path: Path) -> None:
+    entries = good()
+    entries[TRANSLATION] = entries[TRANSLATION] * 0.9
+    imported = import_scan(write(tmp_path / "scan.cxi", entries), "scan", position_scale=1)
+    assert any("as given" in said and "scale" in said for said in imported.manifest.statements)
