@@ -22,7 +22,7 @@ SHOWN = ("fit:", "scale", "warning", "bad pixels", "left out", "frames:", "beam"
 def child(path: Path) -> None:
     """Import one file and print one JSON object."""
     from study.formats.importing import import_scan
-    from study.params import UserError
+    from study.settings import UserError
 
     began = time.process_time()
     try:
@@ -48,7 +48,13 @@ def row(path: Path) -> str:
         raise RuntimeError(f"{path}: exit status {done.returncode}\n{done.stderr}")
     facts = json.loads(done.stdout.splitlines()[-1])
     said = re.sub(r"\s+", " ", "; ".join(facts["said"])).replace("|", "/")
-    cells = (path.name, facts["outcome"], said, f"{facts['seconds']:.1f}", f"{facts['peak_mb']:.0f}")
+    cells = (
+        path.name,
+        facts["outcome"],
+        said,
+        f"{facts['seconds']:.1f}",
+        f"{facts['peak_mb']:.0f}",
+    )
     return f"| {' | '.join(cells)} |"
 
 
