@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from study.formats.orientation import Orientation
+from study.cli.scan_options import ScanOptions, with_scan_options
 
 
 def register(app: typer.Typer) -> None:
@@ -31,53 +31,11 @@ def simulate_sets(
         print(f"{out / name}: {'simulated' if name in made else 'up to date'}")
 
 
+@with_scan_options
 def import_scan(
     file: Annotated[Path, typer.Argument(help="Scan file or Zarr folder: docs/formats.md")],
     name: Annotated[str, typer.Option("--as", help="Name of the data set: imported/NAME")],
-    probe: Annotated[
-        Path | None, typer.Option(help="File whose probe replaces the stored one")
-    ] = None,
-    positions: Annotated[
-        str | None, typer.Option(help="Positions (y, x): csv, npy or FILE.h5:/path")
-    ] = None,
-    position_units: Annotated[
-        str | None, typer.Option(help="Units of positions that state none: px, m, um, nm, ...")
-    ] = None,
-    step_px: Annotated[
-        tuple[float, float] | None, typer.Option(help="Raster step (y, x) of a 4D-STEM scan")
-    ] = None,
-    crop: Annotated[
-        int | None, typer.Option(min=4, help="Side of the square around the beam, px")
-    ] = None,
-    values: Annotated[
-        Literal["detect", "counts", "amplitudes"], typer.Option(help="Quantity of the pixels")
-    ] = "detect",
-    zero_frequency: Annotated[
-        Literal["detect", "corner", "centre"], typer.Option(help="Position of the direct beam")
-    ] = "detect",
-    frame_orientation: Annotated[
-        Orientation | None,
-        typer.Option(help="How frames are moved to agree with the positions"),
-    ] = None,
-    position_order: Annotated[
-        Literal["detect", "yx", "xy"], typer.Option(help="Order of the position columns")
-    ] = "detect",
-    position_flip: Annotated[
-        Literal["detect", "none", "y", "x", "both"], typer.Option(help="Reversed position axes")
-    ] = "detect",
-    beam_offset: Annotated[
-        tuple[int, int] | None, typer.Option(help="Direct beam off centre by (y, x) px")
-    ] = None,
-    mask: Annotated[
-        Path | None,
-        typer.Option(help="Bad pixels, not zero: npy, npz, HDF5, MATLAB, TIFF or PNG"),
-    ] = None,
-    left_out: Annotated[
-        float | None, typer.Option(help="Largest share of unusable frames (default 0.1)")
-    ] = None,
-    accept: Annotated[
-        int | None, typer.Option(min=1, max=3, help="Row of the table of an unclear search")
-    ] = None,
+    options: ScanOptions,
     track: Annotated[bool, typer.Option(help="Track the set with `dvc add`")] = True,
 ) -> None:
     """Import a measured scan as imported/NAME.
@@ -87,22 +45,10 @@ def import_scan(
 
     Some patterns are held out; they give an R-factor that the reconstruction did not fit.
     """
-    from study.formats.positions import Beside
     from study.stages.importing import import_file
 
-    overrides = {
-        "values": values,
-        "zero_frequency": zero_frequency,
-        "frame_orientation": frame_orientation,
-        "position_order": position_order,
-        "position_flip": position_flip,
-        "beam_offset": beam_offset,
-        "left_out": left_out,
-        "accept": accept,
-    }
-    chosen = {key: value for key, value in overrides.items() if value not in ("detect", None)}
-    beside = Beside(positions, position_units, step_px, crop, mask)
-    manifest = import_file(Path(), file, name, probe, chosen, track, beside)
+    scan = options.request()
+    manifest = import_file(Path(), file, name, scan.probe, scan.overrides, track, scan.beside)
     for statement in manifest.statements:
         print(statement)
     print(f"imported/{name}: {sum(manifest.patterns.values())} patterns of {manifest.n} px")

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from study.cli.scan_options import ScanOptions, with_scan_options
+
 ROOT = Path()
 Part = Literal["prepare", "train", "collect"]
 
@@ -77,10 +79,12 @@ def fingerprint() -> None:
     print(f"moved: {', '.join(moved)}" if moved else "no arm behaves differently")
 
 
+@with_scan_options
 def reconstruct(
     source: Annotated[str, typer.Argument(help="Run folder, or rpie")],
     dataset: Annotated[Path, typer.Argument(help="Data set folder or scan file")],
     out: Annotated[Path, typer.Option(help="npz file to write")],
+    options: ScanOptions,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object")] = False,
     passes: Annotated[int, typer.Option(min=1, help="rPIE: passes over the scan")] = 50,
     alpha: Annotated[float, typer.Option(min=1e-6, max=1.0, help="rPIE: regularisation")] = 0.1,
@@ -99,7 +103,10 @@ def reconstruct(
         str, typer.Option(help="Run: weights of the best or the last epoch")
     ] = "last",
 ) -> None:
-    """Reconstruct a data set with a saved run or rPIE."""
+    """Reconstruct a data set with a saved run or rPIE.
+
+    Options from --probe on are those of `study import`, for a scan file.
+    """
     from study.stages.apply import apply_source
 
     rpie = {
@@ -109,7 +116,7 @@ def reconstruct(
         "modes": modes,
         "refine_positions": refine_positions,
     }
-    facts = apply_source(source, dataset, out, checkpoint, rpie)
+    facts = apply_source(source, dataset, out, checkpoint, rpie, options.request())
     if as_json:
         print(json.dumps(facts, allow_nan=False))
         return

@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError
 
 from study import __version__
 from study.formats.bad_pixels import clean
+from study.formats.binning import bin_counts, bin_known, bin_probe, binning_said, check_bin
 from study.formats.conventions import (
     LARGEST_MISFIT,
     Fit,
@@ -74,8 +75,9 @@ class Overrides(Model):
     `frame_orientation`: how stored frames are moved to agree with the positions; `position_flip`:
     which axes of the positions run backwards. `beam_offset`: (y, x) px by which the direct beam is
     off the pixel n // 2 (or the corner). `position_scale`: factor on all positions; 1 takes them as
-    stated, without a search. `accept`: number of the row to take of the table that an
-    unclear search ends with. `left_out`: largest share of frames that may be unusable.
+    stated, without a search. `bin`: detector pixels added along each axis. `accept`: number
+    of the row to take of the table that an unclear search ends with. `left_out`: largest share of
+    frames that may be unusable.
     `photons_per_pattern`: rescales the patterns to this mean, for files whose unit is not the
     photon.
     """
@@ -88,13 +90,14 @@ class Overrides(Model):
     frame_orientation: Orientation | None = None
     beam_offset: tuple[int, int] | None = None
     position_scale: Positive | None = None
+    bin: Annotated[int, Field(ge=2, le=64)] | None = None
     accept: Annotated[int, Field(ge=1, le=3)] | None = None
     left_out: Annotated[float, Field(ge=0, lt=1)] = 0.1
 
     def request(self) -> dict[str, Any]:
         """What the manifest keeps; options that came later only where they are used."""
         every = self.model_dump(mode="json")
-        later = {"frame_orientation", "beam_offset", "position_scale", "accept"}
+        later = {"frame_orientation", "beam_offset", "position_scale", "bin", "accept"}
         kept = {k: v for k, v in every.items() if k not in later or v is not None}
         return {k: v for k, v in kept.items() if k != "left_out" or v != 0.1}
 
@@ -152,6 +155,8 @@ def read_scan(
     if overrides.position_scale is not None:
         raw = replace(raw, positions_px=raw.positions_px * overrides.position_scale)
     check_positions(raw, path)
+    if overrides.bin is not None:
+        check_bin(raw.patterns.shape[-1], overrides.bin)
     modes, probe_said = _probe(raw, path, probe)
     given = modes[0]
     normalise(given)  # refuses a probe without light in its middle, before anything is fitted
@@ -161,6 +166,16 @@ def read_scan(
     chosen, n = found.convention, given.shape[-1]
     counts, counts_said = _counts(usable.scan.patterns, chosen, overrides)
     known = turn(unwrapped(usable.scan.known, chosen.shift), chosen.frames)
+    modes, geometry, said = turn(modes, chosen.probe), raw.geometry, found.said
+    statements = describe(chosen, n, overrides)
+    if overrides.bin is not None:
+        modes = bin_probe(modes, overrides.bin)
+        counts, known = bin_counts(counts, overrides.bin), bin_known(known, overrides.bin)
+        if geometry is not None:
+            larger = geometry.pixel_m * overrides.bin
+            geometry = geometry.model_copy(update={"pixel_m": larger})
+        said = (*said, binning_said(n, overrides.bin))
+        n = len(known)
     counts = counts if known.all() else fill_masked(counts, known)
     arranged = arrange(usable.scan.positions_px, *chosen.positions)
     corners = arranged - arranged.min(axis=0) + MARGIN_PX
@@ -169,17 +184,17 @@ def read_scan(
     return MeasuredScan(
         counts=counts,
         positions_px=corners.astype(np.float32),
-        probe=turn(given, chosen.probe),
-        modes=turn(modes, chosen.probe),
+        probe=modes[0],
+        modes=modes,
         object_shape=(int(height), int(width)),
-        geometry=raw.geometry,
+        geometry=geometry,
         statements=(
             *raw.said,
             *mask_said,
             *usable.said,
-            *describe(chosen, n, overrides),
+            *statements,
             *counts_said,
-            *found.said,
+            *said,
             *probe_said,
             *((filling(hidden),) if hidden else ()),
         ),

@@ -107,6 +107,34 @@ def _phase(given: Any) -> Any:
 Phase = Annotated[bool | Literal["independent"], BeforeValidator(_phase)]
 
 
+Lines = tuple[tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=1)]], ...]
+
+
+class DetectorMask(Model):
+    """Detector pixels without a measurement: `rows` and `columns` as ranges [first, end)."""
+
+    rows: Lines
+    columns: Lines
+
+    def check(self, n: int) -> None:
+        """Raise ValueError for a range outside n px, or when half of the pixels are masked."""
+        for first, end in (*self.rows, *self.columns):
+            if not first < end <= n:
+                raise ValueError(
+                    f"mask has the range [{first}, {end}), but patterns have {n} px; accepted: "
+                    f"first < end <= {n}"
+                )
+        rows, columns = (
+            len({k for first, end in lines for k in range(first, end)})
+            for lines in (self.rows, self.columns)
+        )
+        if 2 * (n - rows) * (n - columns) < n * n:
+            raise ValueError(
+                f"mask hides {rows} rows and {columns} columns of {n}; at most half of the pixels "
+                "may be masked: make it smaller"
+            )
+
+
 class DataParams(Model):
     """One simulated data set. Lengths in object pixels, dose in photons per pattern.
 
@@ -118,7 +146,8 @@ class DataParams(Model):
     the probe belongs to the set. Absent: one set of objects, drawn from `object_seeds`, for all.
     `stitching` of every row on the set: `average`, weighted by the illumination; `synchronised`,
     the same after the global phases of all windows agree. Absent: as published, central tiles on a
-    raster of single patterns and `average` elsewhere. Both are absent from older manifests.
+    raster of single patterns and `average` elsewhere. `mask`: pixels of the detector that measure
+    nothing (gaps between modules); absent: none. All three are absent from older manifests.
     """
 
     n: Annotated[int, Field(ge=4, le=LARGEST_PX)]
@@ -136,11 +165,12 @@ class DataParams(Model):
     scan: Scan
     seeds: Seeds | None = None
     stitching: Literal["average", "synchronised"] | None = None
+    mask: DetectorMask | None = None
 
     @model_serializer(mode="wrap")
     def _without_absent(self, write: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
         """Older sets keep their manifests and hashes: what they do not have is not written."""
-        later = ("seeds", "stitching")
+        later = ("seeds", "stitching", "mask")
         return {k: v for k, v in write(self).items() if v is not None or k not in later}
 
     def of_seed(self, seed: int) -> DataParams:
@@ -189,6 +219,8 @@ class DataParams(Model):
                 f"does not tie the phase to the amplitude; canvas_px is {self.canvas_px} and "
                 f"object_px {self.object_px}: enlarge canvas_px to {2 * self.object_px}"
             )
+        if self.mask is not None:
+            self.mask.check(self.n)
         check_once(self.seeds or ())
         seeds = self.object_seeds
         if len({seeds.train, seeds.validation, seeds.test}) < 3:

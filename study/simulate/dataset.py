@@ -12,16 +12,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Complex128, Float32, Float64, Int64, UInt32
+from jaxtyping import Bool, Complex128, Float32, Float64, Int64, UInt32
 
 from study import __version__
-from study.formats.dataset import Dataset, Geometry, Manifest, Split, content_hash
+from study.formats.dataset import Dataset, Geometry, Manifest, Split, content_hash, with_mask
 from study.formats.probe import normalise, single
 from study.formats.requests import request_of
 from study.optics.counts import draw_counts, photon_scale, to_network_units
 from study.optics.patches import extract
 from study.optics.wave import diffract
-from study.settings import SPLITS, DataParams, Raster, UserError
+from study.settings import SPLITS, DataParams, DetectorMask, Raster, UserError
 from study.simulate.objects import grid_lines
 from study.simulate.probes import make_probe
 from study.simulate.scans import scan_positions
@@ -198,7 +198,18 @@ def simulate(name: str, params: DataParams) -> Dataset:
     }
     probe = single(light.told.numpy())
     manifest = _manifest(name, params, light, content_hash(probe, splits), splits)
-    return Dataset(manifest=manifest, probe=probe, splits=splits)
+    made = Dataset(manifest=manifest, probe=probe, splits=splits)
+    return made if params.mask is None else with_mask(made, known_pixels(params.mask, params.n))
+
+
+def known_pixels(mask: DetectorMask, n: int) -> Bool[np.ndarray, "n n"]:
+    """True for the pixels that the detector measures."""
+    known = np.ones((n, n), bool)
+    for first, end in mask.rows:
+        known[first:end] = False
+    for first, end in mask.columns:
+        known[:, first:end] = False
+    return known
 
 
 def _split(

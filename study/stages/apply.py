@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from study.formats.dataset import Dataset, load_dataset, load_manifest
-from study.formats.importing import import_scan
+from study.formats.scan_request import ScanRequest
+from study.formats.zarr_store import is_zarr
 from study.reading import real_path
 from study.runs import RunFolder, plain, write_npz
 from study.runs.seed_folders import seed_folder
@@ -18,9 +19,16 @@ from study.settings import UserError
 
 
 def apply_source(
-    source: str, dataset: Path, out: Path, checkpoint: str, rpie: Mapping[str, Any]
+    source: str,
+    dataset: Path,
+    out: Path,
+    checkpoint: str,
+    rpie: Mapping[str, Any],
+    scan: ScanRequest | None = None,
 ) -> dict[str, Any]:
     """Reconstruct `dataset` (a data set folder or a scan file) and write `out`, whole.
+
+    `scan`: how a scan file is read.
 
     The npz holds `object` (h, w) complex, `probe` (modes, where there are several), `region`, and
     `positions_px` with `shift_px` where positions were refined; the returned facts hold the numbers
@@ -29,7 +37,7 @@ def apply_source(
     """
     from study.iterative.sources import check_room
 
-    data = load_dataset(dataset) if dataset.is_dir() else import_scan(dataset, "scan")
+    data = _opened(dataset, scan or ScanRequest())
     check_room(data)
     began = time.perf_counter()
     applied, extra, more = (
@@ -52,6 +60,18 @@ def apply_source(
         **extra,
     }
     return plain(facts)
+
+
+def _opened(path: Path, scan: ScanRequest) -> Dataset:
+    """A data set folder, or a scan file read with the options of an import."""
+    if not path.is_dir() or is_zarr(path):
+        return scan.read(path, "scan")
+    if given := scan.given():
+        raise UserError(
+            f"{path} is a data set, whose conventions are decided; {', '.join(given)} apply to a "
+            "scan file: leave them out, or import the scan again with them"
+        )
+    return load_dataset(path)
 
 
 def _rpie(

@@ -275,3 +275,32 @@ def test_jittered_scans_have_no_stride(tiny_params: DataParams) -> None:
 def test_a_dose_beyond_32_bits_is_refused(tiny_params: DataParams) -> None:
     with pytest.raises(UserError, match="lower photons_per_pattern"):
         simulate("bright", change(tiny_params, photons_per_pattern=1e12))
+
+
+def test_a_masked_set_has_the_counts_of_the_set_without_a_mask(
+    tiny: Dataset, tiny_params: DataParams
+) -> None:
+    masked = simulate("masked", change(tiny_params, mask={"rows": [[7, 9]], "columns": [[0, 1]]}))
+    known = np.ones((16, 16), bool)
+    known[7:9] = known[:, 0] = False
+    assert masked.mask is not None
+    assert np.array_equal(masked.mask, known)
+    for name in SPLITS:
+        a, b = (each.splits[name].counts[:][..., known] for each in (tiny, masked))
+        assert np.array_equal(a, b)
+    assert masked.manifest.content_sha256 != tiny.manifest.content_sha256
+    assert masked.manifest.request["mask"] == {"rows": [[7, 9]], "columns": [[0, 1]]}
+
+
+def test_no_mask_leaves_no_trace(tiny: Dataset, tiny_params: DataParams) -> None:
+    again = simulate("tiny", change(tiny_params, mask=None))
+    assert "mask" not in again.manifest.request
+    assert again.manifest == tiny.manifest
+
+
+@pytest.mark.parametrize("rows", [[[7, 17]], [[3, 3]], [[-1, 2]], [[0, 9]]])
+def test_a_mask_outside_the_detector_or_of_most_pixels_is_refused(
+    tiny_params: DataParams, rows: list[list[int]]
+) -> None:
+    with pytest.raises(ValueError, match="mask"):
+        change(tiny_params, mask={"rows": rows, "columns": []})
