@@ -57,7 +57,7 @@ def is_loopback(address: str | None) -> bool:
 
 def has_login() -> bool:
     """Whether an OIDC provider is configured (`[auth]` in .streamlit/secrets.toml)."""
-    return _secret("auth") is not None
+    return secret("auth") is not None
 
 
 def check() -> None:
@@ -125,7 +125,7 @@ def _email() -> str | None:
 
 def _people() -> tuple[frozenset[str], frozenset[str]] | None:
     """Accepted e-mail addresses and domains; None without a list. Raises UserError."""
-    listed = _secret("access")
+    listed = secret("access")
     if listed is None:
         return None
     if not isinstance(listed, Mapping) or not set(listed) <= {"emails", "domains"}:
@@ -149,7 +149,7 @@ def _malformed() -> UserError:
     )
 
 
-def _secret(section: str) -> Any:
+def secret(section: str) -> Any:
     """A section of secrets.toml; None when it, or the file, is absent. Raises UserError.
 
     A file that cannot be parsed must not read as "no login": pages would be open to everybody.

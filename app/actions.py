@@ -6,11 +6,14 @@ All of them write files that are checked by the same models as the command line'
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from app import access, load
 from app.findings import comments
+from app.scan import steps
+from app.scan.steps import Upload
 from study import jobs
 from study.artifacts import pull as pulling
 from study.editing import archive, claiming
@@ -90,6 +93,46 @@ def pull(names: tuple[str, ...]) -> None:
 def cancel_pull(pull_id: str) -> None:
     _may_write()
     pulling.cancel_pull(load.ROOT, pull_id)
+
+
+def begin_scan(scan: Upload | Path, beside: Mapping[str, Upload], units: str | None = None) -> str:
+    """Store a scan privately and read it in a child process; its id. Raises UserError."""
+    _may_write()
+    return steps.begin(load.ROOT, scan, beside, units)
+
+
+def mask_scan(scan: str, threshold: float | None, shapes: str, upload: Upload | None) -> None:
+    """Read a scan again with a mask. Raises UserError."""
+    _may_write()
+    steps.look_again(load.ROOT, scan, threshold, shapes, upload)
+
+
+def accept_scan(scan: str, row: int) -> None:
+    """Choose a reading of an unclear scan. Raises UserError."""
+    _may_write()
+    steps.accept(load.ROOT, scan, row)
+
+
+def import_scan(scan: str, name: str) -> None:
+    """Start an import into imported/NAME. Raises UserError."""
+    _may_write()
+    steps.import_as(load.ROOT, scan, name)
+
+
+def reconstruct_scan(scan: str, source: str, options: Sequence[str]) -> None:
+    """Start a reconstruction of an imported scan. Raises UserError."""
+    _may_write()
+    steps.reconstruct(load.ROOT, scan, source, options)
+
+
+def stop_scan(scan: str, task: str) -> None:
+    _may_write()
+    steps.stop(load.ROOT, scan, task)
+
+
+def remove_scan(scan: str) -> None:
+    _may_write()
+    steps.remove(load.ROOT, scan)
 
 
 @contextmanager

@@ -33,6 +33,7 @@ PAGES = (
     Entry("findings", "Findings", ":material/gavel:"),
     Entry("arms", "Arms", ":material/table_chart:"),
     Entry("compare", "Compare", ":material/compare:"),
+    Entry("my_scan", "My scan", ":material/upload_file:"),
     Entry("dataset", "Data", ":material/grid_on:"),
     Entry("provenance", "Provenance", ":material/account_tree:"),
     Entry("new_arm", "New arm", ":material/add_circle:"),

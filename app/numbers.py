@@ -43,4 +43,5 @@ def tell(number_id: str) -> None:
     st.dataframe(
         [{"file": file, "sha256": digest[:16]} for file, digest in told.inputs],
         hide_index=True,
+        alt=f"{len(told.inputs)} input files with their hashes",
     )

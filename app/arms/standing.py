@@ -75,4 +75,5 @@ def _against_committed() -> None:
             [{"arm": n, "is": e.result, "because": e.reason} for n, e in compared.items()],
             hide_index=True,
             width="stretch",
+            alt=f"{len(compared)} arms, whether each is identical, reproduced or differs, and why",
         )

@@ -169,6 +169,32 @@ def scan_map(
     return figure
 
 
+def shifts(positions_px: np.ndarray, shift_px: np.ndarray) -> go.Figure:
+    """Given positions and lines to the refined ones, (J, 2) as (y, x) in object px."""
+    there = positions_px + shift_px
+    gap = np.full(len(there), np.nan)
+    lines = {
+        axis: np.stack([positions_px[:, i], there[:, i], gap], axis=1).ravel()
+        for i, axis in enumerate("yx")
+    }
+    figure = go.Figure(
+        [
+            go.Scatter(**lines, mode="lines", line={"color": CHOSEN, "width": 1}, hoverinfo="skip"),
+            go.Scatter(
+                x=there[:, 1], y=there[:, 0], mode="markers",
+                marker={"size": 4, "color": CHOSEN}, customdata=np.hypot(*shift_px.T),
+                hovertemplate="shift %{customdata:.3g} px<extra></extra>",
+            ),
+            go.Scatter(
+                x=positions_px[:, 1], y=positions_px[:, 0], mode="markers",
+                marker={"size": 3, "color": OTHERS}, hoverinfo="skip",
+            ),
+        ]
+    )  # fmt: skip
+    _square(figure, Pixel(None))
+    return figure
+
+
 def _ring(figure: go.Figure, centre: np.ndarray, n: int, pixel: Pixel) -> None:
     y, x = centre * pixel.scale
     half = n / 2 * pixel.scale

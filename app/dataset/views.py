@@ -36,7 +36,7 @@ def absent(entry: sets.Entry) -> None:
     if entry.asked is not None:
         st.markdown("**Requested**")
         request = dict(flat(entry.asked.model_dump(mode="json")))
-        st.dataframe(_lines(request), hide_index=True, height="content")
+        st.dataframe(_lines(request), hide_index=True, height="content", alt="Requested settings")
     st.subheader("Used by", anchor=False)
     used_by(entry, None)
 
@@ -92,9 +92,10 @@ def manifest_table(manifest: Manifest) -> None:
     nominal = " (nominal)" if manifest.nominal else ""
     left, right = st.columns(2)
     left.markdown("**Requested**")
-    left.dataframe(_lines(dict(flat(manifest.request))), hide_index=True, height="content")
+    requested = _lines(dict(flat(manifest.request)))
+    left.dataframe(requested, hide_index=True, height="content", alt="Requested settings")
     right.markdown(f"**Units and geometry{nominal}**")
-    right.dataframe(_lines(scales), hide_index=True, height="content")
+    right.dataframe(_lines(scales), hide_index=True, height="content", alt="Units and geometry")
 
 
 def _lines(table: dict[str, str]) -> list[dict[str, str]]:
@@ -344,7 +345,10 @@ def used_by(entry: sets.Entry, sha256: str | None) -> None:
     for key, count in consumers.sections(entry).items():
         st.caption(f"Named in `{escape.markdown(key)}` of params.yaml: {count:d} times.")
     rows = [{"arm": u.arm, "asks": u.asks, "seeds asked": u.seeds, "results": u.ran} for u in users]
-    st.dataframe(rows, hide_index=True, height="content" if len(rows) < 14 else 460)
+    st.dataframe(
+        rows, hide_index=True, height="content" if len(rows) < 14 else 460,
+        alt=f"{len(rows)} arms that use this set, with their seeds and results",
+    )  # fmt: skip
     stored = [user.arm for user in users if user.state == "ok"]
     if stored and not entry.pipeline:
         layout.link("compare", f"Compare the {len(stored)} arms with results", arms=stored)

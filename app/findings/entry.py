@@ -126,6 +126,7 @@ def _evidence(claim: ClaimFinding) -> None:
                 for item in claim.evidence
             ],
             hide_index=True,
+            alt=f"{len(claim.evidence)} files that {claim.id} rests on, with their hashes",
         )
 
 
@@ -143,7 +144,8 @@ def _seeds(claim: ClaimFinding) -> None:
         for seed in claim.seeds
     ]
     with st.expander(f"Every seed: {claim.n:d} of {claim.needed_seeds:d} pairs"):
-        st.dataframe(rows, hide_index=True, width="content")
+        alt = f"{len(rows)} seeds of {claim.id}: both values and their difference"
+        st.dataframe(rows, hide_index=True, width="content", alt=alt)
 
 
 def _side(side: SideOfSeed) -> str:
@@ -171,7 +173,8 @@ def _history(history: Sequence[Verdict]) -> None:
     before = len(rows) - 1
     heading = f"History: supersedes {before} earlier" if before else "History: the first verdict"
     with st.expander(heading):
-        st.dataframe(rows, hide_index=True, width="stretch")
+        alt = f"{len(rows)} verdicts of this claim, the newest first"
+        st.dataframe(rows, hide_index=True, width="stretch", alt=alt)
 
 
 def superseded(name: str, gone: Gone, is_open: bool) -> None:

@@ -10,7 +10,7 @@ import streamlit as st
 from app import choose, escape
 from study.investigations import View
 
-LINE_PX, HEAD_PX, MOST_PX = 35, 38, 700
+MOST_WHOLE, MOST_PX = 8, 700  # rows that are shown without a scroll; height of the others
 
 
 def show(view: View) -> None:
@@ -35,12 +35,14 @@ def _table(view: View) -> None:
     )
     st.caption(escape.markdown(", ".join(f"{count} {word}" for word, count in counts.items())))
     shown = [row for row, word in zip(view.rows, words, strict=True) if not kept or word in kept]
-    st.dataframe(
-        [dict(zip(view.heads, row, strict=True)) for row in shown],
+    heads = [escape.markdown(head) for head in view.heads]
+    # Not a data frame: whole sentences stand in the cells, and a data frame would cut them.
+    st.table(
+        [dict(zip(heads, map(escape.markdown, row), strict=True)) for row in shown],
         hide_index=True,
-        width="stretch",
-        height=min(MOST_PX, LINE_PX * len(shown) + HEAD_PX),
-        column_config={view.filter_by: st.column_config.TextColumn(width="medium")},
+        border="horizontal",
+        height=MOST_PX if len(shown) > MOST_WHOLE else "content",
+        alt=f"{view.name}: {len(shown)} of {len(view.rows)} rows",
     )
 
 

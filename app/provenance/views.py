@@ -84,7 +84,10 @@ def stage_table(found: Mapping[str, Judged], kind: str, folder: str) -> None:
         }
         for j in sorted(rows, key=lambda j: -STATES.index(j.state))
     ]
-    st.dataframe(table, hide_index=True, height="content" if len(table) < 14 else 460)
+    st.dataframe(
+        table, hide_index=True, height="content" if len(table) < 14 else 460,
+        alt=f"{len(table)} stages by arm: state, reason, size and command",
+    )  # fmt: skip
 
 
 def _one_stage(judged: Judged, folder: str) -> None:
@@ -144,7 +147,10 @@ def commits(runs: Sequence[environments.Run], known: environments.History) -> No
             f"{count} of {len(runs)} results were made with {len(outside)} commit(s) that are not "
             "in this history: the code that made them cannot be checked out here."
         )
-    st.dataframe(rows, hide_index=True, height="content" if len(rows) < 12 else 400)
+    st.dataframe(
+        rows, hide_index=True, height="content" if len(rows) < 12 else 400,
+        alt=f"{len(rows)} commits with the number of results that each made",
+    )  # fmt: skip
 
 
 def _commit_row(
@@ -184,13 +190,17 @@ def environments_of(runs: Sequence[environments.Run]) -> None:
             for d in differing
             for value, count in d.values
         ]
-        st.dataframe(rows, hide_index=True, height="content" if len(rows) < 12 else 400)
+        st.dataframe(
+            rows, hide_index=True, height="content" if len(rows) < 12 else 400,
+            alt=f"Values in which environments differ: {names}",
+        )  # fmt: skip
     else:
         st.markdown(f"{states.text('ok', 'equal')} {told}, with the same contents.")
     st.dataframe(
         [{"what": key, "value": value} for key, value in same.items()],
         hide_index=True,
         height="content",
+        alt=f"{len(same)} facts in which all environments agree",
     )
 
 
@@ -229,7 +239,7 @@ def packages(found: machine.Packages | None) -> None:
             f"from {escape.markdown(found.file)}: `make setup` installs what it says."
         )
         rows = [{"package": p, "locked": a, "installed": b} for p, a, b in found.differing]
-        st.dataframe(rows, hide_index=True)
+        st.dataframe(rows, hide_index=True, alt=f"{len(rows)} packages, locked and installed")
     else:
         st.markdown(
             f"{states.text('ok', 'as locked')} {found.installed:d} packages of "
@@ -249,7 +259,8 @@ def versions(runs: Sequence[environments.Run]) -> None:
         told = ", ".join(f"{version} ({count})" for version, count in used.most_common())
         mark = "–" if not used else "✓" if set(used) == {here} else "≠"
         rows.append({"package": name, "here": here, "in the runs": told or "–", "same": mark})
-    st.dataframe(rows, hide_index=True, height="content")
+    alt = "Versions of the packages that decide numbers, here and in the runs"
+    st.dataframe(rows, hide_index=True, height="content", alt=alt)
 
 
 def chosen_kind(found: Mapping[str, Judged]) -> str | None:

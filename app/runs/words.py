@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
+from statistics import median
 
 from study.jobs import Job, RunRow
 
@@ -59,6 +61,23 @@ def lasting(seconds: float | None) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def total_left(rows: Iterable[RunRow]) -> float | None:
+    """Seconds until all running and queued runs have ended; None while nothing was measured.
+
+    A queued run is taken to last as long as the median of those that run, and as many run at once
+    as now.
+    """
+    rows = list(rows)
+    running = [row for row in rows if row.state == "running" and row.eta_s is not None]
+    if not running:
+        return None
+    left = [row.eta_s or 0.0 for row in running]
+    begun = [(row.heartbeat or 0.0) - row.started for row in running if row.started is not None]
+    whole = [max(0.0, past) + eta for past, eta in zip(begun, left, strict=False)] or left
+    queued = sum(row.state == "queued" for row in rows)
+    return max(max(left), (sum(left) + queued * median(whole)) / len(running))
 
 
 def epochs(row: RunRow) -> str:

@@ -9,8 +9,9 @@ import streamlit as st
 
 from app import access, actions, load, states
 from app.escape import markdown as escaped
-from app.runs.words import ago, lasting, place
+from app.runs.words import ago, lasting, place, total_left
 from study import jobs as job_queue
+from study.evidence.format import counted
 from study.jobs import Job, RunRow
 from study.settings import UserError
 
@@ -36,6 +37,10 @@ def supervisor(working: bool) -> None:
 def show(jobs: Sequence[Job], rows: Sequence[RunRow]) -> None:
     """One line for every job at work."""
     served = load.served()
+    left = total_left(rows)
+    if left is not None:
+        waits = sum(row.state in ("running", "queued") for row in rows)
+        st.caption(escaped(f"{counted(waits, 'run')} left, about {lasting(left)} in total."))
     for job in (job for job in jobs if not job.over):
         with st.container(border=True, horizontal=True, vertical_alignment="center", gap="medium"):
             states.chip(load.job_state(job, rows, served))

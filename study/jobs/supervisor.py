@@ -23,7 +23,7 @@ from pathlib import Path
 
 import psutil
 
-from study.jobs import dvc_commit, executors, processes
+from study.jobs import dvc_commit, executors, notice, processes
 from study.jobs.dvc_lock import DvcLock
 from study.jobs.executors import Ended, Executor
 from study.jobs.folder import LaunchFolder
@@ -79,7 +79,10 @@ class Loop:
             if job.id in self.store.unsaved:
                 self.store.keep(job)
             elif not job.over:
-                self.store.keep(self._advanced(job))
+                now = self._advanced(job)
+                self.store.keep(now)
+                if now.over:
+                    notice.notify(self.root, now, log)
         if time.monotonic() > self.next_beat:
             self.next_beat = time.monotonic() + BEAT_S
             self._beat(running=True)

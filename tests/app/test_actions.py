@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from app.scan.steps import Upload
 from study.editing.arms import Draft
 from study.jobs import Job
 from study.jobs.folder import LaunchFolder
@@ -18,6 +19,7 @@ from study.jobs.models import new_id
 from study.runs import write_json
 from study.settings import UserError, load_study
 
+SCAN = "0000000000-00000000"
 ACTIONS: dict[str, Callable] = {
     "add": lambda actions: actions.add(Draft("x", "control", ("epochs=3",)), None, {}, None),
     "commit": lambda actions: actions.commit(Draft("x", "control", ("epochs=3",)), None, {}),
@@ -30,6 +32,13 @@ ACTIONS: dict[str, Callable] = {
     "comment": lambda actions: actions.comment("A-1", "Ada", "Seen.", ["A-1"]),
     "pull": lambda actions: actions.pull(("control",)),
     "cancel_pull": lambda actions: actions.cancel_pull("1"),
+    "begin_scan": lambda actions: actions.begin_scan(Upload("x.npz", b"x"), {}),
+    "mask_scan": lambda actions: actions.mask_scan(SCAN, None, "", None),
+    "accept_scan": lambda actions: actions.accept_scan(SCAN, 1),
+    "import_scan": lambda actions: actions.import_scan(SCAN, "x"),
+    "reconstruct_scan": lambda actions: actions.reconstruct_scan(SCAN, "rpie", []),
+    "stop_scan": lambda actions: actions.stop_scan(SCAN, "look"),
+    "remove_scan": lambda actions: actions.remove_scan(SCAN),
 }
 
 

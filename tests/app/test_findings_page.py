@@ -185,7 +185,9 @@ def test_published_numbers_and_the_decision_have_their_views(monkeypatch):
 
     monkeypatch.chdir(ROOT)
     app = opened("findings", view="published table")
-    assert {"published", "ours", "verdict", "what it measured"} <= set(app.dataframe[0].value)
+    table = app.table[0].value
+    assert {"published", "ours", "verdict", "what it measured"} <= set(table)
+    assert all(rendered(cell).strip(" ″") for cell in table["what it measured"]), "no ditto marks"
     app = opened("findings", view="decision")
     assert "Crash rule" in said(app)
 

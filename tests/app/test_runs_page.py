@@ -265,3 +265,22 @@ def test_a_killed_trainer_and_supervisor_are_not_shown_as_running(toy):
     assert not [state for state in shown.values() if "running" in state]
     assert "running" not in load.standing().jobs
     assert "supervisor" in said(app) and any(button.key == "resume" for button in app.button)
+
+
+# --- time left --------------------------------------------------------------------------------
+
+
+def test_the_total_time_left_counts_what_waits():
+    from app.runs.words import total_left
+    from study.jobs import RunRow
+
+    def running(seed: int, eta: float) -> RunRow:
+        facts = {"eta_s": eta, "started": 1000.0, "heartbeat": 1100.0 - eta}
+        return RunRow("a", seed, "running", **facts)
+
+    queued = [RunRow("a", seed, "queued") for seed in range(10, 14)]
+    assert total_left([]) is None and total_left(queued) is None
+    assert total_left([running(1, 40.0)]) == 40.0
+    assert total_left([running(1, 40.0), running(2, 90.0)]) == 90.0
+    # Four more of 100 s each, two at a time: 130 s of work left on two places, and 400 s more.
+    assert total_left([running(1, 40.0), running(2, 90.0), *queued]) == (130.0 + 400.0) / 2

@@ -1,0 +1,70 @@
+"""`python -m app.scan.child FOLDER TASK`: one task of a scan in a process of its own.
+
+`look` calls the importer; every other task runs the `study` command that is stored with it. A scan
+that is refused leaves a sentence and nothing else: the child removes its upload itself, whether a
+page is still open or not.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from app.scan import work
+
+ERROR_LINES = 12
+
+
+def main(folder: Path, task: str) -> int:
+    """Work on one task; the exit code of the command."""
+    return _look(folder) if task == "look" else _run(folder, task)
+
+
+def _look(folder: Path) -> int:
+    from app.scan import importer
+    from study.reading import describe, read_mapping
+    from study.settings import UserError
+
+    request = importer.Request.read(read_mapping(folder / "request.json") or {})
+    # A scan that was read before is kept when a mask for it is refused.
+    first = not (folder / importer.READ).is_file()
+    cause = "the scan could not be read; see the log of the app"
+    try:
+        facts = importer.look(folder, request)
+        (folder / importer.READ).touch()
+        work.end(folder, "look", "finished", None, facts)
+        return 0
+    except UserError as error:
+        cause = str(error)
+    except OSError as error:
+        cause = describe(error)
+    except MemoryError:
+        cause = "the scan needs more memory than is free; crop or bin it"
+    finally:
+        if work.read_task(folder, "look").state != "finished":
+            work.forget(folder, work.KINDS if first else ("mask",))
+    work.end(folder, "look", "refused", cause)
+    return 2
+
+
+def _run(folder: Path, task: str) -> int:
+    command = work.read_task(folder, task).command
+    with (folder / f"{task}.out").open("wb") as out:
+        done = subprocess.run(
+            [sys.executable, "-m", "study", *command], stdout=out, stdin=subprocess.DEVNULL
+        )
+    if done.returncode == 0:
+        if task == "import":
+            work.forget(folder)  # imported/NAME has all of it
+        work.end(folder, task, "finished", None, work.printed(folder, task))
+        return 0
+    lines = (folder / f"{task}.log").read_text(errors="replace").strip().splitlines()
+    cause = "\n".join(line for line in lines[-ERROR_LINES:] if not work.STEP.search(line))
+    state = "refused" if done.returncode == 2 else "failed"
+    work.end(folder, task, state, cause or f"it ended with exit code {done.returncode}")
+    return done.returncode
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(Path(sys.argv[1]), sys.argv[2]))

@@ -1,0 +1,151 @@
+"""The only module of the app that calls the importer of scans.
+
+`look` runs in a child process (app/scan/child.py): files from outside are never read by the app.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from app.scan import mask as masks
+from study.formats.bad_pixels import clean
+from study.formats.importing import Unclear, import_scan
+from study.formats.mask_file import read_mask
+from study.formats.positions import Beside
+from study.formats.readers import read_raw
+from study.runs import write_npz
+from study.settings import UserError
+
+MEAN, READINGS, MASK = "mean.npz", "readings.npz", "drawn-mask.npy"
+READ = "read"  # exists once the scan was read without a fault
+LEFT_OUT = 0.1  # the importer's own default
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of the importer.
+
+    `file`, `probe`, `positions`: paths. `units`: of positions that state none. `threshold`: photons
+    of the mean pattern above which pixels are masked. `shapes`: lines as `masks.parse` reads them.
+    `mask_file`: bad pixels. `accept`: row of the table of an unclear scan.
+    """
+
+    file: str
+    probe: str | None = None
+    positions: str | None = None
+    units: str | None = None
+    threshold: float | None = None
+    shapes: str = ""
+    mask_file: str | None = None
+    accept: int | None = None
+
+    @property
+    def masked(self) -> bool:
+        """Whether the user masks pixels in any way."""
+        return bool(self.threshold is not None or self.shapes.strip() or self.mask_file)
+
+    @classmethod
+    def read(cls, content: Mapping[str, Any]) -> Request:
+        """From stored JSON; entries of other versions are ignored."""
+        return cls(**{key: content[key] for key in cls.__dataclass_fields__ if key in content})
+
+
+def command(request: Request, folder: Path, name: str, track: bool = True) -> list[str]:
+    """Arguments of `study` that import the scan; `folder` holds the mask that was drawn."""
+    words = ["import", request.file, "--as", name]
+    options = {
+        "--probe": request.probe,
+        "--positions": request.positions,
+        "--position-units": request.units,
+        "--mask": str(folder / MASK) if request.masked else None,
+        "--accept": None if request.accept is None else str(request.accept),
+    }
+    words += [word for key, value in options.items() if value for word in (key, value)]
+    return words if track else [*words, "--no-track"]
+
+
+def shown(words: list[str]) -> str:
+    """A command as one types it in a terminal."""
+    return shlex.join(["study", *words])
+
+
+def look(folder: Path, request: Request) -> dict[str, Any]:
+    """Read a scan and say what it is; writes the mean pattern and, if unclear, small objects.
+
+    Returns facts as JSON: patterns, n, statements, or the readings (misfit, options) of an unclear
+    scan. Raises UserError for every fault of the files.
+    """
+    probe = None if request.probe is None else Path(request.probe)
+    beside = Beside(request.positions, request.units)
+    path = Path(request.file)
+    with np.errstate(all="ignore"):
+        raw = read_raw(path, beside)
+        mean = _mean(raw.patterns)
+        drawn = _drawn(request, mean)
+        if drawn is not None:
+            np.save(folder / MASK, drawn, allow_pickle=False)
+            beside = Beside(request.positions, request.units, mask=folder / MASK)
+        given = raw.mask if drawn is None else drawn if raw.mask is None else raw.mask | drawn
+        known = clean(raw.patterns, given, LEFT_OUT, path).known
+    write_npz(folder / MEAN, mean=mean.astype(np.float32), masked=~known)
+    facts: dict[str, Any] = {
+        "patterns": len(raw.patterns),
+        "n": int(raw.patterns.shape[-1]),
+        "masked": int((~known).sum()),
+        "statements": [],
+        "readings": [],
+    }
+    del raw
+    accept = {} if request.accept is None else {"accept": request.accept}
+    try:
+        scan = import_scan(path, "scan", probe=probe, beside=beside, **accept)
+    except Unclear as unclear:
+        found = unclear.readings()
+        objects = {f"object_{i}": one.object for i, one in enumerate(found)}
+        write_npz(folder / READINGS, **objects)
+        rows = [{"misfit": one.misfit, "options": one.options} for one in found]
+        return {**facts, "readings": rows}
+    return {**facts, "statements": list(scan.manifest.statements)}
+
+
+def _mean(patterns: np.ndarray) -> np.ndarray:
+    """Mean of the finite values of each pixel; frame by frame, as scans fill the memory."""
+    total, count = np.zeros(patterns.shape[1:]), np.zeros(patterns.shape[1:])
+    for frame in patterns:
+        finite = np.isfinite(frame)
+        total += np.where(finite, frame, 0)
+        count += finite
+    return total / np.maximum(count, 1)
+
+
+def _drawn(request: Request, mean: np.ndarray) -> np.ndarray | None:
+    """The mask of the user, in the pixels of the file; None without one. Raises UserError."""
+    if not request.masked:
+        return None
+    n = mean.shape[-1]
+    found = masks.of_shapes(request.shapes, n)
+    if request.threshold is not None:
+        found |= mean > request.threshold
+    if request.mask_file is not None:
+        found |= read_mask(Path(request.mask_file), n)
+    if found.mean() > 0.5:
+        raise UserError(
+            f"the mask covers {int(found.sum())} of {found.size} pixels; at most half may be "
+            "masked: raise the threshold or draw smaller shapes"
+        )
+    return found
+
+
+def fit_of(statements: list[str]) -> tuple[str, str]:
+    """(misfit, runner-up) of the sentence `fit: ...`; empty where there is none."""
+    line = next((one for one in statements if one.startswith("fit:")), "")
+    fit = re.search(r"misfit ([0-9.]+|inf)", line)
+    other = re.search(r"runner-up ([0-9.]+|inf)", line)
+    return (fit[1] if fit else "", other[1] if other else "")

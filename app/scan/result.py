@@ -1,0 +1,231 @@
+"""The reconstruction of an imported scan: form, progress, images, R-factors, exports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import streamlit as st
+
+from app import access, actions, escape, export, load
+from app.compare import plot_style, residuals
+from app.compare.scenes import Scene, aligned
+from app.dataset import figures
+from app.dataset.views import pixel_of
+from app.scan import steps, views
+from app.scan.work import Scan, Task
+from study.evidence.arms import sha256
+from study.evidence.format import join_words
+from study.formats.arrays import read_arrays
+from study.formats.dataset import Manifest
+from study.formats.reconstruction import Reconstruction
+from study.settings import Arm
+
+PRINT = "app.scan.print"
+RPIE = "rPIE (iterative, no training)"
+STILL = {"displayModeBar": False, "scrollZoom": True}
+
+
+# --- the form ---------------------------------------------------------------------------------
+
+
+def sources(manifest: Manifest) -> dict[str, str]:
+    """Label -> source of `study reconstruct`: rPIE, and stored runs that take such patterns."""
+    found = {RPIE: "rpie"}
+    study = load.study() if (load.ROOT / "params.yaml").is_file() else None
+    for name, row in study.arms.items() if study else ():
+        data = study.data.get(row.data.removeprefix("data/")) if study else None
+        if not isinstance(row, Arm) or data is None:
+            continue
+        if (data.n, data.group_size) != (manifest.n, manifest.group_size):
+            continue
+        for seed in row.seeds:
+            folder = load.run_folder(name, seed)
+            if (folder / "last.pt").is_file():
+                found[f"{name} s{seed}"] = str(folder)
+                break
+    return found
+
+
+def form(scan: Scan, manifest: Manifest) -> None:
+    """Source and options, the command, and the button that starts."""
+    found = sources(manifest)
+    left, right = st.columns(2, gap="medium")
+    with left:
+        label = st.selectbox("Method", list(found), key="scan-source")
+        if len(found) == 1:
+            st.caption(
+                f"No stored run takes patterns of {manifest.n} px in groups of "
+                f"{manifest.group_size}."
+            )
+    source = found[label or RPIE]
+    options: list[str] = []
+    with right:
+        if source == "rpie":
+            options = _rpie_options()
+    views.command(steps.reconstruct_command(scan, source, options))
+    if access.read_only():
+        return
+    if st.button("Reconstruct", key="scan-reconstruct", icon=":material/image:", type="primary"):
+        views.attempt(actions.reconstruct_scan, scan.id, source, options)
+        st.rerun()
+
+
+def _rpie_options() -> list[str]:
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        passes = st.number_input("Passes", 1, 10_000, 50, key="scan-passes", width=140)
+        modes = st.number_input("Probe modes", 1, 20, 1, key="scan-modes", width=140)
+    refine = st.checkbox("Refine the positions", key="scan-refine")
+    options = ["--passes", str(int(passes)), "--modes", str(int(modes))]
+    return [*options, "--refine-positions"] if refine else options
+
+
+# --- what came out ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Found:
+    """A reconstruction as a scene; `probe` (m, n, n); positions (J, 2) in px where refined."""
+
+    scene: Scene
+    probe: np.ndarray
+    positions_px: np.ndarray | None
+    shift_px: np.ndarray | None
+
+
+def read_result(scan: Scan, task: Task) -> Found:
+    """Raises UserError for a result that is absent or damaged."""
+    file = scan.folder / steps.RESULT
+    arrays = read_arrays(file)
+    dataset = load.dataset(load.ROOT / "imported" / str(scan.imported))
+    obj, probe = arrays["object"], arrays["probe"]
+    obj = obj[None] if obj.ndim == 2 else obj
+    probe = probe[None] if probe.ndim == 2 else probe
+    result = Reconstruction(
+        object=obj,
+        region=arrays["region"],
+        r_factor=arrays["r_factor"],
+        predicted_amplitude=np.zeros((0, *probe.shape[1:]), np.float16),
+        shown=np.zeros(0, np.int64),
+        distinct=True,
+        checkpoint=str(task.facts.get("checkpoint", "last")),
+        epoch=int(task.facts.get("epoch") or 0),
+        probe=probe[0],
+    )
+    images, _ = aligned(result, dataset)
+    corner = int(result.region[0]), int(result.region[1])
+    source = str(task.facts.get("source", "rpie"))
+    name = f"{scan.imported}_{Path(source).parent.name or 'rpie'}"
+    scene = Scene(
+        name, 0, result.checkpoint, images, None, {}, corner, result, dataset, str(file),
+        sha256(file),
+    )  # fmt: skip
+    shift = arrays.get("shift_px")
+    return Found(scene, probe, arrays.get("positions_px"), shift)
+
+
+def show(scan: Scan, task: Task) -> None:
+    """R-factors, object, probe modes, residual map and positions, with exports."""
+    found = read_result(scan, task)
+    _numbers(task)
+    one = found.scene
+    pixel = pixel_of(one.dataset.manifest)
+    images = one.images
+    shades = {
+        "amplitude": figures.amplitude_shades(images["amplitude"], "amplitude, object units"),
+        "phase": figures.phase_shades(images["phase"]),
+    }
+    for place, name in zip(st.columns(2, gap="small"), images, strict=True):
+        with place:
+            st.markdown(f"**{escape.markdown(name.capitalize())}**")
+            made = figures.picture(images[name], shades[name], pixel)
+            made.update_layout(height=440)
+            st.plotly_chart(
+                made, key=f"scan-{name}", config=STILL,
+                alt=f"{name} of the object, {images[name].shape[0]} x {images[name].shape[1]} px",
+            )  # fmt: skip
+    _modes(found)
+    left, right = st.columns(2, gap="small")
+    with left:
+        _residual_map(one)
+    with right:
+        _shifts(found)
+    _exports(found, task)
+
+
+def _numbers(task: Task) -> None:
+    facts = task.facts
+    told = {
+        "R fitted": facts.get("r_factor_fitted"),
+        "R held out": facts.get("r_factor_held_out"),
+        "R held out, refined": facts.get("r_factor_held_out_refined"),
+        "median shift (px)": facts.get("shift_px_median"),
+        "seconds": facts.get("seconds"),
+    }
+    known = {key: value for key, value in told.items() if value is not None}
+    for place, (label, value) in zip(st.columns(max(len(known), 1)), known.items(), strict=True):
+        place.metric(escape.markdown(label), f"{float(value):.4g}")
+    st.caption(
+        "R = sum of |√counts − |far field|| over sum of √counts. Held out: patterns that the "
+        "reconstruction has not seen. A held-out R far above the fitted R indicates overfitting."
+    )
+
+
+def _modes(found: Found) -> None:
+    power = [float(np.sum(np.abs(mode) ** 2, dtype=np.float64)) for mode in found.probe]
+    share = [one / max(sum(power), 1e-300) for one in power]
+    st.markdown(f"**Probe, {len(share)} modes**" if len(share) > 1 else "**Probe**")
+    pixel = pixel_of(found.scene.dataset.manifest)
+    top = float(np.abs(found.probe).max())
+    for place, i in zip(st.columns(max(4, len(share))), range(len(share)), strict=False):
+        shades = figures.Shades("gray", 0.0, top or 1.0, f"amplitude, {share[i]:.1%} of the power")
+        with place:
+            st.plotly_chart(
+                figures.picture(np.abs(found.probe[i]), shades, pixel, bar=i == 0),
+                key=f"scan-mode-{i}", config=STILL,
+                alt=f"Amplitude of probe mode {i + 1}, {share[i]:.1%} of the power",
+            )  # fmt: skip
+
+
+def _residual_map(one: Scene) -> None:
+    st.markdown("**Residuals of held-out patterns**")
+    if not np.isfinite(one.result.r_factor).any():
+        st.info("The window of every held-out pattern leaves the reconstructed region.")
+        return
+    values = one.result.r_factor[np.isfinite(one.result.r_factor)]
+    first = int(np.nanargmax(one.result.r_factor))
+    made = residuals.maps([one], first)
+    made.update_layout(height=360)
+    st.plotly_chart(
+        made, key="scan-residuals", config=plot_style.CONFIG,
+        alt=f"R-factor of {len(values)} held-out patterns on the scan: median "
+        f"{np.median(values):.3g}, largest {values.max():.3g} (pattern {first})",
+    )  # fmt: skip
+    st.caption("One mark per pattern; the largest R is framed.")
+
+
+def _shifts(found: Found) -> None:
+    if found.shift_px is None or found.positions_px is None:
+        return
+    st.markdown("**Refined positions**")
+    length = np.hypot(*found.shift_px.T)
+    made = figures.shifts(found.positions_px, found.shift_px)
+    told = f"median {np.median(length):.3g} px, largest {length.max():.3g} px"
+    st.plotly_chart(
+        made, key="scan-shifts", config=STILL,
+        alt=f"Given and refined positions of {len(length)} patterns; shift {told}",
+    )  # fmt: skip
+    st.caption(f"Lines lead from the given to the refined positions; shift {told}.")
+
+
+def _exports(found: Found, task: Task) -> None:
+    one = found.scene
+    again = views.importer.shown(list(task.command))
+    note = join_words([f"{one.arm}", f"R held out {task.facts.get('r_factor_held_out')}"])
+    facts = export.Facts(one.arm, note, (), load.commit(), again)
+    late = export.late
+    export.popover(
+        "scan-export", facts, draw=lambda: late(PRINT).reconstruction(one, found.probe),
+        scenes=[one],
+    )  # fmt: skip

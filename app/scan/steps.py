@@ -1,0 +1,143 @@
+"""What a user can do with a scan: choose, read, mask, accept, import, reconstruct, stop, remove.
+
+Called by `app.actions` alone, which refuses those who may not write.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from app.scan import importer, mask, places, work
+from app.scan.importer import Request
+from study.settings import UserError, check_name
+
+RESULT = "result.npz"
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A file from the browser."""
+
+    name: str
+    data: bytes
+
+
+def begin(
+    root: Path, scan: Upload | Path, beside: Mapping[str, Upload], units: str | None = None
+) -> str:
+    """Store a scan in a private folder and start to read it; returns its id.
+
+    `scan`: an upload, or a file below a configured folder. `beside`: uploads `probe` and
+    `positions`. Raises UserError, and then nothing is kept.
+    """
+    for upload in (*beside.values(), *([scan] if isinstance(scan, Upload) else [])):
+        _check_size(upload)
+    chosen = scan if isinstance(scan, Upload) else places.checked(scan)
+    folder = work.create(root, chosen.name)
+    try:
+        file = _kept(folder, "scan", chosen) if isinstance(chosen, Upload) else chosen
+        kept = {kind: str(_kept(folder, kind, upload)) for kind, upload in beside.items()}
+        request = Request(str(file), kept.get("probe"), kept.get("positions"), units)
+        work.save(folder, request, isinstance(scan, Upload))
+        work.start(root, folder, "look")
+    except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise UserError(f"the scan cannot be stored: {error.strerror or error}") from None
+    except UserError:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return folder.name
+
+
+def _check_size(upload: Upload) -> None:
+    if len(upload.data) > places.LARGEST_MB * 2**20:
+        raise UserError(
+            f"{places.safe_name(upload.name)} has {len(upload.data) / 2**20:.0f} MB; uploads up to "
+            f"{places.LARGEST_MB} MB are accepted: put it below a folder of [scans], or use "
+            "`study import`"
+        )
+
+
+def _kept(folder: Path, kind: str, upload: Upload) -> Path:
+    """Write an upload below its own name, readable by the owner only."""
+    place = folder / kind
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(mode=0o700)
+    file = place / places.safe_name(upload.name)
+    file.write_bytes(upload.data)
+    file.chmod(0o600)
+    return file
+
+
+def look_again(
+    root: Path,
+    scan_id: str,
+    threshold: float | None,
+    shapes: str,
+    upload: Upload | None,
+) -> None:
+    """Read the scan again with a mask. Raises UserError for shapes that are none."""
+    scan = work.read(root, scan_id)
+    mask.parse(shapes)
+    file = scan.request.mask_file
+    if upload is not None:
+        _check_size(upload)
+        file = str(_kept(scan.folder, "mask", upload))
+    elif file is not None and not Path(file).is_file():
+        file = None
+    changed = replace(scan.request, threshold=threshold, shapes=shapes, mask_file=file, accept=None)
+    work.save(scan.folder, changed, scan.uploaded)
+    work.start(root, scan.folder, "look")
+
+
+def accept(root: Path, scan_id: str, row: int) -> None:
+    """Choose a row of the table of an unclear scan, or 0 for none."""
+    scan = work.read(root, scan_id)
+    request = replace(scan.request, accept=row or None)
+    work.save(scan.folder, request, scan.uploaded)
+
+
+def import_command(root: Path, scan: work.Scan, name: str) -> list[str]:
+    """Arguments of `study` that import the scan as it was masked and accepted."""
+    return importer.command(scan.request, scan.folder, name, (root / ".dvc").is_dir())
+
+
+def import_as(root: Path, scan_id: str, name: str) -> None:
+    """Start the import as imported/NAME. Raises UserError for a name that is none or taken."""
+    scan = work.read(root, scan_id)
+    if (root / "imported" / check_name(name)).exists():
+        raise UserError(f"imported/{name} exists; choose another name")
+    work.note_import(scan.folder, name)
+    work.start(root, scan.folder, "import", import_command(root, scan, name))
+
+
+def reconstruct_command(scan: work.Scan, source: str, options: Sequence[str]) -> list[str]:
+    """Arguments of `study` that reconstruct the imported scan. `source`: rpie or a run folder."""
+    out = str(scan.folder / RESULT)
+    where = f"imported/{scan.imported}"
+    return ["reconstruct", source, where, "--out", out, *options, "--json"]
+
+
+def reconstruct(root: Path, scan_id: str, source: str, options: Sequence[str]) -> None:
+    """Start a reconstruction. Raises UserError before the scan is imported."""
+    scan = work.read(root, scan_id)
+    if scan.imported is None or scan.task("import").state != "finished":
+        raise UserError("the scan is not imported yet; import it first")
+    (scan.folder / RESULT).unlink(missing_ok=True)
+    work.start(root, scan.folder, "reconstruct", reconstruct_command(scan, source, options))
+
+
+def stop(root: Path, scan_id: str, task: str) -> None:
+    """End a task. Of a scan that was still being read for the first time nothing is kept."""
+    scan = work.read(root, scan_id)
+    work.stop(scan.folder, task)
+    if not (scan.folder / importer.READ).is_file():
+        work.forget(scan.folder)
+
+
+def remove(root: Path, scan_id: str) -> None:
+    """Delete the folder with the upload; what was imported stays."""
+    work.remove(work.read(root, scan_id).folder)

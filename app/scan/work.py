@@ -1,0 +1,251 @@
+"""Folders of work in progress and the child processes that work in them.
+
+    work/scans/ID/request.json      what the importer is asked (importer.Request)
+    work/scans/ID/TASK.json         pid, start and command of the child
+    work/scans/ID/TASK.end.json     state, cause and facts, written once at the end
+    work/scans/ID/TASK.log          what it printed
+    work/scans/ID/KIND/FILE         uploads
+
+Only the owner of the app can read the folders. A reload, a second browser or a killed app changes
+nothing. Tasks: look, import, reconstruct.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from app.scan.importer import READ, Request
+from study.jobs.processes import alive
+from study.reading import read_mapping
+from study.runs import start_time, write_json
+from study.settings import UserError
+
+ID = re.compile(r"[0-9]{10}-[0-9a-f]{8}")
+FOLDER = Path("work/scans")
+TASKS = ("look", "import", "reconstruct")
+KINDS = ("scan", "probe", "positions", "mask")  # subfolders of uploads
+MOST_AT_WORK = 2
+KEPT_S, REFUSED_S = 7 * 86400.0, 3600.0
+STEP = re.compile(r"(\d+) of (\d+)")
+CODE = Path(__file__).parents[2]
+# Held until they end, so that none is left behind as a zombie.
+_STARTED: list[subprocess.Popen[bytes]] = []
+
+
+@dataclass(frozen=True)
+class Task:
+    """`state`: none, running, finished, refused, failed or stopped; `done`, `total`: steps."""
+
+    name: str
+    state: str
+    cause: str | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    command: Sequence[str] = ()
+    done: int = 0
+    total: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One scan that is being worked on. `uploaded`: its file belongs to the folder."""
+
+    id: str
+    folder: Path
+    name: str
+    uploaded: bool
+    request: Request
+    imported: str | None
+
+    def task(self, name: str) -> Task:
+        return read_task(self.folder, name)
+
+
+def create(root: Path, name: str) -> Path:
+    """A new private folder. Old folders without work are removed."""
+    parent = root / FOLDER
+    parent.mkdir(parents=True, exist_ok=True)
+    _sweep(parent)
+    folder = parent / f"{int(time.time()):010d}-{uuid.uuid4().hex[:8]}"
+    folder.mkdir(mode=0o700)
+    write_json(folder / "scan.json", {"name": name})
+    return folder
+
+
+def _sweep(parent: Path) -> None:
+    """Remove what is old: scans, and much sooner what is left of those that were refused."""
+    for folder in parent.iterdir():
+        if not ID.fullmatch(folder.name):
+            continue
+        age = time.time() - folder.stat().st_mtime
+        most = KEPT_S if (folder / READ).exists() else REFUSED_S
+        at_work = any(read_task(folder, task).state == "running" for task in TASKS)
+        if age > most and not at_work:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def save(folder: Path, request: Request, uploaded: bool) -> None:
+    """Store what the importer is asked."""
+    write_json(folder / "request.json", {**asdict(request), "uploaded": uploaded})
+
+
+def note_import(folder: Path, name: str) -> None:
+    """Store under which name the scan is imported."""
+    content = read_mapping(folder / "scan.json") or {}
+    write_json(folder / "scan.json", {**content, "imported": name})
+
+
+def read(root: Path, scan_id: str) -> Scan:
+    """Raises UserError for an id that is none, or whose folder was removed."""
+    folder = root / FOLDER / scan_id
+    if not ID.fullmatch(scan_id) or not (folder / "request.json").is_file():
+        raise UserError(f"no scan {scan_id[:40]!r} is being worked on here; choose a file again")
+    content = read_mapping(folder / "request.json") or {}
+    about = read_mapping(folder / "scan.json") or {}
+    imported = about.get("imported")
+    return Scan(
+        scan_id,
+        folder,
+        str(about.get("name")),
+        bool(content.get("uploaded")),
+        Request.read(content),
+        None if imported is None else str(imported),
+    )
+
+
+def every(root: Path) -> list[Scan]:
+    """All scans that are being worked on, the newest first."""
+    found = []
+    for file in sorted((root / FOLDER).glob("*/request.json"), reverse=True):
+        with contextlib.suppress(UserError):
+            found.append(read(root, file.parent.name))
+    return found
+
+
+def remove(folder: Path) -> None:
+    """End what works on it and delete it with the upload."""
+    for task in TASKS:
+        stop(folder, task)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def forget(folder: Path, kinds: Sequence[str] = KINDS) -> None:
+    """Remove the files that came from outside."""
+    for kind in kinds:
+        shutil.rmtree(folder / kind, ignore_errors=True)
+
+
+# --- child processes --------------------------------------------------------------------------
+
+
+def start(root: Path, folder: Path, task: str, command: Sequence[str] = ()) -> None:
+    """Start a child for a task. Raises UserError while two others are at work, or this one is."""
+    at_work = sum(scan.task(one).state == "running" for scan in every(root) for one in TASKS)
+    if read_task(folder, task).state == "running" or at_work >= MOST_AT_WORK:
+        raise UserError(
+            f"{at_work} scans are being worked on; at most {MOST_AT_WORK} may be: wait or stop one"
+        )
+    for kind in ("json", "end.json", "out"):
+        (folder / f"{task}.{kind}").unlink(missing_ok=True)
+    write_json(folder / f"{task}.json", {"command": list(command)})
+    environment = {**os.environ, "PYTHONPATH": str(CODE), "PYTHONUNBUFFERED": "1"}
+    environment["PATH"] = os.pathsep.join(
+        (str(Path(sys.executable).parent), environment.get("PATH", os.defpath))
+    )
+    with (folder / f"{task}.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "app.scan.child", str(folder.resolve()), task],
+            cwd=root,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    _STARTED[:] = [process, *(earlier for earlier in _STARTED if earlier.poll() is None)]
+    started = 0.0
+    with contextlib.suppress(psutil.NoSuchProcess):
+        started = start_time(psutil.Process(process.pid))
+    facts = {"command": list(command), "pid": process.pid, "pid_started": started}
+    write_json(folder / f"{task}.json", {**facts, "since": time.time()})
+
+
+def stop(folder: Path, task: str) -> None:
+    """End a running child and its own children; what it had written whole stays."""
+    content = read_mapping(folder / f"{task}.json") or {}
+    if read_task(folder, task).state != "running":
+        return
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(int(content["pid"]), signal.SIGTERM)
+    end(folder, task, "stopped", "stopped by you")
+
+
+def end(folder: Path, task: str, state: str, cause: str | None, facts: object = None) -> None:
+    """Write once how a task ended."""
+    file = folder / f"{task}.end.json"
+    if not file.is_file():
+        write_json(file, {"state": state, "cause": cause, "facts": facts or {}})
+
+
+def read_task(folder: Path, task: str) -> Task:
+    """The present state of a task."""
+    try:
+        content = read_mapping(folder / f"{task}.json")
+        ended = read_mapping(folder / f"{task}.end.json")
+    except UserError as error:
+        return Task(task, "failed", str(error))
+    if content is None:
+        return Task(task, "none")
+    command = tuple(map(str, content.get("command") or ()))
+    seconds = time.time() - float(content.get("since") or time.time())
+    if ended is not None:
+        facts = ended.get("facts")
+        cause = ended.get("cause")
+        return Task(
+            task,
+            str(ended.get("state")),
+            None if cause is None else str(cause),
+            facts if isinstance(facts, dict) else {},
+            command,
+        )
+    if "pid" in content and not alive(content.get("pid"), content.get("pid_started")):
+        return Task(task, "failed", f"it ended without a message: {last_line(folder, task)}")
+    steps = STEP.findall(_log(folder, task)[-2000:])
+    done, total = map(int, steps[-1]) if steps else (0, 0)
+    return Task(task, "running", None, {}, command, done, total, seconds)
+
+
+def _log(folder: Path, task: str) -> str:
+    file = folder / f"{task}.log"
+    return file.read_text(errors="replace") if file.is_file() else ""
+
+
+def last_line(folder: Path, task: str) -> str:
+    """The last line that a task printed."""
+    lines = _log(folder, task).strip().splitlines()
+    return lines[-1][:300] if lines else "nothing was printed"
+
+
+def printed(folder: Path, task: str) -> dict[str, Any]:
+    """The JSON object that a command printed; {} where it printed something else."""
+    file = folder / f"{task}.out"
+    try:
+        content = json.loads(file.read_text().strip().splitlines()[-1])
+    except (OSError, ValueError, IndexError):
+        return {}
+    return content if isinstance(content, dict) else {}

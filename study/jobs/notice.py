@@ -1,0 +1,105 @@
+"""A message to a webhook when a job ends: one POST of JSON, from the supervisor.
+
+    [notify]                                  in .streamlit/secrets.toml, which git ignores
+    webhook = "https://chat.example.org/hooks/..."
+
+The address comes from this file alone. It is asked once, without redirects, and a webhook that does
+not answer changes nothing for the job: the supervisor's log has the reason.
+
+    {"text": "control is done: 8 seeds", "job": ..., "arm": ..., "state": "done", "cause": null,
+     "seeds": [...], "ended": 1700000000.0}
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
+
+from study.jobs.models import Job
+from study.settings import UserError
+
+FILE = Path(".streamlit/secrets.toml")
+TIMEOUT_S = 10.0
+
+
+def address(root: Path) -> SplitResult | None:
+    """The webhook of this folder, None without one. Raises UserError for a malformed entry."""
+    try:
+        content = tomllib.loads((root / FILE).read_text())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{FILE} cannot be read ({error}); it has to be valid TOML") from None
+    section = content.get("notify")
+    if section is None:
+        return None
+    given = section.get("webhook") if isinstance(section, dict) else None
+    try:
+        parts = urlsplit(given if isinstance(given, str) else "")
+        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            return parts
+    except ValueError:
+        pass  # no address at all
+    raise UserError(
+        f"[notify] in {FILE} is malformed. Accepted is one address: "
+        'webhook = "https://chat.example.org/hooks/..."'
+    )
+
+
+def message(job: Job) -> dict[str, object]:
+    """What is sent about a job that ended."""
+    seeds = f"{len(job.seeds)} seed{'' if len(job.seeds) == 1 else 's'}"
+    cause = f" ({job.cause})" if job.cause else ""
+    return {
+        "text": f"{job.arm} is {job.state}: {seeds}{cause}",
+        "job": job.id,
+        "arm": job.arm,
+        "state": job.state,
+        "cause": job.cause,
+        "seeds": list(job.seeds),
+        "ended": job.ended,
+    }
+
+
+def send(parts: SplitResult, content: dict[str, object]) -> None:
+    """POST JSON once. Raises OSError or HTTPException, and UserError for another answer than 2xx.
+
+    The address is not part of any message: it may hold a secret.
+    """
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection = kind(parts.hostname or "", parts.port, timeout=TIMEOUT_S)
+    try:
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        body = json.dumps(content).encode()
+        connection.request("POST", path, body, {"Content-Type": "application/json"})
+        status = connection.getresponse().status
+    finally:
+        connection.close()
+    if not 200 <= status < 300:
+        raise UserError(f"the webhook answered {status}")
+
+
+def notify(root: Path, job: Job, log: Callable[[str], None]) -> threading.Thread | None:
+    """Send the message of a job that ended, in a thread of its own; None without a webhook."""
+    try:
+        parts = address(root)
+    except UserError as error:
+        log(str(error))
+        return None
+    if parts is None:
+        return None
+
+    def work() -> None:
+        try:
+            send(parts, message(job))
+        except (OSError, http.client.HTTPException, UserError) as error:
+            log(f"no notice of {job.id}: {type(error).__name__} {error}")
+
+    thread = threading.Thread(target=work, name="notice")
+    thread.start()
+    return thread
