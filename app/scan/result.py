@@ -56,8 +56,8 @@ def form(scan: Scan, manifest: Manifest) -> None:
         label = st.selectbox("Method", list(found), key="scan-source")
         if len(found) == 1:
             st.caption(
-                f"No stored run takes patterns of {manifest.n} px in groups of "
-                f"{manifest.group_size}."
+                f"No stored run takes patterns of {manifest.n:d} px in groups of "
+                f"{manifest.group_size:d}."
             )
     source = found[label or RPIE]
     options: list[str] = []

@@ -143,7 +143,7 @@ def _progress(scan_id: str, name: str) -> None:
     task = work.read(load.ROOT, scan_id).task(name)
     if task.state != "running":
         st.rerun()
-    steps_told = f", pass {task.done} of {task.total}" if task.total else ""
+    steps_told = f", pass {task.done:d} of {task.total:d}" if task.total else ""
     left = ""
     if task.done:
         seconds = task.seconds / task.done * (task.total - task.done)
@@ -282,19 +282,23 @@ def readings(scan: Scan, task: Task) -> bool:
             _reading(arrays[f"object_{i}"], i, row)
     if access.read_only():
         return scan.request.accept is not None
-    choice = st.segmented_control(
-        "Accept", [f"row {i + 1}" for i in range(len(rows))], key="scan-accept",
-        default=None if scan.request.accept is None else f"row {scan.request.accept}",
+    known = [0, *range(1, len(rows) + 1)]
+    row = st.selectbox(
+        "Accept", known, known.index(scan.request.accept or 0), format_func=_row_words,
+        key="scan-accept", width=240,
     )  # fmt: skip
-    row = 0 if choice is None else int(str(choice).split()[-1])
     if row != (scan.request.accept or 0):
         attempt(actions.accept_scan, scan.id, row)
         st.rerun()
     return row > 0
 
 
+def _row_words(row: int) -> str:
+    return f"row {row:d}" if row else "none yet"
+
+
 def _reading(obj: np.ndarray, i: int, row: dict[str, Any]) -> None:
-    st.markdown(f"**Row {i + 1}**: misfit {row['misfit']:.3f}")
+    st.markdown(f"**Row {i + 1:d}**: misfit {row['misfit']:.3f}")
     if obj.size:
         phase = np.angle(obj * np.exp(-1j * np.angle(obj.sum())))
         for name, values, shades in (

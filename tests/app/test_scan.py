@@ -188,7 +188,7 @@ def test_an_unclear_scan_offers_readings_with_an_object_each(toy):
     app = opened("my_scan", scan=folder.name)
     assert len(app.get("plotly_chart")) == 1 + 2 * len(rows)
     assert not [button for button in app.button if button.key == "scan-import"]
-    app.segmented_control(key="scan-accept").set_value("row 2").run()
+    app.selectbox(key="scan-accept").set_value(2).run()
     assert not app.exception
     assert "--accept 2" in " ".join(str(code.value) for code in app.code)
     assert (read_mapping(folder / "request.json") or {})["accept"] == 2
