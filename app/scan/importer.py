@@ -25,6 +25,7 @@ from study.settings import UserError
 
 MEAN, READINGS, MASK = "mean.npz", "readings.npz", "drawn-mask.npy"
 READ = "read"  # exists once the scan was read without a fault
+SCALE = "--position-scale"
 LEFT_OUT = 0.1  # the importer's own default
 
 
@@ -34,7 +35,7 @@ class Request:
 
     `file`, `probe`, `positions`: paths. `units`: of positions that state none. `threshold`: photons
     of the mean pattern above which pixels are masked. `shapes`: lines as `masks.parse` reads them.
-    `mask_file`: bad pixels. `accept`: row of the table of an unclear scan.
+    `mask_file`: bad pixels. `accept`: row of the table of an unclear scan, with its `options`.
     """
 
     file: str
@@ -45,6 +46,7 @@ class Request:
     shapes: str = ""
     mask_file: str | None = None
     accept: int | None = None
+    options: str = ""
 
     @property
     def masked(self) -> bool:
@@ -65,10 +67,19 @@ def command(request: Request, folder: Path, name: str, track: bool = True) -> li
         "--positions": request.positions,
         "--position-units": request.units,
         "--mask": str(folder / MASK) if request.masked else None,
-        "--accept": None if request.accept is None else str(request.accept),
+        **_accepted(request),
     }
     words += [word for key, value in options.items() if value for word in (key, value)]
     return words if track else [*words, "--no-track"]
+
+
+def _accepted(request: Request) -> dict[str, str]:
+    """The option that takes the accepted row: of a table of scales, the scale itself."""
+    if request.accept is None:
+        return {}
+    if request.options.startswith(SCALE):
+        return {SCALE: request.options.removeprefix(SCALE).strip()}
+    return {"--accept": str(request.accept)}
 
 
 def shown(words: list[str]) -> str:
@@ -103,15 +114,14 @@ def look(folder: Path, request: Request) -> dict[str, Any]:
         "readings": [],
     }
     del raw
-    accept = {} if request.accept is None else {"accept": request.accept}
     try:
-        scan = import_scan(path, "scan", probe=probe, beside=beside, **accept)
+        scan = import_scan(path, "scan", probe=probe, beside=beside)
     except Unclear as unclear:
         found = unclear.readings()
         objects = {f"object_{i}": one.object for i, one in enumerate(found)}
         write_npz(folder / READINGS, **objects)
         rows = [{"misfit": one.misfit, "options": one.options} for one in found]
-        return {**facts, "readings": rows}
+        return {**facts, "readings": rows, "why": str(unclear).splitlines()[0]}
     return {**facts, "statements": list(scan.manifest.statements)}
 
 

@@ -88,7 +88,9 @@ def look_again(
         file = str(_kept(scan.folder, "mask", upload))
     elif file is not None and not Path(file).is_file():
         file = None
-    changed = replace(scan.request, threshold=threshold, shapes=shapes, mask_file=file, accept=None)
+    changed = replace(
+        scan.request, threshold=threshold, shapes=shapes, mask_file=file, accept=None, options=""
+    )
     work.save(scan.folder, changed, scan.uploaded)
     work.start(root, scan.folder, "look")
 
@@ -96,7 +98,11 @@ def look_again(
 def accept(root: Path, scan_id: str, row: int) -> None:
     """Choose a row of the table of an unclear scan, or 0 for none."""
     scan = work.read(root, scan_id)
-    request = replace(scan.request, accept=row or None)
+    rows = scan.task("look").facts.get("readings") or []
+    if not 0 <= row <= len(rows):
+        raise UserError(f"the table has {len(rows)} rows; row {row} is none of them")
+    options = str(rows[row - 1]["options"]) if row else ""
+    request = replace(scan.request, accept=row or None, options=options)
     work.save(scan.folder, request, scan.uploaded)
 
 

@@ -271,9 +271,9 @@ def readings(scan: Scan, task: Task) -> bool:
     if not rows:
         return True
     st.warning(
-        "The data do not decide the conventions clearly. Compare the small reconstructions: the "
-        "right one has a sharp object and a low misfit. Choose it, or check probe, positions and "
-        "their units.",
+        f"{escape.markdown(str(task.facts.get('why', '')))} Compare the small reconstructions: "
+        "the right one has a sharp object and a low misfit. Choose it, or check probe, positions "
+        "and their units.",
         icon=":material/help:",
     )
     arrays = read_arrays(scan.folder / importer.READINGS)
