@@ -33,7 +33,7 @@ def several(
     max_selections: int | None = None,
     elsewhere: Collection[str] = (),
 ) -> list[str]:
-    """A multiselect bound to `?key=a&key=b`; unknown values are told and left out.
+    """A multiselect bound to `?key=a&key=b`; unknown values are reported and left out.
 
     `elsewhere`: values that the page answers itself.
     """

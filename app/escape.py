@@ -15,7 +15,7 @@ Markdown: TypeAlias = str
 
 SYMBOLS = str.maketrans({character: f"\\{character}" for character in r"\`*_{}[]<>()#+-!|$~:&"})
 # Streamlit looks for these in the finished text, where no backslash helps: web and mail addresses
-# become links, names of icons become icons. A word joiner, which has no width, stands between.
+# become links, names of icons become icons. A word joiner, which has no width, separates them.
 FOUND_LATER = re.compile(r"(?<=:)(?=//|material/|streamlit:)|(?<=www)(?=\.)|(?<=@)(?=\w)", re.I)
 JOINER = "\u2060"
 NUMBERED = re.compile(r"^(\d+)\.(?=\s|$)")  # the start of a list

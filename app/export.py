@@ -1,7 +1,7 @@
 """What leaves the app: figures for paper, tables, arrays, and the command behind every number.
 
-    figure    SVG, PDF, PNG, drawn anew by matplotlib; ids, commit and command in the metadata
-    table     CSV, with the id and the command of each number, or the file that a value stands in
+    figure    SVG, PDF, PNG, drawn by matplotlib; ids, commit and command in the metadata
+    table     CSV, with the id and the command of each number, or the file that holds a value
     arrays    npz and CXI (app/arrays.py)
 
 A page gives functions, not files: nothing is drawn or written before somebody clicks.

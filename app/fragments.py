@@ -24,7 +24,7 @@ def show_error(error: UserError) -> None:
 
 
 def fragment(draw: Callable[P, None], run_every: float | None = None) -> Callable[P, None]:
-    """`draw` as a fragment, every `run_every` seconds anew; a UserError in it is told in place."""
+    """`draw` as a fragment, repeated every `run_every` seconds; shows a UserError in its place."""
 
     @functools.wraps(draw)  # Streamlit knows a fragment by the name of its function
     def told(*args: P.args, **kwargs: P.kwargs) -> None:

@@ -19,7 +19,7 @@ def show() -> None:
 
 
 def _strip(was_busy: bool) -> None:
-    """`was_busy`: when the page was drawn; the whole page is drawn anew when that has changed."""
+    """`was_busy`: when the page was drawn; the whole page is drawn again when that has changed."""
     facts = load.standing()
     with st.container(horizontal=True, horizontal_alignment="right", gap="small"):
         st.badge(

@@ -50,7 +50,7 @@ def _arm(name: str, seeds: Sequence[int], claims: Mapping[str, Sequence[Claim]])
 
 
 def _claims() -> Mapping[str, Sequence[Claim]]:
-    """Pending claims by arm; a broken claims.yaml is told above the table."""
+    """Pending claims by arm; a broken claims.yaml is reported above the table."""
     try:
         pending = load.pending_claims()
     except UserError:

@@ -22,7 +22,7 @@ def show() -> None:
 
 
 def _verdicts() -> None:
-    """Chips that open Findings with only those claims; a broken file is told, the arms stay."""
+    """Chips that open Findings with only those claims; a broken file is reported, the arms stay."""
     try:
         found, pending = load.findings(), load.pending_claims()
         changed = {} if found is None else load.stale_claims()

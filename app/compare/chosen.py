@@ -1,4 +1,4 @@
-"""Which arms, weights and seed are compared: all of it stands in the URL.
+"""Which arms, weights and seed are compared: all of it is in the URL.
 
 /compare?arms=control&arms=agc&checkpoint=last&seed=median&tab=Images
 """
@@ -62,7 +62,7 @@ class Block:
     number: int
 
     def key(self, name: str) -> str:
-        """A widget's key, which stands in the URL: the plain name in the first block."""
+        """A widget's key, which is in the URL: the plain name in the first block."""
         return name if self.number == 1 else f"{name}_{self.number}"
 
 
@@ -116,7 +116,7 @@ def choose_seed(options: Sequence[str]) -> str:
 
 
 def _accept_other_words() -> None:
-    """`epoch=final`, as people say it, is `checkpoint=last`; an epoch that is neither is told."""
+    """`epoch=final`, as people say it, is `checkpoint=last`; others are reported."""
     choose.tell_unknown("Epoch", (*CHECKPOINTS, *SAME_AS), "epoch")
     epoch = st.query_params.get("epoch", "")
     if epoch in (*CHECKPOINTS, *SAME_AS):

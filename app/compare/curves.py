@@ -134,7 +134,7 @@ def words(line: Curves) -> str:
 
 
 def table(lines: Sequence[Curves], shown: Sequence[Quantity]) -> pandas.DataFrame:
-    """What is drawn, with the file that it stands in."""
+    """What is drawn, with the file that holds it."""
     parts = [
         line.history.filter(items=["seed", "epoch", *(q.column for q in shown)]).assign(
             arm=line.arm, file=load.history_file(line.arm).as_posix()

@@ -1,5 +1,5 @@
 """Metrics: every arm's numbers over its seeds, both weights, the gap, and the difference to another
-arm, paired by seed. A description: what is claimed and tested stands in claims.yaml."""
+arm, paired by seed. A description: claims.yaml has what is claimed and tested."""
 
 from __future__ import annotations
 

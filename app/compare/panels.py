@@ -17,7 +17,7 @@ from plotly.subplots import make_subplots
 from app.compare import plot_style
 from app.compare.scenes import UNITS, Scene, Window
 
-WRAPPED_RAD = 2.5  # beyond this a phase cannot be told from one that went once around
+WRAPPED_RAD = 2.5  # beyond this a phase cannot be distinguished from one that is wrapped once
 BUDGET = 2_800_000  # bytes that one figure may send
 BYTES = 4 * 4 / 3  # a pixel: float32 in base64
 ROWS_PX = {2: 340, 3: 320, 4: 290}  # height of a row, by how many there are

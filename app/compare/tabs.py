@@ -1,4 +1,4 @@
-"""The tabs: only the open one computes, and it stands in the URL."""
+"""The tabs: only the open one computes, and it is in the URL."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def show(chosen: Chosen) -> None:
 
 
 def known_tab() -> None:
-    """Before any widget: a tab in any case; an unknown one is told, and the first is open."""
+    """Before any widget: a tab in any case; an unknown one is reported, and the first is open."""
     for asked in choose.asked("tab")[:1]:
         named = next((tab for tab in TABS if tab.lower() == asked.lower()), None)
         if named is None:

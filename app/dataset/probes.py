@@ -18,7 +18,7 @@ from study.settings import UserError
 
 
 def assumed(manifest: Manifest) -> bool:
-    """Whether the stored probe is what methods are told and not what made the counts."""
+    """Whether the stored probe is what methods are given and not what made the counts."""
     return manifest.request.get("assumed_probe") is not None
 
 

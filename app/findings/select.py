@@ -111,7 +111,7 @@ def filters(claims: Sequence[Listed], gone: Collection[str]) -> Filters:
 
 
 def opened(known: Sequence[str]) -> set[str]:
-    """The claims that the address opens; one that is not here is told."""
+    """The claims that the address opens; one that is not here is reported."""
     choose.tell_unknown("Claim", known, "claim")
     return {name for name in choose.asked("claim") if name in known}
 

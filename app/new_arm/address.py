@@ -1,4 +1,4 @@
-"""A claim in the address, as `?claim-margin=0.05`: what is not usual stands there.
+"""A claim in the address, as `?claim-margin=0.05`: it holds what is not usual.
 
 Its widgets have keys that name what their usual value depends on (another metric has another
 margin), so they cannot be bound to the address.

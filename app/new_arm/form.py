@@ -111,7 +111,7 @@ def _section(
         return _leaves(prefix, base, row, part.variants[""], takes, read)
     now = str(base[part.path]["name"])
     field = Field(f"{part.path}.name", names if now in names else (*names, now), "")
-    # Until the names are known another widget stands for them: the address is read when they are.
+    # Until the names are known another widget takes their place: the address is read when they are.
     name = _cell(prefix if names else f"{prefix}awaited:", field, now, now, read)
     block = base if name.setting is None else changed_block(base, row, (name.setting,), takes)
     fields = part.variants.get(name.text, ())

@@ -38,7 +38,7 @@ class Proposal:
 
 
 def read(study: Study, base: str) -> tuple[Proposal, dict[str, list[Cell]]]:
-    """The form as it stands now, before it is drawn: widgets keep their texts in the session."""
+    """The form as it is now, before it is drawn: widgets keep their texts in the session."""
     row = study.arms[base]
     answer, lacking = _networks()
     takes = {name: tuple(schema["properties"]) for name, schema in (answer or {}).items()}
@@ -116,7 +116,7 @@ def _data_sets(study: Study, row: Row) -> list[str]:
 
 
 def _address(row: Row, parts: Sequence[fields.Section]) -> dict[str, str]:
-    """What the address sets, told where it is no field. The networks' fields are known later."""
+    """What the address sets; warns of what is no field. The fields of networks are known later."""
     known = {f"{part.path}.name" for part in parts}
     known |= {f.path for part in parts for found in part.variants.values() for f in found}
     given = st.query_params.get_all("set")
@@ -138,7 +138,7 @@ def _text(asked: Mapping[str, str], key: str, path: str, default: str) -> str:
 
 
 def remember(proposal: Proposal) -> None:
-    """Keep the form in the address, so that a reload and a colleague see it as it stands."""
+    """Keep the form in the address, so that a reload and a colleague see it as it is."""
     if not proposal.whole:
         return
     settings = list(proposal.draft.settings)

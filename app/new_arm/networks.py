@@ -85,7 +85,7 @@ def _read(stream: IO[bytes]) -> str:
 
 
 def wait(asked: Asked) -> None:
-    """Wait for an answer, at the end of a page: a click meanwhile starts the page anew."""
+    """Wait for an answer, at the end of a page: a click meanwhile starts the page again."""
     while not asked.done:
         time.sleep(POLL_S)
         st.session_state.get("new-arm-check")  # where Streamlit lets a click interrupt
@@ -97,7 +97,7 @@ def networks() -> Asked:
 
 
 def ask_again() -> None:
-    """Forget an answer that was none: the next page asks anew."""
+    """Forget an answer that was none: the next page asks again."""
     _networks.clear()
 
 

@@ -37,7 +37,7 @@ def offered(rows: table.Rows) -> set[str]:
 
 
 def at_work(known: set[str]) -> None:
-    """Jobs and curves that move; every two seconds anew, the page when a run or a state appears."""
+    """Jobs and curves that move, every two seconds; the page when a run or a state appears."""
     working.after()
     jobs, rows = load.jobs(), all_rows()
     if offered(named(jobs, rows)) != known:

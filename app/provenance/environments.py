@@ -13,7 +13,7 @@ from study.evidence.arms import ArmResults, environment_of, lookup
 from study.runs import environment
 from study.settings import UserError
 
-LEFT_OUT = ("commit", "commit_date", "dirty")  # told by commit
+LEFT_OUT = ("commit", "commit_date", "dirty")  # reported by commit
 
 
 @dataclass(frozen=True)

@@ -146,7 +146,7 @@ def _short(value: Any) -> str:
 
 
 def _with_upstream(stages: list[Stage], first: Mapping[str, Judged]) -> dict[str, Judged]:
-    """Add to every stage the stale ones that it stands behind, however far before it."""
+    """Add to every stage the stale ones that it depends on, however far before it."""
     before = upstream(stages)
     memory: dict[str, tuple[str, ...]] = {}
 

@@ -1,4 +1,4 @@
-"""One run in full: where it stands, its curve, its log, and what can be done with it."""
+"""One run in full: its state, its curve, its log, and what can be done with it."""
 
 from __future__ import annotations
 

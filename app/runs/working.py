@@ -75,7 +75,7 @@ def _stop(job: Job) -> None:
 
 
 def act(what: Callable[..., object], *words: object) -> None:
-    """Do what a button says, before the page is drawn; a refusal stands on the page after it."""
+    """Do what a button says, before the page is drawn; a refusal is shown on the page after it."""
     st.session_state["runs-acted"] = True
     st.session_state.pop("runs-refused", None)
     try:
@@ -91,7 +91,7 @@ def after() -> None:
 
 
 def refused() -> None:
-    """Why the last button did nothing; for a while, since the page is drawn anew all the time."""
+    """Why the last button did nothing; for a while, since the page is drawn again all the time."""
     said, until = st.session_state.get("runs-refused", ("", 0.0))
     if time.time() < until:
         st.error(escaped(said), icon=":material/error:")

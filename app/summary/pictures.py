@@ -61,7 +61,7 @@ def chosen(found: Findings) -> list[str]:
 
 
 def panels(arms: Mapping[str, ArmFinding | None], problems: list[str]) -> list[Panel]:
-    """The columns of the row; arms with one truth follow it, and a truth stands there once.
+    """The columns of the row; arms with one truth follow it, and a truth is shown once.
 
     `arms`: name -> its finding, if there is one, whose channels without a score are named. A
     damaged file becomes a sentence in `problems`; an arm without one is left out.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +26,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 @pytest.fixture
 def scan_app(tmp_path: Path) -> Iterator[AppServer]:
     """The app in an empty checkout of its own."""
-    (tmp_path / "lab").mkdir()
+    shutil.copytree(ROOT / ".streamlit", tmp_path / "lab" / ".streamlit")
     yield from served(tmp_path / "lab", "app.log")
 
 
