@@ -31,7 +31,7 @@ from study.formats.limits import (
 )
 from study.settings import UserError
 
-# What numpy and zipfile raise on torn bytes, wherever the tear lies. Numpy warns of old headers.
+# What numpy and zipfile raise on torn bytes, wherever they are torn. Numpy warns of old headers.
 TORN = (
     OSError,
     EOFError,

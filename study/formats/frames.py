@@ -8,7 +8,7 @@ Design choices
   process's memory, and no file position is shared with a forked process or another thread. Chunked
   or compressed arrays are read by HDF5 itself: right, but slower.
 - The file is opened for each read and must be the one that was found (size, time of change): a
-  file that vanished, shrank or was written anew is told, never mixed in.
+  file that vanished, shrank or was replaced raises an error and is never mixed in.
 - Places are read in the order asked. All of them are announced to the system first: a disk orders
   and overlaps the reads as it likes (2.5 times as fast from an NVMe disk as one by one, which
   sorting would not change), and the system does not guess what else to read.
@@ -173,7 +173,7 @@ class FramesOnDisk:
             raise UserError(_torn(self.path, f"{size} bytes", f"{now.st_size}"))
         if (now.st_size, now.st_mtime_ns) != (size, changed):
             raise UserError(
-                f"{self.path} was written anew while it was in use; start again with the new data"
+                f"{self.path} was replaced while it was in use; start again with the new data"
             )
 
 

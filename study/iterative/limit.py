@@ -44,7 +44,7 @@ from study.optics.patches import integer_corners
 from study.settings import UserError
 
 LIT = 0.1  # of the brightest pixel of one pattern: unknown, and judged
-NO_INFORMATION = 1e-9  # of the largest eigenvalue: not told by the patterns
+NO_INFORMATION = 1e-9  # of the largest eigenvalue: not determined by the patterns
 MOST_UNKNOWNS = 2500  # pixels; their matrix has 200 MB and takes about a minute
 MEAN_ABSOLUTE = math.sqrt(2 / math.pi)  # of a normal error with standard deviation 1
 
@@ -176,9 +176,9 @@ def _variance(fisher: Float[np.ndarray, "m m"]) -> tuple[Float[np.ndarray, " m"]
     constant[count:] = 1 / math.sqrt(count)
     free = np.eye(2 * count) - np.outer(constant, constant)
     value, vector = np.linalg.eigh(free @ fisher @ free)
-    told = value > NO_INFORMATION * value.max()
-    variance = (vector[:, told] ** 2 / value[told]).sum(axis=1)
-    return variance, 2 * count - 1 - int(told.sum())
+    seen = value > NO_INFORMATION * value.max()
+    variance = (vector[:, seen] ** 2 / value[seen]).sum(axis=1)
+    return variance, 2 * count - 1 - int(seen.sum())
 
 
 # --- of a data set ----------------------------------------------------------------------------

@@ -303,7 +303,7 @@ class _Fit:
 def _fit(
     task: Task, fitted: Measurement, setting: RpieSetting, source: Rpie | RpieConverged
 ) -> _Fit:
-    """rPIE on the patterns of `fitted`; told the probe of the data set."""
+    """rPIE on the patterns of `fitted`, with the probe of the data set."""
     photon_scale, scan = task.dataset.manifest.photon_scale, fitted.scan
     first = task.start_probe
     positions_px, shape = on_one_canvas(scan)

@@ -166,7 +166,7 @@ def test_a_file_written_anew_is_told_not_mixed_in(tmp_path: Path, layout: str) -
     frames = stored(path, numbered(4), **LAYOUTS[layout])
     stored(path, numbered(4) + 1, **LAYOUTS[layout])
     os.utime(path, ns=(0, frames.stamp[1] + 1))  # the clock of a file system may be coarse
-    with pytest.raises(UserError, match=r"frames.h5 was written anew"):
+    with pytest.raises(UserError, match=r"frames.h5 was replaced"):
         frames[:]
 
 
