@@ -104,9 +104,15 @@ def _invalid(patterns: np.ndarray, where: Path) -> tuple[Bool[np.ndarray, "J n n
     # As whole numbers: the largest of 64 bits is not a float.
     top = int(np.iinfo(patterns.dtype).max) if whole else float(np.finfo(patterns.dtype).max)
     flags = {flag for flag in FLAGS if flag <= top} | ({top} if whole else set())
-    for value in sorted(flags):
-        if value >= SMALLEST_FLAG:
-            add(f"{value:.0f}", patterns == patterns.dtype.type(value))
+    for value in sorted(flags, reverse=True):
+        if value < SMALLEST_FLAG:
+            continue
+        chosen = patterns == patterns.dtype.type(value)
+        # Below the type's largest number it is a count like others where brighter pixels are valid.
+        with np.errstate(invalid="ignore"):
+            brighter = chosen.any() and value < top and ((patterns > value) & ~bad).any()
+        if not brighter:
+            add(f"{value:.0f}", chosen)
     with np.errstate(invalid="ignore"):
         negative = patterns < 0
     if negative.any():

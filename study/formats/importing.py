@@ -313,8 +313,10 @@ def _best_reading(
     limits = overrides.limits(n)
     if limits.complete and len(usable) == 1:
         chosen = next(conventions(usable[0].scan, limits))
-        unchecked = ("fit: none; every convention was given, and the scale was not checked",)
-        return usable[0], _Decided(chosen, unchecked)
+        said = ("fit: none; every convention was given, and the scale was not checked",)
+        if overrides.position_scale is not None:
+            said = _scale(usable[0].scan, chosen, overrides, path)
+        return usable[0], _Decided(chosen, said)
     ranked = [(fit, which) for which in usable for fit in search(which.scan, limits)]
     ranked.sort(key=lambda pair: pair[0].misfit)
     return _decide(ranked, limits, overrides, path)

@@ -16,6 +16,7 @@ from formats.scenes import scene
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from study.formats.bad_pixels import clean
 from study.formats.dataset import Dataset
 from study.formats.importing import import_scan
 from study.formats.orientation import ALL_AXES, turn
@@ -215,6 +216,15 @@ def test_a_missing_source_of_a_virtual_set_is_named(tmp_path: Path) -> None:
         file.create_virtual_dataset(DATA, layout)
     with pytest.raises(UserError, match=r"gone\.h5"):
         import_scan(path, "scan")
+
+
+def test_a_count_of_65535_among_brighter_ones_is_no_flag() -> None:
+    counts = np.random.default_rng(0).poisson(65_500, (20, 16, 16)).astype(np.uint32)
+    counts[3, 4, 5], counts[7, 4, 6] = 2**16 - 1, 2**16 + 9
+    assert clean(counts, None, 0.1, Path("scan")).known.all()
+    dark = np.minimum(counts, 60_000)
+    dark[:, 4, 5] = 2**16 - 1
+    assert np.argwhere(~clean(dark, None, 0.1, Path("scan")).known).tolist() == [[4, 5]]
 
 
 def test_a_row_of_the_table_is_accepted_on_request(tmp_path: Path) -> None:
