@@ -36,7 +36,7 @@ def bin_counts(counts: Float32[np.ndarray, "J n n"], factor: int) -> Float32[np.
 def bin_known(known: Bool[np.ndarray, "n n"], factor: int) -> Bool[np.ndarray, "m m"]:
     """Whether all pixels of each sum were measured."""
     m = len(known) // factor
-    return known.reshape(m, factor, m, factor).all(axis=(1, 3))
+    return np.asarray(known.reshape(m, factor, m, factor).all(axis=(1, 3)))
 
 
 def bin_probe(
