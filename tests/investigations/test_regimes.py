@@ -18,7 +18,7 @@ from study.investigations.regimes import scan as regime_part
 from study.iterative.back_projection import back_project
 from study.metrics import score
 from study.runs import RunFolder, read_json, write_json, write_yaml
-from study.settings import Arm, DataParams, Rpie, UserError
+from study.settings import Arm, DataParams, Rpie, RpieConverged, UserError
 from study.training.checkpoints import Network, save_weights
 
 SECTION: dict[str, Any] = {
@@ -376,3 +376,99 @@ def test_all_images_and_groups_are_scored(grouped: Dataset, tiny_params: DataPar
         for i in range(2)
     ]
     assert mean == pytest.approx(np.mean(single))
+
+
+# --- several runs, and rPIE to convergence ----------------------------------------------------
+
+CONVERGED = {
+    "passes": 30,
+    "change": 0.01,
+    "over": 5,
+    "settings": {
+        "sequential": {"alpha": 0.1, "update": "sequential"},
+        "synchronous": {"alpha": 0.1, "update": "synchronous"},
+    },
+    "update_probe": False,
+}
+
+
+def with_runs(root: Path, params: DataParams, arm: Arm, sha256: str, seeds: list[int]) -> None:
+    """Both networks with these seeds, each with weights of its own."""
+    write_params(root, params, arm, seeds=seeds, rpie_converged=CONVERGED, steps_px=[12])
+    for seed in seeds:
+        for start, name in enumerate(("control", "better")):
+            run = store_run(root, arm, name, sha256, 10 * start + seed)
+            if seed:
+                run.path.rename(run.path.parent / f"s{seed}")
+
+
+@pytest.mark.slow
+def test_networks_are_means_over_their_runs_and_rpie_converges(
+    pipeline: Path, tiny: Dataset, tiny_params: DataParams, control: Arm
+) -> None:
+    with_runs(pipeline, tiny_params, control, tiny.manifest.content_sha256, [1, 2, 0])
+    regimes.run_regimes(pipeline, 1)
+    (row,) = rows(pipeline, method="control", probe="known")
+    singles = row["seeds"]
+    assert [one["seed"] for one in singles] == [1, 2, 0]
+    assert row["training_patterns"] == tiny.manifest.patterns["train"]
+    values = [one["amplitude_mae"] for one in singles]
+    if None not in values:
+        assert row["amplitude_mae"] == pytest.approx(np.mean(values)) and len(set(values)) == 3
+    else:
+        assert row["amplitude_mae"] is None and not row["evaluable"]
+    (best,) = rows(pipeline, method="rpie_converged", probe="known")
+    given = regime_part.scanned(tiny, tiny_params, 12)
+    source = RpieConverged(name="rpie_converged", seed=SECTION["seed"], **CONVERGED)
+    expected = regime_part.judged(regime_part.reference(source)(given), given)
+    assert best["amplitude_mae"] == pytest.approx(expected["amplitude_mae"])
+    (short,) = rows(pipeline, method="rpie", probe="known")
+    assert best["amplitude_mae"] != pytest.approx(short["amplitude_mae"], rel=1e-3)
+    assert "seeds" not in best and "training_patterns" not in best
+    assert len(result(pipeline)["inputs"]["weights"]) == 6
+    assert result(pipeline)["settings"]["rpie_converged"] == CONVERGED
+
+
+def test_a_network_without_one_of_its_runs_has_no_row(
+    pipeline: Path, tiny: Dataset, tiny_params: DataParams, control: Arm
+) -> None:
+    with_runs(pipeline, tiny_params, control, tiny.manifest.content_sha256, [1, 2, 0])
+    (pipeline / "runs" / "control" / "s2" / "last.pt").unlink()
+    regimes.run_regimes(pipeline, 1)
+    assert rows(pipeline, method="control") == [] and rows(pipeline, method="better") != []
+    assert any("no control" in line for line in result(pipeline)["missing"])
+
+
+def part_row(value: float | None, reason: str | None = None) -> dict[str, Any]:
+    evaluable = value is not None or reason is None
+    return {
+        **dict.fromkeys(regime_part.NUMBERS, value),
+        "seconds": 1.0,
+        "evaluable": evaluable,
+        "reason": reason,
+    }
+
+
+def test_the_surviving_runs_alone_are_no_number() -> None:
+    good, bad = part_row(0.1), part_row(None, "constant amplitude")
+    both = regime_part.over_seeds({1: good, 2: part_row(0.3)})
+    assert both["amplitude_mae"] == pytest.approx(0.2) and both["evaluable"]
+    mixed = regime_part.over_seeds({1: good, 2: bad})
+    assert mixed["amplitude_mae"] is None and not mixed["evaluable"]
+    assert mixed["reason"] == "s2: constant amplitude"
+    assert regime_part.over_seeds({1: bad, 2: bad})["reason"] == "constant amplitude"
+    assert regime_part.over_seeds({7: good}) == good
+
+
+def test_a_map_without_the_optional_settings_is_stored_as_before(pipeline: Path) -> None:
+    regimes.run_regimes(pipeline, 1)
+    assert set(result(pipeline)["settings"]) == set(regimes.SETTINGS)
+    assert all("seeds" not in row for row in result(pipeline)["cells"])
+
+
+def test_runs_that_repeat_are_refused(
+    tmp_path: Path, tiny_params: DataParams, control: Arm
+) -> None:
+    write_params(tmp_path, tiny_params, control, seeds=[1, 1])
+    with pytest.raises(UserError, match="seeds"):
+        regimes.run_regimes(tmp_path, 1)

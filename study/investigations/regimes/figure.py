@@ -29,6 +29,7 @@ TITLES = {
     "back_projection": "back-projection",
     "rpie": "rPIE",
     "rpie_damped": "rPIE, damped",
+    "rpie_converged": "rPIE, converged",
     "rpie_blind": "rPIE, probe refined",
     "network_rpie": "network, then rPIE",
 }

@@ -32,6 +32,7 @@ METHODS = {
     "back_projection": "back-projection",
     "rpie": "rPIE",
     "rpie_damped": "damped rPIE",
+    "rpie_converged": "rPIE to convergence",
     "rpie_blind": "rPIE that refines the probe",
     "network_rpie": "rPIE started from the better network",
 }
@@ -112,6 +113,19 @@ def _methods(rows: Sequence[Row]) -> list[str]:
     """The methods that have rows, in the order of METHODS."""
     there = {row["method"] for row in rows}
     return [method for method in METHODS if method in there]
+
+
+def training_sentence(content: Mapping[str, Any]) -> str | None:
+    """What the networks were shown before their first image; None in maps without it."""
+    shown = sorted({r["training_patterns"] for r in content["cells"] if r.get("training_patterns")})
+    if not shown:
+        return None
+    seeds = max(len(row.get("seeds", [0])) for row in content["cells"])
+    counts = str(shown[0]) if len(shown) == 1 else f"{shown[0]} to {shown[-1]}"
+    return (
+        f"Each network was trained on {counts} patterns; the other methods need no training. "
+        f"Numbers of networks are means over {counted(seeds, 'run')}."
+    )
 
 
 # --- the heat map -----------------------------------------------------------------------------

@@ -53,6 +53,7 @@ CODE = (
     "training/reconstruct.py",
 )
 SETTINGS = ("seed", "rpie", "rpie_damped", "network_rpie_passes")
+OPTIONAL = ("seeds", "rpie_converged")
 USABLE = ("finished", "collapsed")
 
 
@@ -105,13 +106,16 @@ class Plan:
             self.missing.append(f"{place}: no data: {error}")
             return
         self.inputs["data"][cell.data] = manifest.content_sha256
-        networks = {}
+        networks: dict[str, dict[int, Path]] = {}
         for role in NETWORKS:
-            try:
-                networks[role] = trained(self.root, getattr(cell, role), seed, manifest)
+            arm = getattr(cell, role)
+            try:  # without one of its runs a network would be judged by the others
+                runs = {one: trained(self.root, arm, one, manifest) for one in self.regimes.runs}
             except UserError as error:
                 self.missing.append(f"{place}: no {role}: {error}")
-        files = [weights_file(run) for run in networks.values()]
+            else:
+                networks[role] = runs
+        files = [weights_file(run) for runs in networks.values() for run in runs.values()]
         weights = {str(file.relative_to(self.root)): sha256(file) for file in files}
         self.inputs["weights"] |= weights
         for step in self.regimes.steps_px:
@@ -140,7 +144,7 @@ class Plan:
         result = {
             "format": FORMAT,
             "steps_px": regimes["steps_px"],
-            "settings": {key: regimes[key] for key in SETTINGS},
+            "settings": settings_of(self.regimes),
             "checkpoint": CHECKPOINT,
             "good": regimes["good"],
             "arms": regimes["cells"],
@@ -180,10 +184,16 @@ def weights_file(run: Path) -> Path:
 
 def part_hash(part: Part, manifest: Manifest, weights: Mapping[str, str]) -> str:
     """Name of a part: what it depends on, but not what is only told of it (`good`)."""
-    settings = part.regimes.model_dump(mode="json", include=set(SETTINGS))
+    settings = settings_of(part.regimes)
     told = [part.cell.dose, part.cell.probe, part.step_px, sorted(part.networks)]
     content = [FORMAT, told, settings, manifest.content_sha256, dict(weights), code_sha256()]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def settings_of(regimes: Regimes) -> dict[str, Any]:
+    """The settings that numbers depend on; optional ones where they are used."""
+    found = regimes.model_dump(mode="json", include={*SETTINGS, *OPTIONAL})
+    return {key: value for key, value in found.items() if key in SETTINGS or value}
 
 
 def code_sha256() -> str:

@@ -50,7 +50,7 @@ from study.optics.assembly import (
 )
 from study.optics.counts import counts_from_amplitude, to_object_units
 from study.runs import RunFolder
-from study.settings import BackProjection, DataParams, Rpie, UserError
+from study.settings import BackProjection, DataParams, Rpie, RpieConverged, UserError
 from study.simulate.rescan import rescan
 from study.training.reconstruct import load_generator, patches_of, synchronises
 
@@ -63,8 +63,8 @@ NUMBERS = ("amplitude_mae", "phase_mae", "amplitude_ssim", "phase_ssim")
 class Part:
     """One scan to be reconstructed by all methods.
 
-    `data`: folder of the data set that `params` describe; `networks`: run folder of the control and
-    the better network, those that are there.
+    `data`: folder of the data set that `params` describe; `networks`: run folders by seed of the
+    control and the better network, those that are there.
     """
 
     regimes: Regimes
@@ -72,7 +72,7 @@ class Part:
     step_px: int
     data: Path
     params: DataParams
-    networks: Mapping[str, Path]
+    networks: Mapping[str, Mapping[int, Path]]
 
 
 @dataclass(frozen=True)
@@ -153,12 +153,12 @@ def network(generator: nn.Module) -> Method:
     return reconstruct
 
 
-def reference(source: BackProjection | Rpie) -> Method:
+def reference(source: BackProjection | Rpie | RpieConverged) -> Method:
     """A row of the table that is not a network, by the table's own code."""
 
     def reconstruct(given: Scanned) -> Answer:
         made = make(source, Task(given.dataset, given.fitted))
-        blind = isinstance(source, Rpie) and source.update_probe
+        blind = not isinstance(source, BackProjection) and source.update_probe
         return Answer(made.stitched.canvas, made.distinct, ramp_free=blind)
 
     return reconstruct
@@ -188,21 +188,40 @@ def started_by(generator: nn.Module, settings: Rpie) -> Method:
     return reconstruct
 
 
-def methods(part: Part, generators: Mapping[str, nn.Module]) -> dict[str, Method]:
-    """Name -> method, for the networks that are there."""
+def methods(
+    part: Part, generators: Mapping[str, Mapping[int, nn.Module]]
+) -> dict[str, dict[int, Method]]:
+    """Name -> seed of the network -> method, for the networks that are there. A method without a
+    network is under the map's seed."""
+    regimes, better = part.regimes, generators.get("better", {})
+    found = {
+        role: {seed: network(generator) for seed, generator in seeds.items()}
+        for role, seeds in generators.items()
+    }
+    found |= {name: {regimes.seed: method} for name, method in _untrained(part).items()}
+    if better:
+        settings = Rpie(name="rpie", seed=regimes.seed, **regimes.rpie.model_dump())
+        short = settings.model_copy(update={"passes": regimes.network_rpie_passes})
+        found["network_rpie"] = {seed: started_by(one, short) for seed, one in better.items()}
+    return found
+
+
+def _untrained(part: Part) -> dict[str, Method]:
     regimes = part.regimes
     settings = Rpie(name="rpie", seed=regimes.seed, **regimes.rpie.model_dump())
-    found = {role: network(generator) for role, generator in generators.items()}
-    found["back_projection"] = reference(BackProjection(name="back_projection", steps=1))
-    found["rpie"] = reference(settings)
+    found = {
+        "back_projection": reference(BackProjection(name="back_projection", steps=1)),
+        "rpie": reference(settings),
+    }
     if regimes.rpie_damped is not None:
         damped = Rpie(name="rpie", seed=regimes.seed, **regimes.rpie_damped.model_dump())
         found["rpie_damped"] = reference(damped)
+    if regimes.rpie_converged is not None:
+        dumped = regimes.rpie_converged.model_dump()
+        converged = RpieConverged(name="rpie_converged", seed=regimes.seed, **dumped)
+        found["rpie_converged"] = reference(converged)
     if part.cell.probe == "perturbed":
         found["rpie_blind"] = reference(settings.model_copy(update={"update_probe": True}))
-    if "better" in generators:
-        short = settings.model_copy(update={"passes": regimes.network_rpie_passes})
-        found["network_rpie"] = started_by(generators["better"], short)
     return found
 
 
@@ -246,6 +265,33 @@ def timed(method: Method, given: Scanned) -> tuple[Answer, float]:
     return answer, time.process_time() - began
 
 
+def over_seeds(parts: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+    """One row from the rows of several runs: the mean of every number that all of them have.
+
+    A run without a score takes the number from the row, and a degenerate one makes it not
+    evaluable: the others alone would be a selection.
+    """
+    if len(parts) == 1:
+        return dict(*parts.values())
+    reasons = {f"s{seed}": part["reason"] for seed, part in parts.items() if part["reason"]}
+    evaluable = all(part["evaluable"] for part in parts.values())
+    values = {key: [part[key] for part in parts.values()] for key in ("seconds", *NUMBERS)}
+    means = {k: None if None in v else float(np.mean(v)) for k, v in values.items()}
+    same = set(reasons.values())
+    words = "; ".join(f"{seed}: {why}" for seed, why in reasons.items())
+    if len(same) == 1 and len(reasons) == len(parts):
+        words = same.pop()
+    return {
+        **(means if evaluable else {**means, **dict.fromkeys(NUMBERS)}),
+        "evaluable": evaluable,
+        "reason": words or None,
+        "seeds": [
+            {"seed": seed, **{n: part[n] for n in NUMBERS}, "reason": part["reason"]}
+            for seed, part in parts.items()
+        ],
+    }
+
+
 def numbers(part: Part) -> dict[str, Any]:
     """Rows of all methods for one scan, and what the scan covers.
 
@@ -255,22 +301,32 @@ def numbers(part: Part) -> dict[str, Any]:
     """
     given = scanned(load_dataset(part.data, ("test",)), part.params, part.step_px)
     generators = {
-        role: load_generator(RunFolder(path), CHECKPOINT) for role, path in part.networks.items()
+        role: {seed: load_generator(RunFolder(path), CHECKPOINT) for seed, path in runs.items()}
+        for role, runs in part.networks.items()
     }
-    for generator in generators.values():
+    for generator in (one for seeds in generators.values() for one in seeds.values()):
         patches_of(generator, given.fitted.amplitude[:1])
     tests = {
-        role: foreign_phase(RunFolder(path), CHECKPOINT) for role, path in part.networks.items()
+        (role, seed): foreign_phase(RunFolder(path), CHECKPOINT)
+        for role, runs in part.networks.items()
+        for seed, path in runs.items()
     }
-    priors = {role for role, test in tests.items() if test is not None and not test["follows"]}
+    priors = {run for run, test in tests.items() if test is not None and not test["follows"]}
+    trained_on = given.dataset.manifest.patterns.get("train")
     rows = []
-    for name, method in methods(part, generators).items():
-        answer, seconds = timed(method, given)
-        found = judged(answer, given)
-        if name in priors and found["evaluable"]:
-            lost = dict.fromkeys((n for n in NUMBERS if n.startswith("phase")), None)
-            found |= {**lost, "reason": PRIOR}
-        rows.append({"method": name, "seconds": seconds, **found})
+    for name, seeds in methods(part, generators).items():
+        parts: dict[int, dict[str, Any]] = {}
+        for seed, method in seeds.items():
+            answer, seconds = timed(method, given)
+            found = judged(answer, given)
+            if (name, seed) in priors and found["evaluable"]:
+                lost = dict.fromkeys((n for n in NUMBERS if n.startswith("phase")), None)
+                found |= {**lost, "reason": PRIOR}
+            parts[seed] = {"seconds": seconds, **found}
+        row = {"method": name, **over_seeds(parts)}
+        if name in generators or name == "network_rpie":
+            row["training_patterns"] = trained_on
+        rows.append(row)
     return {
         "patterns": len(given.fitted.amplitude),
         "known_share": float(given.lit.mean()),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from study.investigations.regimes.figure import METRICS, draw_regimes
-from study.investigations.regimes.results import load, sentences
+from study.investigations.regimes.results import load, sentences, training_sentence
 from study.report.gather import Inputs
 from study.report.page import Section
 
@@ -19,7 +19,8 @@ def regimes(inputs: Inputs) -> Mapping[str, Any]:
     if found is None:
         return {"sentences": [], "drawn": [ABSENT]}
     drawn = [draw_regimes(found, metric) for metric in METRICS]
-    return {"sentences": sentences(found), "drawn": drawn}
+    training = training_sentence(found)
+    return {"sentences": [*sentences(found), *([training] if training else [])], "drawn": drawn}
 
 
 SECTIONS = (Section("When is a network worth it", "investigations/regimes/section.html", regimes),)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -14,6 +15,7 @@ from study.settings import (
     Photons,
     Pixels,
     Positive,
+    RpieSetting,
     Section,
     Seed,
     Study,
@@ -53,6 +55,17 @@ class RegimeRpie(Model):
     update_probe: bool
 
 
+class RegimeConverged(Model):
+    """rPIE until it stops changing, with the best of some settings: as the reference
+    `rpie_converged`, but for the seed, which is that of the map."""
+
+    passes: Count
+    change: Annotated[float, Field(gt=0, lt=1)]
+    over: Count
+    settings: Annotated[Mapping[str, RpieSetting], Field(min_length=1, max_length=9)]
+    update_probe: bool
+
+
 class RegimeCell(Model):
     """One dose (photons per pattern) and one knowledge of the probe: its data set and networks."""
 
@@ -66,7 +79,9 @@ class RegimeCell(Model):
 class Regimes(Section):
     """Scan steps at test time x cells; `seed`: the run of each arm, and rPIE's order.
 
-    `rpie_damped`: a second setting of rPIE, for noisy patterns, or null.
+    `seeds`: the runs of each arm where several are compared, on one data set; may be left out.
+    `rpie_damped`: a second setting of rPIE, for noisy patterns, or null. `rpie_converged`: rPIE to
+    convergence; may be left out.
     """
 
     key: ClassVar[str] = "regimes"
@@ -76,6 +91,8 @@ class Regimes(Section):
     steps_px: Annotated[tuple[Pixels, ...], Field(min_length=1, max_length=1000)]
     rpie: RegimeRpie
     rpie_damped: RegimeRpie | None
+    rpie_converged: RegimeConverged | None = None
+    seeds: tuple[Seed, ...] = ()
     network_rpie_passes: Count
     good: Good
     cells: Annotated[tuple[RegimeCell, ...], Field(min_length=1)]
@@ -86,6 +103,8 @@ class Regimes(Section):
             raise ValueError(
                 f"steps_px {quoted(list(self.steps_px))} repeat; every step stands once"
             )
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds {quoted(list(self.seeds))} repeat; name every seed once")
         pairs = [(cell.dose, cell.probe) for cell in self.cells]
         twice = next((pair for i, pair in enumerate(pairs) if pair in pairs[:i]), None)
         if twice is not None:
@@ -93,6 +112,11 @@ class Regimes(Section):
                 f"two cells have dose {twice[0]:g} and probe {twice[1]}; keep one of them"
             )
         return self
+
+    @property
+    def runs(self) -> tuple[int, ...]:
+        """Seeds of the runs of each arm."""
+        return self.seeds or (self.seed,)
 
     def check(self, study: Study) -> None:
         for i, cell in enumerate(self.cells):
@@ -126,6 +150,11 @@ class Regimes(Section):
                     f"{where}.{role} is {name!r}, an arm on {row.data}, but the cell has "
                     f"{cell.data}; a network is judged on the light that it was trained for"
                 )
+        if data.seeds is not None and self.seeds:
+            raise ValueError(
+                f"regimes.seeds has {quoted(list(self.seeds))}, but the objects of {cell.data} are "
+                "drawn per seed; all methods of a cell see one object: leave seeds out"
+            )
         if data.seeds is not None:
             check_held("regimes.seed", (self.seed,), cell.data, data.seeds)
         widest, free = max(self.steps_px), data.object_px - data.n
