@@ -201,11 +201,16 @@ def test_missing_seeds_are_counted_with_their_minutes(tmp_path: Path, study: Stu
     assert "optional stopping" not in needs["sentence"]  # they are the claim's own
 
 
-def test_failed_runs_are_mended_by_no_seed(tmp_path: Path, study: Study) -> None:
+def test_for_a_comparison_by_rank_no_number_of_pairs_is_named(tmp_path: Path, study: Study) -> None:
+    """The better arm has a dead run, so the claim is not decided."""
     store(tmp_path, study, "control", CONTROL)
-    store(tmp_path, study, "agc", WORSE, outcome="failed", last=None)
-    needs = entry(tmp_path, study)["needs"]
-    assert needs["pairs"] is None and "no further seed decides it" in needs["sentence"]
+    store(tmp_path, study, "agc", WORSE)
+    one = study.arms["control"].model_copy(update={"seeds": SEEDS[:1]})
+    only = study.model_copy(update={"arms": {"control": one}})
+    store(tmp_path, only, "control", [0.0], outcome="failed", last=None)
+    verdict = entry(tmp_path, study)
+    assert verdict["status"] == "inconclusive"
+    assert verdict["needs"]["pairs"] is None and "rank" in verdict["needs"]["sentence"]
 
 
 # --- rates
