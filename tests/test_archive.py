@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from study.editing import arms
+from study.editing import yaml_file
 from study.editing.archive import archive_arm, rename_arm
 from study.evidence.claims import load_claims, parse_claims
 from study.runs import write_text
@@ -194,7 +194,7 @@ def test_a_full_disk_on_the_way_leaves_a_checkout_that_can_be_read(checkout, mon
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
 
-    monkeypatch.setattr(arms, "write_text", full)
+    monkeypatch.setattr(yaml_file, "write_text", full)
     with pytest.raises(OSError, match="No space"):
         archive_arm(checkout, "agc")
     study = load_study(checkout / "params.yaml")
@@ -220,7 +220,7 @@ def cut_before(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
             raise KeyboardInterrupt
         write_text(path, text)
 
-    monkeypatch.setattr(arms, "write_text", write)
+    monkeypatch.setattr(yaml_file, "write_text", write)
 
 
 def test_an_arm_edited_after_a_cut_loses_nothing(checkout, monkeypatch):
@@ -259,7 +259,7 @@ def test_another_command_does_not_take_over_one_that_was_cut(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(arms, "write_text", lambda path, text: (path.parent.mkdir(
+        patch.setattr(yaml_file, "write_text", lambda path, text: (path.parent.mkdir(
             parents=True, exist_ok=True), path.write_text(text)))  # fmt: skip
         patch.setattr(Path, "rename", cut)
         with pytest.raises(KeyboardInterrupt):

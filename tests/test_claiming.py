@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from study.editing import arms
+from study.editing import yaml_file
 from study.editing.arms import Draft
 from study.editing.claiming import ClaimDraft, add
 from study.evidence.claims import load_claims
@@ -99,14 +99,14 @@ def test_an_arm_that_cannot_stand_takes_the_claim_with_it(root):
 
 
 def test_a_disk_that_is_full_after_the_arm_takes_the_arm_back(root, monkeypatch):
-    before, write = contents(root), arms.write_text
+    before, write = contents(root), yaml_file.write_text
 
     def full(path, text):
         if path.name == "claims.yaml":
             raise OSError(28, "No space left on device")
         write(path, text)
 
-    monkeypatch.setattr(arms, "write_text", full)
+    monkeypatch.setattr(yaml_file, "write_text", full)
     with pytest.raises(OSError, match="No space"):
         add(root, DRAFT, CLAIM)
     assert contents(root) == before

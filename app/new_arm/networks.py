@@ -7,7 +7,6 @@ Check        one draft (`study arms check NAME --from BASE --set ...`)
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import tempfile
 import threading
@@ -23,6 +22,7 @@ import study
 from app import load
 from study.editing.arms import Draft
 from study.reading import seeds_text
+from study.runs import children
 
 POLL_S = 0.2
 CODE = Path(study.__file__).parent
@@ -43,8 +43,8 @@ class Asked:
         # A cache drops an answer without a word: its files close with it.
         self._closes = [weakref.finalize(self, stream.close) for stream in (self._out, self._err)]
         command = (sys.executable, "-m", "study", *words)
-        self._process = subprocess.Popen(
-            command, cwd=load.ROOT, stdin=subprocess.DEVNULL, stdout=self._out, stderr=self._err
+        self._process = children.start(
+            command, load.ROOT, self._out, err=self._err, start_new_session=False
         )
 
     @property

@@ -9,22 +9,27 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from app.provenance.lock import Content
+from study.reading import Reread
 
 # What .dvcignore of this project leaves out.
 LEFT_OUT_FOLDERS = frozenset({"__pycache__", ".venv", ".pytest_cache", ".hypothesis"})
 
-Key = tuple[str, int, int, int]  # path, bytes, time of change (ns), inode
+
+def file_md5(file: Path) -> str:
+    """md5 of the content of a file. Raises OSError."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 class Disk:
     """Hashes of what lies below `folder`; a file that did not change is hashed once.
 
-    `known`: hashes by file facts, kept by the caller between looks.
+    `hashes`: kept by the caller between looks.
     """
 
-    def __init__(self, folder: Path, known: dict[Key, str]) -> None:
+    def __init__(self, folder: Path, hashes: Reread[str]) -> None:
         self.folder = folder
-        self._known = known
+        self._hashes = hashes
 
     def size(self, path: str) -> tuple[int, int] | None:
         """(bytes, files) of a path, or None where nothing lies."""
@@ -76,18 +81,10 @@ class Disk:
 
     def _md5(self, file: Path) -> str | None:
         """None for a file that went while the folder was read."""
-        facts = _facts(file)
-        if facts is None:
+        try:
+            return self._hashes(file.absolute())
+        except FileNotFoundError:
             return None
-        key = (str(file.absolute()), facts.st_size, facts.st_mtime_ns, facts.st_ino)
-        if key not in self._known:
-            try:
-                with file.open("rb") as stream:
-                    digest = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False))
-            except FileNotFoundError:
-                return None
-            self._known[key] = digest.hexdigest()
-        return self._known[key]
 
 
 def _facts(file: Path) -> os.stat_result | None:

@@ -13,19 +13,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from study.artifacts import dvc_yaml
+from study.artifacts.dvc_yaml import Out
 from study.artifacts.outputs import read_dvc_file
-from study.settings import UserError, read_yaml
+from study.settings import UserError
 
 REFERENCE = re.compile(r"\$\{([^}]*)\}")
-
-
-@dataclass(frozen=True)
-class Out:
-    """An output: its path from the pipeline's folder; kept in DVC's cache; brought by a pull."""
-
-    path: str
-    cached: bool
-    pushed: bool
 
 
 @dataclass(frozen=True)
@@ -57,10 +50,9 @@ def stages(folder: Path, params: Mapping[str, Any]) -> list[Stage]:
     Raises UserError for files that are no YAML or say what is not understood here.
     """
     file = folder / "dvc.yaml"
-    given = read_yaml(file) if file.is_file() else {}
     found = [
         stage
-        for kind, entry in ((given or {}).get("stages") or {}).items()
+        for kind, entry in dvc_yaml.declared(folder).items()
         for stage in _expanded(str(kind), entry, params, file)
     ]
     return [*found, *_files(folder)]
@@ -97,9 +89,7 @@ def _stage(
     kind: str, key: str, entry: Mapping[str, Any], names: Mapping[str, Any], file: Path
 ) -> Stage:
     fill = partial(_filled, names=names, file=file)
-    outs = [
-        _out(given, fill) for part in ("outs", "metrics", "plots") for given in entry.get(part, ())
-    ]
+    outs = [out._replace(path=fill(out.path)) for out in dvc_yaml.outs(entry)]
     return Stage(
         kind=kind,
         key=key,
@@ -108,12 +98,6 @@ def _stage(
         params=tuple(pair for given in entry.get("params", ()) for pair in _params(given, fill)),
         outs=tuple(outs),
     )
-
-
-def _out(given: Any, fill: Any) -> Out:
-    path, options = next(iter(given.items())) if isinstance(given, Mapping) else (given, {})
-    cached = (options or {}).get("cache", True)
-    return Out(fill(str(path)), cached, cached and (options or {}).get("push", True))
 
 
 def _params(given: Any, fill: Any) -> list[tuple[str, str]]:

@@ -9,17 +9,18 @@ import streamlit as st
 
 from app import load
 from app.provenance import environments, lock, machine
-from app.provenance.disk import Disk, Key
+from app.provenance.disk import Disk, file_md5
 from app.provenance.pipeline import Stage, stages
 from app.provenance.state import Judged, judge
+from study.reading import Reread
 from study.runs import environment
 from study.settings import read_yaml
 
 
 @st.cache_resource(show_spinner=False)
-def _hashes() -> dict[Key, str]:
-    """md5 by file facts, for the life of the app: a file that did not change is hashed once."""
-    return {}
+def _hashes() -> Reread[str]:
+    """For the life of the app: a file that did not change is hashed once."""
+    return Reread(file_md5)
 
 
 def _settings(pipeline: str) -> Any:

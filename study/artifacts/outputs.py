@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from study.artifacts import dvc_yaml
 from study.artifacts.lockfile import read_lock
 from study.reading import is_inside
 from study.runs import environment
@@ -115,38 +116,44 @@ def place(root: Path) -> tuple[Path, str]:
 
 
 def _of_stages(folder: Path, pipeline: str) -> Iterator[Output]:
-    file = folder / "dvc.yaml"
-    declared = _mapping(read_yaml(file), "stages", file) if file.is_file() else {}
+    declared = dvc_yaml.declared(folder)
     for stage, locked in read_lock(folder / "dvc.lock").items():
         definition, _, key = stage.partition("@")
-        cached = _cached(declared.get(definition) or {}, key)
+        found = _written(declared, definition, key)
         for item in locked.paths("outs"):
-            if item["path"] in cached:
-                push = cached[item["path"]]
+            out = found.get(item["path"])
+            if out is not None and out.cached:
                 name = key if definition == "train" and key else item["path"]
                 address = f"{pipeline}/dvc.yaml:{stage}" if pipeline else stage
-                yield _output(name, pipeline, address, item, push)
+                yield _output(name, pipeline, address, item, out.pushed)
 
 
 def uncached(folder: Path) -> dict[str, set[str]]:
     """Stage as dvc.lock names it -> its outputs that are in git instead of the cache (`outs`,
     `metrics` and `plots` with `cache: false`). Raises UserError as `outputs` does."""
-    file = folder / "dvc.yaml"
-    declared = _mapping(read_yaml(file), "stages", file) if file.is_file() else {}
+    declared = dvc_yaml.declared(folder)
     settings = folder / "params.yaml"
     params = read_yaml(settings) if settings.is_file() else {}
     found: dict[str, set[str]] = {}
     for stage in read_lock(folder / "dvc.lock"):
         definition, _, key = stage.partition("@")
-        content = declared.get(definition) or {}
-        if key and params and key not in _keys(content.get("foreach"), params):
+        foreach = declared.get(definition, {}).get("foreach")
+        if key and params and key not in _keys(foreach, params):
             continue  # DVC keeps the entries of arms that were archived
-        body = content.get("do", content)
-        for given in (item for kind in ("outs", "metrics", "plots") for item in body.get(kind, ())):
-            path, options = next(iter(given.items())) if isinstance(given, Mapping) else (given, {})
-            if not options.get("cache", True):
-                found.setdefault(stage, set()).add(path.replace("${key}", key))
+        plain = {
+            path for path, out in _written(declared, definition, key).items() if not out.cached
+        }
+        if plain:
+            found[stage] = plain
     return found
+
+
+def _written(
+    declared: Mapping[str, Mapping[str, Any]], definition: str, key: str
+) -> dict[str, dvc_yaml.Out]:
+    """Path -> output of a stage for one key of its `foreach`."""
+    outs = dvc_yaml.outs(declared.get(definition, {}))
+    return {out.path.replace("${key}", key): out for out in outs}
 
 
 def _keys(foreach: Any, params: Any) -> Any:
@@ -194,24 +201,3 @@ def _output(name: str, pipeline: str, address: str, item: Mapping[str, Any], pus
 
 def _count(value: Any) -> int:
     return int(value) if re.fullmatch(r"[0-9]{1,18}", str(value)) else 0
-
-
-def _mapping(content: Any, key: str, file: Path) -> Mapping[str, Any]:
-    """The section `key` of a YAML file. Raises UserError unless both are mappings of mappings."""
-    section = content.get(key) if isinstance(content, Mapping) else None
-    entries = {} if section is None else section
-    if not isinstance(entries, Mapping) or not all(
-        isinstance(entry, Mapping) for entry in entries.values()
-    ):
-        raise UserError(f"{file} has no mapping {key!r}; restore it (`git checkout -- {file}`)")
-    return entries
-
-
-def _cached(stage: Mapping[str, Any], key: str) -> dict[str, bool]:
-    """path -> whether it is pushed, for the outputs of a stage that the cache holds."""
-    found = {}
-    for given in stage.get("do", stage).get("outs", []):
-        path, options = next(iter(given.items())) if isinstance(given, Mapping) else (given, {})
-        if options.get("cache", True):
-            found[path.replace("${key}", key)] = options.get("push", True)
-    return found

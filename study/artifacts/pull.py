@@ -24,8 +24,8 @@ import psutil
 
 from study.artifacts.outputs import chosen, place
 from study.reading import read_mapping
+from study.runs import children, start_time, write_json
 from study.runs import process_alive as alive
-from study.runs import start_time, write_json
 from study.settings import UserError
 
 ID = re.compile(r"[0-9]{10}-[0-9a-f]{8}")
@@ -66,14 +66,7 @@ def start_pull(root: Path, names: tuple[str, ...]) -> str:
     command = [sys.executable, "-m", "study", "pull", *names, "--status", str(file)]
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.with_suffix(".log").open("wb") as log:
-        process = subprocess.Popen(
-            command,
-            cwd=root,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        process = children.start(command, root, log)
     _STARTED[:] = [process, *(earlier for earlier in _STARTED if earlier.poll() is None)]
     if not file.is_file():
         _announce(file, process.pid, [item.name for item in found])

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from study.artifacts.errors import SLOW
+from study.runs import children
 from study.settings import UserError
 
 START_S = 120.0  # importing DVC and a client, on a slow disk
@@ -88,14 +89,10 @@ def wait_s() -> float:
 @contextlib.contextmanager
 def _started(errors: Any, top: str) -> Iterator[subprocess.Popen[str]]:
     """The process, in a session of its own: no terminal to ask for a password, and ours to end."""
-    process = subprocess.Popen(
-        (sys.executable, "-m", "study.artifacts.remote_worker"),
-        cwd=top,  # stages are named from there
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=errors,
-        text=True,
-        start_new_session=True,
+    command = (sys.executable, "-m", "study.artifacts.remote_worker")
+    # DVC names stages from the folder that it starts in.
+    process = children.start(
+        command, Path(top), subprocess.PIPE, err=errors, stdin=subprocess.PIPE, text=True
     )
     try:
         with ended_by_sigterm():

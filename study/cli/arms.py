@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from study.cli.options import grouped
+
 if TYPE_CHECKING:
     from study.editing.archive import Archived
     from study.editing.arms import Draft
+    from study.editing.claiming import ClaimDraft
 
 app = typer.Typer(
     help="List, check, add, rename and archive arms of params.yaml.", no_args_is_help=True
@@ -124,7 +127,45 @@ def _draft(
     return Draft(name, base, tuple(settings or ()), asks, listed)
 
 
+@dataclass(frozen=True)
+class ClaimOptions:
+    """The options of `study arms new` that register a claim; without `claim` there is none."""
+
+    claim: Annotated[
+        str | None, typer.Option(help="Id of a claim to register: NAME against its base")
+    ] = None
+    claim_text: Annotated[str, typer.Option(help="The claim, one sentence")] = ""
+    metric: Annotated[str, typer.Option(help="Metric of the claim")] = "last.standard.amplitude.mae"
+    direction: Annotated[
+        str, typer.Option(help="Direction of the claim: lower, higher or equal")
+    ] = "lower"
+    margin: Annotated[
+        float, typer.Option(help="Smallest effect of interest, in the metric's unit")
+    ] = 0.02
+    family: Annotated[
+        str | None, typer.Option(help="Family of claims corrected together (default: NAME)")
+    ] = None
+    needed_seeds: Annotated[int, typer.Option(help="Number of paired seeds")] = 8
+
+    def draft(self, arm: str) -> ClaimDraft | None:
+        """The claim on `arm`; None where none was asked for."""
+        from study.editing.claiming import ClaimDraft
+
+        if not self.claim:
+            return None
+        return ClaimDraft(
+            id=self.claim,
+            text=self.claim_text,
+            metric=self.metric,
+            direction=self.direction,
+            margin=self.margin,
+            family=self.family or arm,
+            needed_seeds=self.needed_seeds,
+        )
+
+
 @app.command()
+@grouped(ClaimOptions, "options")
 def new(
     name: Name,
     base: Base = "control",
@@ -136,23 +177,8 @@ def new(
         str | None,
         typer.Option(help=f"Seeds, such as 1-6,11, or {REGISTERED}: derived from the claims"),
     ] = None,
-    claim: Annotated[
-        str | None, typer.Option(help="Id of a claim to register: NAME against its base")
-    ] = None,
-    claim_text: Annotated[str, typer.Option(help="The claim, one sentence")] = "",
-    metric: Annotated[
-        str, typer.Option(help="Metric of the claim")
-    ] = "last.standard.amplitude.mae",
-    direction: Annotated[
-        str, typer.Option(help="Direction of the claim: lower, higher or equal")
-    ] = "lower",
-    margin: Annotated[
-        float, typer.Option(help="Smallest effect of interest, in the metric's unit")
-    ] = 0.02,
-    family: Annotated[
-        str | None, typer.Option(help="Family of claims corrected together (default: NAME)")
-    ] = None,
-    needed_seeds: Annotated[int, typer.Option(help="Number of paired seeds")] = 8,
+    *,
+    options: ClaimOptions,
     commit: Annotated[
         bool,
         typer.Option(
@@ -165,12 +191,13 @@ def new(
     With --claim the arm and its claim are written together.
     """
     from study.editing.arms import planned
-    from study.editing.claiming import ClaimDraft, add, committed, proposed_seeds, seeded
+    from study.editing.claiming import add, committed, proposed_seeds, seeded
     from study.reading import seeds_text
     from study.settings import UserError, load_study
     from study.stages.estimate import check_draft, takes
 
-    if seeds == REGISTERED and not claim:
+    claim = options.draft(name)
+    if seeds == REGISTERED and claim is None:
         raise UserError(
             f"--seeds {REGISTERED} derives the seeds from the claim; give its id with --claim"
         )
@@ -178,16 +205,13 @@ def new(
     study = load_study(PARAMS)
     there = name in study.arms  # an interrupted command is completed
     check_draft(Path(), draft)
-    claimed = claim and ClaimDraft(
-        claim, claim_text, metric, direction, margin, family or name, needed_seeds
-    )
     row = planned(study, draft, takes()).row
-    proposed = proposed_seeds(Path(), study, draft, row, claimed) if claimed else ()
+    proposed = proposed_seeds(Path(), study, draft, row, claim) if claim else ()
     if seeds == REGISTERED:
         draft = replace(draft, seeds=proposed)
-    elif seeds is None and claimed:
+    elif seeds is None and claim:
         draft = seeded(Path(), draft, proposed)
-    row = add(Path(), draft, claimed or None, takes(), commits=commit)
+    row = add(Path(), draft, claim, takes(), commits=commit)
     print(
         f"{'found' if there else 'added'} {name} (versus {base}; changes: {', '.join(row.changes)})"
     )
@@ -196,14 +220,14 @@ def new(
             f"{len(row.changes)} factors changed: a difference cannot be attributed to one of them"
         )
     if claim:
-        print(f"claimed {claim}")
+        print(f"claimed {claim.id}")
     if proposed and set(proposed) != set(row.seeds):
         print(
             f"seeds {seeds_text(row.seeds)}; the claims on {row.data} give {seeds_text(proposed)} "
             f"(`--seeds {REGISTERED}`, once {base} declares them too)"
         )
     if commit:
-        print(f"committed as {committed(Path(), draft, claimed or None, takes())}")
+        print(f"committed as {committed(Path(), draft, claim, takes())}")
     else:
         files = "params.yaml and claims.yaml" if claim else "params.yaml"
         print(f"commit {files} before the runs; otherwise claims exclude them")

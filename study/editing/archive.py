@@ -29,7 +29,7 @@ from typing import Any
 from ruamel.yaml.comments import CommentedMap
 
 from study.artifacts.outputs import place
-from study.editing import arms
+from study.editing import yaml_file
 from study.editing.claiming import CLAIMS, PARAMS, appended
 from study.evidence.claims import Claim, parse_claims
 from study.reading import parse_yaml, read_yaml_text
@@ -55,8 +55,8 @@ def archive_arm(root: Path, name: str) -> Archived:
     the checkout names.
     """
     params = root / PARAMS
-    with arms.lock(params):
-        text, document = arms.read(params)
+    with yaml_file.lock(params):
+        text, document = yaml_file.read(params)
         study = parse_study(_plain(text), str(params))
         if name not in study.arms and (begun := _begun(root, name)):
             if begun.to is not None:
@@ -81,8 +81,8 @@ def rename_arm(root: Path, old: str, new: str) -> Archived:
     names, and a name that is taken or none.
     """
     params = root / PARAMS
-    with arms.lock(params):
-        text, document = arms.read(params)
+    with yaml_file.lock(params):
+        text, document = yaml_file.read(params)
         study = parse_study(_plain(text), str(params))
         if old not in study.arms and (begun := _begun(root, old)):
             if begun.to != new or new not in study.arms:
@@ -133,7 +133,7 @@ def _move(root: Path, name: str, params: str, to: str | None) -> Archived:
     claims_file = root / CLAIMS
     text = read_yaml_text(claims_file) if claims_file.is_file() else "claims: {}\n"
     gone = _claims_on(text, claims_file, name)
-    block = arms.read(root / PARAMS)[1]["arms"][name]
+    block = yaml_file.read(root / PARAMS)[1]["arms"][name]
     begun = _begun(root, name)
     if begun is not None and begun.block != _plain_block(name, block):
         # Cut short, and the arm was edited since: what was taken out then is kept by itself.
@@ -141,7 +141,7 @@ def _move(root: Path, name: str, params: str, to: str | None) -> Archived:
         begun = None
     taken = dict(begun.claims) if begun else {}
     taken |= {claim.id: _plain(text)["claims"][claim.id] for claim in gone}
-    arms.write_changed(_pending(root, name) / RECORD, _record(name, block, taken, to))
+    yaml_file.write_changed(_pending(root, name) / RECORD, _record(name, block, taken, to))
     if gone:
         lines, document = text.split("\n"), parse_yaml(text, claims_file, typ="rt")
         for claim in reversed(gone):
@@ -149,8 +149,8 @@ def _move(root: Path, name: str, params: str, to: str | None) -> Archived:
         shorter = "\n".join(lines)
         shorter = shorter if _plain(shorter)["claims"] else _emptied(shorter)
         parse_claims(_plain(shorter), claims_file)
-        arms.write_changed(claims_file, shorter)
-    arms.write_changed(root / PARAMS, params)
+        yaml_file.write_changed(claims_file, shorter)
+    yaml_file.write_changed(root / PARAMS, params)
     return _settled(root, name, _Begun(block, taken, to))
 
 
@@ -188,7 +188,7 @@ def _claims_on(text: str, file: Path, name: str) -> list[Claim]:
 
 def _record(name: str, block: Any, claims: Mapping[str, Any], to: str | None) -> str:
     """The arm's block as it was, and its claims in the style of claims.yaml."""
-    lines = ["arms:", *(f"  {line}" for line in arms.dumped({name: arms.copied(block)}))]
+    lines = ["arms:", *(f"  {line}" for line in yaml_file.dumped({name: yaml_file.copied(block)}))]
     lines += ["", f"renamed: {to}"] if to is not None else []
     return "\n".join([*lines, "", appended("claims:\n", claims) if claims else "claims: {}\n"])
 
@@ -262,7 +262,7 @@ def _places(text: str, study: Study, document: CommentedMap, old: str) -> Iterab
 
 def _anchor_places(text: str, section: CommentedMap, old: str) -> Iterable[tuple[int, int]]:
     """The anchor of the arm and its aliases, where they bear the arm's name."""
-    if arms.anchored(section) != (old, old):
+    if yaml_file.anchored(section) != (old, old):
         return
     name = re.escape(old)
     shape = re.compile(rf"\s+(?:{name}:\s*&|<<:\s*\*)(?P<anchor>{name})\s*(#|$)")
@@ -273,7 +273,7 @@ def _anchor_places(text: str, section: CommentedMap, old: str) -> Iterable[tuple
 
 def _refuse_anchor(section: CommentedMap, name: str) -> None:
     """Raise UserError with the arms that take settings from this one (`<<: *control`)."""
-    found = arms.anchored(section)
+    found = yaml_file.anchored(section)
     if found is None or found[0] != name:
         return
     using = [other for other, block in section.items() if getattr(block, "merge", None)]

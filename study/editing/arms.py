@@ -13,7 +13,6 @@ under the file's lock and from what the file says then, so that another editor's
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -21,12 +20,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.comments import CommentedMap
 
-from study.reading import parse_yaml, quoted, read_yaml_text, real_path, seeds_text
-from study.runs import environment, write_text
+from study.editing.yaml_file import (
+    copied,
+    flow,
+    inserted,
+    lock,
+    plain_nodes,
+    read,
+    write_changed,
+)
+from study.reading import parse_yaml, quoted, seeds_text
 from study.settings import (
     CLIP_LIMITS,
     MOST_SEEDS,
@@ -80,8 +85,6 @@ FIRST_VALUES: Mapping[str, Mapping[str, Scalar]] = {
 }
 OWN_FIELDS = frozenset(field for values in FIRST_VALUES.values() for field in values)
 LONGEST_QUESTION = 300
-# Fields that describe an arm: written even if another arm has the same values.
-ALWAYS_WRITTEN = ("asks", "versus", "changes")
 # Names of the options that each network takes (`study arms fields`): this file knows no network.
 Takes = Mapping[str, Collection[str]]
 
@@ -142,39 +145,6 @@ def new_arm(
     return row
 
 
-def lock(params_file: Path) -> FileLock:
-    """Whoever rewrites params.yaml or claims.yaml holds this."""
-    return FileLock(f"{write_target(params_file)}.lock")
-
-
-def write_target(file: Path) -> Path:
-    """The file that a write to `file` replaces: a symbolic link stays, its target is rewritten.
-
-    Raises UserError for a link that leads out of the checkout or to nothing.
-    """
-    if not file.is_symlink():
-        return file
-    real, top = real_path(file), environment.checkout(file.parent).resolve()
-    if not real.is_file() or not real.is_relative_to(top):
-        raise UserError(
-            f"{file} is a symbolic link to {file.readlink()}, which is not a file of this "
-            "checkout; replace it with the file, or link to a file inside"
-        )
-    return real
-
-
-def write_changed(file: Path, text: str) -> None:
-    """Write params.yaml, claims.yaml or a record of them, unless that is what the file holds.
-
-    The caller holds `lock`: what writers that were killed left half-written is removed.
-    """
-    target = write_target(file)
-    for left in target.parent.glob(f".{target.name}.*.tmp"):
-        left.unlink(missing_ok=True)
-    if not target.is_file() or target.read_text() != text:
-        write_text(target, text)
-
-
 def with_arm(
     params_file: Path, draft: Draft, takes: Takes | None = None, seen: Row | None = None
 ) -> tuple[Row, str]:
@@ -195,7 +165,7 @@ def extended(
 
     The text is unchanged when it holds exactly this arm already. Raises as `new_arm`.
     """
-    study = parse(_plain(document), str(params_file))
+    study = parse(plain_nodes(document), str(params_file))
     plan, block = _plan(study, lambda name, _: document["arms"][name], draft, takes)
     if plan.twin is not None:
         raise UserError(f"arm {plan.twin!r} has these settings already; use it, or change a field")
@@ -203,7 +173,7 @@ def extended(
         raise UserError(f"{draft.base!r} has changed in {params_file}; check the difference again")
     if draft.name in study.arms:
         return plan.row, text
-    longer = _inserted(text, document, draft.name, block)
+    longer = inserted(text, document, draft.name, block)
     written = parse(parse_yaml(longer, params_file), str(params_file))
     if written.arms != {**study.arms, draft.name: plan.row}:
         raise UserError(
@@ -236,82 +206,6 @@ def command(draft: Draft) -> list[str]:
     return words + ([] if draft.asks is None else ["--asks", draft.asks])
 
 
-# --- the file ---------------------------------------------------------------------------------
-
-
-def read(file: Path) -> tuple[str, CommentedMap]:
-    """A params.yaml as text and as a document that knows its lines. Raises UserError."""
-    if not file.is_file():
-        raise UserError(f"{file} does not exist; run inside a pipeline folder of Armature")
-    text = read_yaml_text(file)
-    return text, loaded(text, file)
-
-
-def loaded(text: str, file: Path) -> CommentedMap:
-    """The text of a params.yaml as a document that knows its lines. Raises UserError."""
-    document = parse_yaml(text, file, typ="rt")
-    if not isinstance(document, CommentedMap):
-        raise UserError(f"{file} has no settings; run inside a pipeline folder of Armature")
-    return document
-
-
-def _inserted(text: str, document: CommentedMap, name: str, block: Mapping[str, Any]) -> str:
-    """The file with the new block after the last arm: other lines are unchanged."""
-    lines = text.rstrip("\n").split("\n")
-    keys = list(document)
-    after = keys[keys.index("arms") + 1 :]
-    end = document.lc.key(after[0])[0] if after else len(lines)
-    while end > 0 and re.match(r"#|\s*$", lines[end - 1]):  # they belong to what follows
-        end -= 1
-    new = ["", *(f"  {line}" for line in _written(document["arms"], name, block))]
-    return "\n".join([*lines[:end], *new, *lines[end:]]) + "\n"
-
-
-def anchored(arms: Mapping[str, Any]) -> tuple[str, str] | None:
-    """The arm that others take their settings from, and its anchor: `control: &control`."""
-    for name, block in arms.items():
-        if isinstance(block, CommentedMap) and block.anchor.value is not None:
-            return name, block.anchor.value
-    return None
-
-
-def _written(arms: Mapping[str, Any], name: str, block: Mapping[str, Any]) -> list[str]:
-    """Lines of a new arm: `<<: *control` and what differs from it, or else every setting.
-
-    Merging is shallow: a group such as `clip` is written whole.
-    """
-    found = anchored(arms)
-    shared = arms[found[0]] if found else {}
-    if not found or not block.keys() >= shared.keys():
-        return dumped({name: block})
-    own = {
-        key: value
-        for key, value in block.items()
-        if key in ALWAYS_WRITTEN or key not in shared or _plain(shared[key]) != _plain(value)
-    }
-    head, *rest = dumped({name: own})
-    return [head, f"  <<: *{found[1]}", *rest]
-
-
-def dumped(block: Mapping[str, Any], width: int = 92) -> list[str]:
-    """Lines of a block in the style of the file: `null` spelled out, short lists on one line."""
-    yaml = YAML()
-    yaml.width = width
-    yaml.representer.add_representer(
-        type(None), lambda dumper, _: dumper.represent_scalar("tag:yaml.org,2002:null", "null")
-    )
-    stream = io.StringIO()
-    yaml.dump(dict(block), stream)
-    return [line.rstrip() for line in stream.getvalue().rstrip("\n").split("\n")]
-
-
-def _plain(node: Any) -> Any:
-    """Round-trip YAML nodes as plain dicts and lists."""
-    if isinstance(node, Mapping):
-        return {str(key): _plain(value) for key, value in node.items()}
-    return [_plain(item) for item in node] if isinstance(node, list) else node
-
-
 # --- the block --------------------------------------------------------------------------------
 
 
@@ -325,7 +219,7 @@ def _plan(
     row = study.arms[base]
     block = changed_block(block_of(base, row), row, draft.settings, takes)
     if draft.seeds is not None:
-        block["seeds"] = _flow(_seeds_for(row, base, draft.seeds))
+        block["seeds"] = flow(_seeds_for(row, base, draft.seeds))
     plan = _described(block, draft, study)
     if study.arms.get(name, plan.row) != plan.row:
         raise UserError(f"arm {name!r} already exists with other settings; choose another name")
@@ -377,22 +271,6 @@ def _seeds_for(row: Row, base: str, seeds: tuple[int, ...]) -> list[int]:
     return list(seeds)
 
 
-def copied(node: Any) -> Any:
-    """A deep copy that keeps flow style but leaves the comments with the original."""
-    if isinstance(node, Mapping):
-        twin = CommentedMap({key: copied(value) for key, value in node.items()})
-        flow = isinstance(node, CommentedMap) and node.fa.flow_style()
-        twin.fa.set_flow_style() if flow else twin.fa.set_block_style()
-        return twin
-    return _flow(node) if isinstance(node, (list, tuple)) else node
-
-
-def _flow(items: Sequence[Any]) -> CommentedSeq:
-    listed = CommentedSeq(items)
-    listed.fa.set_flow_style()
-    return listed
-
-
 def _full_name(key: str, known: Mapping[str, Any], block: Mapping[str, Any], takes: Takes) -> str:
     """`clip.algorithm` means `clip.gradient_clip_algorithm` when that is the only such field."""
     section, _, field = key.rpartition(".")
@@ -434,7 +312,7 @@ def _described(block: dict[str, Any], draft: Draft, study: Study) -> Planned:
     trial = parse(
         {
             "data": {k: v.model_dump() for k, v in study.data.items()},
-            "arms": {name: {**_plain(block), "versus": None}},
+            "arms": {name: {**plain_nodes(block), "versus": None}},
         },
         "new arm",
     )
@@ -443,7 +321,7 @@ def _described(block: dict[str, Any], draft: Draft, study: Study) -> Planned:
         raise UserError(f"arm {name!r} would equal {base!r}; change a field with --set")
     block["asks"] = _question(draft, changes)
     block["versus"] = base
-    block["changes"] = _flow(sorted(changes))
+    block["changes"] = flow(sorted(changes))
     row = trial.arms[name].model_copy(
         update={"asks": block["asks"], "versus": base, "changes": tuple(sorted(changes))}
     )

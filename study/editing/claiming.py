@@ -19,7 +19,7 @@ from typing import Any
 
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
-from study.editing import arms
+from study.editing import arms, yaml_file
 from study.editing.arms import Draft, Takes
 from study.editing.committing import commit, committed_text
 from study.evidence import gate
@@ -89,8 +89,8 @@ def add(
     and for one that cannot be decided; then, and when the disk fails, both files are as they were.
     """
     params, claims = root / PARAMS, root / CLAIMS
-    with arms.lock(params):
-        before = arms.read(params)[0]
+    with yaml_file.lock(params):
+        before = yaml_file.read(params)[0]
         row, longer = arms.with_arm(params, draft, takes, seen)
         claimed = None if claim is None else with_claim(claims, claim, draft, row.changes)
         if commits:
@@ -98,14 +98,14 @@ def add(
         if claim is not None and claimed is not None:
             check_decidable(root, claimed, claim.id, _study_with(params, draft.name, row))
         # The arm first: a claim about an arm that is not there would be an error of the study.
-        arms.write_changed(params, longer)
+        yaml_file.write_changed(params, longer)
         if claimed is None:
             return row
         try:
-            arms.write_changed(claims, claimed)
+            yaml_file.write_changed(claims, claimed)
         except BaseException:
             with contextlib.suppress(OSError):  # the first error counts; the next run completes it
-                arms.write_changed(params, before)
+                yaml_file.write_changed(params, before)
             raise
     return row
 
@@ -176,8 +176,8 @@ def committed(
     """
     names = [PARAMS] if claim is None else [PARAMS, CLAIMS]
     message = f"Add arm {draft.name}" + (f" and claim {claim.id}" if claim else "")
-    files = [os.path.relpath(arms.write_target(root / name), root) for name in names]
-    with arms.lock(root / PARAMS):  # no other command edits the files until they are committed
+    files = [os.path.relpath(yaml_file.write_target(root / name), root) for name in names]
+    with yaml_file.lock(root / PARAMS):  # no other command edits the files until they are committed
         row, longer = arms.with_arm(root / PARAMS, draft, takes)
         claimed = claim and with_claim(root / CLAIMS, claim, draft, row.changes)
         try:
@@ -202,11 +202,11 @@ def _refuse_other_edits(
     """Raise UserError unless `params` and `claims` are the last commit with this arm added."""
     if git("rev-parse", "--git-dir", root=root) is None:
         raise UserError("this folder is not in a git repository, or git is not installed")
-    was = committed_text(root, os.path.relpath(arms.write_target(root / PARAMS), root))
+    was = committed_text(root, os.path.relpath(yaml_file.write_target(root / PARAMS), root))
     edits = _edits(PARAMS, was, params, lambda text: _arm_added(text, root, draft, takes))
     if claim is not None and claims is not None:
         file, row = root / CLAIMS, arms.with_arm(root / PARAMS, draft, takes)[0]
-        was = committed_text(root, os.path.relpath(arms.write_target(file), root)) or NO_CLAIMS
+        was = committed_text(root, os.path.relpath(yaml_file.write_target(file), root)) or NO_CLAIMS
         added = partial(claim_added, file=file, claim=claim, draft=draft, changes=row.changes)
         edits += _edits(CLAIMS, was, claims, added)
     if edits:
@@ -218,7 +218,7 @@ def _refuse_other_edits(
 
 def _arm_added(text: str, root: Path, draft: Draft, takes: Takes | None) -> str:
     file = root / PARAMS
-    return arms.extended(text, arms.loaded(text, file), file, draft, takes)[1]
+    return arms.extended(text, yaml_file.loaded(text, file), file, draft, takes)[1]
 
 
 def _edits(name: str, was: str | None, now: str, added: Callable[[str], str]) -> list[str]:
@@ -304,7 +304,7 @@ def appended(text: str, entries: Mapping[str, Mapping[str, Any]]) -> str:
     for claim_id, entry in entries.items():
         first = lines[-1].rstrip() == "claims:"
         lines += [] if first else [""]
-        lines += [f"  {line}" for line in arms.dumped({claim_id: _styled(entry)}, width=10**6)]
+        lines += [f"  {line}" for line in yaml_file.dumped({claim_id: _styled(entry)}, width=10**6)]
     return "\n".join(lines) + "\n"
 
 

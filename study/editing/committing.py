@@ -13,7 +13,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from study.runs import environment
+from study.runs import children, environment
 from study.settings import UserError
 
 # For this checkout: --global would write to a home that a container loses.
@@ -80,16 +80,15 @@ def _git(root: Path, *arguments: str) -> str:
     """
     quiet = {key: value for key, value in os.environ.items() if key != "GPG_TTY"}
     try:
-        process = subprocess.Popen(
+        # In a session of its own it has no terminal to ask on, and hooks end with it.
+        process = children.start(
             ("git", *arguments),
-            cwd=root,
-            env={**quiet, "GIT_TERMINAL_PROMPT": "0"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            root,
+            subprocess.PIPE,
+            err=subprocess.PIPE,
+            environment={**quiet, "GIT_TERMINAL_PROMPT": "0"},
             text=True,
             errors="replace",
-            start_new_session=True,  # no terminal to ask on; and hooks end with it
         )
     except FileNotFoundError:
         raise UserError("git is not installed; install it, or omit the commit") from None

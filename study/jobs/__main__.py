@@ -10,12 +10,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 from study.jobs.folder import LaunchFolder
+from study.runs import children
 
 TAKE_S = 2.0  # for a moment someone may only be looking whether the lock is held
 
@@ -42,15 +42,8 @@ def begin(root: Path) -> int:
         if lock is None:
             return 0
         with folder.log.open("ab") as log:
-            child = subprocess.Popen(
-                (sys.executable, "-m", "study.jobs", str(folder.root), str(lock)),
-                cwd=folder.root,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                pass_fds=(lock,),
-            )
+            command = (sys.executable, "-m", "study.jobs", str(folder.root), str(lock))
+            child = children.start(command, folder.root, log, pass_fds=(lock,))
         child.returncode = 0  # it is not waited for
     except OSError as error:
         sys.stderr.write(f"{folder.path}: {error.strerror or error}\n")

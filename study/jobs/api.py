@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ from study.jobs.folder import LaunchFolder, checked_id
 from study.jobs.models import Job, Request, Supervisor, new_id
 from study.jobs.processes import alive
 from study.jobs.rows import live_now, run_rows
+from study.runs import children
 from study.runs.identity import study_of
 from study.settings import UserError, find_row
 
@@ -163,9 +163,7 @@ def ensure(root: Path) -> None:
     if _held(LaunchFolder(root).lock):
         return
     command = (sys.executable, "-m", "study.jobs", str(Path(root).resolve()))
-    done = subprocess.run(
-        command, cwd=root, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-    )
+    done = children.run(command, root)
     if done.returncode != 0:
         said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         raise UserError(f"the supervisor cannot be started: {said[-1]}")

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from study.jobs import scontrol
+from study.runs import children
 
 POLL_S = 0.5
 START = "--- start on"  # first line of a start in the log, which has all starts
@@ -87,7 +88,9 @@ class ArmSeed:
         blocked = {usr_signal()}
         signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
         try:
-            return subprocess.Popen(self.command(), cwd=self.root, stdin=subprocess.DEVNULL)
+            return children.start(
+                self.command(), self.root, None, err=None, start_new_session=False
+            )
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, blocked)
 

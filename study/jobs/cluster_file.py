@@ -19,8 +19,8 @@ from typing import Annotated, Any
 
 from pydantic import Field, StrictBool, StrictInt, StrictStr, ValidationError, field_validator
 
-from study.reading import joined, quoted, read_yaml
-from study.settings import MOST, Model, UserError, nearest
+from study.reading import read_yaml
+from study.settings import MOST, Model, UserError, explain, nearest
 
 NAME = "launch.yaml"
 OPTION = re.compile(r"[a-z][a-z-]*")
@@ -93,10 +93,11 @@ class Slurm(Model):
         chosen = {key: value for key, value in (overrides or {}).items() if value is not None}
         base = _set(self.resources)
         options = {**base.get("sbatch", {}), **own.get("sbatch", {})}
+        given = {**base, **own, **chosen, "sbatch": options}
         try:
-            return Asked.model_validate({**base, **own, **chosen, "sbatch": options})
+            return Asked.model_validate(given)
         except ValidationError as error:
-            raise UserError(f"resources of {arm}: {_explain(error)}") from None
+            raise UserError(f"resources of {arm}: {explain(error, given, '', Asked)}") from None
 
 
 def _set(asked: Asked) -> dict[str, Any]:
@@ -118,28 +119,14 @@ def load_cluster(root: Path, arms: Mapping[str, Any]) -> Slurm:
     file = root / NAME
     if not file.is_file():
         return Slurm()
+    given = read_yaml(file) or {}
     try:
-        slurm = LaunchFile.model_validate(read_yaml(file) or {}).slurm
+        slurm = LaunchFile.model_validate(given).slurm
     except ValidationError as error:
-        raise UserError(f"{file}: {_explain(error)}") from None
+        raise UserError(f"{file}: {explain(error, given, '', LaunchFile)}") from None
     for name in slurm.arms:
         if name not in arms:
             raise UserError(
                 f"{file}: slurm.arms names {name!r}, which is not an arm{nearest(name, arms)}"
             )
     return slurm
-
-
-def _explain(error: ValidationError) -> str:
-    return joined([_sentence(item) for item in error.errors()])
-
-
-def _sentence(item: Any) -> str:
-    keys = [str(part) for part in item["loc"]]
-    path = ".".join(keys) or "the file"
-    if item["type"] == "extra_forbidden":
-        holder = {1: LaunchFile, 2: Slurm}.get(len(keys), Asked)
-        return f"unknown key {path}{nearest(keys[-1], holder.model_fields)}"
-    if item["type"] == "value_error":
-        return f"{path}: {item['ctx']['error']}"
-    return f"{path}: {item['msg']}; got {quoted(item.get('input'))}"

@@ -19,10 +19,11 @@ from typing import Any
 import psutil
 from filelock import FileLock, Timeout
 
+from study.artifacts import dvc_yaml
 from study.jobs import processes
 from study.jobs.folder import LaunchFolder
 from study.jobs.models import Job
-from study.reading import parse_yaml, read_text, read_yaml
+from study.reading import parse_yaml, read_text
 from study.runs import read_json, write_text
 from study.settings import UserError
 
@@ -47,10 +48,10 @@ def commands(root: Path, job: Job) -> dict[str, list[str]]:
 
 def stage_names(root: Path) -> set[str]:
     """The stages of a folder's dvc.yaml. Raises UserError when it cannot be read."""
-    try:
-        return set(read_yaml(root / "dvc.yaml")["stages"])
-    except (KeyError, TypeError):
-        raise UserError(f"{root / 'dvc.yaml'} names no stages") from None
+    names = set(dvc_yaml.declared(root))
+    if not names:
+        raise UserError(f"{root / 'dvc.yaml'} names no stages")
+    return names
 
 
 @dataclass

@@ -13,13 +13,15 @@ import re
 import stat
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from filelock import FileLock
 from pydantic import BaseModel, ValidationError
 
 from study.jobs.models import JOB_ID, Job, Request, Supervisor
+from study.reading import Reread
 from study.runs import write_json, write_text
 from study.settings import UserError
 
@@ -144,19 +146,22 @@ def read_checked(path: Path, model: type[Checked]) -> Checked:
         raise UserError(f"{path.name!r} cannot be read: {error.strerror}") from None
 
 
-_seen: dict[str, tuple[tuple[int, int, int], BaseModel | None]] = {}
+_once: dict[type[BaseModel], Reread[Any]] = {}
 
 
 def cached(path: Path, model: type[Checked]) -> Checked | None:
     """`read_checked`, once for every state of the file; None when absent or broken."""
+    read = _once.setdefault(model, Reread(partial(_readable, model=model)))
     try:
-        facts = path.stat()
-        key = (facts.st_mtime_ns, facts.st_size, facts.st_ino)
-        known = _seen.get(str(path))
-        if known is None or known[0] != key:
-            known = _seen[str(path)] = (key, read_checked(path, model))
-        return known[1]  # pyright: ignore[reportReturnType]
-    except (OSError, UserError):
+        return read(path)
+    except OSError:
+        return None
+
+
+def _readable(path: Path, model: type[Checked]) -> Checked | None:
+    try:
+        return read_checked(path, model)
+    except UserError:
         return None
 
 

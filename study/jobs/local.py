@@ -18,7 +18,7 @@ import psutil
 from study.jobs import processes
 from study.jobs.executors import Ended, train_command
 from study.jobs.models import Job, Place
-from study.runs import environment, start_time
+from study.runs import children, environment, start_time
 from study.runs.identity import study_of
 from study.settings import find_row
 
@@ -88,7 +88,7 @@ def visible_gpus() -> list[str]:
     if given is not None:
         return [name for name in given.split(",") if name.strip() not in ("", "-1")]
     if shutil.which("nvidia-smi"):
-        done = subprocess.run(("nvidia-smi", "-L"), capture_output=True, text=True, check=False)
+        done = children.run(("nvidia-smi", "-L"))
         found = [line for line in done.stdout.splitlines() if line.startswith("GPU ")]
     else:
         found = sorted(Path("/proc/driver/nvidia/gpus").glob("*"))

@@ -19,8 +19,8 @@ import psutil
 
 from study.jobs.folder import LaunchFolder
 from study.jobs.models import Job
+from study.runs import children, start_time
 from study.runs import process_alive as alive
-from study.runs import start_time
 
 MARK = "ARMATURE_JOB"
 GRACE_S = 20.0
@@ -43,15 +43,7 @@ def start(
     with folder.job_log(job.id).open("ab") as log:
         log.write(f"--- {time.strftime('%H:%M:%S')} {' '.join(command[1:])}\n".encode())
         log.flush()
-        return subprocess.Popen(
-            command,
-            cwd=folder.root,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        return children.start(command, folder.root, log, environment=environment)
 
 
 def of_job(root: Path, job_id: str) -> list[psutil.Process]:
@@ -65,9 +57,9 @@ def of_job(root: Path, job_id: str) -> list[psutil.Process]:
     return found
 
 
-def leader(processes: Sequence[psutil.Process]) -> psutil.Process | None:
+def leader(members: Sequence[psutil.Process]) -> psutil.Process | None:
     """The one that was started, of the processes of a job."""
-    for process in processes:
+    for process in members:
         with contextlib.suppress(OSError):
             if os.getsid(process.pid) == process.pid:
                 return process

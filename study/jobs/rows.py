@@ -11,7 +11,7 @@ import csv
 import io
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -23,7 +23,7 @@ from study.jobs.folder import LaunchFolder
 from study.jobs.models import Job
 from study.jobs.processes import alive
 from study.jobs.slurm_snapshot import SnapshotTask, read_snapshot
-from study.reading import read_bytes, read_text
+from study.reading import Reread, read_bytes, read_text
 from study.runs import provenance
 from study.runs.identity import RunIdentity, identity_of, study_of
 from study.settings import Arm, UserError
@@ -90,10 +90,6 @@ class Found:
     @property
     def folder(self) -> Path:
         return Path(self.place)
-
-
-_Key = tuple[int, int, int]
-_read: dict[str, tuple[_Key, Any]] = {}
 
 
 def run_rows(root: Path, jobs: Sequence[Job] | None = None) -> tuple[RunRow, ...]:
@@ -179,7 +175,7 @@ def _collected(root: Path) -> dict[tuple[str, int], Found]:
                 name = os.path.basename(arm)  # noqa: PTH119
                 if status.started is None:
                     file = f"{root}/{provenance.FOLDER}/{name}/s{status.seed}.json"
-                    status = status.model_copy(update=_once(file, _dates) or {})
+                    status = status.model_copy(update=_once(_provenance, file) or {})
                 found[name, status.seed] = Found(place, status)
     return found
 
@@ -198,21 +194,15 @@ def _run_folders(folder: Path | str) -> Iterable[str]:
 
 
 def _status(place: str) -> Status | None:
-    return _once(f"{place}/{STATUS}", _parsed)
+    return _once(_statuses, f"{place}/{STATUS}")
 
 
-def _once(name: str, parse: Callable[[str], Any]) -> Any:
-    """Parsed once for every state of the file; None when it is absent, torn or something else."""
+def _once(read: Reread[Any], name: str) -> Any:
+    """None when the file is absent, torn or something else."""
     try:
-        facts = os.stat(name)  # noqa: PTH116  (ten thousand of them)
-        key = (facts.st_mtime_ns, facts.st_size, facts.st_ino)
-        known = _read.get(name)
-        if known is None or known[0] != key:
-            known = _read[name] = (key, parse(name))
+        return read(name)
     except OSError:
-        _read.pop(name, None)
         return None
-    return known[1]
 
 
 def _parsed(name: str) -> Status | None:
@@ -232,6 +222,9 @@ def _dates(name: str) -> dict[str, float] | None:
         }
     except (UserError, ValueError):
         return None
+
+
+_statuses, _provenance = Reread(_parsed), Reread(_dates)
 
 
 def _newest(root: Path, live: Sequence[Found], collected: Found | None) -> Found | None:

@@ -14,6 +14,7 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from study.runs import children
 from study.settings import UserError
 
 NEEDED = ("sbatch", "srun", "scontrol", "scancel")
@@ -78,15 +79,9 @@ def check_slurm() -> None:
 def call(*command: str) -> subprocess.CompletedProcess[str]:
     """A command of Slurm. Raises UserError when it is absent or the controller does not answer."""
     try:
-        return subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=TIMEOUT_S,
-            # Otherwise scontrol cuts a list of waiting tasks after 64 characters.
-            env={**os.environ, "SLURM_BITSTR_LEN": "0"},
-        )
+        # Otherwise scontrol cuts a list of waiting tasks after 64 characters.
+        environment = {**os.environ, "SLURM_BITSTR_LEN": "0"}
+        return children.run(command, environment=environment, limit_s=TIMEOUT_S)
     except FileNotFoundError:
         check_slurm()
         raise

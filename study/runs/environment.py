@@ -12,6 +12,8 @@ from typing import Any
 
 import psutil
 
+from study.runs import children
+
 PACKAGES = ("torch", "lightning", "numpy", "scipy", "scikit-image", "h5py", "dvc", "pandas")
 # dvc.lock, data.dvc and outputs move during a run; these do not, or the run is not clean.
 CLEAN_PATHS = (
@@ -30,9 +32,7 @@ LIMIT_FILES = {"": "memory.max", "memory": "memory.limit_in_bytes"}
 def git(*arguments: str, root: Path = Path()) -> str | None:
     """Output of a git command in `root`, or None where git, the repository or the answer lacks."""
     try:
-        done = subprocess.run(
-            ("git", *arguments), cwd=root, capture_output=True, text=True, check=False
-        )
+        done = children.run(("git", *arguments), root)
     except FileNotFoundError:
         return None
     return done.stdout if done.returncode == 0 else None
@@ -41,7 +41,7 @@ def git(*arguments: str, root: Path = Path()) -> str | None:
 def git_bytes(*arguments: str, root: Path = Path()) -> bytes | None:
     """As `git`, for content that need not be text."""
     try:
-        done = subprocess.run(("git", *arguments), cwd=root, capture_output=True, check=False)
+        done = children.run(("git", *arguments), root, text=False)
     except FileNotFoundError:
         return None
     return done.stdout if done.returncode == 0 else None
@@ -50,7 +50,7 @@ def git_bytes(*arguments: str, root: Path = Path()) -> bytes | None:
 def dvc(*arguments: str, root: Path, show: bool = False) -> subprocess.CompletedProcess[str]:
     """Run a dvc command of this installation in `root`; `show` leaves its output on the screen."""
     command = (sys.executable, "-m", "dvc", *arguments)
-    return subprocess.run(command, cwd=root, capture_output=not show, text=True, check=False)
+    return children.run(command, root, show=show)
 
 
 def checkout(root: Path = Path()) -> Path:

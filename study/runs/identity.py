@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from study.reading import Reread
 from study.runs.folder import SETTLED, RunFolder, plain, read_json
 from study.runs.seed_folders import seed_folder
 from study.settings import DataParams, Row, Study, UserError, find_row, leaves, load_study, run_hash
@@ -97,7 +98,7 @@ def _within(wanted: Any, have: Any) -> bool:
     return plain(wanted) == have
 
 
-_studies: dict[str, tuple[tuple[int, int, int], Study]] = {}
+_load = Reread(load_study)
 
 
 def study_of(root: Path) -> Study:
@@ -106,14 +107,7 @@ def study_of(root: Path) -> Study:
     The supervisor needs them five times per second, and reading the file takes longer.
     """
     path = Path(root) / "params.yaml"
-    if not path.is_file():
-        return load_study(path)  # which raises a UserError
-    facts = path.stat()
-    key = (facts.st_mtime_ns, facts.st_size, facts.st_ino)
-    known = _studies.get(str(path))
-    if known is None or known[0] != key:
-        known = _studies[str(path)] = (key, load_study(path))
-    return known[1]
+    return _load(path) if path.is_file() else load_study(path)  # which raises a UserError
 
 
 def identity_of(root: Path, arm: str) -> RunIdentity:

@@ -23,8 +23,9 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from study.reading import UserError, quoted, read_mapping
+from study.reading import UserError, read_mapping
 from study.runs.folder import RunFolder, read_json, read_lines, write_json
+from study.settings.errors import explain
 
 FOLDER = "provenance"
 
@@ -109,10 +110,8 @@ def _read(file: Path, model: type[Content]) -> Content | None:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"]) or "the file"
         raise UserError(
-            f"{file}: {key} holds {quoted(first['input'])}: {first['msg']}; restore it from git, "
+            f"{file}: {explain(error, content, '', model)}; restore it from git, "
             "or remove it to continue without"
         ) from None
 

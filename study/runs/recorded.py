@@ -14,14 +14,14 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from study.reading import UserError, is_inside, quoted, read_bytes, read_mapping
+from study.reading import Reread, UserError, is_inside, quoted, read_bytes, read_mapping
 from study.runs.folder import write_text
+from study.settings.errors import explain
 
 FILE = "recorded.json"
 
@@ -62,30 +62,28 @@ class Recorded(BaseModel):
 def read_recorded(pipeline: Path) -> Recorded | None:
     """The record of a pipeline folder, or None. Raises UserError when the list
     is damaged or names files outside results/."""
-    file = pipeline / FILE
     try:
-        facts = file.stat()
+        return _once(pipeline / FILE)
     except OSError:
         return None
-    return _read(file, facts.st_mtime_ns, facts.st_size)
 
 
-@lru_cache(maxsize=16)
-def _read(file: Path, changed: int, size: int) -> Recorded | None:
+def _read(file: Path) -> Recorded | None:
     content = read_mapping(file)
     try:
         found = None if content is None else Recorded.model_validate(content)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(map(str, first["loc"])) or "the file"
         raise UserError(
-            f"{file}: {key} holds {quoted(first['input'])}: {first['msg']}; restore it from git, "
+            f"{file}: {explain(error, content, '', Recorded)}; restore it from git, "
             f"or write it with `study record {file.parent.name}`"
         ) from None
     outside = next((name for name in found.files if not is_inside(name)), None) if found else None
     if outside is not None:
         raise UserError(f"{file} names {quoted(outside)}, which is not a path below results/")
     return found
+
+
+_once = Reread(_read)
 
 
 def write_recorded(pipeline: Path, listed: Recorded) -> None:

@@ -12,7 +12,8 @@ import pytest
 from checkouts import SEEDS, change, opened, rendered, troubled, two_by_three
 
 from app.provenance import drawing, environments, lock, machine, pipeline, state
-from app.provenance.disk import Disk
+from app.provenance.disk import Disk, file_md5
+from study.reading import Reread
 from study.runs import write_json, write_text, write_yaml
 from study.settings import UserError, read_yaml
 
@@ -102,7 +103,9 @@ def judged(root: Path, contents: bool = True) -> dict[str, state.Judged]:
     params = read_yaml(root / "params.yaml")
     found = pipeline.stages(root, params)
     records = lock.records(root)
-    return state.judge(found, records, {"params.yaml": params}, Disk(root, {}), contents)
+    return state.judge(
+        found, records, {"params.yaml": params}, Disk(root, Reread(file_md5)), contents
+    )
 
 
 def states_of(root: Path, contents: bool = True) -> dict[str, str]:
@@ -227,12 +230,15 @@ def test_contents_of_runs_are_compared_on_request(checkout):
 
 
 def test_a_file_is_hashed_once_until_it_changes(checkout, monkeypatch):
-    known: dict = {}
-    disk = Disk(checkout, known)
+    disk = Disk(checkout, Reread(file_md5))
     first = disk.md5("build/set")
-    assert first == md5(checkout / "build" / "set")["md5"] and len(known) == 2
+    assert first == md5(checkout / "build" / "set")["md5"]
     monkeypatch.setattr(hashlib, "file_digest", lambda *_: pytest.fail("hashed again"))
     assert disk.md5("build/set") == first
+    file = next(file for file in (checkout / "build" / "set").iterdir() if file.is_file())
+    file.write_text("changed")
+    with pytest.raises(pytest.fail.Exception):
+        disk.md5("build/set")
 
 
 def test_a_reference_that_is_not_understood_is_said(checkout):

@@ -20,9 +20,9 @@ from pydantic import ValidationError
 from study.evidence.format import counted, enumerated, fmt
 from study.investigations.stability.dose import Deaths, Ld50, ratio
 from study.investigations.stability.settings import Stability
-from study.reading import joined, read_mapping
+from study.reading import read_mapping
 from study.runs.recorded import recorded_files
-from study.settings import Model, Scalar, UserError, load_study
+from study.settings import Model, Scalar, UserError, explain, load_study
 
 FORMAT = 1
 PIPELINE, FOLDER = "studies", "stability"
@@ -87,9 +87,9 @@ def load_curve(file: Path) -> Curve | None:
     try:
         return Curve.model_validate(content)
     except ValidationError as error:
-        wrong = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        wrong = explain(error, content, "", Curve)
         raise UserError(
-            f"{file} is not a curve of format {FORMAT} ({joined(wrong)}); compute it again with "
+            f"{file} is not a curve of format {FORMAT} ({wrong}); compute it again with "
             "`study stability`"
         ) from None
 

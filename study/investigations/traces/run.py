@@ -33,7 +33,6 @@ from study.investigations.traces.results import (
     rounded,
     sentence,
 )
-from study.reading import joined, quoted
 from study.runs import RunFolder, environment, plain, provenance, write_text
 from study.runs.seed_folders import seed_folder
 from study.settings import (
@@ -43,6 +42,7 @@ from study.settings import (
     Seed,
     Study,
     UserError,
+    explain,
     find_row,
     load_study,
     nearest,
@@ -106,23 +106,10 @@ def load_settings(file: Path, study: Study) -> Traces:
     try:
         settings = Traces.model_validate(given)
     except ValidationError as error:
-        raise UserError(f"{file}: {joined(_message(item) for item in error.errors())}") from None
+        raise UserError(f"{file}: {explain(error, given, '', Traces)}") from None
     for i, traced in enumerate(settings.traces):
         _check(f"{file}: traces.{i}", traced, study)
     return settings
-
-
-def _message(item: Any) -> str:
-    keys = [str(key) for key in item["loc"]]
-    path = ".".join(keys) or "the file"
-    if item["type"] == "extra_forbidden":
-        model = Traces if len(keys) == 1 else Traced
-        return f"unknown key {path}{nearest(keys[-1], model.model_fields)}"
-    if item["type"] == "missing":
-        return f"{path} is missing; a trace is {{arm: NAME, seeds: [SEED, ...], steps: STEPS}}"
-    if item["type"] == "value_error":
-        return str(item["ctx"]["error"])
-    return f"{path}: {item['msg']}; got {quoted(item['input'])}"
 
 
 def _check(where: str, traced: Traced, study: Study) -> None:
