@@ -124,7 +124,7 @@ def test_no_setting_has_a_default():
     ]
     models += sections
     assert {model.__name__: fields_of(model) for model in models if fields_of(model)} == {
-        "DataParams": ["seeds", "stitching"],
+        "DataParams": ["seeds", "stitching", "mask"],
         "Study": ["studies"],
         "Survival": ["traced_seed"],
     }

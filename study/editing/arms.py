@@ -24,7 +24,7 @@ from ruamel.yaml.comments import CommentedMap
 
 from study.editing.yaml_file import (
     copied,
-    flow,
+    flow_list,
     inserted,
     lock,
     plain_nodes,
@@ -219,7 +219,7 @@ def _plan(
     row = study.arms[base]
     block = changed_block(block_of(base, row), row, draft.settings, takes)
     if draft.seeds is not None:
-        block["seeds"] = flow(_seeds_for(row, base, draft.seeds))
+        block["seeds"] = flow_list(_seeds_for(row, base, draft.seeds))
     plan = _described(block, draft, study)
     if study.arms.get(name, plan.row) != plan.row:
         raise UserError(f"arm {name!r} already exists with other settings; choose another name")
@@ -321,7 +321,7 @@ def _described(block: dict[str, Any], draft: Draft, study: Study) -> Planned:
         raise UserError(f"arm {name!r} would equal {base!r}; change a field with --set")
     block["asks"] = _question(draft, changes)
     block["versus"] = base
-    block["changes"] = flow(sorted(changes))
+    block["changes"] = flow_list(sorted(changes))
     row = trial.arms[name].model_copy(
         update={"asks": block["asks"], "versus": base, "changes": tuple(sorted(changes))}
     )

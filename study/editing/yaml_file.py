@@ -137,10 +137,10 @@ def copied(node: Any) -> Any:
         flow = isinstance(node, CommentedMap) and node.fa.flow_style()
         twin.fa.set_flow_style() if flow else twin.fa.set_block_style()
         return twin
-    return flow(node) if isinstance(node, (list, tuple)) else node
+    return flow_list(node) if isinstance(node, (list, tuple)) else node
 
 
-def flow(items: Sequence[Any]) -> CommentedSeq:
+def flow_list(items: Sequence[Any]) -> CommentedSeq:
     """A list that is written on one line."""
     listed = CommentedSeq(items)
     listed.fa.set_flow_style()
