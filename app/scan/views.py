@@ -238,7 +238,7 @@ def draw_mask(scan: Scan) -> None:
     with right:
         st.session_state.setdefault("scan-shapes", scan.request.shapes)
         shapes = st.text_area(
-            "Shapes, one a line (px)", key="scan-shapes", height=120,
+            "Shapes, one per line (px)", key="scan-shapes", height=120,
             help="`rectangle Y0 X0 Y1 X1` or `polygon Y X Y X Y X ...`",
         )  # fmt: skip
         threshold = st.number_input(
@@ -333,4 +333,4 @@ def imported(scan: Scan) -> None:
     """What was imported; the upload is not needed any more."""
     with st.container(horizontal=True, vertical_alignment="center"):
         states.chip("done", "imported")
-        st.markdown(f"`imported/{escape.markdown(str(scan.imported))}`", width="content")
+        st.markdown(escape.markdown(f"imported/{scan.imported}"), width="content")
