@@ -57,7 +57,13 @@ from study.formats.orientation import (
 from study.formats.positions import Beside
 from study.formats.probe import all_modes, in_corner, normalise, single
 from study.formats.readers import hash_of, read_probe_of, read_raw
-from study.formats.scales import describe_scale, find_scale, stretched, wrong_scale
+from study.formats.scales import (
+    describe_scale,
+    find_scales,
+    scale_options,
+    stretched,
+    wrong_scale,
+)
 from study.formats.trial import Convention, Scan, unwrapped
 from study.settings import SPLITS, Model, Positive, UserError, explain
 
@@ -315,32 +321,52 @@ def _best_reading(
         chosen = next(conventions(usable[0].scan, limits))
         said = ("fit: none; every convention was given, and the scale was not checked",)
         if overrides.position_scale is not None:
-            said = _scale(usable[0].scan, chosen, overrides, path)
+            said = _scale(usable[0].scan, [chosen], overrides, path)
         return usable[0], _Decided(chosen, said)
     ranked = [(fit, which) for which in usable for fit in search(which.scan, limits)]
     ranked.sort(key=lambda pair: pair[0].misfit)
     return _decide(ranked, limits, overrides, path)
 
 
-def _scale(scan: Scan, chosen: Convention, overrides: Overrides, path: Path) -> tuple[str, ...]:
-    """The sentence about the scale of the positions.
+def _scale(
+    scan: Scan, readings: Sequence[Convention], overrides: Overrides, path: Path
+) -> tuple[str, ...]:
+    """The sentence about the scale of the positions. `readings`: the chosen one, then others.
 
     Raises UserError where another scale fits clearly better and none was given or accepted.
     """
     if overrides.position_scale is not None:
         return (f"scale of the positions: times {overrides.position_scale:g}, as given",)
-    found = find_scale(scan, chosen)
-    if found is None or found.misfit > LARGEST_MISFIT:
+    if overrides.accept is not None:
+        readings = readings[:1]
+    pair = find_scales(scan, readings)
+    if pair is None or pair[1].misfit > LARGEST_MISFIT:
         return ()
+    reading, found = pair
     if found.wrong and overrides.accept is None:
-        rows = ((found.misfit, found.factor), (found.stated_misfit, 1.0))
+        values = reading.values if reading != readings[0] else None
         table = [
-            (misfit, f"--position-scale {factor:.3g}", stretched(scan, factor), chosen)
-            for misfit, factor in rows
+            (
+                found.misfit,
+                scale_options(found.factor, values),
+                stretched(scan, found.factor),
+                reading,
+            ),
+            (found.stated_misfit, scale_options(1), scan, readings[0]),
         ]
-        sentence = f"the scale of the positions in {path} is not clear: {wrong_scale(found)}"
+        sentence = (
+            f"the scale of the positions in {path} is not clear: {wrong_scale(found, values)}"
+        )
         raise Unclear(sentence, table)
     return (describe_scale(found),)
+
+
+def _readings(fits: Sequence[Fit]) -> list[Convention]:
+    """The best convention of each reading of the pixels, the best of all first."""
+    best: dict[str, Convention] = {}
+    for fit in fits:
+        best.setdefault(fit.convention.values, fit.convention)
+    return list(best.values())
 
 
 def _decide(
@@ -357,15 +383,16 @@ def _decide(
         row = table[accept - 1]
         usable = next(which for fit, which in ranked if fit is row)
         said = f"fit: misfit {row.misfit:.3f}, row {accept} of the table, accepted as given"
-        scale = _scale(usable.scan, row.convention, overrides, path)
+        scale = _scale(usable.scan, [row.convention], overrides, path)
         return usable, _Decided(row.convention, (said, *scale))
     sure, rival = clear(fits, n, searched=not limits.complete)
     if not sure:
-        scale = None
-        if overrides.position_scale is None:
-            scale = find_scale(usable.scan, best.convention)
-        helps = scale is not None and scale.wrong and scale.misfit <= LARGEST_MISFIT
-        hint = f". Also: {wrong_scale(scale)}" if scale is not None and helps else ""
+        hint = ""
+        readings = _readings(fits)
+        pair = None if overrides.position_scale is not None else find_scales(usable.scan, readings)
+        if pair is not None and pair[1].wrong and pair[1].misfit <= LARGEST_MISFIT:
+            values = pair[0].values if pair[0] != readings[0] else None
+            hint = f". Also: {wrong_scale(pair[1], values)}"
         scans = {id(fit): which.scan for fit, which in ranked}
         rows = [
             (fit.misfit, options(fit.convention, n), scans[id(fit)], fit.convention)
@@ -385,7 +412,7 @@ def _decide(
             f"warning: positions turned by {turned.degrees:g} degrees fit better (misfit "
             f"{turned.misfit:.3f}); check the rotation between scan axes and detector"
         )
-    said += _scale(usable.scan, best.convention, overrides, path)
+    said += _scale(usable.scan, _readings(fits), overrides, path)
     return usable, _Decided(best.convention, tuple(said))
 
 

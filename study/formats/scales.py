@@ -11,7 +11,7 @@ within `EQUAL` of the best fit equally well: their range is the resolution of th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,7 +21,8 @@ from jaxtyping import Float64
 from study.formats.trial import Convention, Prepared, Scan, Trial, fft2, ifft2, weight
 
 COARSE = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.4, 1.7, 2.0)
-COARSE_PASSES, PASSES = 8, 20
+COARSE_PASSES, PASSES, POLISH_PASSES = 8, 20, 60
+POLISH = (0.98, 0.99, 1.0, 1.01, 1.02)
 STEP, MOST_STEPS = 1.05, 6
 LEAST_OVERLAP = 2.0
 DAMPING = 0.2
@@ -54,14 +55,23 @@ class Scale:
         )
 
 
-def wrong_scale(found: Scale) -> str:
-    """What a refusal says about positions whose scale is wrong, and the options that go on."""
+def wrong_scale(found: Scale, values: str | None = None) -> str:
+    """What a refusal says about positions whose scale is wrong, and the options that go on.
+
+    `values`: of another reading of the pixels, where that is what fits at the found scale.
+    """
+    reading = "" if values is None else f" if the pixels are {values}"
     return (
-        f"positions times {found.factor:.3g} fit clearly better (misfit {found.misfit:.3f}, as "
-        f"stated {found.stated_misfit:.3f}): pixel size, distance, energy or units are wrong. "
-        f"Correct them, or go on with `--position-scale {found.factor:.3g}`, or with the stated "
-        "positions by `--position-scale 1`"
+        f"positions times {found.factor:.4g} fit clearly better{reading} (misfit "
+        f"{found.misfit:.3f}, as stated {found.stated_misfit:.3f}): pixel size, distance, energy "
+        f"or units are wrong. Correct them, or go on with `{scale_options(found.factor, values)}`, "
+        "or with the stated positions by `--position-scale 1`"
     )
+
+
+def scale_options(factor: float, values: str | None = None) -> str:
+    """Options of `study import` that take a scale, and the reading of the pixels with it."""
+    return ("" if values is None else f"--values {values} ") + f"--position-scale {factor:.4g}"
 
 
 def describe_scale(found: Scale) -> str:
@@ -78,6 +88,23 @@ def describe_scale(found: Scale) -> str:
 def stretched(scan: Scan, factor: float) -> Scan:
     """The scan with all positions times `factor`."""
     return replace(scan, positions_px=scan.positions_px * factor)
+
+
+def find_scales(scan: Scan, conventions: Sequence[Convention]) -> tuple[Convention, Scale] | None:
+    """The first convention and its scale, or another one that fits clearly better at its own scale.
+
+    At a wrong scale the search for the conventions may prefer the wrong reading of the pixels.
+    None where the first cannot be compared. `stated_misfit` is always that of the first.
+    """
+    found = [(each, find_scale(scan, each)) for each in conventions]
+    first = found[0][1]
+    if first is None:
+        return None
+    chosen, best = conventions[0], first
+    for convention, scale in found[1:]:
+        if scale is not None and scale.wrong and scale.misfit < CLEARLY * best.misfit:
+            chosen, best = convention, replace(scale, stated_misfit=first.stated_misfit)
+    return chosen, _polished(scan, chosen, best) if best.wrong else best
 
 
 def find_scale(scan: Scan, convention: Convention) -> Scale | None:
@@ -110,6 +137,18 @@ def find_scale(scan: Scan, convention: Convention) -> Scale | None:
     found = min(fine, key=lambda factor: fine[factor])
     equal = [factor for factor, misfit in fine.items() if misfit <= EQUAL * fine[found]]
     return Scale(found, fine[found], fine[1.0], (min(equal), max(equal)))
+
+
+def _polished(scan: Scan, convention: Convention, found: Scale) -> Scale:
+    """The factor that a refusal states, from longer fits: their misfit is smooth within 1 %."""
+    prepared = Trial(scan).prepared(convention)
+    if prepared is None:
+        return found
+    tried = {
+        found.factor * change: misfit_at(prepared, found.factor * change, POLISH_PASSES)
+        for change in POLISH
+    }
+    return replace(found, factor=_vertex(tried, min(tried, key=lambda factor: tried[factor])))
 
 
 def _descend(at: Callable[[float], float], start: float) -> None:

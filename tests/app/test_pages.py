@@ -39,9 +39,9 @@ def test_committed_results_are_shown(monkeypatch):
         pytest.skip("this checkout has no committed results yet: `make repro` makes them")
     table = json.loads(opened("arms").get("bidi_component")[0].proto.json)
     control = table["fences"][0]["rows"][0]
-    assert control["arm"] == "control" and control["outcomes"] == [8, 0, 0]
+    assert control["arm"] == "control" and control["outcomes"] == [12, 0, 0]
     counts = {cell["n"] for cell in control["cells"]}
-    assert "8 of 8 seeds" in counts, "amplitude and loss"
+    assert "12 of 12 seeds" in counts, "amplitude and loss"
     assert len(counts) > 1, "the phase follows a prior and has no score"
 
 

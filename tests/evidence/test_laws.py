@@ -253,7 +253,6 @@ def test_a_pair_without_results_that_is_confounded_is_void_before_any_run(
     "facts",
     [
         {"data__sha256": "e" * 64},
-        {"outcome": "failed", "cause": "nan", "last": None},
         {"code__dirty": True},
         {"last__standard": None},
     ],
@@ -265,5 +264,14 @@ def test_no_number_stands_where_nothing_may_be_computed(
     verdict = entry(root, study)
     assert verdict["status"] in ("not evaluable", "inconclusive")
     assert verdict["effect"] is None and verdict["test"] is None
+    assert "agc" in verdict["reason"]
+    json.dumps(verdict, allow_nan=False)
+
+
+def test_failed_runs_lose_by_rank_and_have_no_mean(root: Path, study: Study) -> None:
+    store(root, study, "agc", WORSE, outcome="failed", cause="nan", last=None)
+    verdict = entry(root, study)
+    assert verdict["effect"] is None, "there is no mean of runs without a number"
+    assert (verdict["test"]["wins"], verdict["test"]["losses"]) == (0, 6)
     assert "agc" in verdict["reason"]
     json.dumps(verdict, allow_nan=False)
