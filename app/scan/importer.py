@@ -77,8 +77,9 @@ def _accepted(request: Request) -> dict[str, str]:
     """The option that takes the accepted row: of a table of scales, the scale itself."""
     if request.accept is None:
         return {}
-    if request.options.startswith(SCALE):
-        return {SCALE: request.options.removeprefix(SCALE).strip()}
+    if SCALE in request.options:  # perhaps with the reading of the pixels that goes with it
+        words = request.options.split()
+        return dict(zip(words[::2], words[1::2], strict=True))
     return {"--accept": str(request.accept)}
 
 

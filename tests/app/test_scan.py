@@ -199,12 +199,16 @@ def test_an_unclear_scan_offers_readings_with_an_object_each(toy):
     [
         ("--values counts --zero-frequency corner", ["--accept", "2"]),
         ("--position-scale 0.5", ["--position-scale", "0.5"]),
+        (
+            "--values counts --position-scale 0.5",
+            ["--values", "counts", "--position-scale", "0.5"],
+        ),
     ],
 )
 def test_an_accepted_row_is_in_the_command(tmp_path, options, words):
     request = Request("star.cxi", accept=2, options=options)
     command = importer.command(request, tmp_path, "star")
-    assert command[-2:] == words and command[:4] == ["import", "star.cxi", "--as", "star"]
+    assert command[-len(words) :] == words and command[:4] == ["import", "star.cxi", "--as", "star"]
 
 
 def test_a_mask_is_in_the_command_and_counts_its_pixels(toy):
