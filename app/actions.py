@@ -79,7 +79,7 @@ def rename_arm(name: str, to: str) -> archive.Archived:
 
 
 def comment(claim: str, name: str, text: str, known: Collection[str]) -> None:
-    """Sign a comment on one of the `known` claims. Raises UserError for what is no comment."""
+    """Sign a comment on one of the `known` claims. Raises UserError for an invalid comment."""
     _may_write()
     comments.add(load.ROOT, claim, name, text, known)
 

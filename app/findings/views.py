@@ -36,7 +36,7 @@ def _table(view: View) -> None:
     st.caption(escape.markdown(", ".join(f"{count} {word}" for word, count in counts.items())))
     shown = [row for row, word in zip(view.rows, words, strict=True) if not kept or word in kept]
     heads = [escape.markdown(head) for head in view.heads]
-    # Not a data frame: whole sentences stand in the cells, and a data frame would cut them.
+    # Not a data frame: cells hold whole sentences, which a data frame would cut.
     st.table(
         [dict(zip(heads, map(escape.markdown, row), strict=True)) for row in shown],
         hide_index=True,

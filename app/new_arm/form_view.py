@@ -116,7 +116,7 @@ def _data_sets(study: Study, row: Row) -> list[str]:
 
 
 def _address(row: Row, parts: Sequence[fields.Section]) -> dict[str, str]:
-    """What the address sets; warns of what is no field. The fields of networks are known later."""
+    """What the address sets; warns of unknown fields. The fields of networks are known later."""
     known = {f"{part.path}.name" for part in parts}
     known |= {f.path for part in parts for found in part.variants.values() for f in found}
     given = st.query_params.get_all("set")

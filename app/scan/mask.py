@@ -20,7 +20,7 @@ MOST_SHAPES, MOST_CORNERS = 100, 500
 
 
 def parse(text: str) -> list[tuple[str, list[float]]]:
-    """(kind, coordinates y, x, ...) of every line. Raises UserError for a line that is no shape."""
+    """(kind, coordinates y, x, ...) of every line. Raises UserError for an invalid line."""
     found = []
     for line in filter(None, map(str.strip, text.splitlines())):
         kind, *words = line.split()
