@@ -18,9 +18,9 @@ import re
 import reprlib
 import stat
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 LARGEST_BYTES = 64 * 2**20
 LARGEST_YAML_BYTES = 2**20  # YAML is parsed in Python: a megabyte takes several seconds
@@ -136,38 +136,6 @@ def read_text(path: Path, limit: int = LARGEST_BYTES) -> str:
 
 def _restore(path: Path) -> str:
     return f"correct it, or restore it (`git checkout -- {path}` for a file in git)"
-
-
-Parsed = TypeVar("Parsed")
-
-
-class Reread(Generic[Parsed]):
-    """What `parse` makes of a file, computed once for every state of the file.
-
-        study_of = Reread(load_study)
-        study_of(Path("params.yaml"))
-
-    A state is time of change (ns), size and inode: another file that takes the place of one is seen
-    even within the resolution of the clock. An error of `parse` is not kept.
-    """
-
-    def __init__(self, parse: Callable[[Any], Parsed]) -> None:
-        self._parse = parse
-        self._known: dict[str, tuple[tuple[int, int, int], Parsed]] = {}
-
-    def __call__(self, path: Path | str) -> Parsed:
-        """Raises OSError for a file that is absent, and as `parse` does."""
-        name = os.fspath(path)
-        try:
-            facts = os.stat(name)  # noqa: PTH116  (the page Runs asks for ten thousand files)
-        except OSError:
-            self._known.pop(name, None)
-            raise
-        state = (facts.st_mtime_ns, facts.st_size, facts.st_ino)
-        known = self._known.get(name)
-        if known is None or known[0] != state:
-            known = self._known[name] = (state, self._parse(path))
-        return known[1]
 
 
 # --- JSON -------------------------------------------------------------------------------------

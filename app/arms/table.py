@@ -17,9 +17,9 @@ from streamlit.components.v2 import component
 from app.arms.rows import ArmRow, Axis, Shown, axis, beyond, position
 from study.evidence.arms import OUTCOMES
 from study.evidence.cells import Cell
+from study.evidence.estimates import MeanOfArm
 from study.evidence.format import counted, fmt, join_words
 from study.evidence.metric_catalog import KNOWN
-from study.evidence.model import MeanOfArm
 
 HERE = Path(__file__).parent
 NAME = "armature.arms_table"

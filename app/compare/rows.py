@@ -9,10 +9,11 @@ from typing import Any
 from app import load
 from study.evidence.arms import ArmResults
 from study.evidence.cells import Cell, bounds, cell
+from study.evidence.estimates import Difference, Estimate
 from study.evidence.evaluable import NOT_EVALUABLE, why_absent
 from study.evidence.format import counted, fmt, join_words
 from study.evidence.metric_catalog import KNOWN, Column
-from study.evidence.model import ArmFinding, Difference, Estimate
+from study.evidence.model import ArmFinding
 from study.evidence.statistics import median
 from study.evidence.summary import against, summarise
 

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from app.compare import plot_style
 from app.compare.rows import METRICS, RowOf, Settings
-from study.evidence.model import Estimate
+from study.evidence.estimates import Estimate
 from study.report.series import Seeds
 
 ROW_PX = 38

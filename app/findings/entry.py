@@ -11,9 +11,9 @@ from app.findings import comment_form, interval
 from app.findings.select import Listed, turn
 from study.evidence.cells import bounds
 from study.evidence.claim_words import claim_words, kind
+from study.evidence.conclusions import ClaimFinding, Gone, SideOfSeed, Verdict
 from study.evidence.format import fmt
 from study.evidence.metric_catalog import CHECKPOINTS
-from study.evidence.model import ClaimFinding, Gone, SideOfSeed, Verdict
 
 TOLD = ("Claim", "Test", "Changed factors", "To decide it")
 

@@ -9,8 +9,9 @@ import html
 from collections.abc import Iterable
 
 from study.evidence.claim_words import effect_words
+from study.evidence.conclusions import ClaimFinding
+from study.evidence.estimates import Effect
 from study.evidence.format import fmt, percent
-from study.evidence.model import ClaimFinding, Effect
 
 EDGE = 4.0  # per cent of the width that stays free at both ends
 # Of Okabe and Ito; they tell apart on paper and on ink. The chip beside them says it in words.

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import streamlit as st
 
 from app import choose
-from study.evidence.model import ClaimFinding, Findings, Gone
+from study.evidence.conclusions import ClaimFinding, Gone
+from study.evidence.model import Findings
 from study.evidence.pipelines import pipelines_of
 
 HERE = "this pipeline"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from app.provenance.lock import Content
-from study.reading import Reread
+from study.runs.reread import Reread
 
 # What .dvcignore of this project leaves out.
 LEFT_OUT_FOLDERS = frozenset({"__pycache__", ".venv", ".pytest_cache", ".hypothesis"})

@@ -12,8 +12,8 @@ from app.provenance import environments, lock, machine
 from app.provenance.disk import Disk, file_md5
 from app.provenance.pipeline import Stage, stages
 from app.provenance.state import Judged, judge
-from study.reading import Reread
 from study.runs import environment
+from study.runs.reread import Reread
 from study.settings import read_yaml
 
 

@@ -11,9 +11,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from study.artifacts.listings import cache_folder, read_listing
+from study.artifacts.listings import cache_folder, md5, read_listing
 from study.artifacts.outputs import Output, all_outputs, place
-from study.artifacts.remote_worker import md5
 from study.settings import UserError
 
 Line = tuple[str, bool]  # what to print, and whether it is as it should be

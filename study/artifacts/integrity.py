@@ -14,9 +14,9 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from study.artifacts.listings import md5
 from study.artifacts.lockfile import read_lock
 from study.artifacts.outputs import pipelines, uncached
-from study.artifacts.remote_worker import md5
 from study.evidence.arms import provenance_of
 from study.reading import is_inside
 from study.runs import provenance, read_json

@@ -10,6 +10,7 @@ whole cache is checked before DVC runs a command that may place outputs by itsel
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -128,3 +129,14 @@ def main() -> NoReturn:
 
 if __name__ == "__main__":
     main()
+
+
+CHUNK = 1 << 20
+
+
+def md5(file: Path) -> str:
+    found = hashlib.md5(usedforsecurity=False)
+    with file.open("rb") as stream:
+        while block := stream.read(CHUNK):
+            found.update(block)
+    return found.hexdigest()

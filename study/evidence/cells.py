@@ -10,10 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from study.evidence.conclusions import Verdict
+from study.evidence.estimates import Estimate, MeanOfArm
 from study.evidence.evaluable import ABSENT, NOT_EVALUABLE, reasons
 from study.evidence.format import counted, fmt, join_words
 from study.evidence.metric_catalog import Column, find_column
-from study.evidence.model import ArmFinding, Estimate, MeanOfArm, Verdict
+from study.evidence.model import ArmFinding
 
 Status = Literal["complete", "partial", "not evaluable", "absent"]
 LABELS = ("arm", "floor", "reference", "ceiling")

@@ -14,12 +14,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 from study.evidence.cells import bounds
-from study.evidence.format import counted, fmt, inline, join_words, percent, table
-from study.evidence.model import (
+from study.evidence.conclusions import (
     ClaimFinding,
     Evidence,
     Family,
-    Findings,
     GateBeforeRuns,
     LookTaken,
     MeansTest,
@@ -29,6 +27,8 @@ from study.evidence.model import (
     SurvivalTest,
     Verdict,
 )
+from study.evidence.format import counted, fmt, inline, join_words, percent, table
+from study.evidence.model import Findings
 from study.settings import UserError
 
 START, END = "<!-- verdicts -->", "<!-- /verdicts -->"

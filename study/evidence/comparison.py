@@ -21,27 +21,13 @@ from functools import cached_property
 from itertools import takewhile
 from typing import Any
 
-from study.evidence import flags, ranking, spending, statistics, survival
+from study.evidence import ranking, statistics, survival
 from study.evidence.arms import ArmResults, block, factors, lookup
 from study.evidence.claims import BOUND, OF_MEANS, Claim
-from study.evidence.evaluable import why_not
-from study.evidence.format import join_words
 from study.evidence.metric_catalog import SURVIVAL
-from study.settings import Arm, Row, Scalar, leaves
+from study.settings import Arm, Row, Scalar
 
 DEAD = ("failed", "collapsed")
-
-
-@dataclass(frozen=True)
-class Gate:
-    """One condition of a verdict; `reason` says why it failed."""
-
-    name: str
-    reason: str | None
-
-    @property
-    def passed(self) -> bool:
-        return self.reason is None
 
 
 @dataclass(frozen=True)
@@ -260,24 +246,6 @@ class Comparison:
         test = statistics.RATE_TESTS[self.claim.test].p
         return test(self.rate(self.treatment), self.rate(self.control))
 
-    @cached_property
-    def p(self) -> float | None:
-        """The p value for Holm's rule; None without a test."""
-        if self.claim.looks and self.look is None:
-            found = [self.at(look).p for look in self.looks_there]
-            ps = [1.0 if p is None else p for p in found]
-            return spending.level_to_reject(ps, self.claim.looks) if ps else None
-        if self.missing or self.failed_gates:
-            return None
-        if self.claim.evidence == "failure_rate":
-            return self.rate_p
-        if self.claim.evidence == "survival":
-            taken = self.looks(statistics.ALPHA)
-            return taken[-1].p if taken else None
-        if self.ranked:
-            return self.rank_p
-        return None if len(self.pairs) < statistics.least_pairs() else self.test_p
-
     @property
     def test_p(self) -> float | None:
         """p of the t test that decides a claim about means; None below two pairs."""
@@ -353,23 +321,6 @@ class Comparison:
         return f"{run} has no {self.claim.metric} ({reason or 'no such reconstruction'})"
 
     @cached_property
-    def gates(self) -> tuple[Gate, ...]:
-        return (
-            Gate("same data", self._data()),
-            Gate("same code", self._code()),
-            Gate("clean tree", self._tree()),
-            Gate("settings as asked for", self._settings()),
-            Gate("checkpoint", self._checkpoint()),
-            Gate("arms told apart", self._identity()),
-            Gate("not degenerate", self._degenerate()),
-            Gate("rates of runs", self._rates()),
-        )
-
-    @cached_property
-    def failed_gates(self) -> list[Gate]:
-        return [gate for gate in self.gates if not gate.passed]
-
-    @cached_property
     def runs(self) -> list[tuple[str, Mapping[str, Any]]]:
         """(name, JSON) of every stored run of the contrast, failed ones included."""
         found = {
@@ -379,109 +330,6 @@ class Comparison:
             if content is not None
         }
         return list(found.items())
-
-    # -- the gates
-
-    def _data(self) -> str | None:
-        for side in self.sides:
-            if side.results and len(side.results.facts("data", "sha256")) > 1:
-                return f"the seeds of {side.name} ran on different data"
-        if "data" in self.claim.changes:
-            return None
-        hashes = {side.results.data_sha256 for side in self.sides if side.results}
-        names = f"{self.treatment.name} and {self.control.name}"
-        if len(hashes) > 1:
-            return (
-                f"{names} ran on different data, and the claim does not name data as its changed "
-                "factor"
-            )
-        apart = [seed for seed in self.seeds if not self._one_object(seed)]
-        return f"{names} ran on different objects with seeds {join_words(apart)}" if apart else None
-
-    def _one_object(self, seed: int) -> bool:
-        """Whether both runs of a seed have the same objects, where they are drawn per seed."""
-        stored = (side.stored(seed) for side in self.sides)
-        return len({lookup(one, ("data", "seed_sha256")) for one in stored if one is not None}) < 2
-
-    def _code(self) -> str | None:
-        """One behaviour per arm: DVC trains an arm again as soon as its fingerprint changes."""
-        mixed = [
-            side.name
-            for side in self.sides
-            if side.results and len(side.results.facts("code", "fingerprint")) > 1
-        ]
-        return f"seeds of one arm ran with different code: {join_words(mixed)}" if mixed else None
-
-    def _tree(self) -> str | None:
-        dirty = [name for name, content in self.runs if content["code"]["dirty"]]
-        return (
-            f"started from a tree with uncommitted changes: {join_words(dirty)}; "
-            "commit, train again"
-            if dirty
-            else None
-        )
-
-    def _settings(self) -> str | None:
-        for side in self.sides:
-            if side.results is not None and len(side.results.facts("settings")) > 1:
-                return f"the seeds of {side.name} ran with different settings"
-            if side.results is None or side.asked is None:
-                continue
-            if any(settings != leaves(side.asked) for settings in side.results.facts("settings")):
-                pipeline, slash, _ = side.name.partition("/")
-                file = f"{pipeline}/params.yaml" if slash else "params.yaml"
-                return f"the results of {side.name} have other settings than {file}"
-        return None
-
-    def _checkpoint(self) -> str | None:
-        asked = self.claim.metric.partition(".")[0]
-        if asked not in ("best", "last"):
-            return None
-        for name, content in self.runs:
-            found = lookup(block(content, asked) or {}, ("checkpoint",))
-            if found not in (None, asked, "only"):
-                return f"{name}: the object of checkpoint {asked} is labelled {found}"
-        return None
-
-    def _identity(self) -> str | None:
-        """A setting that never reached the run makes two arms equal, and proves nothing."""
-        left, right = self.treatment.results, self.control.results
-        return None if left is None or right is None else flags.lost(left, right)
-
-    def _degenerate(self) -> str | None:
-        """Numbers of the whole run (losses) describe no constant object either."""
-        if self.claim.evidence not in OF_MEANS:
-            return None
-        checkpoint = self.claim.metric.partition(".")[0]
-        checkpoint = checkpoint if checkpoint in ("best", "last") else "last"
-        channel = self.claim.column.channel or "amplitude"
-        found = []
-        for name, content in self.runs:
-            if self.ranked and content["outcome"] in DEAD:
-                continue
-            reason = why_not(content, checkpoint, channel)
-            # The floor of the table is a constant on purpose, and labelled so.
-            if reason is not None and content["label"] != "floor":
-                found.append(f"{name}: {reason}")
-        return "; ".join(found) or None
-
-    def _rates(self) -> str | None:
-        if self.claim.survival is not None:
-            return self._undeclared()
-        baseline = next((side.name for side in self.sides if side.is_reference), None)
-        if self.claim.evidence != "failure_rate" or baseline is None:
-            return None
-        return f"{baseline} is not a network: its runs always end, so they have no failure rate"
-
-    def _undeclared(self) -> str | None:
-        """A run beyond the declared seeds may be one of many that were tried."""
-        for side in self.sides:
-            stored = set() if side.results is None else set(side.results.seeds)
-            if extra := sorted(stored - set(side.declared)):
-                return (
-                    f"{side.name} has results of seeds that nothing declares: {join_words(extra)}"
-                )
-        return None
 
 
 def make_comparison(

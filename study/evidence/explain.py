@@ -16,10 +16,10 @@ from typing import Any
 
 from study.evidence.arms import ArmResults, block, load_all, lookup, sha256
 from study.evidence.cells import bounds
+from study.evidence.estimates import Estimate
 from study.evidence.evaluable import why_absent
 from study.evidence.format import counted, percent, reproduce
 from study.evidence.metric_catalog import Column, find_column
-from study.evidence.model import Estimate
 from study.evidence.pipelines import declared, pipelines_of
 from study.evidence.staleness import current_findings
 from study.evidence.summary import against, numbers

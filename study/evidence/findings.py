@@ -23,8 +23,9 @@ from study import investigations
 from study.evidence.arms import ArmResults, load_all
 from study.evidence.claims import SPECIAL, ClaimBook, check_arms
 from study.evidence.comparison import make_comparison
+from study.evidence.expected_power import Known
 from study.evidence.flags import identical_arms, scale_defects
-from study.evidence.gate import Known, exemptions
+from study.evidence.gate import exemptions
 from study.evidence.judgement import judgement
 from study.evidence.markdown import render
 from study.evidence.metric_catalog import RECORDED, SHOWN

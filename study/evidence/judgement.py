@@ -11,16 +11,11 @@ from typing import Any
 from study.evidence import statistics, survival
 from study.evidence.arms import sha256
 from study.evidence.claims import BOUND, OF_MEANS, ClaimBook
+from study.evidence.comparability import gates_of
 from study.evidence.comparison import Comparison, Side
-from study.evidence.flags import scale_defects
-from study.evidence.format import counted, fmt, join_words, reproduce
-from study.evidence.gate import Known, assess, vacuous
-from study.evidence.metric_catalog import CHECKPOINTS
-from study.evidence.model import (
+from study.evidence.conclusions import (
     ClaimFinding,
     Contrast,
-    Effect,
-    Estimate,
     Evidence,
     Family,
     GateBeforeRuns,
@@ -36,6 +31,13 @@ from study.evidence.model import (
     SurvivalTest,
     Verdict,
 )
+from study.evidence.constant_answers import vacuous
+from study.evidence.estimates import Effect, Estimate
+from study.evidence.expected_power import Known
+from study.evidence.flags import scale_defects
+from study.evidence.format import counted, fmt, join_words, reproduce
+from study.evidence.gate import assess
+from study.evidence.metric_catalog import CHECKPOINTS
 from study.evidence.power import needs_of
 from study.evidence.preregistration import not_confirmatory
 from study.evidence.verdicts import Decision, outcomes
@@ -95,7 +97,7 @@ def judgement(
         replaces=dict(claim.replaces),
         seeds=_seeds(comparison),
         gates=[
-            GateOfClaim(name=g.name, passed=g.passed, reason=g.reason) for g in comparison.gates
+            GateOfClaim(name=g.name, passed=g.passed, reason=g.reason) for g in gates_of(comparison)
         ],
         limits=_limits(comparison, decision, alpha),
         one_object=_one_object(comparison),

@@ -18,8 +18,9 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from study.evidence.estimates import Difference, MeanOfArm
 from study.evidence.format import reproduce
-from study.evidence.model import ArmFinding, Difference, Findings, MeanOfArm
+from study.evidence.model import ArmFinding, Findings
 from study.evidence.statistics import ALPHA, mean_interval, median, paired_interval
 from study.reading import UserError
 

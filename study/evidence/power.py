@@ -24,8 +24,8 @@ import numpy as np
 from study.evidence import statistics
 from study.evidence.claims import SurvivalPlan
 from study.evidence.comparison import Comparison, Side
+from study.evidence.conclusions import Needs
 from study.evidence.format import counted, fmt, join_words, percent
-from study.evidence.model import Needs
 
 POWER = 0.8
 MOST_PAIRS = 10_000

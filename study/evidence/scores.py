@@ -23,33 +23,38 @@ Design choices
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas
 
 from study.evidence import images
 from study.evidence.arms import lookup, sha256
 from study.evidence.evaluable import NOT_EVALUABLE, PRIOR, follows
+from study.evidence.histories import (
+    GRADIENTS,
+    Epoch,
+    gradient_ratio,
+    joined_history,
+    loss_of,
+    pattern_counts,
+    reference_facts,
+    skill_of,
+    survival_facts,
+    training_facts,
+)
 from study.evidence.shapes import ForeignPhaseFile, LimitFile, checked
 from study.formats.dataset import Dataset, Manifest, Split, load_dataset
 from study.formats.frames import blocks
 from study.formats.reconstruction import Reconstruction, load_reconstruction
 from study.metrics import METRIC_SETS, score
 from study.metrics.pair import Undefined, checked_scene
-from study.metrics.skill import skill
-from study.metrics.survival import find_event
-from study.reading import parse_json, read_mapping, read_table
-from study.runs import SETTLED, TIMING, RunFolder, read_lines, write_json, write_text
+from study.reading import read_mapping
+from study.runs import SETTLED, RunFolder, write_json, write_text
 from study.runs.seed_folders import seed_folder
-from study.settings import Arm, Reference, Row, UserError, leaves
+from study.settings import Reference, Row, UserError, leaves
 
-Epoch = dict[str, float]
 CHANNELS = ("amplitude", "phase")
 LABELS = {
     "flat": "floor",
@@ -57,22 +62,6 @@ LABELS = {
     "from_amplitude": "detector",
     "cramer_rao": "limit",
 }
-TRAINING = (
-    "epochs",
-    "best_epoch",
-    "best_val_loss",
-    "final_val_loss",
-    "collapse_gap",
-    "clipped_fraction",
-    "history_sha256",
-    "patterns",
-    "training_patterns",
-    "dead_share",
-    "gradient_max",
-    "first_bad_epoch",
-    "gradient_ratio",
-)
-GRADIENTS = "diagnostics/gradients.jsonl"
 EVIDENCE = (
     "params.yaml",
     "history.csv",
@@ -82,8 +71,6 @@ EVIDENCE = (
     "limit.json",
     GRADIENTS,
 )
-# An epoch is bad when its validation loss is more than this many times the best so far.
-BAD = 2.0
 
 
 def score_arm(name: str, row: Row, runs: Path, data: Path, results: Path) -> None:
@@ -140,13 +127,13 @@ def score_run(name: str, row: Row, seed: int, run: RunFolder, dataset: Dataset) 
         "data": _data(row, dataset.manifest, made_on),
         "code": {"fingerprint": origin.get("fingerprint")},
         "settings": origin.get("settings", leaves(row)),
-        "training": _training(history)
-        | _patterns(dataset.manifest)
-        | {"gradient_ratio": _gradient_ratio(run.path / GRADIENTS)}
+        "training": training_facts(history)
+        | pattern_counts(dataset.manifest)
+        | {"gradient_ratio": gradient_ratio(run.path / GRADIENTS)}
         if label(row) == "arm"
-        else _reference_run(status),
+        else reference_facts(status),
         **blocks,
-        **_survival(row, history, status),
+        **survival_facts(row, history, status),
         "evidence": {
             f"{run.path.parents[1].name}/{name}/{run.path.name}/{file}": sha256(run.path / file)
             for file in EVIDENCE
@@ -161,23 +148,6 @@ def _data(row: Row, manifest: Manifest, made_on: str) -> dict[str, Any]:
     if manifest.set_sha256 == manifest.content_sha256:
         return facts
     return {**facts, "sha256": manifest.set_sha256, "seed_sha256": made_on}
-
-
-def _survival(row: Row, history: Sequence[Epoch], status: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a survival run: epochs lived, whether it died, and what that was decided from."""
-    if not isinstance(row, Arm) or row.survival is None:
-        return {}
-    floors = status["floors"]
-    losses = [epoch["val_loss"] for epoch in history]
-    event = find_event(losses, floors["noise"], floors["best_constant"], row.survival)
-    facts = {
-        "epochs": len(history) if event is None else event.epoch,
-        "event": event is not None,
-        "kind": None if event is None else event.kind,
-        "horizon": row.epochs,
-        "floors": floors,
-    }
-    return {"survival": facts}
 
 
 def _check_run(
@@ -247,8 +217,8 @@ def _checkpoint(
         if status["state"] != "finished":
             return None
         raise UserError(f"{file}: {error}") from None
-    loss = _loss_of(name, status, history, result.epoch)
-    skilled, why = _skill(loss, status.get("floors") or {})
+    loss = loss_of(name, status, history, result.epoch)
+    skilled, why = skill_of(loss, status.get("floors") or {})
     foreign = None if isinstance(row, Reference) else foreign_phase(run, name)
     if foreign is not None and not foreign["follows"]:
         scores = without_phase(scores)
@@ -400,137 +370,3 @@ def _r_factor(result: Reconstruction, split: Split) -> dict[str, Any]:
         "median": float(np.median(ratio[inside])),
         "patterns": int(inside.sum()),
     }
-
-
-# --- training ---------------------------------------------------------------------------------
-
-
-def _training(history: Sequence[Epoch]) -> dict[str, Any]:
-    """Losses of the whole run; the best epoch is the earliest of the lowest."""
-    facts: dict[str, Any] = dict.fromkeys(TRAINING) | {"epochs": len(history)}
-    facts |= _health(history)
-    finite = [row for row in history if math.isfinite(row["val_loss"])]
-    if not finite:
-        return facts
-    best, final = min(finite, key=lambda row: row["val_loss"]), history[-1]["val_loss"]
-    facts |= {
-        "best_epoch": int(best["epoch"]),
-        "best_val_loss": best["val_loss"],
-        "final_val_loss": _finite(final),
-        "collapse_gap": _finite(final - best["val_loss"]),
-        "clipped_fraction": _finite(sum(r["clipped_fraction"] for r in history) / len(history)),
-        "history_sha256": _digest(history),
-    }
-    return facts
-
-
-def _health(history: Sequence[Epoch]) -> dict[str, Any]:
-    """Dead units at the end, the largest gradient, the first bad epoch; null where not logged."""
-    if not history:
-        return {}
-    dead = [share for key, share in history[-1].items() if key.startswith("dead.")]
-    largest = [row["gradient_norm_max"] for row in history if "gradient_norm_max" in row]
-    # A step whose gradient is not finite has the largest there is, and JSON has no number for it.
-    finite = all(map(math.isfinite, largest))
-    return {
-        "dead_share": max(filter(math.isfinite, dead), default=None),
-        "gradient_max": max(largest, default=None) if finite else None,
-        "first_bad_epoch": _first_bad(history),
-    }
-
-
-def _first_bad(history: Sequence[Epoch]) -> int | None:
-    best = math.inf
-    for row in history:
-        loss = row["val_loss"]
-        if not math.isfinite(loss) or loss > BAD * best:
-            return int(row["epoch"])
-        best = min(best, loss)
-    return None
-
-
-def _gradient_ratio(file: Path) -> float | None:
-    """Local over spectral gradient norm, all blocks together, at the first batch of the run.
-
-    None for a run without `--diagnose`, and where a branch has no finite gradient.
-    """
-    wanted = {"source": "training", "epoch": 1, "kind": "block"}
-    try:
-        records = [parse_json(line, file) for line in read_lines(file)]
-        first = [r for r in records if {key: r[key] for key in wanted} == wanted]
-        norms = [(r["local_norm"], r["spectral_norm"]) for r in first]
-    except (KeyError, TypeError):
-        raise UserError(f"{file} holds a line that is not a record of gradients") from None
-    if not norms or any(norm is None for pair in norms for norm in pair):
-        return None
-    local, spectral = (math.hypot(*side) for side in zip(*norms, strict=True))
-    return local / spectral if spectral else None
-
-
-def _reference_run(status: Mapping[str, Any]) -> dict[str, Any]:
-    """A row that is not a network has no loss."""
-    return {**dict.fromkeys(TRAINING), "patterns": status.get("patterns")}
-
-
-def _patterns(manifest: Manifest) -> dict[str, int]:
-    """From how many patterns a network's image is made, and how many it was trained on.
-
-    A simulated image is made of the test patterns. In an imported set these are held out, and the
-    image is made of all others.
-    """
-    imaged = ("train", "validation") if manifest.kind == "imported" else ("test",)
-    return {
-        "patterns": sum(manifest.patterns[split] for split in imaged),
-        "training_patterns": manifest.patterns["train"],
-    }
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
-def _digest(history: Sequence[Epoch]) -> str:
-    """Hash of every logged number but times and memory: equal for identical histories."""
-    kept = [{k: v for k, v in row.items() if k not in TIMING} for row in history]
-    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
-
-
-def _loss_of(
-    name: str, status: Mapping[str, Any], history: Sequence[Epoch], epoch: int
-) -> float | None:
-    """Validation loss of the weights that made the object `name`; None when it is not finite."""
-    stored = lookup(status, ("stored", name))
-    if isinstance(stored, Mapping) and "val_loss" in stored:
-        return None if stored["val_loss"] is None else _finite(stored["val_loss"])
-    return next((_finite(row["val_loss"]) for row in history if row["epoch"] == epoch), None)
-
-
-def _skill(loss: float | None, floors: Mapping[str, Any]) -> tuple[float | None, str | None]:
-    """Skill, or None and why."""
-    noise, constant = floors.get("noise"), floors.get("best_constant")
-    if loss is None:
-        return None, "the run has no validation loss"
-    if noise is None or constant is None:
-        return None, "the noise floor is known only where the true patches are"
-    if constant <= noise:
-        # Few photons and a wrong probe: the loss no longer tells the object from a constant.
-        told = f"the true object's loss {noise:.3g} is not below the best constant's {constant:.3g}"
-        return None, f"{told}, as the loss sees it with the assumed probe"
-    return skill(loss, noise, constant), None
-
-
-def joined_history(runs: Mapping[int, RunFolder]) -> str:
-    """history.csv of all seeds as one, column `seed` first; digits stay as they were written."""
-    tables = []
-    for seed, run in runs.items():
-        if run.history_file.is_file():
-            table = read_table(run.history_file, needed=("epoch",), as_text=True)
-            table = table.drop(columns=[column for column in TIMING if column in table])
-            table.insert(0, "seed", str(seed))
-            if "val_loss" not in table:  # rPIE logs an R-factor a pass
-                table["val_loss"] = ""
-            tables.append(table)
-    if not tables:
-        # A plot of nothing still needs its columns.
-        return "seed,epoch,val_loss\n"
-    return pandas.concat(tables).to_csv(index=False)

@@ -11,7 +11,8 @@ from typing import Any
 
 from study.evidence.arms import sha256
 from study.evidence.claims import load_claims
-from study.evidence.model import FORMAT, Evidence, Findings, parse
+from study.evidence.conclusions import Evidence
+from study.evidence.model import FORMAT, Findings, parse
 from study.evidence.packing import unpacked
 from study.reading import read_mapping
 from study.settings import UserError

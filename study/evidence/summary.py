@@ -7,10 +7,11 @@ from typing import Any
 
 from study.evidence import statistics
 from study.evidence.arms import OUTCOMES, ArmResults, factors
+from study.evidence.estimates import Difference, MeanOfArm
 from study.evidence.evaluable import degenerate
 from study.evidence.format import reproduce
 from study.evidence.metric_catalog import SHOWN
-from study.evidence.model import ArmFinding, DataOfArm, Difference, Fence, MeanOfArm, SeedsOfArm
+from study.evidence.model import ArmFinding, DataOfArm, Fence, SeedsOfArm
 from study.evidence.packing import mean_of_arm
 from study.settings import Row
 

@@ -28,6 +28,7 @@ from dataclasses import dataclass, replace
 
 from study.evidence import spending, statistics
 from study.evidence.claims import BOUND, OF_MEANS, Claim
+from study.evidence.comparability import failed_gates
 from study.evidence.comparison import Comparison
 from study.evidence.format import counted, fmt, join_words, percent
 from study.evidence.statistics import Interval
@@ -62,10 +63,8 @@ def decide(comparison: Comparison, alpha: float) -> Decision:
         return Decision("void", void)
     if comparison.claim.looks and comparison.look is None:
         return _decide_at_looks(comparison, alpha)
-    if comparison.failed_gates:
-        return Decision(
-            "not evaluable", "; ".join(str(gate.reason) for gate in comparison.failed_gates)
-        )
+    if failed := failed_gates(comparison):
+        return Decision("not evaluable", "; ".join(str(gate.reason) for gate in failed))
     if comparison.missing:
         return Decision(
             "inconclusive" if _begun(comparison) else "pending", "; ".join(comparison.missing)
@@ -87,7 +86,8 @@ def _decide_at_looks(comparison: Comparison, alpha: float) -> Decision:
     for look, allowed in zip(there, spending.allowances(planned, alpha), strict=False):
         one = comparison.at(look)
         decision = decide(one, allowed)
-        p = 1.0 if one.p is None else one.p
+        found = p_of(one)
+        p = 1.0 if found is None else found
         taken.append(Look(look, p, allowed, statistics.smallest_sign_flip_p(look)))
         if decision.status != "inconclusive":
             break
@@ -98,6 +98,24 @@ def _decide_at_looks(comparison: Comparison, alpha: float) -> Decision:
         following = planned[len(taken)]
         words += f"; {comparison.complete} pairs are there, the next look is at {following}"
     return replace(decision, reason=f"{decision.reason} ({words})", looks=tuple(taken))
+
+
+def p_of(comparison: Comparison) -> float | None:
+    """The p value for Holm's rule; None without a test."""
+    if comparison.claim.looks and comparison.look is None:
+        found = [p_of(comparison.at(look)) for look in comparison.looks_there]
+        ps = [1.0 if p is None else p for p in found]
+        return spending.level_to_reject(ps, comparison.claim.looks) if ps else None
+    if comparison.missing or failed_gates(comparison):
+        return None
+    if comparison.claim.evidence == "failure_rate":
+        return comparison.rate_p
+    if comparison.claim.evidence == "survival":
+        taken = comparison.looks(statistics.ALPHA)
+        return taken[-1].p if taken else None
+    if comparison.ranked:
+        return comparison.rank_p
+    return None if len(comparison.pairs) < statistics.least_pairs() else comparison.test_p
 
 
 def _begun(comparison: Comparison) -> bool:
@@ -274,7 +292,7 @@ def judge(comparisons: Sequence[Comparison]) -> list[tuple[Decision, float]]:
 
     The family is as large as claims.yaml says: a claim without evidence counts as p = 1.
     """
-    ps = [None if confounded(comparison) else comparison.p for comparison in comparisons]
+    ps = [None if confounded(comparison) else p_of(comparison) for comparison in comparisons]
     levels = statistics.holm_levels(ps)
     return [
         (decide(comparison, level), level)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from study.evidence.claims import ClaimBook
-from study.evidence.model import Withdrawn
+from study.evidence.conclusions import Withdrawn
 from study.reading import parse_yaml, quoted, read_yaml
 from study.runs.environment import git
 from study.settings import UserError, nearest

@@ -21,7 +21,8 @@ from study.formats.dataset import Dataset
 from study.formats.reconstruction import Reconstruction, save_reconstruction
 from study.iterative.limit import limits
 from study.iterative.sources import Made, Task, fitted_and_judged, make
-from study.optics.assembly import Measurement, assemble
+from study.optics.assembly import assemble
+from study.optics.measurement import Measurement
 from study.runs import RunFolder, write_json, write_yaml
 from study.settings import CramerRao, Reference, UserError
 

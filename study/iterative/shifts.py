@@ -13,8 +13,9 @@ from jaxtyping import Complex64, Float32, Float64
 from torch import Tensor
 
 from study.optics import extract
-from study.optics.assembly import CHUNK, Measurement
+from study.optics.assembly import CHUNK
 from study.optics.back_projection import modulus_change
+from study.optics.measurement import Measurement
 from study.optics.wave import far_field, inverse_far_field
 
 # A single correction is a small part of the way and noisy: steps are bounded per pass, and the sum

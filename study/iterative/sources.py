@@ -24,8 +24,6 @@ from study.iterative.modes import start_modes
 from study.iterative.rpie import BATCH, PROBE_ALPHA, Progress, Result, Stop, best_constant, rpie
 from study.optics import extract
 from study.optics.assembly import (
-    Measurement,
-    Scan,
     Stitched,
     Synchronise,
     are_distinct,
@@ -38,6 +36,7 @@ from study.optics.back_projection import ALPHA
 from study.optics.counts import counts_from_amplitude, to_network_units
 from study.optics.descent import group_steps
 from study.optics.groups import check_groups
+from study.optics.measurement import Measurement, Scan
 from study.settings import (
     BackProjection,
     Flat,

@@ -21,8 +21,8 @@ from filelock import FileLock
 from pydantic import BaseModel, ValidationError
 
 from study.jobs.models import JOB_ID, Job, Request, Supervisor
-from study.reading import Reread
 from study.runs import write_json, write_text
+from study.runs.reread import Reread
 from study.settings import UserError
 
 LARGEST_BYTES = 65536  # a request or a job is a few hundred

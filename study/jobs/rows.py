@@ -23,9 +23,10 @@ from study.jobs.folder import LaunchFolder
 from study.jobs.models import Job
 from study.jobs.processes import alive
 from study.jobs.slurm_snapshot import SnapshotTask, read_snapshot
-from study.reading import Reread, read_bytes, read_text
+from study.reading import read_bytes, read_text
 from study.runs import provenance
 from study.runs.identity import RunIdentity, identity_of, study_of
+from study.runs.reread import Reread
 from study.settings import Arm, UserError
 
 SILENT_S = 60.0  # a clock may be off, or was set: as far in the future is as silent

@@ -22,7 +22,8 @@ import pandas
 
 from study.evidence.arms import ArmResults, environment_of, load_all, sha256
 from study.evidence.cells import Cell, cell
-from study.evidence.model import Difference, Findings
+from study.evidence.estimates import Difference
+from study.evidence.model import Findings
 from study.evidence.pipelines import Group, groups_of
 from study.evidence.staleness import current_findings
 from study.evidence.summary import against, summarise

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from study.reading import Reread
 from study.runs.folder import SETTLED, RunFolder, plain, read_json
+from study.runs.reread import Reread
 from study.runs.seed_folders import seed_folder
 from study.settings import DataParams, Row, Study, UserError, find_row, leaves, load_study, run_hash
 

@@ -19,8 +19,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from study.reading import Reread, UserError, is_inside, quoted, read_bytes, read_mapping
+from study.reading import UserError, is_inside, quoted, read_bytes, read_mapping
 from study.runs.folder import write_text
+from study.runs.reread import Reread
 from study.settings.errors import explain
 
 FILE = "recorded.json"

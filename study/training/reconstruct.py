@@ -26,7 +26,6 @@ from study.formats.reconstruction import (
 from study.generators import Generator
 from study.optics.assembly import (
     Assembled,
-    Measurement,
     Synchronise,
     are_distinct,
     assemble,
@@ -34,6 +33,7 @@ from study.optics.assembly import (
     stitch,
     total_r_factor,
 )
+from study.optics.measurement import Measurement
 from study.runs import RunFolder
 from study.settings import UserError
 from study.training.checkpoints import halve_weights, load_weights

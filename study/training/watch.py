@@ -48,10 +48,10 @@ from study.training.diagnostics import (
     loader_stats,
     loss_gradients,
     observing,
-    patch_metrics,
     pattern_spread,
 )
 from study.training.losses import LOSSES, Loss, weighted
+from study.training.patch_errors import patch_metrics
 from study.training.reconstructor import Reconstructor
 from study.training.step import predict
 

@@ -13,8 +13,8 @@ from checkouts import SEEDS, change, opened, rendered, troubled, two_by_three
 
 from app.provenance import drawing, environments, lock, machine, pipeline, state
 from app.provenance.disk import Disk, file_md5
-from study.reading import Reread
 from study.runs import write_json, write_text, write_yaml
+from study.runs.reread import Reread
 from study.settings import UserError, read_yaml
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -8,8 +8,6 @@ import torch
 
 from study.optics import diffract, extract
 from study.optics.assembly import (
-    Measurement,
-    Scan,
     are_distinct,
     assemble,
     hold_out,
@@ -22,6 +20,7 @@ from study.optics.assembly import (
     total_r_factor,
     whole,
 )
+from study.optics.measurement import Measurement, Scan
 
 N, SIZE = 8, 40
 

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from study.optics import extract
-from study.optics.assembly import Scan, stitch
+from study.optics.assembly import stitch
 from study.optics.groups import GROUP_STEP_PX, group_offsets
+from study.optics.measurement import Scan
 from study.optics.synchronise import DENSE, synchronised
 
 N, SIZE = 8, 60

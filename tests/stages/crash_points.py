@@ -249,7 +249,7 @@ class Pull:
     @staticmethod
     def lost(root: Path) -> list[str]:
         """Objects in the cache that do not hash to their name."""
-        from study.artifacts.remote_worker import md5
+        from study.artifacts.listings import md5
 
         objects = (root / ".dvc/cache/files/md5").glob("[0-9a-f]?/*")
         return [str(path) for path in objects if md5(path) != f"{path.parent.name}{path.name}"[:32]]

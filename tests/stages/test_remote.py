@@ -16,8 +16,8 @@ from study.artifacts.cache import cache_lines
 from study.artifacts.publish import publish
 from study.artifacts.remote import Wanted, check, pull, push
 from study.artifacts.remote_client import NoRemote, wait_s
-from study.artifacts.remote_worker import Remote
 from study.artifacts.remotes import add_remote, remote_lines, store_key
+from study.artifacts.transport import Remote
 from study.settings import UserError
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -20,6 +20,7 @@ from study.optics import diffract
 from study.settings import Arm, GeneratorParams
 from study.training import diagnostics
 from study.training.data import true_patches
+from study.training.patch_errors import patch_metrics
 
 WIDTH = 4
 
@@ -355,7 +356,7 @@ def replay(dataset: Dataset, split: str, factor: float) -> tuple[nn.Module, Tens
 
 
 def test_true_patches_have_no_amplitude_error(tiny: Dataset) -> None:
-    found = diagnostics.patch_metrics(replay(tiny, "train", 1.0)[0], tiny, "train")
+    found = patch_metrics(replay(tiny, "train", 1.0)[0], tiny, "train")
     assert found["available"]
     assert found["patterns"] == len(tiny.splits["train"].counts)
     assert [(s["scaling"], s["mae"], s["mse"]) for s in found["scalings"]] == [
@@ -366,7 +367,7 @@ def test_true_patches_have_no_amplitude_error(tiny: Dataset) -> None:
 
 def test_a_wrong_brightness_shows_without_scaling_and_is_named_with_it(tiny: Dataset) -> None:
     double, truth = replay(tiny, "validation", 2.0)
-    found = diagnostics.patch_metrics(double, tiny, "validation")
+    found = patch_metrics(double, tiny, "validation")
     plain, scaled = found["scalings"]
     illuminated = np.abs(truth.numpy() * tiny.probe)
     assert plain["scale"] == 1.0
@@ -377,13 +378,13 @@ def test_a_wrong_brightness_shows_without_scaling_and_is_named_with_it(tiny: Dat
 
 
 def test_a_dark_prediction_has_no_scaled_error(tiny: Dataset) -> None:
-    found = diagnostics.patch_metrics(replay(tiny, "validation", 0.0)[0], tiny, "validation")
+    found = patch_metrics(replay(tiny, "validation", 0.0)[0], tiny, "validation")
     assert [scaling["scaling"] for scaling in found["scalings"]] == ["none"]
 
 
 def test_a_measurement_says_why_it_has_no_patch_metrics(tiny: Dataset) -> None:
     blind = dataclasses.replace(tiny.splits["validation"], obj=None)
     measured = dataclasses.replace(tiny, splits={**tiny.splits, "validation": blind})
-    found = diagnostics.patch_metrics(replay(tiny, "train", 1.0)[0], measured, "validation")
+    found = patch_metrics(replay(tiny, "train", 1.0)[0], measured, "validation")
     assert not found["available"]
     assert "no true object" in found["reason"]

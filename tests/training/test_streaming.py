@@ -23,9 +23,9 @@ from study.settings import Arm, UserError, read_yaml
 from study.training import watch
 from study.training.checkpoints import load_checkpoint, load_weights
 from study.training.data import CORNERS, COUNTS, PATCH_TRUTH, Batch, TrainData
-from study.training.diagnostics import patch_metrics
 from study.training.fit import fit
 from study.training.floors import floors
+from study.training.patch_errors import patch_metrics
 from study.training.reconstruct import reconstruct_held_out
 from study.training.setup import build_run
 

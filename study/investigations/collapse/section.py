@@ -8,8 +8,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from study.evidence.conclusions import ClaimFinding, SurvivalTest
 from study.evidence.format import fmt, join_words, percent
-from study.evidence.model import ClaimFinding, SurvivalTest
 from study.investigations.collapse.dead_figure import dead_share, draw_dead
 from study.investigations.collapse.survival_figure import draw_survival
 from study.investigations.traces.replay_figure import draw_replay

@@ -7,7 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from study.evidence.model import Estimate
+from study.evidence.estimates import Estimate
 from study.evidence.summary import against
 from study.report.cells import estimate
 from study.report.gather import Inputs, not_here

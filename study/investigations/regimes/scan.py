@@ -39,16 +39,9 @@ from study.iterative.rpie import best_constant, rpie
 from study.iterative.sources import Task, make, measured, on_one_canvas
 from study.metrics import score
 from study.optics import covered
-from study.optics.assembly import (
-    Measurement,
-    Region,
-    are_distinct,
-    crop,
-    seen_by,
-    stitch,
-    whole,
-)
+from study.optics.assembly import Region, are_distinct, crop, seen_by, stitch, whole
 from study.optics.counts import counts_from_amplitude, to_object_units
+from study.optics.measurement import Measurement
 from study.runs import RunFolder
 from study.settings import BackProjection, DataParams, Rpie, RpieConverged, UserError
 from study.simulate.rescan import rescan
