@@ -73,7 +73,8 @@ class Generator(nn.Module, ABC):
     @classmethod
     def from_options(cls, options: Options, *, n: int, channels: int) -> Generator:
         """The network of these options for windows of n px and c = `channels`."""
-        return cls(n=n, channels=channels, **dict(options))
+        # Every network's own __init__ takes these three.
+        return cls(options, n, channels)  # pyright: ignore[reportArgumentType]
 
     @classmethod
     @abstractmethod

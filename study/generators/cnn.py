@@ -44,15 +44,10 @@ class CnnGenerator(Generator):
 
     options: ClassVar[type[Options]] = CnnOptions
 
-    def __init__(
-        self,
-        channels: int = 1,
-        n: int = 64,
-        width: int = 64,
-        input_transform: InputTransform = "none",
-    ) -> None:
-        super().__init__(channels, n, input_transform)
+    def __init__(self, options: CnnOptions, n: int, channels: int) -> None:
+        super().__init__(channels, n, options.input_transform)
         check_pooling(n)
+        width = options.width
         widths = [width << level for level in range(LEVELS)]
         self.encoder = _levels([channels, *widths], lambda: nn.MaxPool2d(2))
         self.amplitude = _levels([widths[-1], *widths[::-1]], _up)

@@ -44,22 +44,15 @@ class CascadedFNOGenerator(Generator):
 
     options: ClassVar[type[Options]] = FnoOptions
 
-    def __init__(
-        self,
-        channels: int = 1,
-        n: int = 64,
-        width: int = 32,
-        fno_blocks: int = 4,
-        modes: int = 12,
-        mode_set: ModeSet = "classic",
-        spectral_init: SpectralInit = "variance",
-        input_transform: InputTransform = "none",
-        output_mode: OutputMode = "real_imag",
-    ) -> None:
-        super().__init__(channels, n, input_transform)
+    def __init__(self, options: FnoOptions, n: int, channels: int) -> None:
+        super().__init__(channels, n, options.input_transform)
+        width = options.width
         self.lifter = Lifter(channels, width)
         self.blocks = nn.Sequential(
-            *(PtychoBlock(width, modes, (n, n), mode_set, spectral_init) for _ in range(fno_blocks))
+            *(
+                PtychoBlock(width, options.modes, (n, n), options.mode_set, options.spectral_init)
+                for _ in range(options.fno_blocks)
+            )
         )
         self.project = nn.Conv2d(width, width, 1)
         self.refine = nn.Sequential(
@@ -68,7 +61,7 @@ class CascadedFNOGenerator(Generator):
             nn.Conv2d(width, width, 3, padding=1),
             nn.GELU(),
         )
-        self.head = OUTPUT_MODES[output_mode](width, channels)
+        self.head = OUTPUT_MODES[options.output_mode](width, channels)
         self.channels_last()
 
     @classmethod

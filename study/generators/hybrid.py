@@ -70,49 +70,44 @@ class HybridOptions(Options):
 
 
 class HybridUNOGenerator(Generator):
-    """See the module docstring; `block_cls(channels, modes, grid=, mode_set=, spectral_init=)`."""
+    """See the module docstring."""
 
     options: ClassVar[type[Options]] = HybridOptions
     smallest_grid: ClassVar[int] = 1
 
-    def __init__(
-        self,
-        channels: int = 1,
-        n: int = 64,
-        width: int = 32,
-        fno_blocks: int = 4,
-        modes: int = 12,
-        mode_set: ModeSet = "classic",
-        spectral_init: SpectralInit = "variance",
-        max_hidden_channels: int | None = None,
-        input_transform: InputTransform = "none",
-        inputs: Inputs = "amplitude",
-        decoder_norm: DecoderNorm = "none",
-        output_mode: OutputMode = "real_imag",
-        start: Start = "zero",
-        block_cls: Callable[..., PtychoBlock] = PtychoBlock,
-    ) -> None:
-        super().__init__(channels, n, input_transform, inputs, start)
-        check_levels(n, fno_blocks, self.smallest_grid)
-        widths = level_channels(width, fno_blocks, max_hidden_channels)
+    def __init__(self, options: HybridOptions, n: int, channels: int) -> None:
+        super().__init__(channels, n, options.input_transform, options.inputs, options.start)
+        levels = options.fno_blocks
+        check_levels(n, levels, self.smallest_grid)
+        widths = level_channels(options.width, levels, options.max_hidden_channels)
+        block_class = self.block_class(options)
 
         def block(level: int, modes: int) -> PtychoBlock:
             grid = (n >> level, n >> level)
-            return block_cls(
-                widths[level], modes, grid=grid, mode_set=mode_set, spectral_init=spectral_init
+            return block_class(
+                widths[level],
+                modes,
+                grid=grid,
+                mode_set=options.mode_set,
+                spectral_init=options.spectral_init,
             )
 
         steps = list(pairwise(widths))  # (finer, coarser)
-        seen = 3 * channels if inputs == "with_back_projection" else channels
-        self.lifter = Lifter(seen, width)
-        self.encoder = nn.ModuleList(block(level, modes) for level in range(fno_blocks))
+        seen = 3 * channels if options.inputs == "with_back_projection" else channels
+        self.lifter = Lifter(seen, options.width)
+        self.encoder = nn.ModuleList(block(level, options.modes) for level in range(levels))
         self.down = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in steps)
-        self.bottleneck = block(fno_blocks - 1, modes // 2)
+        self.bottleneck = block(levels - 1, options.modes // 2)
         self.decoder = nn.ModuleList(
-            DecoderLevel(coarse, fine, decoder_norm) for fine, coarse in steps[::-1]
+            DecoderLevel(coarse, fine, options.decoder_norm) for fine, coarse in steps[::-1]
         )
-        self.head = OUTPUT_MODES[output_mode](width, channels)
+        self.head = OUTPUT_MODES[options.output_mode](options.width, channels)
         self.channels_last()
+
+    @classmethod
+    def block_class(cls, options: Any) -> Callable[..., PtychoBlock]:
+        """What makes a block: `(channels, modes, grid=, mode_set=, spectral_init=)`."""
+        return PtychoBlock
 
     @classmethod
     def check_geometry(cls, options: HybridOptions, n: int) -> None:

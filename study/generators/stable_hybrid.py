@@ -17,7 +17,7 @@ Size at n = 64, w = 32, 4 blocks, 12 modes: the hybrid's plus 3 real numbers a c
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from study.generators.base import Options
 from study.generators.blocks import StablePtychoBlock
@@ -30,11 +30,11 @@ class StableHybridOptions(HybridOptions):
 
 
 class StableHybridUNOGenerator(HybridUNOGenerator):
-    """The hybrid's arguments and `layerscale_init`; see the module docstring."""
+    """See the module docstring."""
 
     options: ClassVar[type[Options]] = StableHybridOptions
     smallest_grid: ClassVar[int] = 2
 
-    def __init__(self, *, layerscale_init: float | None = 1e-3, **hybrid: Any) -> None:
-        block_cls = partial(StablePtychoBlock, layerscale_init=layerscale_init)
-        super().__init__(block_cls=block_cls, **hybrid)
+    @classmethod
+    def block_class(cls, options: StableHybridOptions) -> partial[StablePtychoBlock]:
+        return partial(StablePtychoBlock, layerscale_init=options.layerscale_init)

@@ -221,11 +221,6 @@ class UnrolledGenerator(Generator):
         self.channels_last()
 
     @classmethod
-    def from_options(cls, options: Options, *, n: int, channels: int) -> UnrolledGenerator:
-        assert isinstance(options, UnrolledOptions)
-        return cls(options, n, channels)
-
-    @classmethod
     def check_geometry(cls, options: UnrolledOptions, n: int) -> None:
         check_coarsening(n, options.coarsening)
 

@@ -7,7 +7,7 @@ from small import NAMES, network, params
 
 from study.generators import GENERATORS, build, check_geometry, parse, size
 from study.generators.base import Options
-from study.generators.hybrid import HybridUNOGenerator
+from study.generators.hybrid import HybridOptions, HybridUNOGenerator
 from study.settings import GeneratorParams, UserError
 
 every_network = pytest.mark.parametrize("name", NAMES)
@@ -115,7 +115,7 @@ def test_build_size_and_the_class_itself_refuse_alike():
     for ask in (
         lambda: build(impossible, n=64, channels=1, seed=0),
         lambda: size(impossible, n=64, channels=1),
-        lambda: HybridUNOGenerator(n=64, width=4096, fno_blocks=16),
+        lambda: HybridUNOGenerator(HybridOptions(**impossible.options), 64, 1),
     ):
         with pytest.raises(UserError, match="fno_blocks 16 does not fit n = 64"):
             ask()

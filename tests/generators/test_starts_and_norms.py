@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from study.generators import size
 from study.generators.base import Generator
 from study.generators.heads import OUTPUT_MODES
-from study.generators.hybrid import DecoderLevel, HybridUNOGenerator
-from study.generators.stable_hybrid import StableHybridUNOGenerator
+from study.generators.hybrid import DecoderLevel
 
 family = pytest.mark.parametrize("name", ["hybrid", "stable_hybrid"])
 
@@ -143,15 +142,3 @@ def test_effective_reads_the_norm_from_the_live_decoder() -> None:
     net.get_submodule("decoder.0").norm = None
     assert net.effective()["decoder_norms"] == ["GroupNorm", "none"]
     assert network("stable_hybrid").effective()["decoder_norms"] == ["none"]
-
-
-def test_what_was_added_changes_no_default() -> None:
-    """The class itself builds the published network."""
-    for cls in (HybridUNOGenerator, StableHybridUNOGenerator):
-        net = cls(n=16, width=4, fno_blocks=2, modes=4)
-        facts = net.effective()
-        assert (facts["inputs"], facts["start"], facts["decoder_norms"]) == (
-            "amplitude",
-            "zero",
-            ["none"],
-        )
