@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from study.runs import read_lines, write_text
-from study.settings import UserError
+from study.settings import UserError, explain
 
 FILE = "comments.jsonl"
 LOCK = Path("work") / "comments.lock"  # ignored by git
@@ -38,17 +38,21 @@ def _one_line(text: str) -> str:
     return text
 
 
-Printable = AfterValidator(_printable)
-Text = Annotated[
-    str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_TEXT),
-    Printable,
-]
+def _of_length(longest: int) -> AfterValidator:
+    def check(text: str) -> str:
+        if not text:
+            raise ValueError("is empty")
+        if len(text) > longest:
+            raise ValueError(f"is too long ({len(text)} characters; at most {longest})")
+        return text
+
+    return AfterValidator(check)
+
+
+Stripped = Annotated[str, StringConstraints(strip_whitespace=True)]
+Text = Annotated[Stripped, _of_length(LONGEST_TEXT), AfterValidator(_printable)]
 Name = Annotated[
-    str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_NAME),
-    Printable,
-    AfterValidator(_one_line),
+    Stripped, _of_length(LONGEST_NAME), AfterValidator(_printable), AfterValidator(_one_line)
 ]
 
 
@@ -78,12 +82,12 @@ def add(root: Path, claim: str, name: str, text: str, claims: Collection[str]) -
     """Write one comment on one of `claims`. Raises UserError for what cannot be a comment."""
     if claim not in claims:
         raise UserError(f"no claim {claim[:60]!r} to comment on")
+    now = datetime.now(UTC).replace(microsecond=0)
+    given = {"claim": claim, "name": name, "time": now, "text": text}
     try:
-        comment = Comment(
-            claim=claim, name=name, time=datetime.now(UTC).replace(microsecond=0), text=text
-        )
+        comment = Comment.model_validate(given)
     except ValidationError as error:
-        raise UserError(_told(error)) from None
+        raise UserError(explain(error, given, "comment", Comment)) from None
     _append(root, comment)
     return comment
 
@@ -104,16 +108,3 @@ def _append(root: Path, comment: Comment) -> None:
         raise UserError(f"{FILE} is held by another writer; try again in a moment") from None
     except OSError as error:
         raise UserError(f"{FILE} cannot be written: {error.strerror}") from None
-
-
-def _told(error: ValidationError) -> str:
-    """What is wrong with a comment, in words."""
-    words = {
-        "string_too_short": "is empty",
-        "string_too_long": f"is too long (name {LONGEST_NAME}, text {LONGEST_TEXT} characters)",
-    }
-    told = [
-        f"the {e['loc'][0]} {words.get(e['type'], e['msg'].removeprefix('Value error, '))}"
-        for e in error.errors()
-    ]
-    return f"not a comment: {'; '.join(told)}"

@@ -22,10 +22,10 @@ from pydantic import ValidationError
 
 from study.evidence.metric_catalog import CHECKPOINTS, NYQUIST
 from study.evidence.shapes import SeedFile, checked
-from study.reading import joined, read_mapping
+from study.reading import read_mapping
 from study.runs import provenance
 from study.runs.recorded import FILE, Recorded, check, read_recorded
-from study.settings import Arm, Reference, Row, Scalar, UserError, diff
+from study.settings import Arm, Reference, Row, Scalar, UserError, diff, explain
 
 # Of a run, kept in its provenance.
 COSTS = ("seconds", "reconstruct_seconds")
@@ -95,9 +95,9 @@ class ArmResults:
         try:
             return row_of(settings[0])
         except ValidationError as error:
-            told = joined(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            problems = explain(error, _nested(settings[0]), "settings", Arm)
             raise UserError(
-                f"the stored settings of {self.name} do not fit this version of the code ({told}); "
+                f"the settings of {self.name} do not fit this version of the code ({problems}); "
                 "compute the arm again, or read its results with the code that made them"
             ) from None
 
@@ -320,6 +320,15 @@ def sha256(file: Path) -> str:
 
 def row_of(settings: Mapping[str, Scalar]) -> Row:
     """The row whose `params.leaves` are `settings`; prose and seeds do not act and are blank."""
+    nested = _nested(settings)
+    prose = {"asks": "-", "versus": None, "changes": ()}
+    if "source" in nested:
+        return Reference.model_validate({**nested, **prose})
+    return Arm.model_validate({**nested, **prose, "seeds": (0,)})
+
+
+def _nested(settings: Mapping[str, Scalar]) -> dict[str, Any]:
+    """Dotted keys as nested mappings."""
     nested: dict[str, Any] = {}
     for key, value in settings.items():
         *parents, last = key.split(".")
@@ -327,10 +336,7 @@ def row_of(settings: Mapping[str, Scalar]) -> Row:
         for parent in parents:
             node = node.setdefault(parent, {})
         node[last] = value
-    prose = {"asks": "-", "versus": None, "changes": ()}
-    if "source" in nested:
-        return Reference.model_validate({**nested, **prose})
-    return Arm.model_validate({**nested, **prose, "seeds": (0,)})
+    return nested
 
 
 def factors(control: Row, treatment: Row) -> dict[str, tuple[Scalar, Scalar]]:

@@ -45,9 +45,9 @@ from pydantic import Field, ValidationError, model_validator
 from study.evidence.format import join_words
 from study.evidence.metric_catalog import KNOWN, OUTCOME, SURVIVAL, Column, find_column
 from study.evidence.statistics import least_pairs
-from study.reading import joined, quoted, read_yaml
+from study.reading import quoted, read_yaml
 from study.runs import environment
-from study.settings import NAME, Count, Model, Positive, Seed, Study, UserError, nearest
+from study.settings import NAME, Count, Model, Positive, Seed, Study, UserError, explain, nearest
 
 FAMILY_LIMIT = 4
 TOP = {"claims", "headline", "superseded"}
@@ -352,24 +352,12 @@ def _claim(claim_id: str, entry: Any, path: Path) -> Claim:
     try:
         claim = Claim.model_validate({"id": claim_id, **entry})
     except ValidationError as error:
-        sentences = joined([_sentence(item) for item in error.errors()])
-        raise UserError(f"{path}: claims.{claim_id}: {sentences}") from None
+        raise UserError(f"{path}: {explain(error, entry, f'claims.{claim_id}', Claim)}") from None
     try:
         _ = claim.column
     except UserError as error:
         raise UserError(f"{path}: claims.{claim_id}.metric: {error}") from None
     return claim
-
-
-def _sentence(item: Any) -> str:
-    key = ".".join(str(part) for part in item["loc"])
-    if item["type"] == "extra_forbidden":
-        return f"unknown key {key}{nearest(key, Claim.model_fields)}"
-    if item["type"] == "missing":
-        return f"{key} is missing"
-    if item["type"] == "value_error":
-        return str(item["ctx"]["error"])
-    return f"{key}: {item['msg']}; got {quoted(item['input'])}"
 
 
 def check_arms(book: ClaimBook, study: Study, others: Collection[str] = ()) -> None:

@@ -13,16 +13,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    TypeAdapter,
     ValidationError,
 )
 
 from study.evidence.conclusions import ClaimFinding, Gone, Withdrawn
 from study.evidence.estimates import Difference, MeanOfArm, Stored
 from study.evidence.format import join_words
-from study.evidence.shapes import Decision, Published, Shape, sentences
+from study.evidence.shapes import Decision, Published, Shape
 from study.reading import UserError
 from study.runs import plain
+from study.settings import explain
 
 # 2: margins with units, second objects, needs, groups of recorded arms. History reads on from 1.
 # 3: numbers with eight digits, written without what follows from others (study.evidence.packing).
@@ -36,7 +36,7 @@ def _as(shape: type[Shape]) -> AfterValidator:
         try:
             shape.model_validate(value)
         except ValidationError as error:
-            raise ValueError(sentences(error)) from None
+            raise ValueError(explain(error, value, "", shape)) from None
         return value
 
     return AfterValidator(check)
@@ -198,12 +198,16 @@ def earlier_claims(content: Mapping[str, Any]) -> dict[str, Gone]:
     Raises UserError for entries without a history that can be read.
     """
     entries = {**content.get("claims", {}), **content.get("superseded", {})}
-    try:
-        return TypeAdapter(dict[str, Gone]).validate_python(entries)
-    except ValidationError as error:
-        raise UserError(
-            f"the earlier findings: {sentences(error)}; restore findings.json (`git checkout`)"
-        ) from None
+    found: dict[str, Gone] = {}
+    for name, entry in entries.items():
+        try:
+            found[name] = Gone.model_validate(entry)
+        except ValidationError as error:
+            raise UserError(
+                f"the earlier findings: {explain(error, entry, f'claims.{name}', Gone)}; restore "
+                "findings.json (`git checkout`)"
+            ) from None
+    return found
 
 
 def parse(content: Mapping[str, Any], where: Path | str) -> Findings:
@@ -215,4 +219,4 @@ def parse(content: Mapping[str, Any], where: Path | str) -> Findings:
         return Findings.model_validate(content)
     except ValidationError as error:
         remedy = "restore it with `git checkout -- findings.json`"
-        raise UserError(f"{where}: {sentences(error)}; {remedy}") from None
+        raise UserError(f"{where}: {explain(error, content, '', Findings)}; {remedy}") from None

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from study.reading import UserError, joined, quoted
-from study.settings import Scalar
+from study.reading import UserError
+from study.settings import Scalar, explain
 
 Number = float | None
 Numbers = dict[str, Any]  # nested; only numbers in it are read
@@ -273,22 +273,9 @@ class RegimesFile(Shape):
 
 
 def checked(content: Any, shape: type[BaseModel], where: Path | str, remedy: str) -> Any:
-    """`content` itself. Raises UserError with the key, what is there and the remedy."""
+    """`content` itself. Raises UserError with the key, its value and the remedy."""
     try:
         shape.model_validate(content)
     except ValidationError as error:
-        raise UserError(f"{where}: {sentences(error)}; {remedy}") from None
+        raise UserError(f"{where}: {explain(error, content, '', shape)}; {remedy}") from None
     return content
-
-
-def sentences(error: ValidationError) -> str:
-    """Every problem with its key and the value that was found."""
-    return joined(_sentence(item) for item in error.errors(include_url=False))
-
-
-def _sentence(item: Any) -> str:
-    key = ".".join(str(part) for part in item["loc"]) or "the file"
-    if item["type"] == "missing":
-        return f"{key} is missing"
-    message = item["msg"].removeprefix("Value error, ")
-    return f"{key} holds {quoted(item['input'])}: {message}"

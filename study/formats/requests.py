@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from study.formats.dataset import Manifest
-from study.settings import DataParams, ProbeFile, UserError
+from study.settings import DataParams, ProbeFile, UserError, explain
 
 
 def request_of(params: DataParams) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def params_of(manifest: Manifest) -> DataParams:
     except ValidationError as error:
         raise UserError(
             f"the manifest of data set {manifest.name} does not hold the parameters of a "
-            f"simulation ({error.errors()[0]['msg']}); simulate it again"
+            f"simulation ({explain(error, request, '', DataParams)}); simulate it again"
         ) from None
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import torch
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from study.generators.base import Generator, Options
 from study.generators.cnn import CnnGenerator
@@ -22,8 +21,8 @@ from study.generators.hybrid import HybridUNOGenerator
 from study.generators.size import Size, measure
 from study.generators.stable_hybrid import StableHybridUNOGenerator
 from study.generators.unrolled import UnrolledGenerator
-from study.reading import joined, quoted
-from study.settings import GeneratorParams, UserError, nearest
+from study.reading import quoted
+from study.settings import GeneratorParams, UserError, explain, nearest
 
 GENERATORS: dict[str, type[Generator]] = {
     "hybrid": HybridUNOGenerator,
@@ -48,23 +47,8 @@ def parse(params: GeneratorParams) -> tuple[type[Generator], Options]:
     try:
         return cls, cls.options.model_validate(dict(params.options))
     except ValidationError as error:
-        fields = tuple(cls.options.model_fields)
-        sentences = [_sentence(item, params.name, fields) for item in error.errors()]
-        raise UserError(joined(sentences)) from None
-
-
-def _sentence(item: ErrorDetails, name: str, fields: tuple[str, ...]) -> str:
-    key = ".".join(str(part) for part in item["loc"])
-    if item["type"] == "extra_forbidden":
-        return f"generator {name} has no option {quoted(key)}{nearest(key, fields)}"
-    if item["type"] == "missing":
-        return (
-            f"generator {name} lacks its option {key!r}; it takes all of {', '.join(fields)}, and "
-            "none has a default"
-        )
-    if item["type"] == "value_error" and not key:  # of several options together
-        return f"generator {name}: {item.get('ctx', {}).get('error', item['msg'])}"
-    return f"option {key!r} of generator {name}: {item['msg']}; got {quoted(item['input'])}"
+        problems = explain(error, params.options, "", cls.options)
+        raise UserError(f"generator {params.name}: {problems}") from None
 
 
 def check_geometry(params: GeneratorParams, n: int) -> tuple[type[Generator], Options]:

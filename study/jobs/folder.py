@@ -21,9 +21,10 @@ from filelock import FileLock
 from pydantic import BaseModel, ValidationError
 
 from study.jobs.models import JOB_ID, Job, Request, Supervisor
+from study.reading import parse_json
 from study.runs import write_json, write_text
 from study.runs.reread import Reread
-from study.settings import UserError
+from study.settings import UserError, explain
 
 LARGEST_BYTES = 65536  # a request or a job is a few hundred
 Checked = TypeVar("Checked", bound=BaseModel)
@@ -136,14 +137,14 @@ def read_checked(path: Path, model: type[Checked]) -> Checked:
     if facts.st_size > LARGEST_BYTES:
         raise UserError(f"{path.name!r} has {facts.st_size} bytes; accepted: {LARGEST_BYTES}")
     try:
-        return model.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        what = " ".join(first["msg"].split())
-        raise UserError(f"{path.name!r}: {where}{': ' if where else ''}{what}") from None
+        content = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path.name!r} cannot be read: {error.strerror}") from None
+    try:
+        return model.model_validate_json(content)
+    except ValidationError as error:
+        given = parse_json(content, repr(path.name))
+        raise UserError(f"{path.name!r}: {explain(error, given, '', model)}") from None
 
 
 _once: dict[type[BaseModel], Reread[Any]] = {}

@@ -230,8 +230,8 @@ def test_read_only_hides_the_form_and_shows_the_comments(fresh, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("", "x", "name is empty"),
-        ("a", "  ", "text is empty"),
+        ("", "x", "name: is empty"),
+        ("a", "  ", "text: is empty"),
         ("a" * 61, "x", "too long"),
         ("a", "x" * 2001, "too long"),
         ("a\nb", "x", "more than one line"),

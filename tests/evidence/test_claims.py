@@ -54,7 +54,7 @@ ROOT = Path(__file__).parents[2]
 def test_a_bad_claim_is_named_with_its_file(
     tmp_path: Path, changes: dict[str, Any], sentence: str
 ) -> None:
-    with pytest.raises(UserError, match=r"claims\.yaml: claims\.A-1") as caught:
+    with pytest.raises(UserError, match=r"claims\.yaml: .*claims\.A-1") as caught:
         book_of(tmp_path, A_1=claim(**changes))
     assert caught.match(sentence)
 

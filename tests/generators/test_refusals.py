@@ -35,7 +35,7 @@ def test_no_option_has_a_default(name):
 @every_network
 def test_each_missing_option_is_named(name):
     for option in GENERATORS[name].options.model_fields:
-        with pytest.raises(UserError, match=f"lacks its option '{option}'"):
+        with pytest.raises(UserError, match=f"{name}: {option} is missing"):
             parse(without(name, option))
 
 
@@ -45,12 +45,12 @@ def test_unknown_network_is_named_with_the_nearest():
 
 
 def test_unknown_option_is_named_with_the_nearest():
-    with pytest.raises(UserError, match="no option 'blocks'; did you mean 'fno_blocks'"):
+    with pytest.raises(UserError, match="blocks; did you mean 'fno_blocks'"):
         parse(params("hybrid", blocks=4))
 
 
 def test_several_mistakes_are_named_at_once():
-    with pytest.raises(UserError, match=r"'modes'.*'widht'; did you mean 'width'"):
+    with pytest.raises(UserError, match=r"modes.*widht; did you mean 'width'"):
         parse(params("fno", widht=4, modes=0))
 
 
@@ -72,9 +72,7 @@ def test_several_mistakes_are_named_at_once():
     ],
 )
 def test_a_wrong_value_is_named_with_what_is_accepted(option, value, accepted):
-    with pytest.raises(
-        UserError, match=f"option '{option}' of generator stable_hybrid.*{accepted}"
-    ):
+    with pytest.raises(UserError, match=f"generator stable_hybrid: {option}: .*{accepted}"):
         parse(params("stable_hybrid", **{option: value}))
 
 
