@@ -1,4 +1,4 @@
-"""Config: what was set, as the runs say it; by default only what differs."""
+"""Config: the settings in effect of the stored runs; by default only those that differ."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def show(chosen: Chosen, found: Sequence[Block]) -> None:
         table, hide_index=True, key="settings_table", alt=alt, height=35 * (len(table) + 1) + 3
     )
     st.caption(
-        f"{len(table)} settings, {'all' if everything else 'those that differ'}; as the stored "
-        "runs had them. – : the arm has no such setting."
+        f"{len(table)} settings, {'all' if everything else 'those that differ'}; as the "
+        "objects of the stored runs reported them. – : the arm has no such setting."
     )
     export.popover(
         "export_config",
@@ -39,7 +39,10 @@ def show(chosen: Chosen, found: Sequence[Block]) -> None:
 
 
 def settings_of(arm: str) -> Mapping[str, Scalar] | None:
-    """The settings that ran; None when the seeds do not agree in them."""
+    """The settings in effect; None if the seeds differ in them.
+
+    Scoring refuses a run whose objects reported others than requested (`study.settings.effective`).
+    """
     found = load.results()[arm].facts("settings")
     return found[0] if len(found) == 1 else None
 

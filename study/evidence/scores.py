@@ -50,10 +50,10 @@ from study.formats.frames import blocks
 from study.formats.reconstruction import Reconstruction, load_reconstruction
 from study.metrics import METRIC_SETS, score
 from study.metrics.pair import Undefined, checked_scene
-from study.reading import read_mapping
+from study.reading import read_mapping, read_yaml
 from study.runs import SETTLED, RunFolder, write_json, write_text
 from study.runs.seed_folders import seed_folder
-from study.settings import Reference, Row, UserError, leaves
+from study.settings import Arm, Reference, Row, UserError, leaves, refuse_differences
 
 CHANNELS = ("amplitude", "phase")
 LABELS = {
@@ -112,6 +112,10 @@ def score_run(name: str, row: Row, seed: int, run: RunFolder, dataset: Dataset) 
     state = status.get("state", "no status")
     made_on = origin.get("data_sha256", dataset.manifest.content_sha256)
     _check_run(name, row, run, state, made_on, dataset)
+    settings = origin.get("settings", leaves(row))
+    in_effect = run.path / "params.yaml"
+    if isinstance(row, Arm) and in_effect.exists():
+        refuse_differences(settings, read_yaml(in_effect), str(run.path))
     blocks = {
         checkpoint: _checkpoint(checkpoint, row, run, status, dataset, history)
         for checkpoint in ("best", "last")
@@ -126,7 +130,7 @@ def score_run(name: str, row: Row, seed: int, run: RunFolder, dataset: Dataset) 
         "cause": cause,
         "data": _data(row, dataset.manifest, made_on),
         "code": {"fingerprint": origin.get("fingerprint")},
-        "settings": origin.get("settings", leaves(row)),
+        "settings": settings,
         "training": training_facts(history)
         | pattern_counts(dataset.manifest)
         | {"gradient_ratio": gradient_ratio(run.path / GRADIENTS)}

@@ -76,6 +76,7 @@ from study.settings.data import (
     SplitSeeds,
     SplitStrides,
 )
+from study.settings.effective import differences, refuse_differences
 from study.settings.errors import explain
 from study.settings.factors import IDLE, OPTIONAL, PROSE, TIED, diff, leaves, run_hash
 from study.settings.references import (
@@ -189,6 +190,7 @@ __all__ = [
     "check_name",
     "check_once",
     "diff",
+    "differences",
     "explain",
     "find_row",
     "leaves",
@@ -197,5 +199,6 @@ __all__ = [
     "nearest",
     "parse_study",
     "read_yaml",
+    "refuse_differences",
     "run_hash",
 ]

@@ -30,7 +30,7 @@ from torch import nn
 from study.formats.dataset import Dataset
 from study.metrics.survival import Event
 from study.runs import RunFolder, write_yaml
-from study.settings import Arm, UserError
+from study.settings import Arm, UserError, leaves, refuse_differences
 from study.training import check
 from study.training.checkpoint_callback import CheckpointCallback, Diverged, Progress
 from study.training.checkpoints import State, load_checkpoint, remove_checkpoints, save_weights
@@ -108,8 +108,12 @@ def _accounted(folder: RunFolder) -> Iterator[None]:
 def prepare(
     arm: Arm, dataset: Dataset, seed: int, folder: RunFolder, device: torch.device, ranks: Ranks
 ) -> Run:
-    """The run as it starts or resumes, with its effective settings and floors on disk."""
+    """The run as it starts or resumes, with its effective settings and floors on disk.
+
+    Raises UserError, with nothing written, if a built object does not have the requested setting.
+    """
     run = build_run(arm, dataset, seed, device, ranks)
+    refuse_differences(leaves(arm), describe(run, dataset), str(folder.path))
     state = load_checkpoint(folder)
     if state is not None:
         _resume(run, state, folder)

@@ -20,7 +20,7 @@ from study.evidence.scores import score_arm
 from study.formats.dataset import Dataset, save_dataset
 from study.formats.reconstruction import Reconstruction, save_reconstruction
 from study.metrics import METRIC_SETS, score
-from study.runs import RunFolder, write_json
+from study.runs import RunFolder, write_json, write_yaml
 from study.settings import Arm, Reference, UserError, leaves
 
 REGION = (4, 4, 60, 60)
@@ -394,6 +394,17 @@ def test_the_gradient_ratio_is_of_all_blocks_at_the_first_batch(
     assert content["training"]["gradient_ratio"] == pytest.approx(5.0)  # hypot(3, 4) / 1
     assert "runs/control/s1/diagnostics/gradients.jsonl" in content["evidence"]
     assert "training.gradient_ratio" in numbers_of(content)
+
+
+def test_a_run_with_other_settings_than_requested_is_refused(
+    root: Path, row: Arm, tiny: Dataset
+) -> None:
+    run = make_run(root, row, 1, tiny)
+    write_yaml(run.path / "params.yaml", {"epochs": row.epochs, "batch_size": row.batch_size})
+    scored(root, row)
+    write_yaml(run.path / "params.yaml", {"epochs": row.epochs, "batch_size": row.batch_size + 1})
+    with pytest.raises(UserError, match="batch_size"):
+        scored(root, row)
 
 
 def test_what_a_run_did_not_log_is_null(root: Path, row: Arm, tiny: Dataset) -> None:

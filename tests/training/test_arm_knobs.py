@@ -15,9 +15,12 @@ import torch
 
 from study.formats.dataset import Dataset
 from study.generators import build
+from study.generators.heads import OUTPUT_MODES
 from study.runs import RunFolder, environment
-from study.settings import Arm, UserError, leaves
+from study.settings import Arm, UserError, differences, leaves, load_study
+from study.settings.effective import HEADS, NOT_REPORTED, READINGS
 from study.training import check
+from study.training import fit as fit_module
 from study.training.clipping import CLIP_RULES
 from study.training.fit import fit
 from study.training.losses import LOSSES
@@ -27,6 +30,7 @@ from study.training.schedules import SCHEDULES
 from study.training.setup import Run, build_run, describe
 
 CPU = torch.device("cpu")
+ROOT = Path(__file__).parents[2]
 CLIP = {"gradient_clip_algorithm": "norm", "gradient_clip_val": 1.0, "exclude_head": False}
 
 
@@ -230,6 +234,62 @@ def test_a_knob_reaches_what_it_turns(
     after = ask(build_run(vary(**sections), tiny, 0, CPU))
     assert before != answer
     assert after == (pytest.approx(answer) if ask is curve else answer)
+
+
+@pytest.mark.parametrize("sections", [k[1] for k in KNOBS], ids=[k[0] for k in KNOBS])
+def test_a_setting_that_is_lost_is_named(
+    sections: dict, vary: Callable[..., Arm], tiny: Dataset
+) -> None:
+    """The report of a run agrees with its own arm, and names what another arm asks for."""
+    control, turned = vary(), vary(**sections)
+    before, asked = leaves(control), leaves(turned)
+    changed = {name for name, value in asked.items() if value != before.get(name)}
+    assert differences(asked, describe(build_run(turned, tiny, 0, CPU), tiny)) == {}
+    lost = differences(asked, describe(build_run(control, tiny, 0, CPU), tiny))
+    assert lost.keys() == changed - NOT_REPORTED.keys()
+
+
+NETWORKS: dict[str, dict[str, Any]] = {
+    "fno": {"width": 4, "fno_blocks": 2, "modes": 4, "mode_set": "corner", "spectral_init": "old",
+            "input_transform": "none", "output_mode": "amp_phase"},
+    "cnn": {"width": 4, "input_transform": "none"},
+    "unrolled": {"patterns": 1, "iterations": 3, "steps": 2, "final_steps": 1, "alpha": 0.1,
+                 "smoothing_px": 0.5, "modulus": "replaced", "refinement": "own", "width": 6,
+                 "layers": 2, "kernel": 3, "coarsening": 1, "synchronise": False},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_reports_its_options(name: str, control: Arm, tiny: Dataset) -> None:
+    generator = {"name": name, **NETWORKS[name]}
+    arm = Arm.model_validate({**control.model_dump(mode="json"), "generator": generator})
+    assert differences(leaves(arm), describe(build_run(arm, tiny, 0, CPU), tiny)) == {}
+
+
+def test_nothing_is_trained_where_a_setting_is_lost(
+    control: Arm, tiny: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def with_another_limit(arm: Arm, *rest: Any) -> Run:
+        clip = arm.clip.model_copy(update={"gradient_clip_val": 0.5})
+        return build_run(arm.model_copy(update={"clip": clip}), *rest)
+
+    monkeypatch.setattr(fit_module, "build_run", with_another_limit)
+    with pytest.raises(UserError, match=r"clip\.gradient_clip_val is 0\.5, requested was 1\.0"):
+        fit(control, tiny, 0, RunFolder(tmp_path / "run"))
+    assert not (tmp_path / "run" / "params.yaml").exists()
+    assert not (tmp_path / "run" / "history.csv").exists()
+
+
+@pytest.mark.parametrize("folder", ["", "studies", "full"])
+def test_every_setting_of_the_studies_has_a_reading(folder: str) -> None:
+    arms = load_study(ROOT / folder / "params.yaml").arms.values()
+    names = {name for arm in arms if isinstance(arm, Arm) for name in leaves(arm)}
+    assert names <= READINGS.keys() | NOT_REPORTED.keys()
+    assert not READINGS.keys() & NOT_REPORTED.keys()
+
+
+def test_the_names_of_reported_classes_are_those_of_the_code() -> None:
+    assert {name: head.__name__ for name, head in OUTPUT_MODES.items()} == HEADS
 
 
 def test_the_spectral_init_sets_the_spread_of_the_weights(vary: Callable[..., Arm]) -> None:
