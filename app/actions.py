@@ -10,10 +10,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from app import access, load
-from app.findings import comments
-from app.scan import steps
-from app.scan.steps import Upload
+from app import access, comments, load
+from app.scan_tasks import steps
+from app.scan_tasks.steps import Upload
 from study import jobs
 from study.artifacts import pull as pulling
 from study.editing import archive, claiming

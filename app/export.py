@@ -2,7 +2,7 @@
 
     figure    SVG, PDF, PNG, drawn by matplotlib; ids, commit and command in the metadata
     table     CSV, with the id and the command of each number, or the file that holds a value
-    arrays    npz and CXI (app/arrays.py)
+    arrays    npz and CXI (app/compare/arrays.py)
 
 A page gives functions, not files: nothing is drawn or written before somebody clicks.
 
@@ -27,8 +27,6 @@ from study.evidence.format import reproduce
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from app.compare.scenes import Scene
 
 DPI = 300
 MIME = {"svg": "image/svg+xml", "pdf": "application/pdf", "png": "image/png"}
@@ -128,9 +126,12 @@ def popover(
     facts: Facts,
     table: Callable[[], pandas.DataFrame] | None = None,
     draw: Callable[[], Figure] | None = None,
-    scenes: Sequence[Scene] = (),
+    arrays: Callable[[], None] | None = None,
 ) -> None:
-    """The export menu of one figure or table; what it makes, it makes on click."""
+    """The export menu of one figure or table; files are made on click.
+
+    `arrays` draws the buttons for arrays (`app.compare.arrays.buttons`).
+    """
     with st.popover("Export", icon=":material/download:"):
         with st.container(horizontal=True):
             if draw is not None:
@@ -138,27 +139,10 @@ def popover(
                     button(key, facts, kind, lambda kind=kind: drawn(draw, kind, facts), MIME[kind])
             if table is not None:
                 button(key, facts, "csv", lambda: csv_file(table(), facts), "text/csv")
-        if scenes:
-            array_buttons(key, facts, scenes)
+        if arrays is not None:
+            arrays()
         st.caption("The command behind each number:" if facts.ids else "To compute it again:")
         st.code("\n".join(facts.commands), language="sh", wrap_lines=True)
-
-
-def array_buttons(key: str, facts: Facts, scenes: Sequence[Scene]) -> None:
-    """All objects as one npz; object, probe and positions of each as a CXI file."""
-    arrays = late("app.arrays")
-    with st.container(horizontal=True):
-        button(key, facts, "npz", lambda: arrays.npz_file(scenes, facts), "application/x-npz")
-        for one in scenes:
-            button(
-                f"{key}_{one.arm}",
-                facts,
-                "cxi",
-                lambda one=one: arrays.cxi_file(one, facts),
-                "application/x-hdf5",
-                label=f"CXI {escape.markdown(one.arm)}",
-                stem=f"{one.arm.replace('/', '_')}_s{one.seed}_{one.checkpoint}",
-            )
 
 
 def button(

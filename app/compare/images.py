@@ -16,6 +16,7 @@ from app.compare.scenes import CHANNELS, Scene, Window, common_window, find
 from app.summary import pictures
 from study.evidence.format import join_words
 
+ARRAYS = "app.compare.arrays"
 PRINT = "app.compare.print_figures"
 
 DIFFERENCES = ("amplitude", "phase", "both", "none")
@@ -156,7 +157,7 @@ def exports(
         facts,
         table=lambda: profile_table(scenes, window, profile),
         draw=(lambda: export.late(PRINT).images(scenes)) if drawable else None,
-        scenes=scenes,
+        arrays=lambda: export.late(ARRAYS).buttons(block.key("export_images"), facts, scenes),
     )
 
 

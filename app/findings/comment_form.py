@@ -6,8 +6,7 @@ from html import escape as html_escape
 
 import streamlit as st
 
-from app import access, actions, escape, load
-from app.findings import comments
+from app import access, actions, comments, escape, load
 from study.settings import UserError
 
 QUOTE = "border-left:3px solid currentColor;padding-left:.7rem;overflow-wrap:anywhere"

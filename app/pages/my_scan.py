@@ -4,7 +4,8 @@ import streamlit as st
 
 from app import access, actions, layout, load
 from app.fragments import guarded
-from app.scan import result, views, work
+from app.scan import result, views
+from app.scan_tasks import work
 from study.settings import UserError
 
 layout.enter("My scan", "From a measured file to an image with its R-factor.")

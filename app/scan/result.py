@@ -13,8 +13,9 @@ from app.compare import plot_style, residuals
 from app.compare.scenes import Scene, aligned
 from app.dataset import figures
 from app.dataset.views import pixel_of
-from app.scan import steps, views
-from app.scan.work import Scan, Task
+from app.scan import views
+from app.scan_tasks import steps
+from app.scan_tasks.work import Scan, Task
 from study.evidence.arms import sha256
 from study.evidence.format import join_words
 from study.formats.arrays import read_arrays
@@ -22,6 +23,7 @@ from study.formats.dataset import Manifest
 from study.formats.reconstruction import Reconstruction
 from study.settings import Arm
 
+ARRAYS = "app.compare.arrays"
 PRINT = "app.scan.print"
 RPIE = "rPIE (iterative, no training)"
 STILL = {"displayModeBar": False, "scrollZoom": True}
@@ -227,5 +229,5 @@ def _exports(found: Found, task: Task) -> None:
     late = export.late
     export.popover(
         "scan-export", facts, draw=lambda: late(PRINT).reconstruction(one, found.probe),
-        scenes=[one],
+        arrays=lambda: late(ARRAYS).buttons("scan-export", facts, [one]),
     )  # fmt: skip

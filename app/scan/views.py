@@ -14,9 +14,9 @@ from app import access, actions, escape, load, states
 from app.dataset import figures
 from app.dataset.figures import Pixel
 from app.fragments import fragment
-from app.scan import importer, mask, places, steps, work
-from app.scan.steps import Upload
-from app.scan.work import Scan, Task
+from app.scan_tasks import importer, mask, places, steps, work
+from app.scan_tasks.steps import Upload
+from app.scan_tasks.work import Scan, Task
 from study.formats.arrays import read_arrays
 from study.settings import UserError
 

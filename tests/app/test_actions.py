@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from app.scan.steps import Upload
+from app.scan_tasks.steps import Upload
 from study.editing.arms import Draft
 from study.jobs import Job
 from study.jobs.folder import LaunchFolder

@@ -107,7 +107,7 @@ def test_a_table_has_the_id_and_the_command_of_each_number(fresh):
 
 
 def test_npz_holds_the_stored_objects_and_nothing_pickled(scenes):
-    from app.arrays import npz_file
+    from app.compare.arrays import npz_file
 
     stored = np.load(io.BytesIO(npz_file(scenes, facts())), allow_pickle=False)
     for one in scenes:
@@ -117,7 +117,7 @@ def test_npz_holds_the_stored_objects_and_nothing_pickled(scenes):
 
 
 def test_cxi_holds_object_probe_and_positions_in_metres(scenes):
-    from app.arrays import cxi_file
+    from app.compare.arrays import cxi_file
 
     one = scenes[0]
     content = cxi_file(one, facts())

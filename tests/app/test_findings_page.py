@@ -218,7 +218,7 @@ def test_a_comment_is_signed_kept_and_changes_no_verdict(fresh):
 
 
 def test_read_only_hides_the_form_and_shows_the_comments(fresh, monkeypatch):
-    from app.findings import comments
+    from app import comments
 
     decided(fresh)
     comments.add(fresh, "AGC-001", "Ada", "Seen.", ["AGC-001"])
@@ -240,7 +240,7 @@ def test_read_only_hides_the_form_and_shows_the_comments(fresh, monkeypatch):
     ],
 )
 def test_what_is_no_comment_is_refused_in_words(fresh, name, text, words):
-    from app.findings import comments
+    from app import comments
 
     with pytest.raises(UserError, match=words):
         comments.add(fresh, "AGC-001", name, text, ["AGC-001"])
@@ -248,14 +248,14 @@ def test_what_is_no_comment_is_refused_in_words(fresh, name, text, words):
 
 
 def test_a_comment_needs_a_claim(fresh):
-    from app.findings import comments
+    from app import comments
 
     with pytest.raises(UserError, match="no claim"):
         comments.add(fresh, "../x", "Ada", "x", ["AGC-001"])
 
 
 def test_writers_side_by_side_lose_nothing(fresh):
-    from app.findings import comments
+    from app import comments
 
     def write(writer: int) -> None:
         for i in range(8):
@@ -273,7 +273,7 @@ def test_writers_side_by_side_lose_nothing(fresh):
 
 
 def test_a_torn_line_is_kept_and_told(fresh):
-    from app.findings import comments
+    from app import comments
 
     decided(fresh)
     (fresh / "comments.jsonl").write_text('{"claim": "AGC-0')

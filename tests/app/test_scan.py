@@ -12,9 +12,9 @@ from checkouts import opened, rendered
 from streamlit.testing.v1 import AppTest
 
 from app import actions, load
-from app.scan import child, importer, mask, places, steps, work
-from app.scan.importer import Request
-from app.scan.steps import Upload
+from app.scan_tasks import child, importer, mask, places, steps, work
+from app.scan_tasks.importer import Request
+from app.scan_tasks.steps import Upload
 from study.reading import read_mapping
 from study.runs import write_json
 from study.settings import DataParams, UserError

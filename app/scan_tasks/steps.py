@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from app.scan import importer, mask, places, work
-from app.scan.importer import Request
+from app.scan_tasks import importer, mask, places, work
+from app.scan_tasks.importer import Request
 from study.settings import UserError, check_name
 
 RESULT = "result.npz"

@@ -1,6 +1,6 @@
 """The only module of the app that calls the importer of scans.
 
-`look` runs in a child process (app/scan/child.py): files from outside are never read by the app.
+`look` runs in a child process (app/scan_tasks/child.py): the app never reads files from outside.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from app.scan import mask as masks
+from app.scan_tasks import mask as masks
 from study.formats.bad_pixels import clean
 from study.formats.importing import Unclear, import_scan
 from study.formats.mask_file import read_mask

@@ -29,7 +29,7 @@ from typing import Any
 
 import psutil
 
-from app.scan.importer import READ, Request
+from app.scan_tasks.importer import READ, Request
 from study.jobs.processes import alive
 from study.reading import read_mapping
 from study.runs import start_time, write_json
@@ -169,7 +169,7 @@ def start(root: Path, folder: Path, task: str, command: Sequence[str] = ()) -> N
     )
     with (folder / f"{task}.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "app.scan.child", str(folder.resolve()), task],
+            [sys.executable, "-m", "app.scan_tasks.child", str(folder.resolve()), task],
             cwd=root,
             env=environment,
             stdin=subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""`python -m app.scan.child FOLDER TASK`: one task of a scan in a process of its own.
+"""`python -m app.scan_tasks.child FOLDER TASK`: one task of a scan in a process of its own.
 
 `look` calls the importer; every other task runs the `study` command that is stored with it. A scan
 that is refused leaves a sentence and nothing else: the child removes its upload itself, whether a
@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from app.scan import work
+from app.scan_tasks import work
 
 ERROR_LINES = 12
 
@@ -22,7 +22,7 @@ def main(folder: Path, task: str) -> int:
 
 
 def _look(folder: Path) -> int:
-    from app.scan import importer
+    from app.scan_tasks import importer
     from study.reading import describe, read_mapping
     from study.settings import UserError
 

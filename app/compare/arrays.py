@@ -22,12 +22,30 @@ from collections.abc import Sequence
 
 import h5py
 import numpy as np
+import streamlit as st
 
+from app import escape, export
 from app.compare.scenes import Scene
 from app.export import Facts
 from study.formats import cxi
 
 IMAGE = "entry_1/image_1"
+
+
+def buttons(key: str, facts: Facts, scenes: Sequence[Scene]) -> None:
+    """All objects as one npz; object, probe and positions of each as a CXI file."""
+    with st.container(horizontal=True):
+        export.button(key, facts, "npz", lambda: npz_file(scenes, facts), "application/x-npz")
+        for one in scenes:
+            export.button(
+                f"{key}_{one.arm}",
+                facts,
+                "cxi",
+                lambda one=one: cxi_file(one, facts),
+                "application/x-hdf5",
+                label=f"CXI {escape.markdown(one.arm)}",
+                stem=f"{one.arm.replace('/', '_')}_s{one.seed}_{one.checkpoint}",
+            )
 
 
 def npz_file(scenes: Sequence[Scene], facts: Facts) -> bytes:
