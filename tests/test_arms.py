@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 
 from study.editing.arms import Draft, command, new_arm, parse_seeds, planned
 from study.reading import read_yaml, seeds_text
-from study.settings import CLIP_LIMITS, UserError, diff, load_study
+from study.settings import CLIP_LIMITS, UserError, diff, leaves, load_study
 
 ROOT = Path(__file__).parent.parent
 FIRST_STUDY = ROOT / "tests" / "first_study"
@@ -52,6 +52,30 @@ def test_the_new_arm_differs_from_its_base_in_what_was_set(file, base, changed, 
     fresh = study.arms["fresh"]
     assert set(diff(study.arms[base], fresh)) == set(fresh.changes) == changes
     assert fresh.versus == base
+
+
+@pytest.mark.parametrize(
+    ("base", "name", "value"),
+    [
+        ("control", "clip.algorithm=agc", "clip.gradient_clip_val=0.1"),
+        ("control", "clip.gradient_clip_algorithm=agc", "clip.exclude_head=true"),
+        ("control", "loss.name=poisson", "loss.overlap_weight=0.3"),
+        ("control", "optimizer.name=sgd", "optimizer.momentum=0.5"),
+        ("control", "schedule.name=plateau", "schedule.patience=5"),
+        ("control", "generator.name=stable_hybrid", "generator.layerscale_init=0.01"),
+        ("rpie", "source.name=group_steps", "source.steps=7"),
+    ],
+)
+def test_the_order_of_the_settings_does_not_matter(base, name, value):
+    study = load_study(FIRST_STUDY / "params.yaml")
+    networks = {"stable_hybrid": ("width", "fno_blocks", "modes", "layerscale_init")}
+    rows = [
+        planned(study, Draft("fresh", base, order), networks).row
+        for order in ((name, value), (value, name))
+    ]
+    assert rows[0] == rows[1]
+    key, _, text = value.partition("=")
+    assert str(leaves(rows[0])[key]).lower() == text
 
 
 def test_an_arm_can_be_added_before_a_later_section(file):

@@ -235,14 +235,15 @@ def spelled(row: Row) -> dict[str, Any]:
 def changed_block(
     base: Mapping[str, Any], row: Row, settings: Sequence[str], takes: Takes | None = None
 ) -> dict[str, Any]:
-    """A copy of `base`, the block of `row`, with the settings. Raises UserError for a bad one."""
+    """A copy of `base`, the block of `row`, with the settings. Raises UserError for a bad one.
+
+    The order of settings of different fields does not matter: a name or clip rule resets fields of
+    its section, so names and rules are applied first.
+    """
     block = copied(base)
     known = leaves(row)
-    for setting in settings:
-        key, separator, text = setting.partition("=")
-        if not separator:
-            raise UserError(f"--set takes section.field=value; got {quoted(setting)}")
-        path = _full_name(key.strip(), known, block, takes or {})
+    for key, text in sorted(map(_key_and_value, settings), key=lambda pair: not _resets(pair[0])):
+        path = _full_name(key, known, block, takes or {})
         *sections, field = path.split(".")
         target = block
         for section in sections:
@@ -250,6 +251,18 @@ def changed_block(
         target[field] = _value(path, text)
         _follow_name(block, path, target, takes or {})
     return block
+
+
+def _key_and_value(setting: str) -> tuple[str, str]:
+    key, separator, text = setting.partition("=")
+    if not separator:
+        raise UserError(f"--set takes section.field=value; got {quoted(setting)}")
+    return key.strip(), text
+
+
+def _resets(key: str) -> bool:
+    """Whether setting `key` resets other fields of its section (see `_follow_name`)."""
+    return key.endswith(".name") or (key.startswith("clip.") and key.endswith("algorithm"))
 
 
 def _value(path: str, text: str) -> Scalar:

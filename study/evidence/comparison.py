@@ -204,6 +204,11 @@ class Comparison:
         return self.rank_ps[0 if self.claimed_better else 1]
 
     @property
+    def one_sided(self) -> bool:
+        """Whether a limit decides the claim: a goal, or "not worse by more than the margin"."""
+        return self.claim.evidence in ("non_inferior", BOUND)
+
+    @property
     def claimed_better(self) -> bool:
         """Whether the claimed side of the metric is its better one."""
         return self.claim.direction == self.claim.column.better
@@ -251,7 +256,7 @@ class Comparison:
         """p of the t test that decides a claim about means; None below two pairs."""
         if self.claim.direction == "equal":
             return statistics.equivalence_p(self.differences, self.claim.margin.value)
-        if self.claim.evidence in ("non_inferior", BOUND):
+        if self.one_sided:
             return statistics.one_sided_p(
                 self.differences, self.limit, self.claim.direction == "higher"
             )

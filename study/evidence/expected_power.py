@@ -1,6 +1,8 @@
 """Power of a claim before its runs: the spread and the rates are those of comparable stored runs.
 
-The true effect is taken as the margin. Without comparable stored runs the power is not known."""
+The true effect is taken as the margin; as zero for equality and for "not worse by more than the
+margin", whose limit is then one margin away. Without comparable stored runs it is not known.
+"""
 
 from __future__ import annotations
 
@@ -19,17 +21,9 @@ from study.evidence.pipelines import Declared
 from study.settings import Arm, Row
 
 LEAST_POWER = 0.5
-
-
 USUAL_POWER = 0.8
-
-
 FEWEST_PAIRS = 3  # from which a spread is taken
-
-
 MOST_PAIRS = 10_000
-
-
 MOST_RUNS = 200
 
 
@@ -64,13 +58,15 @@ def expected_power(comparison: Comparison, level: float, known: Known) -> Expect
         return ExpectedPower(None, f"no comparable stored runs have {claim.metric}")
     deviation, basis = spread
     margin = claim.margin.value
+    # A one-sided claim is decided by the interval at 1 - 2 alpha, as in verdicts.py.
+    risk = 2 * level if comparison.one_sided else level
 
     def power(n: int) -> float:
         if deviation == 0:
             return 1.0
         if claim.direction == "equal":
             return statistics.power_to_agree(margin, 0.0, deviation, n, level)
-        return statistics.power_to_differ(margin, deviation, n, level)
+        return statistics.power_to_differ(margin, deviation, n, risk)
 
     return _found(power, claim.needed_seeds, MOST_PAIRS, f"spread {fmt(deviation, 3)} {basis}")
 

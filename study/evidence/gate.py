@@ -3,15 +3,16 @@
 A claim is refused when
 - no outcome of its runs could reach its level: too few pairs for means, too few runs for Fisher's
   exact test, no planned look at which the log-rank test can reject, arms that share no seed;
-- its power is below 0.5 where the true effect is the margin and the spread is the one that
-  comparable stored runs have (which they are is said). Without any, the power is not known;
+- its power is below 0.5 where the true effect is the margin (for equality and for "not worse by
+  more than the margin": zero) and the spread is that of comparable stored runs (the message names
+  them). Without any, the power is not known;
 - a constant object is the best possible answer to its metric on its data, or meets its bound;
 - its margin is not the one that earlier new claims about the same metric have.
 
 The level is that of the family's first Holm step, alpha over the number of its claims: what the
 claim can count on whatever the others show.
 
-Refused are new claims only. The others are reported: those with results of both arms, for which
+Refused are new claims only. The others are reported: those with results of all arms, for which
 there is no "before the runs" any more, and those that git shows to be older than the gate
 (`GATE_SINCE`). They were registered under the rules of their time, and a claim that has to be
 changed to let its arms run would lose what its registration was for.
@@ -21,12 +22,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from study.evidence import spending, statistics
 from study.evidence.arms import ArmResults, load_arms, load_recorded
-from study.evidence.claims import OF_MEANS, Claim, ClaimBook, claim_files, load_claims
+from study.evidence.claims import OF_MEANS, Claim, ClaimBook, check_arms, claim_files, load_claims
 from study.evidence.comparison import Comparison, make_comparison
 from study.evidence.constant_answers import answered_by_constant
 from study.evidence.expected_power import MOST_RUNS, Known, expected_power, low_power_problem
@@ -39,7 +40,7 @@ from study.settings import Study, UserError, load_study
 
 GATE_SINCE = "2026-11-30T06:03:00+00:00"
 OLDER = "it was committed before claims were judged before their runs"
-HAS_RESULTS = "both arms have results already"
+HAS_RESULTS = "all its arms have results already"
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,8 @@ def refuse_claims(assessments: Iterable[Assessment]) -> None:
 def assessed(root: Path, names: Collection[str], new_only: bool = False) -> list[Assessment]:
     """The claims about some arms of the pipeline folder `root`, judged.
 
-    Raises UserError for a claims.yaml, params.yaml or result that cannot be read.
+    Raises UserError for a claims.yaml, params.yaml or result that cannot be read, and for a claim
+    that also names an unknown arm.
     """
     found: list[Assessment] = []
     for file, prefix in claim_files(root):
@@ -130,8 +132,10 @@ def assessed(root: Path, names: Collection[str], new_only: bool = False) -> list
         # Results are read for claims that can be refused, and there are few of them.
         claims = [claim for claim in claims if not (new_only and claim.id in exempt)]
         if claims:
-            settings = file.parent / "params.yaml"
-            known = known_of(file.parent, claims, load_study(settings), exempt)
+            study = load_study(file.parent / "params.yaml")
+            known = known_of(file.parent, claims, study, exempt)
+            others = {*known.arms, *known.declared.rows}
+            check_arms(replace(book, claims=tuple(claims)), study, others)
             found += [assess(claim, book, known) for claim in claims]
     return found
 
@@ -170,7 +174,7 @@ def exemptions(book: ClaimBook) -> dict[str, str]:
         later = {"replaces": claim.replaces}
         if claim.id in before and before[claim.id].model_copy(update=later) == claim:
             found[claim.id] = OLDER
-        elif all(_has_results(root, n) for n in (claim.arms.treatment, claim.arms.control)):
+        elif all(_has_results(root, name) for name in claim.arm_names):
             found[claim.id] = HAS_RESULTS
     return found
 

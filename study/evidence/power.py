@@ -4,7 +4,9 @@ The rule
 - Seeds that the claim's arms declare and that have no result: those, and their minutes.
 - Means: the fewest pairs with which the paired t at the claim's Holm level has 80 % power, effect
   and spread being as measured, to leave out zero or to lie wholly within the margin (for a claim of
-  equality: within the margin, or wholly outside). Whichever takes fewer; six at the least.
+  equality: within the margin, or wholly outside). Whichever takes fewer; six at the least. For a
+  goal and for "not worse by more than the margin", which are one-sided: to lie wholly on one side
+  of the limit, at level 1 - 2 alpha.
 - Rates: the fewest runs an arm with which Fisher's exact test at that level has 80 % power, the
   rates being as observed. Where these differ by less than the margin no number is given but the
   one from which the exact interval of each is narrower than the margin to both sides.
@@ -136,10 +138,12 @@ def _of_means(comparison: Comparison, alpha: float) -> Needs:
     spread = float(np.std(differences, ddof=1))
     least = max(n + 1, statistics.least_pairs())
     aims = _aims(comparison, mean)
-    found = {aim: _least(power, spread, alpha, least) for aim, power in aims.items()}
+    # A one-sided claim is decided by the interval at 1 - 2 alpha, as in verdicts.py.
+    risk = 2 * alpha if comparison.one_sided else alpha
+    found = {aim: _least(power, spread, risk, least) for aim, power in aims.items()}
     aim, pairs = min(found.items(), key=lambda item: item[1] or math.inf)
     rule = (
-        f"paired t at level {fmt(1 - alpha)}, {percent(POWER)} power {aim}, effect and spread as "
+        f"paired t at level {fmt(1 - risk)}, {percent(POWER)} power {aim}, effect and spread as "
         "measured"
     )
     return _needs(comparison, pairs, rule)
@@ -153,6 +157,9 @@ def _least(power: Power, spread: float, alpha: float, start: int) -> int | None:
 
 def _aims(comparison: Comparison, mean: float) -> dict[str, Power]:
     """The outcomes of the interval that decide the claim, with their power."""
+    if comparison.one_sided:
+        distance = mean - comparison.limit
+        return {"to lie on one side of the limit": partial(statistics.power_to_differ, distance)}
     margin, equal = comparison.claim.margin.value, comparison.claim.direction == "equal"
     aims: dict[str, Power] = {}
     if not equal:

@@ -27,7 +27,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from study.evidence import spending, statistics
-from study.evidence.claims import BOUND, OF_MEANS, Claim
+from study.evidence.claims import OF_MEANS, Claim
 from study.evidence.comparability import failed_gates
 from study.evidence.comparison import Comparison
 from study.evidence.format import counted, fmt, join_words, percent
@@ -145,8 +145,7 @@ def confounded(comparison: Comparison) -> str | None:
 
 
 def _decide_mean(comparison: Comparison, alpha: float) -> Decision:
-    one_sided = comparison.claim.evidence in ("non_inferior", BOUND)
-    effect = effect_of(comparison, 1 - 2 * alpha if one_sided else 1 - alpha)
+    effect = effect_of(comparison, 1 - (2 if comparison.one_sided else 1) * alpha)
     least = statistics.least_pairs()
     if effect.n < least:
         return Decision(
@@ -156,7 +155,7 @@ def _decide_mean(comparison: Comparison, alpha: float) -> Decision:
             effect,
         )
     assert effect.low is not None and effect.high is not None
-    if one_sided:
+    if comparison.one_sided:
         return _against_a_limit(comparison, effect)
     leaves_out_zero = effect.low > 0 or effect.high < 0
     return _by_rule(comparison.claim, effect, leaves_out_zero, _interval_words(comparison, effect))

@@ -148,7 +148,7 @@ class Generator(nn.Module, ABC):
         if self.back_project is None:
             raise UserError(
                 "this network needs the known probe, which was not provided; "
-                "probe; call study.training.conditioning.provide_probe(network, probe) first"
+                "call study.training.conditioning.provide_probe(network, probe) first"
             )
         with torch.no_grad():
             return self.back_project(amplitude)

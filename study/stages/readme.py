@@ -1,4 +1,4 @@
-"""`study findings --readme`: the verdict table of the README, from findings.json."""
+"""`study findings --readme`: the verdict list of the README, from findings.json."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from study.settings import UserError
 
 
 def write_readme(root: Path) -> str:
-    """The verdict table of README.md from findings.json. Raises UserError without its markers
+    """The verdict list of README.md from findings.json. Raises UserError without its markers
     and without findings."""
     file = root / "README.md"
     if not file.is_file():
         raise UserError(f"{file} does not exist; run in the root of the study")
     findings = current_findings(root)
     write_text(file, with_verdicts(file.read_text(encoding="utf-8"), findings))
-    return f"{file}: {len(findings.claims)} verdicts"
+    return f"{file}: {len(findings.headline)} verdicts, {len(findings.claims)} claims counted"

@@ -8,7 +8,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from scipy import stats
 from stored import CONTROL, WORSE, book_of, claim, found, margin, store
 
 from study.editing.arms import spelled
@@ -174,6 +176,24 @@ def test_claims_with_results_of_both_arms_are_reported(tmp_path: Path, study: St
     assert assessment.problems and not assessment.enforced
 
 
+def test_a_goal_with_results_is_reported(tmp_path: Path, study: Study) -> None:
+    goal = {"evidence": "bound", "arms": {"treatment": "agc", "control": "bound"}, "changes": []}
+    few = claim(needed_seeds=3, bound=0.1, **goal)
+    assert judged(tmp_path, study, A_1=few).enforced
+    store(tmp_path, study, "agc", WORSE)
+    assert not judged(tmp_path, study, A_1=few).enforced
+
+
+def test_a_one_sided_claim_is_judged_at_twice_the_level(tmp_path: Path, study: Study) -> None:
+    store(tmp_path, study, "control", CONTROL)
+    store(tmp_path, study, "agc", WORSE)
+    spread = np.std(np.array(WORSE) - np.array(CONTROL), ddof=1)
+    not_worse = claim(evidence="non_inferior", direction="lower", margin=margin(0.004))
+    power = judged(tmp_path, study, A_1=not_worse).power
+    shift = 0.004 * np.sqrt(8) / spread
+    assert power == pytest.approx(stats.nct.sf(stats.t.ppf(0.95, 7), 7, shift))
+
+
 def test_the_findings_hold_the_gate_and_no_verdict_moves(tmp_path: Path, study: Study) -> None:
     store(tmp_path, study, "control", CONTROL)
     store(tmp_path, study, "agc", WORSE)
@@ -216,6 +236,14 @@ def test_launch_refuses_the_arms_of_the_claim(checkout: Path) -> None:
         with pytest.raises(UserError, match="A-1"):
             check_start(checkout, arm)
     assert check_start(checkout, "loose") and files(checkout) == before
+
+
+def test_a_claim_about_an_unknown_arm_is_refused_before_the_runs(checkout: Path) -> None:
+    arms = {"treatment": "agc", "control": "contrl"}
+    write_json(checkout / "claims.yaml", {"claims": {"A-1": claim(arms=arms)}})
+    with pytest.raises(UserError, match=r"'contrl'.*'control'"):
+        check_start(checkout, "agc")
+    assert check_start(checkout, "control")
 
 
 def test_train_refuses_the_arms_of_the_claim(

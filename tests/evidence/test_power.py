@@ -186,6 +186,40 @@ def test_too_few_pairs_ask_for_six_at_the_least(
     assert entry(tmp_path, few)["needs"]["pairs"] == pairs
 
 
+# --- one-sided claims
+
+
+def reached(root: Path, study: Study, distance: float, **changes: Any) -> list[bool]:
+    """Whether a one-sided claim reaches 80 % power with the number of pairs that it asks for and
+    with one fewer, the mean being `distance` from the limit."""
+    verdict = entry(root, study, direction="lower", **changes)
+    assert verdict["status"] == "inconclusive"
+    spread, pairs = float(NOISE.std(ddof=1)), verdict["needs"]["pairs"]
+    quantiles = [stats.t.ppf(0.95, n - 1) for n in (pairs, pairs - 1)]  # one-sided at 0.05
+    return [
+        stats.nct.sf(quantile, n - 1, abs(distance) * np.sqrt(n) / spread) >= 0.8
+        for quantile, n in zip(quantiles, (pairs, pairs - 1), strict=True)
+    ]
+
+
+@pytest.mark.parametrize("mean", [0.03, 0.05])
+def test_not_worse_asks_for_the_pairs_that_decide_it_at_its_limit(
+    tmp_path: Path, study: Study, mean: float
+) -> None:
+    """Whether zero is inside the interval decides nothing about the claim."""
+    shifted(tmp_path, study, mean)
+    changes = {"evidence": "non_inferior", "margin": margin(0.04)}
+    assert reached(tmp_path, study, mean - 0.04, **changes) == [True, False]
+
+
+def test_a_goal_asks_for_the_pairs_that_decide_it_at_its_bound(
+    tmp_path: Path, study: Study
+) -> None:
+    store(tmp_path, study, "agc", NOISE + 0.05)
+    goal = {"evidence": "bound", "arms": {"treatment": "agc", "control": "bound"}, "changes": []}
+    assert reached(tmp_path, study, 0.01, bound=0.06, **goal) == [True, False]
+
+
 # --- runs that are missing
 
 
