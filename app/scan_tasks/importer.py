@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 
 from app.scan_tasks import mask as masks
-from study.formats.bad_pixels import clean
-from study.formats.importing import Unclear, import_scan
+from study.formats.bad_pixels import clean, with_mask_of
+from study.formats.decision import Unclear
+from study.formats.frames import Frames, blocks
+from study.formats.importing import import_scan
 from study.formats.mask_file import read_mask
 from study.formats.positions import Beside
 from study.formats.readers import read_raw
@@ -104,7 +106,7 @@ def look(folder: Path, request: Request) -> dict[str, Any]:
         if drawn is not None:
             np.save(folder / MASK, drawn, allow_pickle=False)
             beside = Beside(request.positions, request.units, mask=folder / MASK)
-        given = raw.mask if drawn is None else drawn if raw.mask is None else raw.mask | drawn
+        given = raw.mask if drawn is None else with_mask_of(raw.mask, drawn)
         known = clean(raw.patterns, given, LEFT_OUT, path).known
     write_npz(folder / MEAN, mean=mean.astype(np.float32), masked=~known)
     facts: dict[str, Any] = {
@@ -126,13 +128,13 @@ def look(folder: Path, request: Request) -> dict[str, Any]:
     return {**facts, "statements": list(scan.manifest.statements)}
 
 
-def _mean(patterns: np.ndarray) -> np.ndarray:
-    """Mean of the finite values of each pixel; frame by frame, as scans fill the memory."""
+def _mean(patterns: Frames) -> np.ndarray:
+    """Mean of the finite values of each pixel; block by block, as scans fill the memory."""
     total, count = np.zeros(patterns.shape[1:]), np.zeros(patterns.shape[1:])
-    for frame in patterns:
-        finite = np.isfinite(frame)
-        total += np.where(finite, frame, 0)
-        count += finite
+    for block in blocks(patterns):
+        finite = np.isfinite(block)
+        total += np.where(finite, block, 0).sum(axis=0, dtype=np.float64)
+        count += finite.sum(axis=0)
     return total / np.maximum(count, 1)
 
 

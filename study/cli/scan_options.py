@@ -85,7 +85,7 @@ class ScanOptions:
         return ScanRequest(self.overrides(), self.probe, Beside(*beside) if stated else None)
 
     def overrides(self) -> dict[str, Any]:
-        """Fields of `study.formats.importing.Overrides` that were given."""
+        """Fields of `study.formats.import_options.Overrides` that were given."""
         given = {each.name: getattr(self, each.name) for each in fields(self)}
         return {
             name: value

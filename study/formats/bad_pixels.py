@@ -7,151 +7,135 @@ cosmic    the same in one frame, where the pixel is dark otherwise
 frames    without light, or with more than a tenth of their pixels invalid
 
 One mask serves all patterns of a data set, so a pixel that is bad in one frame is masked in all.
-Medians over frames and comparisons with neighbours are not moved by single outliers.
+Medians over frames and comparisons with neighbours are not moved by single outliers. All patterns
+are gone through block by block (`study.formats.survey`); the median is that of frames spread over
+the scan where all of them would not fit into the memory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import scipy.ndimage
 from jaxtyping import Bool, Float, Int64
 
+from study.formats.frames import Derived, Frames, block_length, derived
+from study.formats.survey import SEEN, Progress, Survey, bad_in_most, first_guess, survey
 from study.settings import UserError
 
-FLAGS = (2**16 - 1, 2**31 - 1, 2**32 - 1)
-# Of a module's own reading, not of a flag: 255 photons are common.
-SMALLEST_FLAG = 2**16 - 1
 BAD_FRAME = 0.1  # of its pixels invalid: the frame is left out
 EMPTY_SHARE = 1e-2  # of the median light: a frame with less has none
 SPIKE = 10.0  # times the third-brightest neighbour
-SEEN = 0.5  # of the frames: a pixel that sees light in so many is alive
 GAP_PX = 40  # widest run of dead pixels that is bridged
 MOST_MASKED = 0.5  # of all pixels
 MOST_EXACT = 8  # pixels that are listed by their coordinates
 FEW_FRAMES = 8  # fewer do not tell a stuck pixel from a bright one
+MEDIAN_PIXELS = 2**24  # of frames that a median is taken of
 
 
 @dataclass(frozen=True)
 class Cleaned:
-    """`patterns` (K, n, n) of the frames kept, zero at pixels that are not `known` (n, n).
+    """`patterns` (K, n, n) of the frames kept, zero at pixels that are not `known` (n, n), computed
+    when they are asked for.
 
     `frames`: the indices kept; `said`: sentences for the manifest.
     """
 
-    patterns: np.ndarray
+    patterns: Frames
     known: Bool[np.ndarray, "n n"]
     frames: Int64[np.ndarray, " K"]
     said: tuple[str, ...]
 
 
 def clean(
-    patterns: np.ndarray,
-    given: Bool[np.ndarray, "*J n n"] | None,
+    patterns: Frames,
+    given: Frames | None,
     most_left_out: float,
     where: Path,
+    progress: Progress | None = None,
 ) -> Cleaned:
     """Patterns without bad frames, and the mask of pixels that count.
 
-    `given`: bad pixels as the file or the user states them, per pattern or for all.
-    `most_left_out`: share of the frames that may be left out. Raises UserError when
-    more would have to go, when half of the pixels would be masked, and for negative
-    pixels that are not flags.
+    `given`: bad pixels as the file or the user states them, (n, n) or per pattern (J, n, n).
+    `most_left_out`: share of the frames that may be left out. `progress("reading", patterns done,
+    all)`. Raises UserError when more would have to go, when half of the pixels would be masked, and
+    for negative pixels that are not flags.
     """
-    invalid, kinds = _invalid(patterns, where)
-    if given is not None:
-        invalid |= given
-    always = _often(invalid)
-    frames, said = _frames(patterns, invalid & ~always, always, most_left_out, where)
-    patterns, invalid = patterns[frames], invalid[frames]
-    hidden = np.asarray(invalid.any(axis=0))
-    stated = np.zeros_like(hidden) if given is None else _in_all(given, frames)
-    found = {
-        "masked in the file or by --mask": stated,
-        f"invalid ({', '.join(kinds)})": hidden & ~stated,
+    found, kinds, said = _surveyed(patterns, given, most_left_out, where, progress)
+    frames = np.flatnonzero(found.assumed.kept)
+    hidden = found.hidden
+    pixels = {
+        "masked in the file or by --mask": found.given,
+        f"invalid ({', '.join(kinds)})": hidden & ~found.given,
     }
-    patterns = np.where(hidden, patterns.dtype.type(0), patterns)
-    found |= _outliers(patterns, hidden)
-    bad = np.any(list(found.values()), axis=0)
+    pixels |= _outliers(patterns, frames, found)
+    bad = np.any(list(pixels.values()), axis=0)
     if bad.mean() > MOST_MASKED:
         raise UserError(
             f"{int(bad.sum())} of {bad.size} pixels of the patterns in {where} would be masked "
-            f"({_counts(found)}); at most half may be: crop the patterns, or correct the mask"
+            f"({_counts(pixels)}); at most half may be: crop the patterns, or correct the mask"
         )
-    patterns = np.where(bad, patterns.dtype.type(0), patterns)
-    return Cleaned(patterns, ~bad, frames, (*said, *_sentences(found)))
+    cleaned = without(patterns, bad).chosen(frames)
+    return Cleaned(cleaned, ~bad, frames, (*said, *_sentences(pixels)))
 
 
-# --- what is invalid --------------------------------------------------------------------------
+def without(patterns: Frames, bad: Bool[np.ndarray, "n n"]) -> Derived:
+    """The patterns with zeros at the pixels `bad`."""
+    zero = patterns.dtype.type(0)
+    return derived(patterns, lambda block: np.where(bad, zero, block))
 
 
-def _invalid(patterns: np.ndarray, where: Path) -> tuple[Bool[np.ndarray, "J n n"], list[str]]:
-    """Values that no detector reads, and their kinds. UserError for negative ones of many kinds."""
-    bad = np.zeros(patterns.shape, bool)
-    kinds: list[str] = []
+def with_mask_of(given: Frames | None, added: Bool[np.ndarray, "n n"]) -> Frames:
+    """Bad pixels of a scan, (n, n) or (J, n, n) or none, and those `added` for all patterns."""
+    if given is None:
+        return added
+    if isinstance(given, np.ndarray):
+        return given | added
+    return derived(given, lambda block: block | added)
 
-    def add(name: str, chosen: np.ndarray) -> None:
-        if chosen.any():
-            kinds.append(name)
-            bad[chosen] = True
 
-    if patterns.dtype.kind == "f":
-        add("NaN or infinite", ~np.isfinite(patterns))
-    whole = patterns.dtype.kind in "iu"
-    # As whole numbers: the largest of 64 bits is not a float.
-    top = int(np.iinfo(patterns.dtype).max) if whole else float(np.finfo(patterns.dtype).max)
-    flags = {flag for flag in FLAGS if flag <= top} | ({top} if whole else set())
-    for value in sorted(flags, reverse=True):
-        if value < SMALLEST_FLAG:
-            continue
-        chosen = patterns == patterns.dtype.type(value)
-        # Below the type's largest number it is a count like others where brighter pixels are valid.
-        with np.errstate(invalid="ignore"):
-            brighter = chosen.any() and value < top and ((patterns > value) & ~bad).any()
-        if not brighter:
-            add(f"{value:.0f}", chosen)
-    with np.errstate(invalid="ignore"):
-        negative = patterns < 0
-    if negative.any():
-        values = np.unique(patterns[negative])
-        if len(values) > 3 or not np.array_equal(values, np.round(values)):
-            first = int(negative.any(axis=(1, 2)).argmax())
+# --- frames -----------------------------------------------------------------------------------
+
+
+def _surveyed(
+    patterns: Frames,
+    given: Frames | None,
+    most_left_out: float,
+    where: Path,
+    progress: Progress | None,
+) -> tuple[Survey, list[str], tuple[str, ...]]:
+    """Counts that agree with what they assume, kinds of invalid values, sentences about frames."""
+    assumed = first_guess(patterns, given)
+    while True:
+        found = survey(patterns, given, assumed, progress)
+        kinds = found.kinds(where)
+        if not found.lit:
             raise UserError(
-                f"{int(negative.any(axis=(1, 2)).sum())} of {len(patterns)} patterns in {where} "
-                f"hold negative pixels (first: pattern {first}, lowest {values[0]:g}); counts are "
-                "never negative and few whole numbers mark bad pixels: add back the background "
-                "that was subtracted, or mask these pixels"
+                f"all patterns in {where} are zero; give a scan with light on the detector"
             )
-        add(", ".join(f"{value:g}" for value in values), negative)
-    return bad, kinds
-
-
-def _often(invalid: Bool[np.ndarray, "J n n"]) -> Bool[np.ndarray, "n n"]:
-    return np.asarray(invalid.mean(axis=0) >= SEEN)
-
-
-def _in_all(
-    given: Bool[np.ndarray, "*J n n"], frames: Int64[np.ndarray, " K"]
-) -> Bool[np.ndarray, "n n"]:
-    """Pixels that are bad in any of the frames kept."""
-    return np.asarray(given[frames].any(axis=0) if given.ndim == 3 else given)
+        # Each of the three follows from those before it, so that this ends after three changes.
+        counts = found.found.difference(found.flags)
+        always = bad_in_most(found)
+        if counts:
+            flags = tuple(flag for flag in assumed.flags if flag not in counts)
+            assumed = replace(assumed, flags=flags)
+        elif not np.array_equal(always, assumed.always):
+            assumed = replace(assumed, always=always)
+        else:
+            kept, said = _frames(found, most_left_out, where)
+            if np.array_equal(kept, assumed.kept):
+                return found, kinds, said
+            assumed = replace(assumed, kept=kept)
 
 
 def _frames(
-    patterns: np.ndarray,
-    single: Bool[np.ndarray, "J n n"],
-    always: Bool[np.ndarray, "n n"],
-    most_left_out: float,
-    where: Path,
-) -> tuple[Int64[np.ndarray, " K"], tuple[str, ...]]:
+    found: Survey, most_left_out: float, where: Path
+) -> tuple[Bool[np.ndarray, " J"], tuple[str, ...]]:
     """Frames to keep, and what is said about the others."""
-    torn = single.mean(axis=(1, 2)) > BAD_FRAME
-    with np.errstate(invalid="ignore", over="ignore"):
-        clipped = np.where(single | always, 0, patterns)
-        light = clipped.sum(axis=(1, 2), dtype=np.float64)
+    light, torn = found.light, found.single > BAD_FRAME
     if not light.any():
         raise UserError(f"no pixel of {where} that is not masked has light; check the mask")
     level = np.median(light[light > 0]) if (light > 0).any() else 0.0
@@ -159,7 +143,7 @@ def _frames(
     left_out = torn | empty
     if left_out.mean() > most_left_out:
         raise UserError(
-            f"{int(left_out.sum())} of {len(patterns)} patterns in {where} are unusable "
+            f"{int(left_out.sum())} of {len(light)} patterns in {where} are unusable "
             f"({int(empty.sum())} without light, {int(torn.sum())} with invalid pixels; first: "
             f"pattern {int(left_out.argmax())}); at most {most_left_out:.0%} are left out: check "
             "the file, or allow more with `--left-out`"
@@ -169,33 +153,36 @@ def _frames(
         for chosen, why in ((empty, "without light"), (torn, "with invalid pixels"))
         if chosen.any()
     ]
-    return np.flatnonzero(~left_out), tuple(said)
+    return ~left_out, tuple(said)
 
 
 # --- what differs from its surroundings -------------------------------------------------------
 
 
 def _outliers(
-    patterns: np.ndarray, hidden: Bool[np.ndarray, "n n"]
+    patterns: Frames, frames: Int64[np.ndarray, " K"], found: Survey
 ) -> dict[str, Bool[np.ndarray, "n n"]]:
     """Dead, hot and hit pixels among those that are not hidden."""
-    seen = (patterns > 0).mean(axis=0)
-    lit = patterns[patterns > 0]
+    hidden = found.hidden
+    seen = np.where(hidden, 0, found.seen) / len(frames)
+    lit = found.least[(seen > 0) & np.isfinite(found.least)]
     least = float(lit.min()) if lit.size else 0.0  # one photon, where pixels are counts
-    middle = np.median(patterns, axis=0).astype(np.float64)
+    spread = max(1, -(-len(frames) * hidden.size // MEDIAN_PIXELS))
+    some = without(patterns, hidden)[frames[::spread]]
+    middle = np.median(some, axis=0).astype(np.float64)
     known = ~hidden
     hot = known & (middle > SPIKE * (_third_neighbour(middle[None], known)[0] + least))
-    if len(patterns) >= FEW_FRAMES:
-        hot |= known & _stuck(patterns, seen)
-        dead = known & (seen == 0) & _bridged(seen, known)
-    else:
-        dead = known & False
-    return {"dead": dead, "hot": hot, "hit in single frames": _hit(patterns, known & ~hot, least)}
+    if len(frames) < FEW_FRAMES:
+        return {"dead": known & False, "hot": hot, "hit in single frames": known & False}
+    hot |= known & _stuck(found, seen)
+    dead = known & (seen == 0) & _bridged(seen, known)
+    hit = _hit(patterns, found, known & ~hot, least)
+    return {"dead": dead, "hot": hot, "hit in single frames": hit}
 
 
-def _stuck(patterns: np.ndarray, seen: Float[np.ndarray, "n n"]) -> Bool[np.ndarray, "n n"]:
+def _stuck(found: Survey, seen: Float[np.ndarray, "n n"]) -> Bool[np.ndarray, "n n"]:
     """One value above zero in all frames, while most pixels that see light vary."""
-    same = (patterns == patterns[:1]).all(axis=0) & (seen > 0)
+    same = (found.lowest == found.highest[0]) & (seen > 0)
     return same if same.sum() < 0.01 * max(1, int((seen > 0).sum())) + 1 else same & False
 
 
@@ -216,22 +203,27 @@ def _third_neighbour(
 
 
 def _hit(
-    patterns: np.ndarray, known: Bool[np.ndarray, "n n"], least: float
+    patterns: Frames, found: Survey, known: Bool[np.ndarray, "n n"], least: float
 ) -> Bool[np.ndarray, "n n"]:
-    """Pixels that a cosmic ray hit in some frame: a spike there, far above their other frames."""
-    found = np.zeros(known.shape, bool)
-    if len(patterns) < FEW_FRAMES:
-        return found
-    # The third-highest value of a pixel over all frames: two hits do not move it.
-    high = np.partition(patterns, len(patterns) - 3, axis=0)[-3]
-    level = SPIKE * (high.astype(np.float64) + least)
-    frame, y, x = np.nonzero((patterns > level) & known)
-    for some in np.unique(frame):
-        at = frame == some
-        image = patterns[some].astype(np.float64)
-        spike = image > SPIKE * (_third_neighbour(image[None], known)[0] + least)
-        found[y[at], x[at]] |= spike[y[at], x[at]]
-    return found
+    """Pixels that a cosmic ray hit in some frame: a spike there, far above their other frames.
+
+    The third-highest value of a pixel over all frames is not moved by two hits, and only the two
+    above it can be far above it.
+    """
+    level = SPIKE * (found.highest[2].astype(np.float64) + least)
+    rank, y, x = np.nonzero((found.highest[:2] > level) & known)
+    frame = found.where[rank, y, x]
+    result = np.zeros(known.shape, bool)
+    every = np.unique(frame)
+    cleaned = without(patterns, found.hidden)
+    step = block_length(patterns.shape[1:])
+    for start in range(0, len(every), step):
+        some = every[start : start + step]
+        for number, image in zip(some.tolist(), cleaned[some].astype(np.float64), strict=True):
+            at = frame == number
+            spike = image > SPIKE * (_third_neighbour(image[None], known)[0] + least)
+            result[y[at], x[at]] |= spike[y[at], x[at]]
+    return result
 
 
 def _bridged(

@@ -27,6 +27,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Complex, Complex64, Float64
 
+from study.formats.frames import Frames
 from study.formats.measured import Values, ZeroFrequency
 from study.formats.orientation import (
     ALL_AXES,
@@ -76,7 +77,7 @@ class Limits:
 # --- what single properties say ---------------------------------------------------------------
 
 
-def detect_values(patterns: np.ndarray) -> Values | None:
+def detect_values(patterns: Frames) -> Values | None:
     """Amplitudes of counts where squares are whole and values are not; counts for large whole
     numbers; None when the pixels alone do not tell. NaN and negative pixels are not looked at."""
     sample = patterns[:: max(1, len(patterns) // 64)].astype(np.float64)
@@ -89,7 +90,7 @@ def detect_values(patterns: np.ndarray) -> Values | None:
     return "amplitudes" if whole.all() else None
 
 
-def possible_values(patterns: np.ndarray) -> tuple[Values, ...]:
+def possible_values(patterns: Frames) -> tuple[Values, ...]:
     """Readings of the pixels that a fit has to decide between, the likelier one first.
 
     Whole numbers may be counts or rounded amplitudes; roots of whole numbers are amplitudes.
@@ -100,7 +101,7 @@ def possible_values(patterns: np.ndarray) -> tuple[Values, ...]:
     return ("counts", "amplitudes")
 
 
-def typical(patterns: np.ndarray) -> Float64[np.ndarray, "n n"]:
+def typical(patterns: Frames) -> Float64[np.ndarray, "n n"]:
     """Median over up to 64 patterns: no single frame moves it."""
     some = patterns[:: max(1, len(patterns) // 64)].astype(np.float64)
     middle = np.median(some, axis=0)

@@ -17,7 +17,7 @@ energies in joules. The bytes depend on the content alone: no time stamps.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -71,14 +71,19 @@ class CxiScan:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
-def write_cxi(path: Path, scan: CxiScan) -> None:
-    """Write one scan. Not atomic by itself: callers write into a folder that is renamed whole."""
+def write_cxi(
+    path: Path, scan: CxiScan, written: Callable[[int], None] = lambda frames: None
+) -> None:
+    """Write one scan; `written` is called with the number of frames of every block.
+
+    Not atomic by itself: callers write into a folder that is renamed whole.
+    """
     with h5py.File(path, "w") as file:
         file["cxi_version"] = 160
         for group, kind in CLASSES.items():
             file.create_group(group).attrs["NX_class"] = kind
         file["entry_1/definition"] = "NXcxi_ptycho"
-        _write_detector(file, scan)
+        _write_detector(file, scan, written)
         _write_positions(file, scan)
         _store(file, PROBE, scan.probe, units="dimensionless")
         file[f"{SOURCE}/illumination"] = h5py.SoftLink(f"/{PROBE}")
@@ -94,19 +99,23 @@ def _store(file: h5py.File, path: str, value: Any, **attributes: Any) -> None:
         stored.attrs[name] = attribute
 
 
-def _store_frames(file: h5py.File, path: str, frames: Frames, **attributes: Any) -> None:
+def _store_frames(
+    file: h5py.File, path: str, frames: Frames, written: Callable[[int], None]
+) -> h5py.Dataset:
     """Block by block: more frames may be written than memory holds."""
     stored = file.create_dataset(path, frames.shape, frames.dtype)
     start = 0
     for block in blocks(frames):
         stored[start : start + len(block)] = block
         start += len(block)
-    stored.attrs.update(attributes)
+        written(len(block))
+    return stored
 
 
-def _write_detector(file: h5py.File, scan: CxiScan) -> None:
+def _write_detector(file: h5py.File, scan: CxiScan, written: Callable[[int], None]) -> None:
     geometry, nominal = scan.geometry, scan.nominal
-    _store_frames(file, f"{DETECTOR}/data", scan.frames, axes="translation:y:x", units="photons")
+    stored = _store_frames(file, f"{DETECTOR}/data", scan.frames, written)
+    stored.attrs.update(axes="translation:y:x", units="photons")
     if scan.mask is not None:
         _store(file, MASK, np.where(scan.mask, 0, INVALID).astype(np.uint32))
     _store(file, f"{DETECTOR}/distance", geometry.distance_m, units="m", nominal=nominal)

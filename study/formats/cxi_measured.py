@@ -19,11 +19,13 @@ import numpy as np
 
 from study.formats.cxi import DETECTOR, SOURCE, TRANSLATION
 from study.formats.entries import JOULES, METRES, PIXELS, Entries, Hdf5Entries, has
+from study.formats.frames import Frames, derived
 from study.formats.geometry import ELECTRON_VOLT_J, Geometry
-from study.formats.hdf5 import array_at, attribute_at, dataset_at
+from study.formats.hdf5 import NUMERIC, array_at, attribute_at, dataset_at
 from study.formats.measured import RawScan, as_float, squeeze_to
 from study.formats.positions import Beside
-from study.formats.windows import Window, choose_window, read_window
+from study.formats.scan_frames import stored_frames, window_frames
+from study.formats.windows import Window, choose_window
 from study.settings import UserError
 
 # Groups and names under which the photon energy is, in the order of trust.
@@ -100,34 +102,39 @@ def _read(entries: Hdf5Entries, beside: Beside) -> RawScan:
 
 def _patterns(
     entries: Hdf5Entries, name: str, window: Window
-) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
+) -> tuple[Frames, Frames | None, tuple[str, ...]]:
     """Detector frames (J, n, n), their bad pixels, and the sentences about them."""
     stored = entries.shape(name)
     # Before anything is read: a wrong shape may be a huge one.
-    bad = _mask(entries.file, (prod(stored[:-2]), *window.shape), entries.path)
-    patterns = read_window(entries, name, window)
-    bad = None if bad is None else window.of(bad)
+    bad = _mask(entries, (prod(stored[:-2]), *window.shape), window)
+    patterns = window_frames(entries, name, window)
     grid = [length for length in stored[:-2] if length > 1]
     said = [f"frames: {' x '.join(map(str, grid))}, in raster order"] if len(grid) > 1 else []
     return patterns, bad, tuple(said)
 
 
-def _mask(file: h5py.File, shape: tuple[int, ...], path: Path) -> np.ndarray | None:
-    """Bad pixels, (n, n) or (J, n, n), for patterns of `shape`; None where the file has no mask."""
+def _mask(entries: Hdf5Entries, shape: tuple[int, ...], window: Window) -> Frames | None:
+    """Bad pixels in `window`, (n, n) or (J, n, n), for patterns of `shape`; None without a mask."""
     name = f"{DETECTOR}/mask"
-    if name not in file:
+    if name not in entries.file:
         return None
-    declared = dataset_at(file, name).shape
-    accepted = {prod(each): each for each in (shape, shape[-2:])}
-    if declared[-2:] != shape[-2:] or prod(declared) not in accepted:
+    stored = dataset_at(entries.file, name)
+    if stored.shape[-2:] != shape[-2:] or prod(stored.shape) not in (prod(shape), prod(shape[-2:])):
         raise UserError(
-            f"{path} holds a mask of shape {declared} for patterns of shape {shape}; accepted: "
-            f"{shape[-2:]}, or {shape} for a mask per pattern"
+            f"{entries.path} holds a mask of shape {stored.shape} for patterns of shape {shape}; "
+            f"accepted: {shape[-2:]}, or {shape} for a mask per pattern"
         )
-    stored = array_at(file, name).reshape(accepted[prod(declared)])
-    if stored.dtype.kind in "iu" and stored.itemsize > 1:
-        stored = stored & ~stored.dtype.type(USABLE_BITS)
-    return stored != 0
+    if stored.dtype.kind not in NUMERIC:
+        raise KeyError(f"{name} holds {stored.dtype}, not numbers")
+
+    def bad(bits: np.ndarray) -> np.ndarray:
+        if bits.dtype.kind in "iu" and bits.itemsize > 1:
+            bits = bits & ~bits.dtype.type(USABLE_BITS)
+        return window.of(bits != 0)
+
+    if prod(stored.shape) == prod(shape[-2:]):
+        return bad(array_at(entries.file, name).reshape(shape[-2:]))
+    return derived(stored_frames(entries, name), bad, window.n, bool)
 
 
 def _geometry(file: h5py.File, path: Path) -> tuple[Geometry, str]:

@@ -21,7 +21,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
@@ -163,13 +163,19 @@ def content_hash(
     probe: Complex64[np.ndarray, "n n"],
     splits: Mapping[str, Split],
     modes: Complex64[np.ndarray, "m n n"] | None = None,
+    seen: Callable[[str, np.ndarray], None] | None = None,
 ) -> str:
-    """sha256 of the probe and of the arrays of all splits: names, types, shapes and bytes."""
+    """sha256 of the probe and of the arrays of all splits: names, types, shapes and bytes.
+
+    `seen(name, block)` is called with what is hashed, so that nobody has to read it once more.
+    """
     digest = hashlib.sha256()
     for name, array in _arrays(probe, splits, modes):
         digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
         for block in blocks(array):
             digest.update(np.ascontiguousarray(block).data)
+            if seen is not None:
+                seen(name, block)
     return digest.hexdigest()
 
 
@@ -203,11 +209,17 @@ def with_mask(dataset: Dataset, mask: Bool[np.ndarray, "n n"]) -> Dataset:
 # --- on disk ----------------------------------------------------------------------------------
 
 
-def save_dataset(dataset: Dataset, folder: Path, complete: bool = False) -> None:
-    """Write manifest and splits as `folder`, whole or not at all.
+def save_dataset(
+    dataset: Dataset,
+    folder: Path,
+    complete: bool = False,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> None:
+    """Write manifest and splits as `folder`, whole or not at all, block by block.
 
     `complete`: `folder` may already hold some of these very files, as a killed `dvc add` leaves
     them; what is missing is added. What killed writers left beside `folder` is removed.
+    `progress("writing", patterns done, all)`.
 
     Raises UserError when the folder already holds something else.
     """
@@ -218,8 +230,16 @@ def save_dataset(dataset: Dataset, folder: Path, complete: bool = False) -> None
     folder.parent.mkdir(parents=True, exist_ok=True)
     sweep(folder.parent)  # a killed import may have left gigabytes
     with temporary_folder(folder) as temporary:
+        count, done = sum(dataset.manifest.patterns.values()), 0
+
+        def written(patterns: int) -> None:
+            nonlocal done
+            done += patterns
+            if progress is not None:
+                progress("writing", done, count)
+
         for name, split in dataset.splits.items():
-            write_cxi(temporary / f"{name}.cxi", _to_scan(dataset, split))
+            write_cxi(temporary / f"{name}.cxi", _to_scan(dataset, split), written)
             _sync(temporary / f"{name}.cxi")
         write_json(temporary / "manifest.json", dataset.manifest.model_dump(mode="json"))
         _sync(temporary)

@@ -15,6 +15,7 @@ from study.formats.mat5 import Mat5Entries, is_mat5
 from study.settings import UserError
 
 LARGEST_BYTES = 2**28
+PNG_END = b"IEND\xaeB`\x82"
 
 
 def read_mask(path: Path, n: int) -> Bool[np.ndarray, "n n"]:
@@ -88,6 +89,9 @@ def _npy(path: Path) -> np.ndarray:
 def _image(path: Path) -> np.ndarray:
     with PIL.Image.open(path) as image:
         width, height = image.size
-        if 4 * width * height > LARGEST_BYTES:
+        if max(4 * width * height, path.stat().st_size) > LARGEST_BYTES:
             raise UserError(f"{path} has {height} x {width} px; accepted: one mask of a detector")
+        # All pixels may decode from a PNG whose end is missing.
+        if image.format == "PNG" and PNG_END not in path.read_bytes():
+            raise ValueError("it ends before its last chunk")
         return np.asarray(image)

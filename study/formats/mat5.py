@@ -30,7 +30,10 @@ def is_mat5(head: bytes) -> bool:
 
 
 class Mat5Entries:
-    """All arrays of the file, read at once after a look at their sizes."""
+    """All arrays of the file, read at once after a look at their sizes.
+
+    Raises UserError for arrays that are too large, and for a torn file what readers call `TORN`.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -40,7 +43,10 @@ class Mat5Entries:
         check_memory(COPIES * unpacked, f"{path}")
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            content = scipy.io.loadmat(path, squeeze_me=False, struct_as_record=True)
+            try:
+                content = scipy.io.loadmat(path, squeeze_me=False, struct_as_record=True)
+            except scipy.io.matlab.MatReadError as error:  # not a ValueError
+                raise ValueError(str(error)) from None
         self._arrays = dict(_arrays(content, "", 0))
         self.names = frozenset(self._arrays)
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Complex
 
+from study.formats.frames import Frames
 from study.formats.geometry import Geometry
 from study.settings import UserError
 
@@ -27,14 +28,14 @@ LARGEST_FRESNEL = 1.0
 class RawScan:
     """A scan as its file holds it, before any convention is decided.
 
-    `patterns` (J, n, n); `positions_px` (J, 2) window corners, taken as (y, x); `probe` (..., m, m)
-    modes or None; `object_shape` where the file has an object frame; `values` and `zero_frequency`
-    are what files of this layout hold by custom; `said`: sentences for the manifest. `mask`:
-    pixels without a measurement, (n, n) or (J, n, n) bool. `object_pixel_m`: where the file states
-    it, but no geometry.
+    `patterns` (J, n, n), left in the file where that is possible; `positions_px` (J, 2) window
+    corners, taken as (y, x); `probe` (..., m, m) modes or None; `object_shape` where the file has
+    an object frame; `values` and `zero_frequency` are what files of this layout hold by custom;
+    `said`: sentences for the manifest. `mask`: pixels without a measurement, (n, n) or (J, n, n)
+    bool. `object_pixel_m`: where the file states it, but no geometry.
     """
 
-    patterns: np.ndarray
+    patterns: Frames
     positions_px: np.ndarray
     probe: np.ndarray | None
     object_shape: tuple[int, int] | None
@@ -42,7 +43,7 @@ class RawScan:
     values: Values
     zero_frequency: ZeroFrequency
     said: tuple[str, ...]
-    mask: np.ndarray | None = None
+    mask: Frames | None = None
     object_pixel_m: float | None = None
 
 
@@ -91,13 +92,6 @@ def check_shape(shape: tuple[int, ...], dtype: np.dtype[Any], where: Path) -> No
         )
     if not is_real(dtype):
         raise UserError(f"patterns in {where} are {dtype}; accepted: counts or amplitudes")
-
-
-def check_patterns(patterns: np.ndarray, where: Path) -> None:
-    """Raise UserError unless patterns are (J, n, n), real, and not all dark."""
-    check_shape(patterns.shape, patterns.dtype, where)
-    if not patterns.any():
-        raise UserError(f"all patterns in {where} are zero; give a scan with light on the detector")
 
 
 def check_far_field(raw: RawScan, probe: Complex[np.ndarray, "n n"], where: Path) -> None:

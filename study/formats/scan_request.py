@@ -16,8 +16,8 @@ from study.formats.positions import Beside
 class ScanRequest:
     """What a user states about a scan.
 
-    `overrides`: fields of `importing.Overrides`; `probe`: a file whose probe replaces the scan's;
-    `beside`: what the file does not hold itself.
+    `overrides`: fields of `import_options.Overrides`; `probe`: a file whose probe replaces that of
+    the scan; `beside`: what the file does not hold itself.
     """
 
     overrides: Mapping[str, Any] = field(default_factory=dict)

@@ -12,6 +12,7 @@ import numpy as np
 import scipy.fft
 from jaxtyping import Bool, Complex, Complex64, Float32, Float64
 
+from study.formats.frames import Frames
 from study.formats.measured import Values, ZeroFrequency
 from study.formats.orientation import AS_STORED, Axes, arrange, turn
 from study.formats.probe import crop, resample
@@ -49,7 +50,7 @@ class Convention:
 class Scan:
     """What a search works on: patterns (J, n, n) as stored, known pixels, probe, positions."""
 
-    patterns: np.ndarray
+    patterns: Frames
     known: Bool[np.ndarray, "n n"]
     probe: Complex[np.ndarray, "n n"]
     positions_px: Float64[np.ndarray, "J 2"]
@@ -85,6 +86,7 @@ class Trial:
             chosen = np.argsort(distance, kind="stable")[:TRIED_PATTERNS]
         # Windows too far from the others to share light with them only cost memory.
         self.chosen = chosen[distance[chosen] <= (8 * n) ** 2]
+        self.patterns = scan.patterns[self.chosen].astype(np.float32)
         self.small = resample(scan.probe, self.m)
 
     def misfit(self, convention: Convention, passes: int, degrees: float = 0.0) -> float:
@@ -109,8 +111,8 @@ class Trial:
 
     def prepared(self, convention: Convention) -> Prepared | None:
         """The tried patterns as `convention` reads them; None where no light on them is known."""
-        some = self.scan.patterns[self.chosen].astype(np.float32)
-        amplitude = np.sqrt(some) if convention.values == "counts" else some
+        counts = convention.values == "counts"
+        amplitude = np.sqrt(self.patterns) if counts else self.patterns
         known = unwrapped(self.scan.known, convention.shift)
         amplitude = np.roll(amplitude, convention.shift, axis=(-2, -1))
         amplitude = crop(turn(amplitude, convention.frames), self.m)

@@ -15,13 +15,11 @@ import numpy as np
 import scipy.ndimage
 
 from study.formats.entries import Entries
-from study.formats.limits import check_memory, working_bytes
 from study.formats.measured import is_real
 from study.settings import UserError
 
 SMALLEST_PX = 4
 SAMPLED_FRAMES = 32
-BLOCK_BYTES = 2**26
 
 
 @dataclass(frozen=True)
@@ -132,21 +130,3 @@ def read_frames(
     block = entries.part(name, (rows, *between, *square))
     block = block.reshape(-1, *block.shape[-2:])
     return block[start - rows.start * inner : stop - rows.start * inner]
-
-
-def read_window(entries: Entries, name: str, window: Window) -> np.ndarray:
-    """All frames (J, n, n) of `name` inside `window`, read block by block.
-
-    Raises UserError when they need more memory than is free.
-    """
-    shape, dtype = entries.shape(name), entries.dtype(name)
-    count = prod(shape[:-2])
-    what = f"{name} of {entries.path}, {count} frames of {window.n} x {window.n} {dtype},"
-    check_memory(working_bytes((count, window.n, window.n), dtype), what)
-    frames = np.empty((count, window.n, window.n), dtype)
-    inner = prod(shape[1:-2])
-    rows = max(1, BLOCK_BYTES // max(1, inner * shape[-1] * shape[-2] * dtype.itemsize))
-    for start in range(0, count, rows * inner):
-        stop = min(count, start + rows * inner)
-        frames[start:stop] = read_frames(entries, name, start, stop, window)
-    return frames

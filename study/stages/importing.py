@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from study.formats.dataset import Manifest, save_dataset
-from study.formats.importing import import_scan, request_of_import
+from study.formats.import_options import request_of_import
+from study.formats.importing import import_scan
 from study.formats.positions import Beside
 from study.runs import environment, read_json
 from study.runs.temporary import sweep
 from study.settings import UserError, check_name
+from study.stages.progress import passes
 from study.stages.simulate import check_disk
 
 
@@ -42,10 +44,13 @@ def import_file(
             f"{tracked} is a data set of that name that is not in this checkout; "
             f"`study pull imported/{name}` brings it. Choose another name for this file"
         )
-    dataset = import_scan(file, name, probe=probe, beside=beside, **overrides)
-    sweep(target.parent)  # gigabytes of a killed import count as free room
-    check_disk(target, sum(split.counts.nbytes for split in dataset.splits.values()))
-    save_dataset(dataset, target, complete=True)
+    with passes() as progress:
+        dataset = import_scan(
+            file, name, probe=probe, beside=beside, progress=progress, **overrides
+        )
+        sweep(target.parent)  # gigabytes of a killed import count as free room
+        check_disk(target, sum(split.counts.nbytes for split in dataset.splits.values()))
+        save_dataset(dataset, target, complete=True, progress=progress)
     if track:
         track_folder(root, target)
     return dataset.manifest

@@ -103,6 +103,27 @@ def counting(what: str, total: int) -> Iterator[Callable[..., None]]:
         yield step
 
 
+@contextlib.contextmanager
+def passes() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for work that goes over the same patterns several times, lines in a log.
+
+    Yields what the work calls with the name of the pass, patterns done and all of them.
+    """
+    out = console(stderr=True)
+    next_line = time.monotonic() + LINE_EVERY_S
+    with Progress(console=out, disable=not out.is_terminal, transient=True) as progress:
+        task = progress.add_task("", total=None)
+
+        def step(what: str, done: int, total: int) -> None:
+            nonlocal next_line
+            progress.update(task, description=what, completed=done, total=total)
+            if not out.is_terminal and time.monotonic() > next_line:
+                out.print(f"{what}: {done} of {total} patterns")
+                next_line = time.monotonic() + LINE_EVERY_S
+
+        yield step
+
+
 class Steps:
     """Counts pieces of work that end one by one: a bar on a terminal, lines in a log."""
 

@@ -11,7 +11,7 @@ import pytest
 from study.cli.data import import_scan
 from study.cli.runs import reconstruct
 from study.cli.scan_options import ScanOptions
-from study.formats.importing import Overrides
+from study.formats.import_options import Overrides
 from study.formats.scan_request import ScanRequest
 from study.settings import UserError
 from study.stages.apply import apply_source

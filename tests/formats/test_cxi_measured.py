@@ -126,7 +126,7 @@ def test_masks_of_any_type_mask_what_they_mark(
     bad = changed(tmp_path, {f"{DETECTOR}/mask": (mask, None)}).mask
     assert bad is not None
     assert bad.dtype == bool
-    assert np.array_equal(bad, mask.astype(bool))
+    assert np.array_equal(bad[:], mask.astype(bool))
 
 
 @pytest.mark.parametrize("shape", [(N - 1, N), (3, N, N), (N * N,), (N, N, 1)])
@@ -138,13 +138,14 @@ def test_a_mask_of_another_shape_is_refused(tmp_path: Path, shape: tuple[int, ..
 @pytest.mark.parametrize("grid", [(4, 6), (6, 4), (24, 1), (1, 24), (2, 3, 4)])
 def test_raster_frames_are_read_in_row_order(tmp_path: Path, grid: tuple[int, ...]) -> None:
     plain = changed(tmp_path)
+    expected = plain.patterns[:]
     frames = hostile.good_arrays("cxi")[f"{DETECTOR}/data"].reshape(*grid, N, N)
     table = hostile.good_arrays("cxi")[TRANSLATION].reshape(*grid, 3)
     raster = changed(tmp_path, {f"{DETECTOR}/data": (frames, None)})
     both = changed(tmp_path, {f"{DETECTOR}/data": (frames, None), TRANSLATION: (table, None)})
-    for scan in (raster, both):
-        same(scan, plain)
-        assert np.array_equal(scan.patterns, plain.patterns)
+    same(raster, plain)
+    same(both, plain)
+    assert np.array_equal(both.patterns[:], expected)
 
 
 def test_an_unknown_filter_is_named(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def with_modes(dataset: Dataset) -> Dataset:
 
 
 def frames_of(scan: RawScan) -> np.ndarray:
-    frames = scan.patterns.astype(np.float64)
+    frames = scan.patterns[:].astype(np.float64)
     return frames**2 if scan.values == "amplitudes" else frames
 
 

@@ -13,6 +13,8 @@ import scipy.io
 import torch
 from formats import hostile
 from formats.hostile import DETECTOR
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from study.formats.dataset import Dataset
 from study.formats.importing import import_scan
@@ -94,6 +96,37 @@ def test_a_torn_file_is_refused(tmp_path: Path, kind: str) -> None:
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(UserError, match="mask"):
         read_mask(path, N)
+
+
+def _packed_tif(path: Path, mask: np.ndarray) -> None:
+    PIL.Image.fromarray(mask.astype(np.uint8)).save(path, compression="tiff_lzw")
+
+
+def _packed_mat(path: Path, mask: np.ndarray) -> None:
+    scipy.io.savemat(path, {"mask": mask.T.astype(np.uint8)}, do_compression=True)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    write=st.sampled_from([*WRITERS.values(), _packed_tif, _packed_mat]),
+    side=st.integers(4, 40),
+    seed=st.integers(0, 9),
+    data=st.data(),
+)
+def test_a_file_cut_anywhere_is_refused(
+    tmp_path_factory: pytest.TempPathFactory,
+    write: Callable[[Path, np.ndarray], None],
+    side: int,
+    seed: int,
+    data: st.DataObject,
+) -> None:
+    name = next((kind for kind, each in WRITERS.items() if each is write), write.__name__[-3:])
+    path = tmp_path_factory.mktemp("torn") / f"mask.{name}"
+    write(path, np.random.default_rng(seed).random((side, side)) < 0.3)
+    content = path.read_bytes()
+    path.write_bytes(content[: data.draw(st.integers(0, len(content) - 1))])
+    with pytest.raises(UserError, match="mask"):
+        read_mask(path, side)
 
 
 def test_a_mask_of_the_good_pixels_is_refused(tmp_path: Path) -> None:

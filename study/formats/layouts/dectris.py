@@ -14,10 +14,10 @@ import numpy as np
 
 from study.formats.entries import METRES, Entries, first, has, number, units_of
 from study.formats.geometry import Geometry
-from study.formats.limits import check_memory, working_bytes
 from study.formats.measured import RawScan
 from study.formats.positions import Beside, read_positions
-from study.formats.windows import Window, choose_window, read_window
+from study.formats.scan_frames import joined, window_frames
+from study.formats.windows import Window, choose_window
 from study.settings import UserError
 
 DATA = re.compile(r"entry/data/data_(\d+)")
@@ -39,10 +39,8 @@ def read(entries: Entries, beside: Beside) -> RawScan:
     if len(shapes) > 1:
         raise UserError(f"{entries.path} has parts of {sorted(shapes)} px; accepted: one shape")
     window, said = choose_window(entries, names[0], beside.crop_px, _beam(entries))
-    count, dtype = sum(entries.shape(name)[0] for name in names), entries.dtype(names[0])
-    check_memory(working_bytes((count, window.n, window.n), dtype), f"{entries.path}")
     return RawScan(
-        patterns=np.concatenate([read_window(entries, name, window) for name in names]),
+        patterns=joined([window_frames(entries, name, window) for name in names]),
         positions_px=positions.in_px(geometry.object_pixel_m(window.n), entries.path),
         probe=None,
         object_shape=None,

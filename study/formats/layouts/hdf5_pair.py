@@ -18,7 +18,8 @@ from study.formats.entries import Entries, Hdf5Entries, first, has, needed, numb
 from study.formats.hdf5 import open_hdf5
 from study.formats.measured import RawScan, as_float
 from study.formats.positions import Beside
-from study.formats.windows import Window, choose_window, read_window
+from study.formats.scan_frames import window_frames
+from study.formats.windows import Window, choose_window
 from study.settings import UserError
 
 FRAMES = "dp"
@@ -69,7 +70,7 @@ def _read(frames: Entries, parameters: Entries, beside: Beside) -> RawScan:
             f"{parameters.path} holds {len(x)} {names[1]} and {len(y)} {names[0]}; they must agree"
         )
     return RawScan(
-        patterns=read_window(frames, FRAMES, window),
+        patterns=window_frames(frames, FRAMES, window),
         positions_px=np.stack([y, x], axis=1) / pixel_m,
         probe=probe,
         object_shape=None,

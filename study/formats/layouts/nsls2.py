@@ -12,7 +12,8 @@ from study.formats.entries import Entries, first, has, needed, number
 from study.formats.geometry import Geometry
 from study.formats.measured import RawScan, as_float, squeeze_to
 from study.formats.positions import Beside
-from study.formats.windows import choose_window, read_window
+from study.formats.scan_frames import window_frames
+from study.formats.windows import choose_window
 from study.settings import UserError
 
 
@@ -39,7 +40,7 @@ def read(entries: Entries, beside: Beside) -> RawScan:
         table[:, ::-1] * (1e-6 / geometry.object_pixel_m(window.n)) if table.ndim == 2 else table
     )
     return RawScan(
-        patterns=read_window(entries, "diffamp", window),
+        patterns=window_frames(entries, "diffamp", window),
         positions_px=np.ascontiguousarray(table),
         probe=probe,
         object_shape=None,

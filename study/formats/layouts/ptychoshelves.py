@@ -11,10 +11,12 @@ import numpy as np
 from jaxtyping import Float64
 
 from study.formats.entries import Entries, first, has, needed, number
+from study.formats.frames import derived
 from study.formats.geometry import Geometry
 from study.formats.measured import RawScan, as_float, squeeze_to
 from study.formats.positions import Beside, read_positions
-from study.formats.windows import choose_window, read_window
+from study.formats.scan_frames import window_frames
+from study.formats.windows import choose_window
 from study.settings import UserError
 
 FRAMES = ("dp", "data", "cbed")
@@ -41,14 +43,14 @@ def read(entries: Entries, beside: Beside) -> RawScan:
     probe = None if probe is None else np.swapaxes(probe, -1, -2)
     side = probe.shape[-1] if probe is not None else None
     window, said = choose_window(entries, name, beside.crop_px or side)
-    patterns = np.swapaxes(read_window(entries, name, window), -1, -2)
+    stored = window_frames(entries, name, window)
     pixel_m = number(entries, *PIXELS_M)
     geometry = _geometry(entries, window.n)
     if geometry is not None:
         pixel_m = geometry.object_pixel_m(window.n)
     positions, how = _positions(entries, beside, pixel_m)
     return RawScan(
-        patterns=np.ascontiguousarray(patterns),
+        patterns=derived(stored, lambda frames: np.swapaxes(frames, -1, -2)),
         positions_px=positions,
         probe=probe,
         object_shape=None,

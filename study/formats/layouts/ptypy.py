@@ -13,10 +13,10 @@ import numpy as np
 
 from study.formats.entries import Entries, first, number
 from study.formats.geometry import ELECTRON_VOLT_J, Geometry
-from study.formats.limits import check_memory, working_bytes
 from study.formats.measured import RawScan, as_float
 from study.formats.positions import Beside
-from study.formats.windows import Window, choose_window, read_window
+from study.formats.scan_frames import joined, window_frames
+from study.formats.windows import Window, choose_window
 from study.settings import UserError
 
 CHUNK = re.compile(r"chunks/(\d+)/data")
@@ -43,17 +43,13 @@ def read(entries: Entries, beside: Beside) -> RawScan:
     shapes = {entries.shape(name)[1:] for name in names}
     if len(shapes) > 1:
         raise UserError(f"{entries.path} has chunks of {sorted(shapes)} px; accepted: one shape")
-    count = sum(entries.shape(name)[0] for name in names)
-    check_memory(
-        working_bytes((count, window.n, window.n), entries.dtype(names[0])), f"{entries.path}"
-    )
     geometry = _geometry(entries)
     positions = np.concatenate(
         [as_float(entries.read(f"chunks/{index}/positions"), entries.path) for index in chunks]
     )
     weights = [_weights(entries, index, window.shape) for index in chunks]
     return RawScan(
-        patterns=np.concatenate([read_window(entries, name, window) for name in names]),
+        patterns=joined([window_frames(entries, name, window) for name in names]),
         positions_px=positions / geometry.object_pixel_m(window.n),
         probe=None,
         object_shape=None,

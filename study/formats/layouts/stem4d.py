@@ -14,7 +14,8 @@ from jaxtyping import Float64
 from study.formats.entries import METRES, Entries, first, has, number, words
 from study.formats.measured import RawScan, is_real
 from study.formats.positions import Beside
-from study.formats.windows import choose_window, read_window
+from study.formats.scan_frames import window_frames
+from study.formats.windows import choose_window
 from study.settings import UserError
 
 # Units of reciprocal lengths, in 1/m.
@@ -52,7 +53,7 @@ def read(entries: Entries, beside: Beside) -> RawScan:
     rows, columns = entries.shape(name)[:2]
     grid = np.stack(np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij"), axis=-1)
     return RawScan(
-        patterns=read_window(entries, name, window),
+        patterns=window_frames(entries, name, window),
         positions_px=grid.reshape(-1, 2) * np.array(step_px),
         probe=None,
         object_shape=None,
