@@ -1,11 +1,12 @@
-"""Time and memory of importing a large scan from chunked, compressed HDF5.
+"""Time and memory of importing generated scans of some sizes, and of one pass of rPIE over them.
 
-    python -m bench.large_import --patterns 100000 --side 256 [--folder DIR]
+    python -m bench.large_import 500x128 5000x256 [--rpie] [--folder DIR] [--json FILE]
+    python -m bench.large_import 100000x256 --folder /a/disk/with/40/GB
 
-Writes a CXI file of that many patterns (gzip, one pattern per chunk), imports it in a process of
-its own, and prints seconds and the peak of its memory. The patterns repeat a few hundred different
-ones, so that the file is made fast; every one of them is unpacked, checked and written. Both files
-are removed at the end.
+Every scan is a CXI file (gzip, one pattern per chunk) that is imported by `study import` in a
+process of its own; rPIE runs in another one, on the counts of the imported set in memory. The
+patterns repeat a few hundred different ones, so that the file is made fast; every one of them is
+unpacked, checked and written. Files are removed at the end. One thread each.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -81,30 +83,54 @@ def peak_bytes() -> int:
     return 1024 * int(line.split()[1])
 
 
-def child(file: str) -> None:
-    """Import `file` below the working directory, and print seconds and memory as JSON."""
-    from study.cli import main
+def import_child(file: str) -> None:
+    """`study import` of `file` below the working directory."""
+    from study.cli import main as study
 
-    began, busy = time.perf_counter(), time.process_time()
     sys.argv = ["study", "import", file, "--as", "large", "--no-track", *KNOWN]
     try:
-        main()
+        study()
     except SystemExit as end:
         if end.code:
             raise
+
+
+def rpie_child(folder: str) -> None:
+    """One pass over the train patterns (ten of twelve) of the imported set."""
+    import torch
+
+    from study.formats.dataset import load_dataset
+    from study.iterative.rpie import RpieOptions, rpie
+
+    dataset = load_dataset(Path(folder), ("train",), limit_bytes=0)
+    train, scale = dataset.splits["train"], dataset.manifest.photon_scale
+    rpie(
+        torch.from_numpy(train.counts[:])[:, 0],
+        torch.from_numpy(dataset.probe) * scale,
+        torch.from_numpy(train.positions_px)[:, 0],
+        train.object_shape,
+        RpieOptions(passes=1, alpha=0.1, update_probe=True, seed=0),
+    )
+
+
+CHILDREN = {"import": import_child, "rpie": rpie_child}
+
+
+def child(kind: str, argument: str) -> None:
+    """One of `CHILDREN`; prints seconds and memory of this process as the last line, JSON."""
+    began = time.perf_counter()
+    CHILDREN[kind](argument)
     facts = {
-        "seconds": time.perf_counter() - began,
-        "cpu_seconds": time.process_time() - busy,
+        "seconds": round(time.perf_counter() - began, 1),
+        "cpu_seconds": round(time.process_time(), 1),
         "peak_bytes": peak_bytes(),
     }
     print(json.dumps(facts))
 
 
-def measure(folder: Path, patterns: int, side: int) -> dict[str, float]:
-    """Facts of one import in `folder`, with one thread. Raises RuntimeError when it fails."""
-    scan = folder / "scan.cxi"
-    write_scan(scan, patterns, side)
-    command = [sys.executable, "-m", "bench.large_import", "--child", str(scan)]
+def run_child(kind: str, argument: str, folder: Path) -> dict[str, float]:
+    """Facts of a child in `folder`, with one thread. Raises RuntimeError when it fails."""
+    command = [sys.executable, "-m", "bench.large_import", "--child", kind, argument]
     paths = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         command,
@@ -115,31 +141,48 @@ def measure(folder: Path, patterns: int, side: int) -> dict[str, float]:
         env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
     )
     if done.returncode:
-        raise RuntimeError(f"the import ended with exit status {done.returncode}")
-    facts = json.loads(done.stdout.splitlines()[-1])
-    written = sum(each.stat().st_size for each in folder.rglob("*.cxi")) - scan.stat().st_size
-    sizes = {"file_bytes": scan.stat().st_size, "written_bytes": written}
-    return {"patterns": patterns, "side": side, **facts, **sizes}
+        raise RuntimeError(f"{kind} of {argument} ended with exit status {done.returncode}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def measure(folder: Path, patterns: int, side: int, with_rpie: bool) -> dict[str, Any]:
+    """Facts of one size in `folder`. Raises SystemExit where the disk is too small."""
+    need = patterns * side**2 * 5
+    if shutil.disk_usage(folder).free < need:
+        raise SystemExit(f"{folder} has less than {need / 1e9:.0f} GB free; give --folder")
+    scan = folder / "scan.cxi"
+    write_scan(scan, patterns, side)
+    facts: dict[str, Any] = {
+        "patterns": patterns,
+        "side": side,
+        "file_bytes": scan.stat().st_size,
+        "counts_bytes": 4 * patterns * side**2,
+        "import": run_child("import", str(scan), folder),
+    }
+    if with_rpie:
+        facts["rpie_pass"] = run_child("rpie", "imported/large", folder)
+    return facts
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--patterns", type=int, default=100_000)
-    parser.add_argument("--side", type=int, default=256)
-    parser.add_argument("--folder", type=Path, help="Where both files fit (default: temporary)")
-    parser.add_argument("--child", help=argparse.SUPPRESS)
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("sizes", nargs="*", help="PATTERNSxSIDE", default=["500x128", "5000x256"])
+    parser.add_argument("--rpie", action="store_true", help="Measure a pass of rPIE, too")
+    parser.add_argument("--folder", type=Path, help="Where the files fit (default: temporary)")
+    parser.add_argument("--json", type=Path, help="File for the list of results")
+    parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.child:
-        child(given.child)
+        child(*given.child)
         return
-    need = given.patterns * given.side**2 * 6
-    folder = Path(tempfile.mkdtemp(dir=given.folder))
-    try:
-        if shutil.disk_usage(folder).free < need:
-            raise SystemExit(f"{folder} has less than {need / 1e9:.0f} GB free; give --folder")
-        print(json.dumps(measure(folder, given.patterns, given.side), indent=1))
-    finally:
-        shutil.rmtree(folder)
+    found = []
+    for size in given.sizes:
+        patterns, side = map(int, size.split("x"))
+        with tempfile.TemporaryDirectory(dir=given.folder) as folder:
+            found.append(measure(Path(folder), patterns, side, given.rpie))
+        print(json.dumps(found[-1]), flush=True)
+    if given.json:
+        given.json.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from bench.figure import Figure, Goal
 from bench.timing import interleaved, milliseconds, speedup
-from study.iterative.rpie import flat_object, rpie
+from study.iterative.rpie import RpieOptions, flat_object, rpie
 from study.optics import diffraction
 from study.settings import RpieUpdate
 
@@ -53,7 +53,9 @@ def ours(update: RpieUpdate, *, whole_px: bool = False) -> Callable[[], float]:
 
     def call() -> float:
         given = {"passes": 1, "alpha": ALPHA, "update_probe": False, "seed": 0}
-        return rpie(counts, probe, positions_px, shape, update=update, **given).r_factor[0]
+        return rpie(
+            counts, probe, positions_px, shape, RpieOptions(update=update, **given)
+        ).r_factor[0]
 
     return call
 
@@ -105,7 +107,7 @@ def measure() -> list[Figure]:
     task.run(1)
     theirs = torch.as_tensor(task.get_data_to_cpu("object", as_numpy=True))[0].to(torch.complex64)
     given = {"passes": 1, "alpha": ALPHA, "update_probe": False, "seed": 0}
-    made = rpie(counts, probe, positions_px, shape, update="sequential", **given)
+    made = rpie(counts, probe, positions_px, shape, RpieOptions(update="sequential", **given))
     ends = {"ours": fit(made.obj), "pty-chi": fit(theirs)}
     # They differ in the order of the patterns.
     assert abs(ends["ours"] / ends["pty-chi"] - 1) < 0.1, f"R after one pass: {ends}"

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from study.cli.scan_options import ScanOptions, with_scan_options
+from study.cli.scan_options import ScanOptions, with_options
 
 
 def register(app: typer.Typer) -> None:
@@ -31,7 +31,7 @@ def simulate_sets(
         print(f"{out / name}: {'simulated' if name in made else 'up to date'}")
 
 
-@with_scan_options
+@with_options(options=ScanOptions)
 def import_scan(
     file: Annotated[Path, typer.Argument(help="Scan file or Zarr folder: docs/formats.md")],
     name: Annotated[str, typer.Option("--as", help="Name of the data set: imported/NAME")],

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from study.cli.scan_options import ScanOptions, with_scan_options
+from study.cli.scan_options import ScanOptions, with_options
 
 ROOT = Path()
 Part = Literal["prepare", "train", "collect"]
@@ -79,29 +80,37 @@ def fingerprint() -> None:
     print(f"moved: {', '.join(moved)}" if moved else "no arm behaves differently")
 
 
-@with_scan_options
+@dataclass(frozen=True)
+class RpieFlags:
+    """Settings of rPIE; `study.iterative.apply.reconstruct_rpie` explains them."""
+
+    passes: Annotated[int, typer.Option(min=1, help="rPIE: passes over the scan")] = 50
+    alpha: Annotated[float, typer.Option(min=1e-6, max=1.0, help="rPIE: regularisation")] = 0.1
+    update_probe: Annotated[
+        bool | None,
+        typer.Option(help="rPIE: refine the probe (default: only for imported data)"),
+    ] = None
+    modes: Annotated[
+        int | None,
+        typer.Option(min=1, max=20, help="rPIE: probe modes (default: those of the data set)"),
+    ] = None
+    refine_positions: Annotated[
+        bool, typer.Option(help="rPIE: find the shift of every position")
+    ] = False
+
+
+@with_options(rpie=RpieFlags, options=ScanOptions)
 def reconstruct(
     source: Annotated[str, typer.Argument(help="Run folder, or rpie")],
     dataset: Annotated[Path, typer.Argument(help="Data set folder or scan file")],
     out: Annotated[Path, typer.Option(help="npz file to write")],
-    options: ScanOptions,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object")] = False,
-    passes: Annotated[int, typer.Option(min=1, help="rPIE: passes over the scan")] = 50,
-    alpha: Annotated[float, typer.Option(min=1e-6, max=1.0, help="rPIE: regularisation")] = 0.1,
-    update_probe: Annotated[
-        bool | None,
-        typer.Option(help="rPIE: refine the probe (default: only for imported data)"),
-    ] = None,
-    modes: Annotated[
-        int | None,
-        typer.Option(min=1, max=20, help="rPIE: probe modes (default: those of the data set)"),
-    ] = None,
-    refine_positions: Annotated[
-        bool, typer.Option(help="rPIE: find the shift of every position")
-    ] = False,
+    *,
+    rpie: RpieFlags,
     checkpoint: Annotated[
         str, typer.Option(help="Run: weights of the best or the last epoch")
     ] = "last",
+    options: ScanOptions,
 ) -> None:
     """Reconstruct a data set with a saved run or rPIE.
 
@@ -109,14 +118,7 @@ def reconstruct(
     """
     from study.stages.apply import apply_source
 
-    rpie = {
-        "passes": passes,
-        "alpha": alpha,
-        "update_probe": update_probe,
-        "modes": modes,
-        "refine_positions": refine_positions,
-    }
-    facts = apply_source(source, dataset, out, checkpoint, rpie, options.request())
+    facts = apply_source(source, dataset, out, checkpoint, vars(rpie), options.request())
     if as_json:
         print(json.dumps(facts, allow_nan=False))
         return

@@ -94,34 +94,48 @@ class ScanOptions:
         }
 
 
-def with_scan_options(command: Callable[..., None]) -> Callable[..., None]:
-    """`command` with its argument `options` spelled out as one option per field of `ScanOptions`.
+def with_options(**groups: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A command whose arguments named in `groups` are spelled out as one option per field.
 
-    Typer reads the options of a command from its signature.
+    `@with_options(options=ScanOptions)`: Typer reads the options of a command from its signature,
+    where those of a group take the place of its argument.
     """
-    hints = get_type_hints(ScanOptions, include_extras=True)
-    own = list(inspect.signature(command, eval_str=True).parameters.values())
-    added = [
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @wraps(command)
+        def spelled_out(**given: Any) -> None:
+            objects = {
+                name: kind(**{each.name: given.pop(each.name) for each in fields(kind)})
+                for name, kind in groups.items()
+            }
+            command(**given, **objects)
+
+        every = [
+            parameter
+            for each in inspect.signature(command, eval_str=True).parameters.values()
+            for parameter in (
+                _options(groups[each.name])
+                if each.name in groups
+                else [each.replace(kind=inspect.Parameter.KEYWORD_ONLY)]
+            )
+        ]
+        spelled_out.__signature__ = inspect.Signature(every)  # type: ignore[attr-defined]
+        spelled_out.__annotations__ = {each.name: each.annotation for each in every}
+        del spelled_out.__wrapped__  # type: ignore[attr-defined]
+        return spelled_out
+
+    return decorate
+
+
+def _options(kind: type) -> list[inspect.Parameter]:
+    """One parameter per field of a dataclass whose annotations are those of Typer."""
+    hints = get_type_hints(kind, include_extras=True)
+    return [
         inspect.Parameter(
             each.name,
             inspect.Parameter.KEYWORD_ONLY,
             default=each.default,
             annotation=hints[each.name],
         )
-        for each in fields(ScanOptions)
+        for each in fields(kind)
     ]
-
-    @wraps(command)
-    def spelled_out(**given: Any) -> None:
-        options = ScanOptions(**{each.name: given.pop(each.name) for each in fields(ScanOptions)})
-        command(**given, options=options)
-
-    kept = [
-        each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own if each.name != "options"
-    ]
-    at = next((i for i, each in enumerate(kept) if each.name == "track"), len(kept))
-    every = [*kept[:at], *added, *kept[at:]]
-    spelled_out.__signature__ = inspect.Signature(every)  # type: ignore[attr-defined]
-    spelled_out.__annotations__ = {each.name: each.annotation for each in every}
-    del spelled_out.__wrapped__  # type: ignore[attr-defined]
-    return spelled_out

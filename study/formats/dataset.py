@@ -134,6 +134,11 @@ class Dataset:
         return next(iter(self.splits.values())).mask
 
     @property
+    def forward_probe(self) -> np.ndarray:
+        """What predicts patterns: all modes (m, n, n) where there are several, else the probe."""
+        return self.probe if self.modes is None else self.modes
+
+    @property
     def synchronised(self) -> bool:
         """Whether its rows are stitched after the global phases of all windows agree."""
         return self.manifest.request.get("stitching") == "synchronised"

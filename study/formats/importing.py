@@ -34,8 +34,8 @@ from study.formats.measured import (
     RawScan,
     Values,
     check_far_field,
+    check_patterns,
     check_positions,
-    check_shape,
 )
 from study.formats.orientation import arrange, turn
 from study.formats.positions import Beside
@@ -92,7 +92,7 @@ def read_scan(
     """
     path = Path(path)
     raw = read_raw(path, beside)
-    check_shape(raw.patterns.shape, raw.patterns.dtype, path)
+    check_patterns(raw.patterns, path)
     if overrides.position_scale is not None:
         raw = replace(raw, positions_px=raw.positions_px * overrides.position_scale)
     check_positions(raw, path)

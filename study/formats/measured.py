@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Complex
 
-from study.formats.frames import Frames
+from study.formats.frames import Frames, blocks
 from study.formats.geometry import Geometry
 from study.settings import UserError
 
@@ -92,6 +92,13 @@ def check_shape(shape: tuple[int, ...], dtype: np.dtype[Any], where: Path) -> No
         )
     if not is_real(dtype):
         raise UserError(f"patterns in {where} are {dtype}; accepted: counts or amplitudes")
+
+
+def check_patterns(patterns: Frames, where: Path) -> None:
+    """Raise UserError unless patterns are (J, n, n), real, and not all dark."""
+    check_shape(patterns.shape, patterns.dtype, where)
+    if not any(block.any() for block in blocks(patterns)):  # reads up to the first light
+        raise UserError(f"all patterns in {where} are zero; give a scan with light on the detector")
 
 
 def check_far_field(raw: RawScan, probe: Complex[np.ndarray, "n n"], where: Path) -> None:

@@ -64,7 +64,6 @@ class Survey:
     invalid: Int64[np.ndarray, "n n"] = field(init=False)
     single: Float64[np.ndarray, " J"] = field(init=False)
     light: Float64[np.ndarray, " J"] = field(init=False)
-    lit: bool = False
     not_finite: bool = False
     largest: Number = 0
     found: set[Number] = field(default_factory=set)
@@ -97,7 +96,6 @@ class Survey:
             self.invalid += np.count_nonzero(bad, axis=0)
             self.single[span] = (bad & ~always).mean(axis=(1, 2))
             self.light[span] = _sums(block, bad | always)
-        self.lit = self.lit or bool(block.any())
         kept = self.assumed.kept[span]
         if not kept.all():
             block, bad = block[kept], None if bad is None else bad[kept]

@@ -14,7 +14,8 @@ from study.formats.reconstruction import Reconstruction
 from study.iterative.references import pack
 from study.iterative.rpie import Progress
 from study.iterative.shifts import refined_positions
-from study.iterative.sources import Task, fitted_and_held_out, fitted_and_judged, make
+from study.iterative.sources import make
+from study.iterative.task import Task, fitted_and_held_out, fitted_and_judged
 from study.optics.assembly import total_r_factor
 from study.settings import Rpie, Scalar, UserError, explain
 

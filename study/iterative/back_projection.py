@@ -18,7 +18,7 @@ CHUNK = 256
 
 def back_project(
     amplitude: Float32[Tensor, "J n n"],
-    probe: Complex64[Tensor, "n n"],
+    probe: Complex64[Tensor, "*m n n"],
     steps: int,
     known: Bool[Tensor, "n n"] | None = None,
 ) -> Complex64[Tensor, "J n n"]:

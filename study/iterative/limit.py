@@ -37,7 +37,7 @@ from jaxtyping import Bool, Complex, Float, Int64
 from torch import Tensor
 
 from study.formats.dataset import Dataset
-from study.iterative.sources import measured
+from study.iterative.task import measured
 from study.optics import extract, far_field, illumination
 from study.optics.counts import to_network_units, to_object_units
 from study.optics.patches import integer_corners

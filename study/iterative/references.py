@@ -20,7 +20,8 @@ import torch
 from study.formats.dataset import Dataset
 from study.formats.reconstruction import Reconstruction, save_reconstruction
 from study.iterative.limit import limits
-from study.iterative.sources import Made, Task, fitted_and_judged, make
+from study.iterative.sources import make
+from study.iterative.task import Made, Task, fitted_and_judged
 from study.optics.assembly import assemble
 from study.optics.measurement import Measurement
 from study.runs import RunFolder, write_json, write_yaml

@@ -93,31 +93,41 @@ class Result:
     positions_px: Float32[Tensor, "J 2"] | None = None
 
 
+@dataclass(frozen=True)
+class RpieOptions:
+    """Settings of rPIE.
+
+    `passes` over the scan, at most. `alpha` in (0, 1]: how much the object's step is damped where
+    the probe is dark. `update`: how many patterns make one update (see the module). `stop`: when to
+    stop before `passes`. `refine_positions`: also find the shift of each position, px.
+    """
+
+    passes: int
+    alpha: float
+    update_probe: bool
+    seed: int
+    update: RpieUpdate = "batches"
+    stop: Stop | None = None
+    refine_positions: bool = False
+
+
 def rpie(
     counts: Float32[Tensor, "J n n"],
     probe: Complex64[Tensor, "*m n n"],
     positions_px: Float32[Tensor, "J 2"],
     object_shape: tuple[int, int],
+    options: RpieOptions,
     *,
-    passes: int,
-    alpha: float,
-    update_probe: bool,
-    seed: int,
-    update: RpieUpdate = "batches",
-    stop: Stop | None = None,
     start: Complex64[Tensor, "h w"] | None = None,
     known: Bool[Tensor, "n n"] | None = None,
-    refine_positions: bool = False,
     progress: Progress | None = None,
 ) -> Result:
     """Object, and probe when it is updated, from `counts` in photons (Maiden et al. 2017).
 
-    `probe` in sqrt(photons), so that the object comes in network units; (m, n, n): modes. `alpha`
-    in (0, 1]: how much the object's step is damped where the probe is dark. `update`: how many
-    patterns make one update (see the module). `stop`: when to stop before `passes`. `start`: first
-    object, else the constant that fits best. `known`: measured detector pixels, None for all.
-    `refine_positions`: also find the shift of each position. `progress(passes done, R-factor)` is
-    called after every pass.
+    `probe` in sqrt(photons), so that the object comes in network units; (m, n, n): modes.
+    `positions_px`: top-left corners of the windows in an object of `object_shape` px. `start`:
+    first object, else the constant that fits best. `known`: measured detector pixels, None for all.
+    `progress(passes done, R-factor)` is called after every pass.
 
     Raises UserError when no photon or no probe is there, ValueError for windows outside the object.
     """
@@ -132,29 +142,29 @@ def rpie(
         engine = _Engine(
             torch.fft.ifftshift(amplitude, dim=(-2, -1)),
             Windows(positions_px, probe.shape[-1], object_shape),
-            alpha,
-            update_probe,
+            options.alpha,
+            options.update_probe,
             None if known is None else torch.fft.ifftshift(known),
         )
         given, r_factor = probe, list[float]()
         obj = first.clone()
         lit = covered(illumination(amplitude_of(probe), positions_px, object_shape))
-        size = {"sequential": 1, "batches": BATCH, "synchronous": len(counts)}[update]
+        size = {"sequential": 1, "batches": BATCH, "synchronous": len(counts)}[options.update]
         converged = False
-        while len(r_factor) < passes and not converged:
-            if refine_positions and len(r_factor) == passes // START_SHARE:
+        while len(r_factor) < options.passes and not converged:
+            if options.refine_positions and len(r_factor) == options.passes // START_SHARE:
                 engine = replace(engine, shift_px=torch.zeros_like(positions_px))
             error = 0.0
-            for chosen in pass_order(len(counts), seed, len(r_factor)).split(size):
+            for chosen in pass_order(len(counts), options.seed, len(r_factor)).split(size):
                 probe, wrong = engine.step(obj, probe, chosen)
                 error += wrong
-            if update_probe:
+            if options.update_probe:
                 probe = probe if probe.ndim == 2 else orthogonal(probe)
                 obj, probe = fix_gauge(obj, probe, given, lit)
             if engine.shift_px is not None:
                 engine = engine.moved(positions_px, object_shape)
             r_factor.append(error / total)
-            converged = stop is not None and stop.reached(r_factor)
+            converged = options.stop is not None and options.stop.reached(r_factor)
             if progress is not None:
                 progress(len(r_factor), r_factor[-1])
         refined = None

@@ -15,6 +15,7 @@ from study.optics.wave import (
     exit_wave,
     far_field,
     inverse_far_field,
+    light_of,
 )
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "far_field",
     "illumination",
     "inverse_far_field",
+    "light_of",
     "own_constant",
     "stitch_tiles",
     "stitch_weighted",

@@ -7,14 +7,15 @@ A. Maiden, D. Johnson & P. Li, Optica 4, 736 (2017), for a single pattern:
     patch + conj(P) (exit' - exit) / ((1 - alpha) |P|^2 + alpha max |P|^2)
 
 `known` (n, n), None for all: pixels of the detector that were measured. The field keeps its own
-modulus at the others.
+modulus at the others. A probe of several modes (m, n, n) is an incoherent sum: the modulus that is
+replaced is that of all modes, and the patch moves by the sum of what each mode asks for.
 """
 
 import torch
 from jaxtyping import Bool, Complex, Float
 from torch import Tensor
 
-from study.optics.wave import diffract, exit_wave, far_field, inverse_far_field
+from study.optics.wave import diffract, exit_wave, far_field, inverse_far_field, light_of
 
 # As in the rPIE row; between 0.02 and 0.2 the stitched amplitude SSIM moves by 0.02.
 ALPHA = 0.1
@@ -67,7 +68,7 @@ def regularised(weight: Float[Tensor, "h w"], alpha: float) -> Float[Tensor, "h 
 
 def back_project(
     amplitude: Float[Tensor, "*b n n"],
-    probe: Complex[Tensor, "n n"],
+    probe: Complex[Tensor, "*m n n"],
     level: Float[Tensor, "*b 1 1"] | float,
     steps: int,
     known: Bool[Tensor, "n n"] | None = None,
@@ -76,20 +77,27 @@ def back_project(
 
     `amplitude` and `probe` in one unit, sqrt(photons) or dimensionless.
     """
-    pull = probe.conj() / regularised(probe.abs().square(), ALPHA)
+    pull = probe.conj() / regularised(light_of(probe), ALPHA)
     patch = torch.zeros_like(amplitude, dtype=probe.dtype) + level
     for _ in range(steps):
-        correction, _ = replace_modulus(exit_wave(probe, patch), amplitude, known)
-        patch = patch + pull * correction
+        if probe.ndim == 2:
+            correction, _ = replace_modulus(exit_wave(probe, patch), amplitude, known)
+            patch = patch + pull * correction
+        else:
+            field = far_field(probe * patch[..., None, :, :])  # (*b, m, n, n)
+            together = field.abs().square().sum(dim=-3).sqrt()
+            change, _ = modulus_change(together.to(field.dtype), amplitude, known)
+            correction = inverse_far_field(field * change[..., None, :, :])
+            patch = patch + (pull * correction).sum(dim=-3)
     return patch
 
 
 def own_constant(
     amplitude: Float[Tensor, "*b n n"],
-    probe: Complex[Tensor, "n n"],
+    probe: Complex[Tensor, "*m n n"],
     known: Bool[Tensor, "n n"] | None = None,
 ) -> Float[Tensor, "*b 1 1"]:
     """The constant object that fits each single pattern best: sum X B / sum B^2, B = |far P|."""
-    pattern = diffract(probe, torch.ones_like(probe))
+    pattern = diffract(probe, torch.ones_like(probe.reshape(-1, *probe.shape[-2:])[0]))
     pattern = pattern if known is None else pattern * known
     return (amplitude * pattern).sum(dim=(-2, -1), keepdim=True) / pattern.square().sum()

@@ -40,8 +40,16 @@ def diffract(
     """
     if probe.ndim == 2:
         return far_field(exit_wave(probe, patch)).abs()
-    intensity = torch.stack([diffract(mode, patch).square() for mode in probe])
-    return intensity.sum(dim=0).sqrt()
+    intensity = torch.stack([diffract(mode, patch).square() for mode in probe]).sum(dim=0)
+    # The root has no gradient at zero, where a single mode's modulus has the gradient 0.
+    lit = intensity > 0
+    return torch.where(lit, torch.where(lit, intensity, 1.0).sqrt(), 0.0)
+
+
+def light_of(probe: Complex[Tensor, "*modes n n"]) -> Float[Tensor, "n n"]:
+    """Intensity of a probe, of all its modes together."""
+    intensity = probe.abs().square()
+    return intensity if probe.ndim == 2 else intensity.sum(dim=0)
 
 
 def diffraction(

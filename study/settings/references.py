@@ -101,7 +101,7 @@ class RpieConverged(Model):
 
     A run stops when R has changed by less than `change` of itself over the last `over` passes, at
     the latest after `passes`. The setting is chosen by R on patterns that are left out: see
-    `study.iterative.sources.converged`.
+    `study.iterative.whole_sources.converged`.
     """
 
     name: Literal["rpie_converged"]

@@ -35,7 +35,7 @@ def apply_source(
     `r_factor_fitted` and `r_factor_held_out`. Raises UserError for an unknown source, a data set
     that cannot be read, and patterns that the network does not take.
     """
-    from study.iterative.sources import check_room
+    from study.iterative.task import check_room
 
     data = _opened(dataset, scan or ScanRequest())
     check_room(data)

@@ -16,35 +16,37 @@ from study.optics.groups import check_groups
 
 def provide_probe(
     generator: nn.Module,
-    probe: Complex64[Tensor, "n n"],
+    probe: Complex64[Tensor, "*m n n"],
     photon_scale: float | None = None,
     known: Bool[Tensor, "n n"] | None = None,
 ) -> None:
     """Provide the known probe, on any device, to a network that asks for it.
 
     `photon_scale`: S of the data set, which says how noisy an amplitude is; None leaves what is
-    stored with the weights. `known`: measured pixels of the detector, None for all. Any other
-    network stays as it is.
+    stored with the weights. `known`: measured pixels of the detector, None for all. Of several
+    modes (m, n, n), the strongest first, a back-projection uses all and a network that computes
+    with the probe itself the first. Any other network stays as it is.
     """
     if not isinstance(generator, Generator):
         return
     if generator.wants_back_projection:
         generator.back_project = partial(back_projected, probe, known=known)
     if generator.wants_probe:
-        generator.learn_probe(probe, photon_scale, known)
+        strongest = probe if probe.ndim == 2 else probe[0]
+        generator.learn_probe(strongest, photon_scale, known)
 
 
 def provide_data(
     generator: nn.Module, dataset: Dataset, device: torch.device
-) -> Complex64[Tensor, "n n"]:
-    """The probe of a data set on `device`, provided to a network that asks for it.
+) -> Complex64[Tensor, "*m n n"]:
+    """The probe of a data set, or all its modes, on `device`; provided to a network that asks.
 
     Raises UserError when the network needs groups of patterns and the positions form none.
     """
     if isinstance(generator, Generator) and generator.wants_probe:
         for split in dataset.splits.values():
             check_groups(torch.tensor(split.positions_px))
-    probe = torch.tensor(dataset.probe, device=device)
+    probe = torch.tensor(dataset.forward_probe, device=device)
     mask = dataset.mask
     known = None if mask is None else torch.tensor(mask, device=device)
     provide_probe(generator, probe, dataset.manifest.photon_scale, known)
@@ -52,7 +54,7 @@ def provide_data(
 
 
 def back_projected(
-    probe: Complex64[Tensor, "n n"],
+    probe: Complex64[Tensor, "*m n n"],
     amplitude: Float32[Tensor, "b c n n"],
     known: Bool[Tensor, "n n"] | None = None,
 ) -> Complex64[Tensor, "b c n n"]:

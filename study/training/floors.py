@@ -21,7 +21,7 @@ CHUNK = 256
 ZERO_LOSS = 1.0
 
 
-def noise_floor(data: TrainData, probe: Complex64[Tensor, "n n"]) -> float:
+def noise_floor(data: TrainData, probe: Complex64[Tensor, "*m n n"]) -> float:
     """Loss of the true patches: sum |A_true - X| / sum X; `data` holds the true patches."""
     error, scale = torch.zeros(2, dtype=torch.float64, device=probe.device)
     for batch in data.in_order(CHUNK):
@@ -32,12 +32,12 @@ def noise_floor(data: TrainData, probe: Complex64[Tensor, "n n"]) -> float:
     return float(error / scale)
 
 
-def best_constant(data: TrainData, probe: Complex64[Tensor, "n n"]) -> Float32[Tensor, "n n"]:
+def best_constant(data: TrainData, probe: Complex64[Tensor, "*m n n"]) -> Float32[Tensor, "n n"]:
     """a B of the constant object that fits a split best, B = |far_field(probe)|.
 
     The minimum over a >= 0 of a weighted sum of |a - X / B| is at the weighted median of X / B.
     """
-    shape = diffract(probe, torch.ones_like(probe))  # (n, n)
+    shape = diffract(probe, torch.ones_like(probe.reshape(-1, *probe.shape[-2:])[0]))  # (n, n)
     lit = shape > 0 if data.known is None else (shape > 0) & data.known
     weight = shape[lit]  # (pixels,)
 
@@ -48,7 +48,7 @@ def best_constant(data: TrainData, probe: Complex64[Tensor, "n n"]) -> Float32[T
     return weighted_median(ratios, weight) * shape
 
 
-def best_constant_loss(data: TrainData, probe: Complex64[Tensor, "n n"]) -> float:
+def best_constant_loss(data: TrainData, probe: Complex64[Tensor, "*m n n"]) -> float:
     """min over a >= 0 of sum |a B - X| / sum X, see `best_constant`."""
     fitted = best_constant(data, probe)
     error, scale = torch.zeros(2, dtype=torch.float64, device=probe.device)
@@ -90,7 +90,7 @@ def floors(dataset: Dataset, device: torch.device) -> dict[str, float | None]:
     """noise (None for a measurement), best_constant and zero, on the validation split."""
     known = dataset.splits["validation"].obj is not None
     data = TrainData(dataset, "validation", device, frozenset({PATCH_TRUTH} if known else ()))
-    probe = torch.tensor(dataset.probe, device=device)
+    probe = torch.tensor(dataset.forward_probe, device=device)
     return {
         "noise": noise_floor(data, probe) if known else None,
         "best_constant": best_constant_loss(data, probe),

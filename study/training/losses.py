@@ -22,7 +22,7 @@ import torch
 from jaxtyping import Complex64, Float, Float32
 from torch import Tensor
 
-from study.optics import adjoint, diffract, extract
+from study.optics import adjoint, diffract, extract, light_of
 from study.optics.counts import counts_from_amplitude
 from study.settings import LossParams, SupervisedLoss
 from study.training.data import CORNERS, COUNTS, PATCH_TRUTH, Batch
@@ -33,11 +33,11 @@ RATE_FLOOR = 1e-6  # photons per pixel: keeps the logarithm of a dark prediction
 @dataclass(frozen=True)
 class Prediction:
     """`patch` O in network units; `amplitude` A_pred = |far_field(P_sim O)|, dimensionless;
-    `probe`: P_sim, as provided."""
+    `probe`: P_sim or its modes, as provided."""
 
     patch: Complex64[Tensor, "b c n n"]
     amplitude: Float32[Tensor, "b c n n"]
-    probe: Complex64[Tensor, "n n"]
+    probe: Complex64[Tensor, "*m n n"]
 
 
 Scalar = Float[Tensor, ""]
@@ -90,11 +90,11 @@ def overlap_terms(prediction: Prediction, batch: Batch) -> Terms:
     """
     assert batch.corners is not None and batch.canvas is not None, "the overlap needs the corners"
     corners, probe = batch.corners.flatten(0, 1), prediction.probe
-    light = probe.abs().square()
+    light = light_of(probe)
     patch = prediction.patch.flatten(0, 1)
     seen = adjoint(light.expand(len(patch), -1, -1), corners, batch.canvas)
     summed = adjoint(light * patch, corners, batch.canvas)
-    mean = extract(summed / seen.clamp(min=1e-6 * light.max()), corners, len(probe))
+    mean = extract(summed / seen.clamp(min=1e-6 * light.max()), corners, len(light))
     amplitude = diffract(probe, mean).view_as(batch.amplitude)
     error = (amplitude - batch.amplitude).abs()
     return batch.judged(error).sum(), batch.judged(batch.amplitude).sum()

@@ -26,6 +26,7 @@ from study.formats.reconstruction import (
 from study.generators import Generator
 from study.optics.assembly import (
     Assembled,
+    Stitched,
     Synchronise,
     are_distinct,
     assemble,
@@ -107,6 +108,15 @@ def synchronises(generator: nn.Module, dataset: Dataset) -> Synchronise | None:
     return "groups" if own else None
 
 
+def _stitched(
+    patch: Complex[Tensor, "J c n n"], generator: nn.Module, dataset: Dataset, measured: Measurement
+) -> Stitched:
+    """One object of all patches; of several modes the single probe says where it is lit."""
+    probe = torch.tensor(dataset.probe, device=patch.device)
+    synchronise = synchronises(generator, dataset)
+    return stitch(patch, probe, measured.scan, synchronise=synchronise)
+
+
 def _packed(
     assembled: Assembled, dataset: Dataset, distinct: bool, checkpoint: str, epoch: int
 ) -> Reconstruction:
@@ -139,7 +149,7 @@ def reconstruct_split(
     probe = provide_data(generator, dataset, device)
     patterns = measured(dataset, split, device)
     patch = patches_of(generator, patterns.amplitude)
-    stitched = stitch(patch, probe, patterns.scan, synchronise=synchronises(generator, dataset))
+    stitched = _stitched(patch, generator, dataset, patterns)
     assembled = assemble(stitched, probe, patterns, dataset.manifest.object_norm[split])
     return _packed(assembled, dataset, are_distinct(patch), checkpoint, epoch)
 
@@ -164,7 +174,7 @@ def reconstruct_held_out(
         left_out = hold_out(len(test.amplitude)).to(device)
         fitted, held_out = test.only(~left_out), test.only(left_out)
     patch = patches_of(generator, fitted.amplitude)
-    stitched = stitch(patch, probe, fitted.scan, synchronise=synchronises(generator, dataset))
+    stitched = _stitched(patch, generator, dataset, fitted)
     assembled = assemble(stitched, probe, test, dataset.manifest.object_norm["test"])
     return Applied(
         _packed(assembled, dataset, are_distinct(patch), checkpoint, epoch),

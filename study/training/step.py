@@ -27,10 +27,13 @@ RECORD = ("loss", "gradient_norm", "gradient_norm_clipped", "clipped_fraction", 
 
 def predict(
     generator: nn.Module,
-    probe: Complex64[Tensor, "n n"],
+    probe: Complex64[Tensor, "*m n n"],
     amplitude: Float32[Tensor, "b c n n"],
 ) -> Prediction:
-    """Patch of every measured pattern, and the amplitude that the forward model gives for it."""
+    """Patch of every measured pattern, and the amplitude that the forward model gives for it.
+
+    `probe`: P_sim, or modes (m, n, n) whose intensities add up.
+    """
     patch = generator(amplitude)  # (b, c, n, n) complex, network units
     return Prediction(patch, diffract(probe, patch), probe)
 
@@ -44,7 +47,7 @@ class TrainStep:
     def __init__(
         self,
         generator: nn.Module,
-        probe: Complex64[Tensor, "n n"],
+        probe: Complex64[Tensor, "*m n n"],
         photon_scale: float,
         loss: Loss,
         optimizer: Optimizer,
@@ -84,7 +87,7 @@ class TrainStep:
 def make_step(
     arm: Arm,
     generator: nn.Module,
-    probe: Complex64[Tensor, "n n"],
+    probe: Complex64[Tensor, "*m n n"],
     photon_scale: float,
     kind: Callable[..., TrainStep] = TrainStep,
 ) -> TrainStep:

@@ -71,7 +71,7 @@ class Totals:
 @torch.no_grad()
 def evaluate(
     generator: nn.Module,
-    probe: Complex64[Tensor, "n n"],
+    probe: Complex64[Tensor, "*m n n"],
     photon_scale: float,
     data: TrainData,
     loss: Loss,

@@ -91,7 +91,7 @@ class Subject:
     """A network with the loss and the data that it is trained with, on one device."""
 
     generator: nn.Module
-    probe: Complex64[Tensor, "n n"]
+    probe: Complex64[Tensor, "*m n n"]
     loss: Loss
     dataset: Dataset
     train_data: TrainData
@@ -342,7 +342,7 @@ def diagnose_run(
     loss = weighted(LOSSES[settings["loss"]["name"]], settings["loss"]["overlap_weight"])
     subject = Subject(
         generator=generator,
-        probe=torch.tensor(dataset.probe),
+        probe=torch.tensor(dataset.forward_probe),
         loss=loss,
         dataset=dataset,
         train_data=TrainData(dataset, "train", torch.device("cpu"), loss.needs),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from study.iterative.rpie import Result, RpieOptions, rpie
 from study.optics import diffraction, illumination
 
 N = 12
@@ -62,3 +64,9 @@ def make_scene(sub_pixel: bool, seed: int = 5) -> Scene:
         probe.to(torch.complex64),
         positions_px,
     )
+
+
+def run_rpie(*arrays: Any, **settings: Any) -> Result:
+    """`rpie` with its options given one by one; `start`, `known` and `progress` are no options."""
+    more = {key: settings.pop(key) for key in ("start", "known", "progress") if key in settings}
+    return rpie(*arrays, RpieOptions(**settings), **more)

@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from scenes import N, make_scene
+from scenes import N, make_scene, run_rpie
 
 from study.iterative.back_projection import CHUNK, back_project
-from study.iterative.rpie import best_constant, rpie
+from study.iterative.rpie import best_constant
 from study.optics.back_projection import ALPHA
 
 
@@ -31,7 +31,7 @@ def test_it_is_rpie_on_a_scan_of_one_pattern(steps: int) -> None:
     scene = make_scene(False)
     counts = scene.counts[7:8]
     patch = back_project(counts.sqrt(), scene.probe, steps)[0]
-    alone = rpie(
+    alone = run_rpie(
         counts,
         scene.probe,
         torch.zeros(1, 2),

@@ -13,7 +13,8 @@ import torch
 
 from study.formats.dataset import Dataset
 from study.iterative.references import run
-from study.iterative.sources import Made, Task, fitted_and_judged, make
+from study.iterative.sources import make
+from study.iterative.task import Made, Task, fitted_and_judged
 from study.optics.assembly import hold_out, total_r_factor
 from study.runs import RunFolder
 from study.settings import Reference, Rpie, RpieConverged, leaves, read_yaml
@@ -78,7 +79,7 @@ def test_test_patterns_of_a_measurement_choose_nothing(as_measured: Dataset) -> 
 def test_without_a_usable_left_out_pattern_the_first_by_name_is_taken(
     tiny: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("study.iterative.sources.total_r_factor", lambda *_: None)
+    monkeypatch.setattr("study.iterative.whole_sources.total_r_factor", lambda *_: None)
     effective = made(tiny, passes=2).effective
     assert effective["chosen"] == "bold"
     assert effective["tried"]["bold"]["r_factor_left_out"] is None

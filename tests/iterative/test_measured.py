@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scenes import run_rpie
 
 from study.formats.dataset import Dataset
 from study.formats.importing import import_scan
 from study.formats.reconstruction import Reconstruction
 from study.iterative.apply import reconstruct_rpie
-from study.iterative.rpie import rpie
-from study.iterative.sources import measured
+from study.iterative.task import measured
 
 FILE = Path(__file__).parents[3] / "shared" / "data" / "siemens-star-small.npz.bz2"
 EPIE_R_FACTOR = 0.20  # what six passes of plain ePIE with probe update reach
@@ -32,7 +32,7 @@ def test_a_corner_of_the_star_fits_below_plain_epie(siemens: Dataset) -> None:
     patterns = measured(siemens, "train")
     near = (patterns.scan.positions_px[:, 0] < 120).all(dim=1)
     chosen = patterns.only(near)
-    result = rpie(
+    result = run_rpie(
         chosen.amplitude[:, 0].square(),
         torch.tensor(siemens.probe),
         chosen.scan.positions_px[:, 0],

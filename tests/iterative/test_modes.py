@@ -10,12 +10,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scenes import run_rpie
 
 from study.formats.dataset import Dataset, content_hash, load_dataset, save_dataset, verify_dataset
 from study.formats.probe import all_modes, powers
 from study.iterative.apply import reconstruct_rpie
 from study.iterative.modes import amplitude_of, orthogonal, start_modes
-from study.iterative.rpie import rpie
 from study.iterative.shifts import MOST_PX, shift_step
 from study.optics import diffract, extract
 from study.runs import environment
@@ -102,8 +102,8 @@ def test_one_mode_in_a_stack_is_the_plain_probe() -> None:
     probe = 30 * beam()
     counts = patterns(obj, probe, positions)
     settings = {"passes": 5, "alpha": 0.2, "update_probe": True, "seed": 1}
-    plain = rpie(counts, probe, positions, SHAPE, **settings)
-    stack = rpie(counts, probe[None], positions, SHAPE, **settings)
+    plain = run_rpie(counts, probe, positions, SHAPE, **settings)
+    stack = run_rpie(counts, probe[None], positions, SHAPE, **settings)
     assert stack.r_factor == pytest.approx(plain.r_factor, rel=1e-3)
     assert torch.allclose(amplitude_of(stack.probe), plain.probe.abs() + 0j, rtol=0.02, atol=0.05)
 
@@ -116,8 +116,8 @@ def test_a_partly_coherent_beam_needs_its_modes() -> None:
     settings = {"passes": 25, "alpha": 0.2, "update_probe": True, "seed": 0}
     whole = truth.abs().square().sum().sqrt()
     main = truth[0] * (whole / truth[0].norm())
-    one = rpie(counts, main, positions, SHAPE, **settings)
-    two = rpie(counts, start_modes(main[None], 2), positions, SHAPE, **settings)
+    one = run_rpie(counts, main, positions, SHAPE, **settings)
+    two = run_rpie(counts, start_modes(main[None], 2), positions, SHAPE, **settings)
     assert two.r_factor[-1] < 0.5 * one.r_factor[-1]
     share = powers(two.probe.numpy())
     assert share[1] == pytest.approx(powers(truth.numpy())[1], rel=0.3)
@@ -153,8 +153,8 @@ def test_wrong_positions_are_found_again() -> None:
     counts = patterns(obj, probe, positions)
     settings = {"passes": 30, "alpha": 0.2, "update_probe": False, "seed": 0}
     given_positions = positions + wrong
-    kept = rpie(counts, probe, given_positions, SHAPE, **settings)
-    refined = rpie(counts, probe, given_positions, SHAPE, refine_positions=True, **settings)
+    kept = run_rpie(counts, probe, given_positions, SHAPE, **settings)
+    refined = run_rpie(counts, probe, given_positions, SHAPE, refine_positions=True, **settings)
     assert kept.positions_px is None
     assert refined.positions_px is not None
     assert refined.r_factor[-1] < 0.5 * kept.r_factor[-1]
@@ -171,7 +171,7 @@ def test_right_positions_stay(tiny: Dataset) -> None:
     draw = np.random.default_rng(1)
     counts = torch.tensor(draw.poisson(patterns(obj, probe, positions).numpy())).float()
     settings = {"passes": 20, "alpha": 0.2, "update_probe": True, "seed": 0}
-    refined = rpie(counts, probe, positions, SHAPE, refine_positions=True, **settings)
+    refined = run_rpie(counts, probe, positions, SHAPE, refine_positions=True, **settings)
     assert refined.positions_px is not None
     assert float((refined.positions_px - positions).norm(dim=1).median()) < 0.15
 

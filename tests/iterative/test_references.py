@@ -16,7 +16,8 @@ from study.formats.reconstruction import Reconstruction, load_reconstruction
 from study.iterative.back_projection import back_project
 from study.iterative.limit import limits
 from study.iterative.references import run
-from study.iterative.sources import SOURCES, measured, on_one_canvas
+from study.iterative.sources import SOURCES
+from study.iterative.task import measured, on_one_canvas
 from study.metrics import score
 from study.optics import extract
 from study.optics.assembly import assemble, stitch

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scenes import SHAPE, N, Scene, make_scene
+from scenes import SHAPE, N, Scene, make_scene, run_rpie
 from torch import Tensor
 
 from study.iterative.rpie import (
@@ -18,7 +18,6 @@ from study.iterative.rpie import (
     few_threads,
     flat_object,
     pass_order,
-    rpie,
 )
 from study.optics import adjoint, diffraction, extract, far_field, illumination
 from study.optics.back_projection import replace_modulus
@@ -30,7 +29,7 @@ SETTINGS = {"passes": 20, "alpha": 0.1, "update_probe": False, "seed": 3}
 def reconstruct(scene: Scene, **changes: object) -> Result:
     given = {"probe": scene.probe, "positions_px": scene.positions_px, **SETTINGS, **changes}
     probe, positions_px = given.pop("probe"), given.pop("positions_px")
-    return rpie(scene.counts, probe, positions_px, SHAPE, **given)
+    return run_rpie(scene.counts, probe, positions_px, SHAPE, **given)
 
 
 def shift_free(field: np.ndarray) -> np.ndarray:
@@ -91,7 +90,7 @@ def test_the_r_factor_of_a_first_batch_is_that_of_the_constant() -> None:
     measured = counts.sqrt()
     obj = flat_object(measured, scene.probe, SHAPE)
     predicted = diffraction(obj, scene.probe, positions_px).sqrt()
-    result = rpie(counts, scene.probe, positions_px, SHAPE, **{**SETTINGS, "passes": 1})
+    result = run_rpie(counts, scene.probe, positions_px, SHAPE, **{**SETTINGS, "passes": 1})
     expected = (predicted - measured).abs().sum() / measured.sum()
     assert result.r_factor[0] == pytest.approx(float(expected), rel=1e-5)
 
@@ -133,7 +132,7 @@ def test_one_pattern_makes_the_textbook_step(alpha: float) -> None:
     start = torch.full(SHAPE, 0.8 + 0.1j, dtype=torch.complex64)
     counts, positions_px = scene.counts[:1], torch.tensor([[7.0, 4.0]])
     given = {**SETTINGS, "passes": 1, "alpha": alpha, "start": start}
-    result = rpie(counts, scene.probe, positions_px, SHAPE, **given)
+    result = run_rpie(counts, scene.probe, positions_px, SHAPE, **given)
     expected, _ = textbook(start.numpy(), scene.probe.numpy(), counts[0].numpy(), (7, 4), alpha)
     assert np.abs(result.obj.numpy() - expected).max() < 1e-4
 
@@ -142,7 +141,7 @@ def test_the_probe_makes_the_textbook_step_up_to_its_gauge() -> None:
     scene = make_scene(False)
     counts, corner = scene.counts[:1], (7, 4)
     given = {**SETTINGS, "passes": 1, "update_probe": True, "start": scene.obj.roll(3, 1)}
-    result = rpie(counts, scene.probe, torch.tensor([corner]).float(), SHAPE, **given)
+    result = run_rpie(counts, scene.probe, torch.tensor([corner]).float(), SHAPE, **given)
     obj, probe = textbook(
         given["start"].numpy(), scene.probe.numpy(), counts[0].numpy(), corner, SETTINGS["alpha"]
     )
@@ -159,7 +158,7 @@ def test_windows_that_do_not_overlap_may_go_together() -> None:
     counts = diffraction(scene.obj, scene.probe, positions_px)
     start = torch.ones(SHAPE, dtype=torch.complex64)
     given = {**SETTINGS, "passes": 1, "start": start}
-    together = rpie(counts, scene.probe, positions_px, SHAPE, **given).obj
+    together = run_rpie(counts, scene.probe, positions_px, SHAPE, **given).obj
     alone = start.numpy()
     for corner, pattern in zip(corners, counts.numpy(), strict=True):
         alone, _ = textbook(alone, scene.probe.numpy(), pattern, corner, SETTINGS["alpha"])
@@ -173,7 +172,7 @@ def test_the_undamped_step_is_the_gradient_of_the_amplitude_misfit() -> None:
     counts, positions_px = scene.counts[few], scene.positions_px[few]
     start = flat_object(counts.sqrt(), scene.probe, SHAPE)
     given = {**SETTINGS, "passes": 1, "alpha": 1.0, "start": start}
-    step = rpie(counts, scene.probe, positions_px, SHAPE, **given).obj - start
+    step = run_rpie(counts, scene.probe, positions_px, SHAPE, **given).obj - start
     obj = start.clone().requires_grad_()
     modulus = far_field(scene.probe * extract(obj, positions_px, N)).abs()
     (0.5 * (modulus - counts.sqrt()).square().sum()).backward()
@@ -270,19 +269,19 @@ def test_patterns_without_a_photon_are_refused() -> None:
     scene = make_scene(False)
     dark = torch.zeros_like(scene.counts)
     with pytest.raises(UserError, match="no photon"):
-        rpie(dark, scene.probe, scene.positions_px, SHAPE, **SETTINGS)
+        run_rpie(dark, scene.probe, scene.positions_px, SHAPE, **SETTINGS)
 
 
 def test_a_dark_probe_is_refused() -> None:
     scene = make_scene(False)
     with pytest.raises(UserError, match="probe is zero"):
-        rpie(scene.counts, 0 * scene.probe, scene.positions_px, SHAPE, **SETTINGS)
+        run_rpie(scene.counts, 0 * scene.probe, scene.positions_px, SHAPE, **SETTINGS)
 
 
 def test_windows_outside_the_object_are_refused() -> None:
     scene = make_scene(False)
     with pytest.raises(ValueError, match="enlarge the object"):
-        rpie(scene.counts, scene.probe, scene.positions_px + 20, SHAPE, **SETTINGS)
+        run_rpie(scene.counts, scene.probe, scene.positions_px + 20, SHAPE, **SETTINGS)
 
 
 # --- speed without other results --------------------------------------------------------------

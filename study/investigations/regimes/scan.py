@@ -35,8 +35,9 @@ from study.evidence.evaluable import PRIOR
 from study.evidence.scores import foreign_phase
 from study.formats.dataset import Dataset, load_dataset
 from study.investigations.regimes.settings import RegimeCell, Regimes
-from study.iterative.rpie import best_constant, rpie
-from study.iterative.sources import Task, make, measured, on_one_canvas
+from study.iterative.rpie import RpieOptions, best_constant, rpie
+from study.iterative.sources import make
+from study.iterative.task import Task, measured, on_one_canvas
 from study.metrics import score
 from study.optics import covered
 from study.optics.assembly import Region, are_distinct, crop, seen_by, stitch, whole
@@ -171,7 +172,7 @@ def started_by(generator: nn.Module, settings: Rpie) -> Method:
             given.probe * scale,
             positions_px,
             shape,
-            **settings.model_dump(exclude={"name"}),
+            RpieOptions(**settings.model_dump(exclude={"name"})),
             start=start.flatten(0, 1),
             known=known,
         )

@@ -57,7 +57,7 @@ class Errors:
 
     def __init__(
         self,
-        probe: Complex64[Tensor, "n n"],
+        probe: Complex64[Tensor, "*m n n"],
         flat: Float32[Tensor, "n n"],
         known: Bool[Tensor, "n n"] | None = None,
     ) -> None:
