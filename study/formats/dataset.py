@@ -34,6 +34,7 @@ from pydantic import ValidationError
 from study.formats.cxi import CxiScan, read_cxi, write_cxi
 from study.formats.frames import Frames, blocks
 from study.formats.geometry import Geometry
+from study.formats.limits import check_memory
 from study.formats.masks import fill_masked, filling
 from study.reading import read_mapping, seeds_text
 from study.runs import environment, write_json
@@ -111,7 +112,12 @@ class Split:
     mask: Bool[np.ndarray, "n n"] | None = None
 
     def all_counts(self) -> np.ndarray:
-        """The counts of the whole split in memory, for who needs them at once (stitching)."""
+        """The counts of the whole split in memory, for who needs them at once (stitching).
+
+        Raises UserError where they are left on disk and need more memory than is free.
+        """
+        if not isinstance(self.counts, np.ndarray):
+            check_memory(self.counts.nbytes, f"counts of shape {self.counts.shape}")
         return self.counts[:]
 
 

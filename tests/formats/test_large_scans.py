@@ -21,6 +21,8 @@ from study.formats.dataset import Dataset, content_hash, save_dataset, verify_da
 from study.formats.frames import Frames
 from study.formats.importing import import_scan
 from study.formats.scan_frames import ByChunk
+from study.runs import environment
+from study.settings import UserError
 
 TESTS = Path(__file__).parents[1]
 SMALL_PIXELS = 2**17
@@ -156,6 +158,19 @@ def test_bad_pixels_are_those_of_the_whole_scan(
     assert bad - row == {(2, 3), (5, 5), (6, 20), (9, 9), (3, 4), (20, 21)}
     assert sorted(set(range(100)) - set(cleaned.frames.tolist())) == [40, 41, 42, 50]
     assert not cleaned.patterns[:][:, ~cleaned.known].any()
+
+
+def test_counts_that_do_not_fit_are_not_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blocks of them are read as before."""
+    path = tmp_path / "scan.cxi"
+    hostile.write_cxi(path, hostile.good_arrays("cxi"))
+    train = import_scan(path, "scan", held_bytes=0, **hostile.known(path)).splits["train"]
+    monkeypatch.setattr(environment, "memory", lambda: train.counts.nbytes)
+    with pytest.raises(UserError, match="memory"):
+        train.all_counts()
+    assert len(train.counts[:4]) == 4
 
 
 class Counting:
