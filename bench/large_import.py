@@ -165,7 +165,7 @@ def measure(folder: Path, patterns: int, side: int, with_rpie: bool) -> dict[str
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("sizes", nargs="*", help="PATTERNSxSIDE", default=["500x128", "5000x256"])
     parser.add_argument("--rpie", action="store_true", help="Measure a pass of rPIE, too")
     parser.add_argument("--folder", type=Path, help="Where the files fit (default: temporary)")
