@@ -23,6 +23,7 @@ from study.formats.importing import import_scan
 from study.formats.scan_frames import ByChunk
 from study.runs import environment
 from study.settings import UserError
+from study.stages.importing import import_file
 
 TESTS = Path(__file__).parents[1]
 SMALL_PIXELS = 2**17
@@ -171,6 +172,20 @@ def test_counts_that_do_not_fit_are_not_loaded(
     with pytest.raises(UserError, match="memory"):
         train.all_counts()
     assert len(train.counts[:4]) == 4
+
+
+def test_a_damaged_chunk_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    given = scene(symmetric=True)
+    path = tmp_path / "scan.cxi"
+    write(path, given.counts, given.corners, given.probe, chunks=(1, 32, 32), compression="gzip")
+    with h5py.File(path) as file:
+        place = file[f"{DETECTOR}/data"].id.get_chunk_info(97)  # type: ignore[union-attr]
+    content = bytearray(path.read_bytes())
+    content[place.byte_offset : place.byte_offset + place.size] = bytes(place.size)
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"scan\.cxi"):
+        import_file(tmp_path, path, "scan", None, hostile.known(path), track=False)
+    assert not (tmp_path / "imported").exists()
 
 
 class Counting:
