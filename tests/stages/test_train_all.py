@@ -6,9 +6,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from launch.checkouts import assert_equal_runs, settings_alone
 from typer.testing import CliRunner
 
+from jobs.checkouts import assert_equal_runs, settings_alone
 from study.cli import app
 from study.formats.dataset import save_dataset
 from study.runs import RunFolder

@@ -18,8 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from launch.checkouts import Checkout
-
+from jobs.checkouts import Checkout
 from pipeline.toy import PARAMS, make_toy
 from study.formats.dataset import Dataset
 from study.jobs import jobs

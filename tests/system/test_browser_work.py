@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from launch.checkouts import until
 from playwright.sync_api import Locator, Page, expect
 
+from jobs.checkouts import until
 from study.jobs import Job, jobs
 from study.runs import read_json
 from study.settings import load_study

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from launch.checkouts import add_job, add_run, settings_alone
+from jobs.checkouts import add_job, add_run, settings_alone
 from study.jobs import RunRow, active, not_started, rows, run_rows, supervisor_state
 from study.jobs.folder import LaunchFolder
 from study.jobs.models import Supervisor

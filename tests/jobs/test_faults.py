@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from launch.checkouts import PATIENCE_S, Checkout, assert_equal_runs, until
+from jobs.checkouts import PATIENCE_S, Checkout, assert_equal_runs, until
 from study.jobs import active, cancel, resume, retry, run_rows, submit, supervisor_state
 from study.jobs.folder import LaunchFolder
 from study.jobs.models import Job

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from launch.checkouts import add_job, settings_alone
+from jobs.checkouts import add_job, settings_alone
 from study.jobs import Job, api, cancel, jobs, read_only, retry, submit
 from study.jobs.folder import LaunchFolder
 from study.jobs.models import Supervisor, new_id

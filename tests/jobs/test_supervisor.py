@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from launch.checkouts import REPOSITORY, add_job, settings_alone, until
+from jobs.checkouts import REPOSITORY, add_job, settings_alone, until
 from study.formats.dataset import save_dataset
 from study.jobs import Job, dvc_commit, local
 from study.jobs.dvc_lock import DvcLock

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from launch.checkouts import add_job, settings_alone
+from jobs.checkouts import add_job, settings_alone
 from study.jobs import Job, batches, slurm
 from study.jobs.batches import Batch, Task
 from study.jobs.executors import Ended
