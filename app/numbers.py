@@ -27,21 +27,21 @@ def ask(number_id: str) -> None:
 def tell(number_id: str) -> None:
     """What a number is, its inputs with hashes, and the command that gives it again."""
     try:
-        told = explain(number_id, load.ROOT)
+        message = explain(number_id, load.ROOT)
     except UserError as error:
         st.warning(escape.markdown(str(error)))
         return
-    unit = f" {told.unit}" if told.unit else ""
-    value = "null" if told.value is None else f"{fmt(told.value, 6)}{unit}"
-    st.markdown(f"**{escape.markdown(value + bounds(told.facts))}**")
-    st.caption(escape.markdown(told.definition))
-    if told.note:
-        st.caption(escape.markdown(told.note))
+    unit = f" {message.unit}" if message.unit else ""
+    value = "null" if message.value is None else f"{fmt(message.value, 6)}{unit}"
+    st.markdown(f"**{escape.markdown(value + bounds(message.facts))}**")
+    st.caption(escape.markdown(message.definition))
+    if message.note:
+        st.caption(escape.markdown(message.note))
     st.markdown("This command must give that value again:")
-    st.code(told.command, language="sh", wrap_lines=True)
-    st.markdown(f"Inputs ({len(told.inputs)} files)")
+    st.code(message.command, language="sh", wrap_lines=True)
+    st.markdown(f"Inputs ({len(message.inputs)} files)")
     st.dataframe(
-        [{"file": file, "sha256": digest[:16]} for file, digest in told.inputs],
+        [{"file": file, "sha256": digest[:16]} for file, digest in message.inputs],
         hide_index=True,
-        alt=f"{len(told.inputs)} input files with their hashes",
+        alt=f"{len(message.inputs)} input files with their hashes",
     )

@@ -89,5 +89,7 @@ def passes(row: ArmRow, text: str) -> bool:
     """Whether every word of the filter is in what the table says of an arm."""
     arm = row.line.arm
     changed = (f"{name} {a} {b}" for name, (a, b) in row.changed.items())
-    said = " ".join((row.name, str(arm.label), arm.asks or "", arm.versus or "", *changed)).lower()
-    return all(word in said for word in text.split())
+    searched = " ".join(
+        (row.name, str(arm.label), arm.asks or "", arm.versus or "", *changed)
+    ).lower()
+    return all(word in searched for word in text.split())

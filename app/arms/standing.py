@@ -62,10 +62,10 @@ def _against_committed() -> None:
         st.badge("nothing committed to compare with", icon=":material/help:", color="gray")
         return
     counts = Counter(entry.result for entry in compared.values())
-    told = " · ".join(f"{count} {result}" for result, count in counts.items())
+    message = " · ".join(f"{count} {result}" for result, count in counts.items())
     icon, _ = states.look("differs" if counts["differs"] else next(iter(counts)))
     with st.popover(
-        f"Against the committed results: {escape.markdown(told)}", icon=icon, type="tertiary"
+        f"Against the committed results: {escape.markdown(message)}", icon=icon, type="tertiary"
     ):
         st.caption(
             "identical: every score of every seed equal to 1e-6. reproduced: the means lie where "

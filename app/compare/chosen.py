@@ -121,8 +121,8 @@ def _accept_other_words() -> None:
     epoch = st.query_params.get("epoch", "")
     if epoch in (*CHECKPOINTS, *SAME_AS):
         choose.correct("checkpoint", SAME_AS.get(epoch, epoch), "epoch")
-    elif (asked := st.query_params.get("checkpoint")) in SAME_AS:
-        choose.correct("checkpoint", SAME_AS[asked])
+    elif (requested := st.query_params.get("checkpoint")) in SAME_AS:
+        choose.correct("checkpoint", SAME_AS[requested])
 
 
 def ordered(found: Mapping[str, ArmResults]) -> list[str]:

@@ -78,17 +78,17 @@ def said(settings: Mapping[str, Scalar] | None, name: str) -> str:
 
 def changes(arms: Sequence[str]) -> list[str]:
     """What each arm changed against the arm that it is compared with in params.yaml."""
-    told = []
+    sentences = []
     for arm in arms:
         other = versus_of(arm)
         if other is None or other not in load.results():
-            told.append(f"{arm} is a baseline: no arm to compare it with is declared.")
+            sentences.append(f"{arm} is a baseline: no arm to compare it with is declared.")
             continue
         rows = load.results()[other].row, load.results()[arm].row
         if None in rows:
-            told.append(f"{arm} against {other}: the seeds of one of them differ in settings.")
+            sentences.append(f"{arm} against {other}: the seeds of one of them differ in settings.")
             continue
         found = factors(*rows)  # type: ignore[arg-type]
         parts = [f"{name} {old} → {new}" for name, (old, new) in found.items()]
-        told.append(f"{arm} against {other}: {'; '.join(parts) or 'no setting differs'}.")
-    return told
+        sentences.append(f"{arm} against {other}: {'; '.join(parts) or 'no setting differs'}.")
+    return sentences

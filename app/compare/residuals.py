@@ -166,9 +166,9 @@ def scan(one: Scene, pattern: int) -> list[go.Scatter]:
     inside = np.flatnonzero(np.isfinite(ratio))
     y, x = places(one)[inside].T
     stored = np.isin(inside, one.result.shown)
-    told = np.where(stored, "prediction stored", "prediction not stored")
+    labels = np.where(stored, "prediction stored", "prediction not stored")
     marks = go.Scatter(
-        x=x, y=y, mode="markers", customdata=np.stack([inside, told], axis=1, dtype=object),
+        x=x, y=y, mode="markers", customdata=np.stack([inside, labels], axis=1, dtype=object),
         marker={
             "color": ratio[inside], "coloraxis": "coloraxis", "symbol": "square",
             "size": side_px(one), "line": {"width": 0},
@@ -211,8 +211,8 @@ def patterns(scenes: Sequence[Scene], pattern: int, block: Block) -> None:
             )
     if not shown:
         return
-    told = ", ".join(f"{one.arm} R = {r_words(one, pattern)}" for one in shown)
-    st.markdown(f"**Pattern {pattern:d}**: {escape.markdown(told)}")
+    message = ", ".join(f"{one.arm} R = {r_words(one, pattern)}" for one in shown)
+    st.markdown(f"**Pattern {pattern:d}**: {escape.markdown(message)}")
     alt = (
         f"Pattern {pattern}: measured, predicted, difference for {join_words(o.arm for o in shown)}"
     )

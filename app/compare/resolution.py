@@ -157,16 +157,16 @@ def crossings(chosen: Chosen, block: Block, unit: tuple[float, str]) -> list[dic
         for channel in CHANNELS:
             path = f"{chosen.checkpoint}.standard.{channel}.frc50"
             found = cell(summarise(arm, None, results, [path]), path)
-            told = {
+            reasons = {
                 seed: f"{'≥ ' if value == found.column.limit else ''}{fmt(value * unit[0], 3)}"
                 for seed, value in found.values.items()
             }
-            told |= lost_seeds(results, found)
+            reasons |= lost_seeds(results, found)
             for seed, content in results.seeds.items():  # the floor has scores, and no resolution
-                told[f"s{seed}"] = blanked(content, chosen.checkpoint).get(
-                    channel, told[f"s{seed}"]
+                reasons[f"s{seed}"] = blanked(content, chosen.checkpoint).get(
+                    channel, reasons[f"s{seed}"]
                 )
-            rows.append({"arm": arm, "channel": channel, "unit": unit[1], **told})
+            rows.append({"arm": arm, "channel": channel, "unit": unit[1], **reasons})
     seeds = sorted({name for row in rows for name in row if name not in HEAD}, key=seed_number)
     return [{name: row.get(name, "") for name in (*HEAD, *seeds)} for row in rows]
 

@@ -60,8 +60,8 @@ class RowOf:
 
 def title_of(metric: str) -> str:
     set_name = metric.partition(".")[0]
-    told = " (published set)" if set_name == "published" else ""
-    return f"{METRICS[metric].title}{told}"
+    message = " (published set)" if set_name == "published" else ""
+    return f"{METRICS[metric].title}{message}"
 
 
 def row_of(arm: str, metric: str, settings: Settings) -> RowOf:

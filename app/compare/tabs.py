@@ -26,9 +26,9 @@ TABS: Mapping[str, Callable[[Chosen, Sequence[Block]], None]] = {
 def show(chosen: Chosen) -> None:
     found = blocks(chosen.arms)
     if len(found) > 1:
-        told = "; ".join(f"{block.title}: {join_words(block.arms)}" for block in found)
+        message = "; ".join(f"{block.title}: {join_words(block.arms)}" for block in found)
         st.warning(
-            f"These arms ran on {len(found)} data sets ({escape.markdown(told)}). They are "
+            f"These arms ran on {len(found)} data sets ({escape.markdown(message)}). They are "
             "listed separately and not compared.",
             icon=":material/fence:",
         )
@@ -41,11 +41,11 @@ def show(chosen: Chosen) -> None:
 
 def known_tab() -> None:
     """Before any widget: a tab in any case; an unknown one is reported, and the first is open."""
-    for asked in choose.asked("tab")[:1]:
-        named = next((tab for tab in TABS if tab.lower() == asked.lower()), None)
+    for requested in choose.asked("tab")[:1]:
+        named = next((tab for tab in TABS if tab.lower() == requested.lower()), None)
         if named is None:
             choose.tell_unknown("Tab", list(TABS), "tab")
             if "tab" not in st.session_state:  # else the tabs are drawn, and clear it themselves
                 del st.query_params["tab"]
-        elif named != asked:
+        elif named != requested:
             choose.correct("tab", named)

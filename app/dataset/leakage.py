@@ -85,8 +85,8 @@ def _objects(
     question = "Objects"
     if not shared:
         seeds = manifest.request.get("object_seeds") or {}
-        told = ", ".join(f"{name} {seeds[name]}" for name in scans if name in seeds)
-        after = f" (object seeds: {told})" if told else ""
+        message = ", ".join(f"{name} {seeds[name]}" for name in scans if name in seeds)
+        after = f" (object seeds: {message})" if message else ""
         return Check("ok", "apart", question, f"Every split has an object of its own{after}.")
     pairs = _pairs(shared)
     if manifest.kind == "imported":
@@ -118,8 +118,8 @@ def _patterns(scans: Mapping[str, Scan]) -> Check:
     }
     found = {pair: number for pair, number in equal.items() if number}
     if found:
-        told = "; ".join(f"{number} in {a} and {b}" for (a, b), number in found.items())
-        return Check("failed", "repeated", "Patterns", f"Equal patterns: {told} ({read}).")
+        message = "; ".join(f"{number} in {a} and {b}" for (a, b), number in found.items())
+        return Check("failed", "repeated", "Patterns", f"Equal patterns: {message} ({read}).")
     return Check("ok", "distinct", "Patterns", f"No pattern stands in two splits ({read}).")
 
 
@@ -134,16 +134,16 @@ def _areas(scans: Mapping[str, Scan], shared: Sequence[tuple[str, str]], diamete
     """How much of one split's light fell where another split was lit too."""
     if not shared:
         return Check("ok", "apart", "Scan areas", "No two splits scan the same object.")
-    told, worst = [], 0.0
+    parts, worst = [], 0.0
     for one, other in shared:
         share, median = overlap(scans[one], scans[other], diameter)
         worst = max(worst, share)
-        told.append(
+        parts.append(
             f"{share:.0%} of the {other} patterns lie within the lit {diameter:.1f} px of a {one} "
             f"pattern (median distance {median:.1f} px)"
         )
     state, label = ("unknown", "overlapping") if worst else ("ok", "apart")
-    return Check(state, label, "Scan areas", "; ".join(told) + ".")
+    return Check(state, label, "Scan areas", "; ".join(parts) + ".")
 
 
 def overlap(one: Scan, other: Scan, diameter: float) -> tuple[float, float]:

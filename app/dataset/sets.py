@@ -70,11 +70,11 @@ def entries() -> dict[str, Entry]:
     found: dict[str, Entry] = {}
     for pipeline in load.pipeline_names():
         study = _study(pipeline)
-        asked = study.data if study else {}
-        paths = dict.fromkeys([*(f"data/{name}" for name in asked), *_on_disk(pipeline)])
+        declared = study.data if study else {}
+        paths = dict.fromkeys([*(f"data/{name}" for name in declared), *_on_disk(pipeline)])
         paths |= dict.fromkeys(row.data for row in (study.arms.values() if study else ()))
         for path in paths:
-            entry = Entry(pipeline, path, asked.get(path.removeprefix("data/")))
+            entry = Entry(pipeline, path, declared.get(path.removeprefix("data/")))
             entry = replace(entry, seed=next(iter(entry.seeds), None))
             found[entry.id] = entry
     return found

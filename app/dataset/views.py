@@ -62,13 +62,13 @@ def facts(manifest: Manifest) -> None:
             f"content {digest[:12]}", icon=":material/fingerprint:", color="gray",
             help=f"sha256 of all arrays: {digest}. `study verify` checks it.",
         )  # fmt: skip
-    told = {
+    labels = {
         "patterns": " / ".join(f"{manifest.patterns[name]:,}" for name in SPLITS),
         "px per pattern": f"{manifest.n} × {manifest.n}",
         "photons per pattern": f"{manifest.photons_per_pattern:.4g}",
         "patterns per sample": str(manifest.group_size),
     }
-    for place, (label, value) in zip(st.columns(len(told)), told.items(), strict=True):
+    for place, (label, value) in zip(st.columns(len(labels)), labels.items(), strict=True):
         about = " / ".join(SPLITS) if label == "patterns" else None
         place.metric(escape.markdown(label), escape.markdown(value), help=about)
 
@@ -125,12 +125,12 @@ def object_and_probe(part: reading.Part, manifest: Manifest, image: int, others:
     with places[1].container():
         st.markdown("**Object, phase**")
         _object(part, image, pixel, phase=True)
-    told = "Probe as told to every method" if probes.assumed(manifest) else "Probe"
+    message = "Probe as told to every method" if probes.assumed(manifest) else "Probe"
     with places[2].container():
-        st.markdown(f"**{told}, amplitude**")
+        st.markdown(f"**{message}, amplitude**")
         _field(part.probe, pixel, phase=False, name="probe", key="probe_amplitude")
     with places[3].container():
-        st.markdown(f"**{told}, phase**")
+        st.markdown(f"**{message}, phase**")
         _field(part.probe, pixel, phase=True, name="probe", key="probe_phase")
     if probes.assumed(manifest):
         _true_probe(part, manifest, others, pixel)

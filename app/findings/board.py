@@ -54,12 +54,12 @@ def _stale_claims() -> Mapping[str, list[str]]:
 
 
 def _summary(shown: int, of: int) -> None:
-    told = (
+    message = (
         f"**{escape.markdown(counted(of, 'claim'))}**"
         if shown == of
         else f"**{shown:d} of {of:d} claims**"
     )
-    st.markdown(f"{told} · :small[{interval.LEGEND}]")
+    st.markdown(f"{message} · :small[{interval.LEGEND}]")
     if not shown:
         st.info("No claim passes these filters.")
 

@@ -14,8 +14,8 @@ QUOTE = "border-left:3px solid currentColor;padding-left:.7rem;overflow-wrap:any
 
 def show(claim: str) -> None:
     """The comments on a claim, and a form for one more unless the app is read-only."""
-    said, broken = comments.read(load.ROOT)
-    own = [comment for comment in said if comment.claim == claim]
+    entries, broken = comments.read(load.ROOT)
+    own = [comment for comment in entries if comment.claim == claim]
     with st.container(border=True, gap="small"):
         st.markdown(f"**Comments by people** ({len(own)}): they change no verdict")
         for comment in own:

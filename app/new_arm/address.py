@@ -28,25 +28,25 @@ class Address:
         The address speaks of the first widget of a field. What it says and is none of `options`
         is told.
         """
-        said, first = f"claim-{field}", True
+        name, first = f"claim-{field}", True
         if self.settled:
             first = st.session_state.setdefault(f"claim-first-{field}", key) == key
         if options:
-            choose.tell_unknown(escape.markdown(field), options, said)
+            choose.tell_unknown(escape.markdown(field), options, name)
         if key not in st.session_state:
-            asked = st.query_params.get(said, usual)[:LONGEST] if first else usual
-            st.session_state[key] = asked if not options or asked in options else usual
+            requested = st.query_params.get(name, usual)[:LONGEST] if first else usual
+            st.session_state[key] = requested if not options or requested in options else usual
 
     def keep(self, field: str, value: str | None, usual: str) -> None:
-        said = f"claim-{field}"
+        name = f"claim-{field}"
         if not self.settled:
             return
         if value is None or value == usual:
-            st.query_params.pop(said, None)
-        elif st.query_params.get(said) != value:
-            st.query_params[said] = value
+            st.query_params.pop(name, None)
+        elif st.query_params.get(name) != value:
+            st.query_params[name] = value
 
     def forget(self) -> None:
         """No claim, no word of it."""
-        for said in [said for said in st.query_params if said.startswith("claim-")]:
-            del st.query_params[said]
+        for name in [name for name in st.query_params if name.startswith("claim-")]:
+            del st.query_params[name]

@@ -71,8 +71,8 @@ def wrong(sentence: str, form: Mapping[str, Sequence[Cell]]) -> dict[str, str]:
     for part in re.split(r"; (?=arms\.|new arm|option |generator |unknown key )", sentence):
         named = [path for path in paths if _names(part, path)]
         where = max(named, key=len, default="")
-        said = re.sub(r"^(new arm: )?(arms\.\w+\.)?", "", part).removeprefix(f"{where}: ")
-        found[where] = f"{found[where]}; {said}" if where in found else said
+        message = re.sub(r"^(new arm: )?(arms\.\w+\.)?", "", part).removeprefix(f"{where}: ")
+        found[where] = f"{found[where]}; {message}" if where in found else message
     return found
 
 

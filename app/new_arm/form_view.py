@@ -43,11 +43,11 @@ def read(study: Study, base: str) -> tuple[Proposal, dict[str, list[Cell]]]:
     answer, lacking = _networks()
     takes = {name: tuple(schema["properties"]) for name, schema in (answer or {}).items()}
     parts = fields.sections(row, answer or {}, _data_sets(study, row))
-    asked = _address(row, parts)
-    cells = form.cells(base, row, parts, takes, lambda *field: _text(asked, *field))
-    for sentence in form.no_choices(cells, asked):
+    requested = _address(row, parts)
+    cells = form.cells(base, row, parts, takes, lambda *field: _text(requested, *field))
+    for sentence in form.no_choices(cells, requested):
         st.warning(escaped(sentence))
-    draft, refused = _draft(study, base, row, form.settings_of(cells), asked)
+    draft, refused = _draft(study, base, row, form.settings_of(cells), requested)
     plan = None
     if not refused:
         try:
@@ -60,13 +60,13 @@ def read(study: Study, base: str) -> tuple[Proposal, dict[str, list[Cell]]]:
 
 def _networks() -> tuple[Mapping[str, fields.Schema] | None, str | None]:
     """The networks' own fields, or why they will not come; (None, None) while they are awaited."""
-    asked = networks()
-    if not asked.done:
+    requested = networks()
+    if not requested.done:
         return None, None
-    if asked.answer is None:
+    if requested.answer is None:
         ask_again()
-        return None, asked.refusal
-    return asked.answer, None
+        return None, requested.refusal
+    return requested.answer, None
 
 
 def _draft(
@@ -123,12 +123,12 @@ def _address(row: Row, parts: Sequence[fields.Section]) -> dict[str, str]:
     late = any(part.path == "generator" and not part.variants for part in parts)
     given = [value for value in given if not (late and value.startswith("generator."))]
     seeds = st.query_params.get("seeds")
-    asked = {} if seeds is None else {"seeds": seeds}
+    requested = {} if seeds is None else {"seeds": seeds}
     try:
-        return {**asked, **form.parsed_address(given, list(known))}
+        return {**requested, **form.parsed_address(given, list(known))}
     except UserError as error:
         st.warning(escaped(str(error)))
-        return asked
+        return requested
 
 
 def _text(asked: Mapping[str, str], key: str, path: str, default: str) -> str:
@@ -193,8 +193,8 @@ def _group(base: str, heading: str, found: Sequence[Cell], proposal: Proposal) -
                     _widget(cell)
                     _refusal(proposal, cell.field.path)
         if heading == "Network" and proposal.lacking is not None:
-            told = f"What the networks take is not known: {proposal.lacking}"
-            st.error(escaped(told), icon=":material/error:")
+            message = f"What the networks take is not known: {proposal.lacking}"
+            st.error(escaped(message), icon=":material/error:")
         elif heading == "Network" and not proposal.whole:
             st.caption("Reading what the networks take …")
 

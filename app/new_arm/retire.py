@@ -35,9 +35,9 @@ def show(arm: str) -> None:
                     on_click=_do,
                     args=("archived", lambda: actions.archive_arm(arm)),
                 )
-    told, refused = (st.session_state.pop(key, None) for key in (TOLD, REFUSED))
-    if told:
-        st.success(escaped(told), icon=":material/inventory_2:")
+    message, refused = (st.session_state.pop(key, None) for key in (TOLD, REFUSED))
+    if message:
+        st.success(escaped(message), icon=":material/inventory_2:")
     if refused:
         st.error(escaped(refused), icon=":material/error:")
 

@@ -80,8 +80,8 @@ def _form(study: Study, proposal: Proposal, fields: Sequence[str]) -> None:
     found = members(study, proposal, field, values)
     for member in found:
         mark = ":red[:material/error:]" if member.plan is None else ":material/check:"
-        told = f"{member.draft.name}: {field} = {member.draft.settings[-1].partition('=')[2]}"
-        st.markdown(f"{mark} {escaped(told)} {escaped(member.refused)}")
+        message = f"{member.draft.name}: {field} = {member.draft.settings[-1].partition('=')[2]}"
+        st.markdown(f"{mark} {escaped(message)} {escaped(member.refused)}")
     good = [member for member in found if member.plan is not None]
     if len(good) < len(found) or not _priced(proposal, good):
         return
@@ -91,19 +91,19 @@ def _form(study: Study, proposal: Proposal, fields: Sequence[str]) -> None:
 def _priced(proposal: Proposal, good: Sequence[Member]) -> bool:
     """The price of the whole, from the check of its first arm; whether that passed."""
     base = json.dumps(leaves(proposal.base), sort_keys=True)
-    asked = check(good[0].draft, (base,))
-    if not asked.done:
+    checked = check(good[0].draft, (base,))
+    if not checked.done:
         with st.spinner("Checking the first arm"):
-            wait(asked)
-    if asked.answer is None:
-        st.error(escaped(str(asked.refusal)), icon=":material/error:")
+            wait(checked)
+    if checked.answer is None:
+        st.error(escaped(str(checked.refusal)), icon=":material/error:")
         return False
-    runs, minutes = asked.answer["seeds"] * len(good), asked.answer["minutes"]
+    runs, minutes = checked.answer["seeds"] * len(good), checked.answer["minutes"]
     price = "no estimate: the base was never measured"
     if minutes is not None:
-        price = f"about {max(1, round(minutes * len(good)))} min on {asked.answer['cores']} cores"
-    told = f"{counted(len(good), 'arm')}, {runs} runs, {price}"
-    st.markdown(f"**{escaped(told)}**")
+        price = f"about {max(1, round(minutes * len(good)))} min on {checked.answer['cores']} cores"
+    message = f"{counted(len(good), 'arm')}, {runs} runs, {price}"
+    st.markdown(f"**{escaped(message)}**")
     return True
 
 

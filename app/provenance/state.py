@@ -124,9 +124,9 @@ def _settings(stage: Stage, record: Record, params: Mapping[str, Any]) -> Iterat
         if key not in old:
             yield f"{key} is a new setting"
         elif old[key] != now:
-            told = list(differences(old[key], now, key))
-            more = f" and {len(told) - 3} more" if len(told) > 3 else ""
-            yield "; ".join(told[:3]) + more
+            changed = list(differences(old[key], now, key))
+            more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+            yield "; ".join(changed[:3]) + more
 
 
 def differences(old: Any, now: Any, key: str) -> Iterator[str]:

@@ -26,9 +26,9 @@ def size_text(size: int) -> str:
 def graph(found: Mapping[str, Judged], chosen: str | None) -> None:
     reads = pipeline.kinds([judged.stage for judged in found.values()])
     boxes = [drawing.Box(kind, counts(found, kind), reads[kind]) for kind in reads]
-    told = "; ".join(f"{box.kind}: {_words(box.counts)}" for box in boxes)
+    message = "; ".join(f"{box.kind}: {_words(box.counts)}" for box in boxes)
     ink = INK[st.context.theme.type or "light"]
-    st.html(drawing.page(boxes, chosen, f"Pipeline from left to right. {told}.", ink))
+    st.html(drawing.page(boxes, chosen, f"Pipeline from left to right. {message}.", ink))
 
 
 def counts(found: Mapping[str, Judged], kind: str) -> dict[str, int]:
@@ -181,10 +181,10 @@ def environments_of(runs: Sequence[environments.Run]) -> None:
         )
         return
     same, differing = environments.compared(runs)
-    told = f"{here} of {len(runs)} environments are here"
+    message = f"{here} of {len(runs)} environments are here"
     if differing:
         names = ", ".join(difference.what for difference in differing)
-        st.warning(f"{told}. They differ in {escape.markdown(names)}.")
+        st.warning(f"{message}. They differ in {escape.markdown(names)}.")
         rows = [
             {"what": d.what, "value": value, "runs": count}
             for d in differing
@@ -195,7 +195,7 @@ def environments_of(runs: Sequence[environments.Run]) -> None:
             alt=f"Values in which environments differ: {names}",
         )  # fmt: skip
     else:
-        st.markdown(f"{states.text('ok', 'equal')} {told}, with the same contents.")
+        st.markdown(f"{states.text('ok', 'equal')} {message}, with the same contents.")
     st.dataframe(
         [{"what": key, "value": value} for key, value in same.items()],
         hide_index=True,
@@ -256,9 +256,9 @@ def versions(runs: Sequence[environments.Run]) -> None:
     for name in environment.PACKAGES:
         used = Counter(run.facts[name] for run in runs if run.facts and name in run.facts)
         here = environment.version(name) or "not installed"
-        told = ", ".join(f"{version} ({count})" for version, count in used.most_common())
+        message = ", ".join(f"{version} ({count})" for version, count in used.most_common())
         mark = "–" if not used else "✓" if set(used) == {here} else "≠"
-        rows.append({"package": name, "here": here, "in the runs": told or "–", "same": mark})
+        rows.append({"package": name, "here": here, "in the runs": message or "–", "same": mark})
     alt = "Versions of the packages that decide numbers, here and in the runs"
     st.dataframe(rows, hide_index=True, height="content", alt=alt)
 

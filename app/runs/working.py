@@ -53,11 +53,11 @@ def show(jobs: Sequence[Job], rows: Sequence[RunRow]) -> None:
 def _facts(job: Job, mine: Sequence[RunRow]) -> list[str]:
     done = sum(row.state in ("done", "failed", "collapsed") for row in mine)
     left = [row.eta_s for row in mine if row.eta_s is not None]
-    told = [f"{done} of {len(job.seeds)} seeds ended"]
-    told += [f"about {lasting(max(left))} to the end of those at work"] if left else []
-    told += [place(job)] if place(job) else []
-    told += [job.note] if job.note else []
-    return [*told, f"asked for {ago(job.created)}"]
+    parts = [f"{done} of {len(job.seeds)} seeds ended"]
+    parts += [f"about {lasting(max(left))} to the end of those at work"] if left else []
+    parts += [place(job)] if place(job) else []
+    parts += [job.note] if job.note else []
+    return [*parts, f"asked for {ago(job.created)}"]
 
 
 def _stop(job: Job) -> None:
@@ -92,6 +92,6 @@ def after() -> None:
 
 def refused() -> None:
     """Why the last button did nothing; for a while, since the page is drawn again all the time."""
-    said, until = st.session_state.get("runs-refused", ("", 0.0))
+    message, until = st.session_state.get("runs-refused", ("", 0.0))
     if time.time() < until:
-        st.error(escaped(said), icon=":material/error:")
+        st.error(escaped(message), icon=":material/error:")

@@ -158,14 +158,14 @@ def show(scan: Scan, task: Task) -> None:
 
 def _numbers(task: Task) -> None:
     facts = task.facts
-    told = {
+    labels = {
         "R fitted": facts.get("r_factor_fitted"),
         "R held out": facts.get("r_factor_held_out"),
         "R held out, refined": facts.get("r_factor_held_out_refined"),
         "median shift (px)": facts.get("shift_px_median"),
         "seconds": facts.get("seconds"),
     }
-    known = {key: value for key, value in told.items() if value is not None}
+    known = {key: value for key, value in labels.items() if value is not None}
     for place, (label, value) in zip(st.columns(max(len(known), 1)), known.items(), strict=True):
         place.metric(escape.markdown(label), f"{float(value):.4g}")
     st.caption(
@@ -213,12 +213,12 @@ def _shifts(found: Found) -> None:
     st.markdown("**Refined positions**")
     length = np.hypot(*found.shift_px.T)
     made = figures.shifts(found.positions_px, found.shift_px)
-    told = f"median {np.median(length):.3g} px, largest {length.max():.3g} px"
+    message = f"median {np.median(length):.3g} px, largest {length.max():.3g} px"
     st.plotly_chart(
         made, key="scan-shifts", config=STILL,
-        alt=f"Given and refined positions of {len(length)} patterns; shift {told}",
+        alt=f"Given and refined positions of {len(length)} patterns; shift {message}",
     )  # fmt: skip
-    st.caption(f"Lines lead from the given to the refined positions; shift {told}.")
+    st.caption(f"Lines lead from the given to the refined positions; shift {message}.")
 
 
 def _exports(found: Found, task: Task) -> None:

@@ -37,9 +37,9 @@ def attempt(action: Callable[..., Any], *args: Any) -> Any:
 
 def refusal() -> None:
     """The sentence of the last action that was refused, once."""
-    said = st.session_state.pop("scan-refused", None)
-    if said is not None:
-        _error(said)
+    message = st.session_state.pop("scan-refused", None)
+    if message is not None:
+        _error(message)
 
 
 def _error(said: str) -> None:
@@ -148,8 +148,8 @@ def _progress(scan_id: str, name: str) -> None:
     if task.done:
         seconds = task.seconds / task.done * (task.total - task.done)
         left = f", about {max(seconds, 1):.0f} s left"
-    told = f"{DOING[name]}: {task.seconds:.0f} s{steps_told}{left}"
-    st.progress(min(1.0, task.done / task.total) if task.total else 0.0, text=told)
+    message = f"{DOING[name]}: {task.seconds:.0f} s{steps_told}{left}"
+    st.progress(min(1.0, task.done / task.total) if task.total else 0.0, text=message)
     if not access.read_only():
         st.button("Stop", key=f"scan-stop-{name}", icon=":material/stop:",
                   on_click=attempt, args=(actions.stop_scan, scan_id, name))  # fmt: skip
@@ -180,16 +180,16 @@ def detected(task: Task) -> None:
     """Size, misfit and statements of a scan that was read."""
     facts = task.facts
     misfit, runner_up = importer.fit_of(list(facts.get("statements", ())))
-    told = {
+    labels = {
         "patterns": f"{facts.get('patterns', 0):,}",
         "px per pattern": f"{facts.get('n')} × {facts.get('n')}",
         "masked px": f"{facts.get('masked', 0):,}",
     }
     if misfit:
-        told["misfit"] = misfit
+        labels["misfit"] = misfit
     if runner_up:
-        told["runner-up"] = runner_up
-    for place, (label, value) in zip(st.columns(len(told)), told.items(), strict=True):
+        labels["runner-up"] = runner_up
+    for place, (label, value) in zip(st.columns(len(labels)), labels.items(), strict=True):
         place.metric(escape.markdown(label), escape.markdown(value))
     for line in facts.get("statements", ()):
         st.text(f"· {line}")

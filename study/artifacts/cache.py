@@ -40,8 +40,8 @@ def cache_lines(root: Path) -> Iterator[Line]:
                 unusable += 1
                 yield f"{error}; remove it from the cache: rm -f {path}", False
     size = sum(path.stat().st_size for path in files) / 1e6
-    told = f"cache: {len(files)} objects, {size:.1f} MB, {len(corrupted)} corrupted"
-    yield told, not corrupted and not unusable
+    message = f"cache: {len(files)} objects, {size:.1f} MB, {len(corrupted)} corrupted"
+    yield message, not corrupted and not unusable
 
 
 def _describe(path: Path, top: Path, owners: list[tuple[Output, str]]) -> str:

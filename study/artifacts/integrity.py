@@ -95,12 +95,12 @@ def _differing(path: Path, wanted: str, root: Path) -> list[str]:
     here = listing_of(path)
     if content_md5(here) == wanted:
         return []
-    told = f"dvc.lock has md5 {wanted}, found {content_md5(here)}"
+    message = f"dvc.lock has md5 {wanted}, found {content_md5(here)}"
     then = None if path.is_file() else _committed_listing(path, wanted)
     if then is None:  # nothing here tells which of its files it is
-        return [f"{name} differs from the output of the pipeline: {told}"]
+        return [f"{name} differs from the output of the pipeline: {message}"]
     return [
-        f"{name}/{file} {_moved(here.get(file), then.get(file))} ({told} for the folder)"
+        f"{name}/{file} {_moved(here.get(file), then.get(file))} ({message} for the folder)"
         for file in sorted({*here, *then})
         if here.get(file) != then.get(file)
     ]

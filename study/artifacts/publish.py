@@ -78,7 +78,7 @@ def _commands(top: Path, pipeline: str, name: str, outputs: list[Output]) -> lis
     whole = " --all" if len({o.pipeline for o in outputs}) > 1 else ""
     arm = next((o.name for o in outputs if "train@" in o.address), outputs[0].name)
     folder = f" && cd {pipeline}" if pipeline else ""
-    said = [
+    text = [
         (f"git clone {origin if '://' in origin or '@' in origin else 'ADDRESS'} study", ""),
         (f"cd study && make setup && . .venv/bin/activate{folder}", ""),
         ("study results", "the recorded numbers: in git, nothing is pulled"),
@@ -87,7 +87,7 @@ def _commands(top: Path, pipeline: str, name: str, outputs: list[Output]) -> lis
         (f"study pull{whole}{option}", "everything"),
         ("dvc repro", "runs nothing; `study verify` checks the numbers"),
     ]
-    return [f"{command:<36}# {told}" if told else command for command, told in said]
+    return [f"{command:<36}# {message}" if message else command for command, message in text]
 
 
 def _access(name: str, url: str) -> list[str]:

@@ -39,12 +39,12 @@ def settle(top: Path) -> str | None:
     before = local["remote"].get(NAME)
     if place is None:
         return step_back(top) if before is None else _forget(config)
-    said = step_back(top)
+    message = step_back(top)
     place.mkdir(parents=True, exist_ok=True)
     wanted = {"url": str(place), "verify": True}
     taken = _chosen(config) or config.read("local")["core"].get("remote")
     if before and str(before.get("url")) == str(place) and taken:
-        return said
+        return message
     with config.edit("local") as edited:
         edited["remote"][NAME] = wanted
         if not taken:

@@ -293,9 +293,9 @@ def _refuse_needed(study: Study, name: str) -> None:
             f"{', '.join(needing)} {'are' if needing[1:] else 'is'} compared with {name!r}; "
             "archive first what is compared with it"
         )
-    asked = [q for q, question in study.studies.items() if name in question.arms]
-    if asked:
-        raise UserError(f"studies.{asked[0]} names {name!r}; remove it there first")
+    questions = [q for q, question in study.studies.items() if name in question.arms]
+    if questions:
+        raise UserError(f"studies.{questions[0]} names {name!r}; remove it there first")
     for key, section in study.sections.items():
         if any(mentions(section.model_dump(), section.arms, name)):
             raise UserError(f"{key} names {name!r}; remove it there first")

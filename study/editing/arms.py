@@ -346,15 +346,15 @@ def _described(block: dict[str, Any], draft: Draft, study: Study) -> Planned:
 
 def _question(draft: Draft, changes: Mapping[str, tuple[Scalar, Scalar]]) -> str:
     """The question as one line. Raises UserError for one that no file or page can show."""
-    if not (asked := " ".join((draft.asks or "").split())):
+    if not (requested := " ".join((draft.asks or "").split())):
         new = ", ".join(f"{key} = {_word(value)}" for key, (_, value) in changes.items())
         return f"What does {new} change against {draft.base}?"
-    if len(asked) > LONGEST_QUESTION or not asked.isprintable():
+    if len(requested) > LONGEST_QUESTION or not requested.isprintable():
         raise UserError(
-            f"the question has {len(asked)} characters or unprintable ones; accepted: one "
+            f"the question has {len(requested)} characters or unprintable ones; accepted: one "
             f"sentence of up to {LONGEST_QUESTION} printable ones"
         )
-    return asked
+    return requested
 
 
 def _word(value: Scalar) -> str:

@@ -122,9 +122,9 @@ def proposed_seeds(
     if not isinstance(row, Arm):
         return ()
     entry = entry_of(claim, draft.name, draft.base, row.changes)
-    asked = parse_claims({"claims": {claim.id: entry}}, root / CLAIMS).claims[0]
+    parsed = parse_claims({"claims": {claim.id: entry}}, root / CLAIMS).claims[0]
     others = claims_on(root, {**study.arms, draft.name: row}, row.data)
-    registered = [asked, *(other for other in others if other.id != claim.id)]
+    registered = [parsed, *(other for other in others if other.id != claim.id)]
     return registered_seeds(registered, row.data, claim.needed_seeds)
 
 
@@ -285,8 +285,8 @@ def claim_added(
     if known is not None and known.arms.treatment != draft.name:
         raise UserError(f"claim {claim.id!r} already exists; choose another id")
     # This one only: the sentence names it.
-    asked = parse_claims({"claims": {claim.id: entry}}, file).claims[0]
-    if known == asked:
+    requested = parse_claims({"claims": {claim.id: entry}}, file).claims[0]
+    if known == requested:
         return text
     if known is not None:
         raise UserError(f"claim {claim.id!r} already exists with other content; choose another id")

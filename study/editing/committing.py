@@ -30,11 +30,11 @@ def unclean(root: Path) -> tuple[str, ...] | None:
 
     None where there is no git.
     """
-    said = environment.changes(root)
-    if said is None:
+    changed = environment.changes(root)
+    if changed is None:
         return None
     top = environment.checkout(root)
-    return tuple(os.path.relpath(top / line[3:].strip('"'), root) for line in said.splitlines())
+    return tuple(os.path.relpath(top / line[3:].strip('"'), root) for line in changed.splitlines())
 
 
 def commit(root: Path, names: Sequence[str], message: str) -> str:

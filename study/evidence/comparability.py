@@ -102,13 +102,13 @@ def _settings(comparison: Comparison) -> str | None:
 
 
 def _checkpoint(comparison: Comparison) -> str | None:
-    asked = comparison.claim.metric.partition(".")[0]
-    if asked not in ("best", "last"):
+    requested = comparison.claim.metric.partition(".")[0]
+    if requested not in ("best", "last"):
         return None
     for name, content in comparison.runs:
-        found = lookup(block(content, asked) or {}, ("checkpoint",))
-        if found not in (None, asked, "only"):
-            return f"{name}: the object of checkpoint {asked} is labelled {found}"
+        found = lookup(block(content, requested) or {}, ("checkpoint",))
+        if found not in (None, requested, "only"):
+            return f"{name}: the object of checkpoint {requested} is labelled {found}"
     return None
 
 

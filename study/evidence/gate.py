@@ -195,8 +195,8 @@ def _unreachable(comparison: Comparison, level: float, claims: int) -> str | Non
     if not comparison.varied or (claim.evidence not in OF_MEANS and baselines):
         names = join_words(baselines)
         return f"{names} is not a network: it has no failure rate, and one run no spread"
-    asked = [set(side.asked.seeds) for side in comparison.varied if side.asked is not None]
-    if claim.survival is None and len(asked) == 2 and not asked[0] & asked[1]:
+    seeds = [set(side.asked.seeds) for side in comparison.varied if side.asked is not None]
+    if claim.survival is None and len(seeds) == 2 and not seeds[0] & seeds[1]:
         names = " and ".join(side.name for side in comparison.varied)
         return (
             f"{names} share no seed, and runs are compared seed by seed: declare the same in both"
@@ -265,8 +265,8 @@ def _other_margin(claim: Claim, book: ClaimBook, exempt: Mapping[str, str]) -> s
     if not earlier or claim.margin.value in earlier or claim.id in replaced:
         return None
     unit = f" {claim.column.unit}" if claim.column.unit else ""
-    told = join_words(f"{fmt(value)}{unit} in {first}" for value, first in earlier.items())
+    others = join_words(f"{fmt(value)}{unit} in {first}" for value, first in earlier.items())
     return (
-        f"its margin for {claim.metric} is {fmt(claim.margin.value)}{unit}, but {told}: one metric "
-        "takes one margin"
+        f"its margin for {claim.metric} is {fmt(claim.margin.value)}{unit}, but {others}: one "
+        "metric takes one margin"
     )

@@ -172,8 +172,10 @@ def skill_of(loss: float | None, floors: Mapping[str, Any]) -> tuple[float | Non
         return None, "the noise floor is known only where the true patches are"
     if constant <= noise:
         # Few photons and a wrong probe: the loss no longer tells the object from a constant.
-        told = f"the true object's loss {noise:.3g} is not below the best constant's {constant:.3g}"
-        return None, f"{told}, as the loss sees it with the assumed probe"
+        message = (
+            f"the true object's loss {noise:.3g} is not below the best constant's {constant:.3g}"
+        )
+        return None, f"{message}, as the loss sees it with the assumed probe"
     return skill(loss, noise, constant), None
 
 

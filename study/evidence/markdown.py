@@ -22,14 +22,14 @@ CHANGED = ("withdrawn claim", "in words", "old verdict", "new verdict", "why", "
 
 def render(findings: Findings) -> str:
     """The findings as Markdown, the verdicts first."""
-    asked = investigations.parts("findings")
+    requested = investigations.parts("findings")
     parts = [
         _head(findings),
         _verdicts(findings),
         *_tables(findings),
         _flags(findings),
         *(_claim(claim) for claim in findings.claims.values()),
-        *(text for part in asked for text in part.markdown(findings)),
+        *(text for part in requested for text in part.markdown(findings)),
         _withdrawn(findings),
         _superseded(findings.superseded),
     ]

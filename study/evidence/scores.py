@@ -272,12 +272,12 @@ def without_phase(scores: Mapping[str, Any]) -> dict[str, Any]:
     gate = scores["gate"]
     if gate is None or not gate["phase"]["evaluable"]:
         return {**scores}
-    told = f"{NOT_EVALUABLE}: {PRIOR}"
+    message = f"{NOT_EVALUABLE}: {PRIOR}"
     blanked = {
         set_name: {**scores[set_name], "phase": dict.fromkeys(scores[set_name]["phase"])}
         for set_name in METRIC_SETS
     }
-    lost = {f"{s}.phase.{name}": told for s, part in blanked.items() for name in part["phase"]}
+    lost = {f"{s}.phase.{name}": message for s, part in blanked.items() for name in part["phase"]}
     phase = {**gate["phase"], "evaluable": False, "reason": PRIOR}
     return {
         **scores,

@@ -165,8 +165,8 @@ def ensure(root: Path) -> None:
     command = (sys.executable, "-m", "study.jobs", str(Path(root).resolve()))
     done = children.run(command, root)
     if done.returncode != 0:
-        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise UserError(f"the supervisor cannot be started: {said[-1]}")
+        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise UserError(f"the supervisor cannot be started: {lines[-1]}")
 
 
 def check_supervisor(root: Path) -> None:

@@ -114,6 +114,6 @@ def cancel(ids: Iterable[str]) -> None:
     if not listed:
         return
     done = scontrol.call("scancel", *listed)
-    said = [line for line in done.stderr.splitlines() if "Invalid job id" not in line]
-    if done.returncode and said:
-        raise UserError(" ".join(said))
+    lines = [line for line in done.stderr.splitlines() if "Invalid job id" not in line]
+    if done.returncode and lines:
+        raise UserError(" ".join(lines))

@@ -99,9 +99,9 @@ class LaunchFolder:
         """Every job, oldest first; requests that are not taken yet are in it already."""
         # First the requests: the supervisor writes a job before it removes the request, so that one
         # which is taken meanwhile is seen at least once.
-        asked = list(self.pending())
+        waiting = list(self.pending())
         found = {job.id: job for job in self.job_list()}
-        for _, request in asked:
+        for _, request in waiting:
             if isinstance(request, str):
                 continue
             if request.kind == "start" and request.id not in found:

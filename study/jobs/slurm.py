@@ -188,8 +188,8 @@ class Slurm:
         study = load_study(root / "params.yaml")
         slurm = load_cluster(root, study.arms)
         wanted = [task for way in ways for task in unsettled(root, way.job)]
-        asked = {way.job.arm: slurm.asked(way.job.arm) for way in ways}
-        tasks = arrays.submit(root, wanted, asked, slurm)
+        requested = {way.job.arm: slurm.asked(way.job.arm) for way in ways}
+        tasks = arrays.submit(root, wanted, requested, slurm)
         for way in ways:
             way.phase, way.child = "compute", None
             way.tasks = [task for task in tasks if task.job == way.job.id]

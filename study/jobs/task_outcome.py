@@ -53,5 +53,5 @@ def _words(root: Path, task: batches.Task, shown: scontrol.Task) -> str:
     printed = dvc_commit.tail(batches.log_file(root, task.id or ""), 0).rpartition(START)[2]
     if FORMER in printed:
         return "an earlier version of the code submitted it; `study retry` submits it with this one"
-    said = dvc_commit.last_words(printed, shown.code) if printed.strip() else ""
-    return said or shown.sentence
+    message = dvc_commit.last_words(printed, shown.code) if printed.strip() else ""
+    return message or shown.sentence

@@ -20,8 +20,8 @@ def write_report(root: Path, out: Path) -> list[Path]:
     Raises UserError without findings and for torn results.
     """
     inputs = gather(root.resolve())
-    asked = [section for part in investigations.parts("section") for section in part.SECTIONS]
-    parts = [sections.VERDICTS, *asked, sections.PICTURES, sections.STUDIES]
+    requested = [section for part in investigations.parts("section") for section in part.SECTIONS]
+    parts = [sections.VERDICTS, *requested, sections.PICTURES, sections.STUDIES]
     with styled():
         page, saved = render_page(inputs, [*parts, sections.LIMITS, sections.PROVENANCE])
     made = [out / "report.html"]

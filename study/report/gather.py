@@ -237,10 +237,10 @@ def _groups(findings: Findings, declared: Sequence[Group]) -> tuple[Group, ...]:
         )
     ]
     found += declared
-    told = {arm for group in found for arm in group.arms}
+    named = {arm for group in found for arm in group.arms}
     rest: dict[str, list[str]] = {}
     for name in names:
-        if name not in told:
+        if name not in named:
             rest.setdefault(name.rpartition("/")[0], []).append(name)
     for pipeline, arms in rest.items():
         asks = f"What do the other arms recorded from {pipeline}/ reach?"

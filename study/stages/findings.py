@@ -54,8 +54,8 @@ def check_findings(root: Path) -> str:
     findings = current_findings(root)
     changed = stale(findings, root)
     if changed:
-        told = "; ".join(f"{claim}: {', '.join(files)}" for claim, files in changed.items())
-        raise UserError(f"stale findings ({told}); run `dvc repro` to update them")
+        message = "; ".join(f"{claim}: {', '.join(files)}" for claim, files in changed.items())
+        raise UserError(f"stale findings ({message}); run `dvc repro` to update them")
     if problems := changed_files(root):
         raise UserError(f"{joined(problems)}; restore them from git, or run the pipeline again")
     return f"{len(findings.claims)} findings agree with the stored evidence"

@@ -129,8 +129,10 @@ def report_broken(ended: Sequence[tuple[Job, int | None]]) -> None:
             cause = RunFolder(job.folder).status().get("cause") or how_ended(code)
             causes.setdefault(job.arm, []).append(f"seed {job.seed}: {cause}")
     if causes:
-        told = (f"arm {arm!r} did not finish ({'; '.join(said)})" for arm, said in causes.items())
-        raise UserError(f"{'; '.join(told)}; run again to resume")
+        message = (
+            f"arm {arm!r} did not finish ({'; '.join(text)})" for arm, text in causes.items()
+        )
+        raise UserError(f"{'; '.join(message)}; run again to resume")
 
 
 @contextlib.contextmanager
@@ -198,8 +200,8 @@ def run_one(job: Job, gpu: int | None, limit_bytes: float) -> None:
         raise SystemExit(130) from None
     except (MemoryError, torch.OutOfMemoryError) as error:
         # A result: the published failure rates count it.
-        said = str(error).splitlines() or [type(error).__name__]
-        run.finish("failed", cause=f"out of memory: {said[0]}")
+        lines = str(error).splitlines() or [type(error).__name__]
+        run.finish("failed", cause=f"out of memory: {lines[0]}")
     except (UserError, OSError) as error:
         cause = describe(error) if isinstance(error, OSError) else str(error)
         with contextlib.suppress(OSError, UserError):  # the disk may take nothing more

@@ -36,8 +36,8 @@ def verify_all(root: Path, retrain: str | None) -> Iterator[Line]:
     findings = read_findings(root)
     if findings is not None:
         changed = stale(findings, root)
-        told = ", ".join(changed) or "none"
-        yield f"findings.json: {len(findings.claims)} claims, stale: {told}", not changed
+        message = ", ".join(changed) or "none"
+        yield f"findings.json: {len(findings.claims)} claims, stale: {message}", not changed
     if retrain:
         yield retrained(root, study, retrain)
 
@@ -129,5 +129,5 @@ def retrained(root: Path, study: Study, which: str) -> Line:
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     same = all(differences(old, new) == [] for _, old, new in pairs)
-    told = json.dumps({key: [old, new] for key, old, new in pairs})
-    return f"{name} seed {seed} trained again: {'equal' if same else 'differs'} {told}", same
+    content = json.dumps({key: [old, new] for key, old, new in pairs})
+    return f"{name} seed {seed} trained again: {'equal' if same else 'differs'} {content}", same

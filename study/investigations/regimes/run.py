@@ -76,8 +76,8 @@ def run_regimes(root: Path, at_once: int | None = None) -> list[str]:
     done = len(waiting) - len(failed)
     found = len(plan.parts) - len(waiting)
     seconds = time.monotonic() - began
-    said = f"results/regimes.json: {done} scans computed in {seconds:.0f} s, {found} were there"
-    return [said, *plan.missing, *failed.values()]
+    message = f"results/regimes.json: {done} scans computed in {seconds:.0f} s, {found} were there"
+    return [message, *plan.missing, *failed.values()]
 
 
 # --- what there is to do ----------------------------------------------------------------------
@@ -185,8 +185,8 @@ def weights_file(run: Path) -> Path:
 def part_hash(part: Part, manifest: Manifest, weights: Mapping[str, str]) -> str:
     """Name of a part: what it depends on, but not what is only told of it (`good`)."""
     settings = settings_of(part.regimes)
-    told = [part.cell.dose, part.cell.probe, part.step_px, sorted(part.networks)]
-    content = [FORMAT, told, settings, manifest.content_sha256, dict(weights), code_sha256()]
+    facts = [part.cell.dose, part.cell.probe, part.step_px, sorted(part.networks)]
+    content = [FORMAT, facts, settings, manifest.content_sha256, dict(weights), code_sha256()]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 

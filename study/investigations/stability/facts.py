@@ -118,18 +118,18 @@ class Stable:
             side = "higher" if higher else "lower" if lower else "not shown to differ"
             groups[side].append(f"{named(name)} ({bounded(found)})")
         parts = [f"{side}: {enumerated(names)}" for side, names in groups.items() if names]
-        told = f"; as a multiple of it, {'; '.join(parts)}" if parts else ""
+        message = f"; as a multiple of it, {'; '.join(parts)}" if parts else ""
         return (
             f"Half of the short runs of {control.label} die at a learning rate of "
-            f"{bounded(control.ld50)}{told}."
+            f"{bounded(control.ld50)}{message}."
         )
 
     @property
     def sentences(self) -> list[str]:
         """One sentence per curve, and one that names the missing ones."""
-        told = [self._sentence(curve) for curve in self.curves]
+        curves = [self._sentence(curve) for curve in self.curves]
         lacking = f"No result of {enumerated(self.missing)} yet (`study stability`)."
-        return [*told, *([lacking] if self.missing else [])]
+        return [*curves, *([lacking] if self.missing else [])]
 
     def _sentence(self, curve: Curve) -> str:
         deaths = curve.deaths

@@ -250,10 +250,10 @@ def replay_sentence(trace: Trace) -> str:
 
 def sentence(trace: Trace) -> str:
     """What one trace shows, from its `facts`."""
-    told = trace["facts"]
+    end_facts = trace["facts"]
     rate = fmt(max(trace["columns"]["learning_rate"]), 2)
     where = f"{trace['arm']}, seed {trace['seed']}, {trace['steps']} steps at rates up to {rate}"
-    return f"{where}: {_bad(told)}{_growth(told)}; {_end(told)}."
+    return f"{where}: {_bad(end_facts)}{_growth(end_facts)}; {_end(end_facts)}."
 
 
 def _bad(told: Mapping[str, Any]) -> str:
@@ -302,16 +302,16 @@ def arm_sentences(traces: Sequence[Trace]) -> dict[str, str]:
 
 def arm_sentence(traces: Sequence[Trace]) -> str:
     """How the seeds of one arm ended, where they went bad, and what had grown by then."""
-    told = [trace["facts"] for trace in traces]
-    ends = Counter(one["ended"] for one in told)
-    seeds = counted(len(told), "seed")
+    runs = [trace["facts"] for trace in traces]
+    ends = Counter(one["ended"] for one in runs)
+    seeds = counted(len(runs), "seed")
     shares = enumerated([f"{count} {end}" for end, count in ends.most_common()])
-    bad = [one for one in told if one["first_bad_step"] is not None]
-    zero = _span([one["zero_tensors"] for one in told])
+    bad = [one for one in runs if one["first_bad_step"] is not None]
+    zero = _span([one["zero_tensors"] for one in runs])
     return (
-        f"{traces[0]['arm']}, {seeds}: {shares}{_first_bad(bad, len(told))}; at the end "
-        f"{_counts(told, _dead_of, 'no part') or 'no part'} wholly dead, {zero} of "
-        f"{told[0]['tensors']} tensors with exactly zero gradient."
+        f"{traces[0]['arm']}, {seeds}: {shares}{_first_bad(bad, len(runs))}; at the end "
+        f"{_counts(runs, _dead_of, 'no part') or 'no part'} wholly dead, {zero} of "
+        f"{runs[0]['tensors']} tensors with exactly zero gradient."
     )
 
 

@@ -90,8 +90,8 @@ def run_traces(root: Path) -> list[str]:
     traces = all_traces(root, study, settings, sets)
     write_traces(root, {"traces": traces, "arms": arm_sentences(traces), **inputs(sets)})
     seconds = time.monotonic() - began
-    said = f"results/traces.json: {len(traces)} runs traced in {seconds:.0f} s"
-    return [said, *arm_sentences(traces).values()]
+    message = f"results/traces.json: {len(traces)} runs traced in {seconds:.0f} s"
+    return [message, *arm_sentences(traces).values()]
 
 
 # --- what is asked for ------------------------------------------------------------------------
