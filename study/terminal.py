@@ -8,6 +8,7 @@ lines, or set the title or the clipboard of a terminal. All output of `study` pa
 from __future__ import annotations
 
 import contextlib
+import io
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -47,7 +48,12 @@ class _Cleaned:
 def cleaned_output() -> Iterator[None]:
     """Clean what is written to stdout and stderr."""
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = (cast("TextIO", _Cleaned(stream)) for stream in before)
+    for stream in before:
+        if isinstance(stream, io.TextIOWrapper):  # a question mark for what it cannot express
+            stream.reconfigure(errors="replace")
+    # A stream that was closed before we started is None.
+    open_ones = (io.StringIO() if stream is None else stream for stream in before)
+    sys.stdout, sys.stderr = (cast("TextIO", _Cleaned(stream)) for stream in open_ones)
     try:
         yield
     finally:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
 from app.scan_tasks import mask as masks
 from study.formats.bad_pixels import clean, with_mask_of
@@ -57,8 +58,16 @@ class Request:
 
     @classmethod
     def read(cls, content: Mapping[str, Any]) -> Request:
-        """From stored JSON; entries of other versions are ignored."""
-        return cls(**{key: content[key] for key in cls.__dataclass_fields__ if key in content})
+        """From stored JSON; entries of other versions are ignored. Raises UserError."""
+        known = {key: content[key] for key in cls.__dataclass_fields__ if key in content}
+        try:
+            return TypeAdapter(cls).validate_python(known)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise UserError(
+                f"request.json of the scan is damaged at {'.'.join(map(str, first['loc']))} "
+                f"({first['msg']}); remove the scan and choose the file again"
+            ) from None
 
 
 def command(request: Request, folder: Path, name: str, track: bool = True) -> list[str]:

@@ -13,11 +13,9 @@ nothing. Tasks: look, import, reconstruct.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -31,8 +29,8 @@ import psutil
 
 from app.scan_tasks.importer import READ, Request
 from study.jobs.processes import alive
-from study.reading import read_mapping
-from study.runs import start_time, write_json
+from study.reading import parse_json, read_mapping, read_text
+from study.runs import children, start_time, write_json
 from study.settings import UserError
 
 ID = re.compile(r"[0-9]{10}-[0-9a-f]{8}")
@@ -41,6 +39,7 @@ TASKS = ("look", "import", "reconstruct")
 KINDS = ("scan", "probe", "positions", "mask")  # subfolders of uploads
 MOST_AT_WORK = 2
 KEPT_S, REFUSED_S = 7 * 86400.0, 3600.0
+STARTING_S = 10.0  # until the number of a child is stored
 STEP = re.compile(r"(\d+) of (\d+)")
 CODE = Path(__file__).parents[2]
 # Held until they end, so that none is left behind as a zombie.
@@ -162,21 +161,19 @@ def start(root: Path, folder: Path, task: str, command: Sequence[str] = ()) -> N
         )
     for kind in ("json", "end.json", "out"):
         (folder / f"{task}.{kind}").unlink(missing_ok=True)
-    write_json(folder / f"{task}.json", {"command": list(command)})
+    write_json(folder / f"{task}.json", {"command": list(command), "since": time.time()})
     environment = {**os.environ, "PYTHONPATH": str(CODE), "PYTHONUNBUFFERED": "1"}
+    environment[children.MARK] = _mark(folder, task)
     environment["PATH"] = os.pathsep.join(
         (str(Path(sys.executable).parent), environment.get("PATH", os.defpath))
     )
     with (folder / f"{task}.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "app.scan_tasks.child", str(folder.resolve()), task],
-            cwd=root,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        words = [sys.executable, "-m", "app.scan_tasks.child", str(folder.resolve()), task]
+        try:
+            process = children.start(words, root, log, environment=environment)
+        except OSError as error:
+            end(folder, task, "failed", f"it could not be started: {error.strerror}")
+            return
     _STARTED[:] = [process, *(earlier for earlier in _STARTED if earlier.poll() is None)]
     started = 0.0
     with contextlib.suppress(psutil.NoSuchProcess):
@@ -190,9 +187,12 @@ def stop(folder: Path, task: str) -> None:
     content = read_mapping(folder / f"{task}.json") or {}
     if read_task(folder, task).state != "running":
         return
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(int(content["pid"]), signal.SIGTERM)
+    children.terminate(content.get("pid"), content.get("pid_started"), _mark(folder, task))
     end(folder, task, "stopped", "stopped by you")
+
+
+def _mark(folder: Path, task: str) -> str:
+    return str(folder.resolve() / task)
 
 
 def end(folder: Path, task: str, state: str, cause: str | None, facts: object = None) -> None:
@@ -211,8 +211,9 @@ def read_task(folder: Path, task: str) -> Task:
         return Task(task, "failed", str(error))
     if content is None:
         return Task(task, "none")
-    command = tuple(map(str, content.get("command") or ()))
-    seconds = time.time() - float(content.get("since") or time.time())
+    words, since = content.get("command"), content.get("since")
+    command = tuple(map(str, words)) if isinstance(words, list) else ()
+    seconds = max(0.0, time.time() - since) if isinstance(since, (int, float)) else 0.0
     if ended is not None:
         facts = ended.get("facts")
         cause = ended.get("cause")
@@ -223,7 +224,8 @@ def read_task(folder: Path, task: str) -> Task:
             facts if isinstance(facts, dict) else {},
             command,
         )
-    if "pid" in content and not alive(content.get("pid"), content.get("pid_started")):
+    starting = "pid" not in content and seconds < STARTING_S
+    if not starting and not alive(content.get("pid"), content.get("pid_started")):
         return Task(task, "failed", f"it ended without a message: {last_line(folder, task)}")
     steps = STEP.findall(_log(folder, task)[-2000:])
     done, total = map(int, steps[-1]) if steps else (0, 0)
@@ -245,7 +247,7 @@ def printed(folder: Path, task: str) -> dict[str, Any]:
     """The JSON object that a command printed; {} where it printed something else."""
     file = folder / f"{task}.out"
     try:
-        content = json.loads(file.read_text().strip().splitlines()[-1])
-    except (OSError, ValueError, IndexError):
+        content = parse_json(read_text(file).strip().splitlines()[-1], file)
+    except (OSError, UserError, IndexError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -66,7 +65,8 @@ def start_pull(root: Path, names: tuple[str, ...]) -> str:
     command = [sys.executable, "-m", "study", "pull", *names, "--status", str(file)]
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.with_suffix(".log").open("wb") as log:
-        process = children.start(command, root, log)
+        marked = {**os.environ, children.MARK: str(file)}
+        process = children.start(command, root, log, environment=marked)
     _STARTED[:] = [process, *(earlier for earlier in _STARTED if earlier.poll() is None)]
     if not file.is_file():
         _announce(file, process.pid, [item.name for item in found])
@@ -128,8 +128,9 @@ def cancel_pull(root: Path, pull_id: str) -> None:
     Raises UserError for an unknown id; an ended pull is left as it is.
     """
     content = _content(root, pull_id)
-    if content.get("state") not in ENDED and alive(content.get("pid"), content.get("pid_started")):
-        os.kill(int(content["pid"]), signal.SIGTERM)
+    if content.get("state") not in ENDED:
+        mark = str(_file(root, pull_id))
+        children.terminate(content.get("pid"), content.get("pid_started"), mark)
 
 
 def _announce(file: Path, pid: int, names: list[str]) -> None:

@@ -18,21 +18,25 @@ import threading
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from study.jobs.models import Job
+from study.reading import read_text
 from study.settings import UserError
 
 FILE = Path(".streamlit/secrets.toml")
 TIMEOUT_S = 10.0
+KEPT = "/?%:@!$&'()*+,;=-._~"  # of an address; other characters are encoded
 
 
 def address(root: Path) -> SplitResult | None:
     """The webhook of this folder, None without one. Raises UserError for a malformed entry."""
     try:
-        content = tomllib.loads((root / FILE).read_text())
+        content = tomllib.loads(read_text(root / FILE))
     except FileNotFoundError:
         return None
+    except RecursionError:
+        raise UserError(f"{FILE} is nested too deeply") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{FILE} cannot be read ({error}); it has to be valid TOML") from None
     section = content.get("notify")
@@ -42,9 +46,10 @@ def address(root: Path) -> SplitResult | None:
     try:
         parts = urlsplit(given if isinstance(given, str) else "")
         if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            parts.hostname.encode("idna")
             return parts
     except ValueError:
-        pass  # no address at all
+        pass  # not an address
     raise UserError(
         f"[notify] in {FILE} is malformed. Accepted is one address: "
         'webhook = "https://chat.example.org/hooks/..."'
@@ -74,7 +79,7 @@ def send(parts: SplitResult, content: dict[str, object]) -> None:
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(parts.hostname or "", parts.port, timeout=TIMEOUT_S)
     try:
-        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        path = quote((parts.path or "/") + (f"?{parts.query}" if parts.query else ""), safe=KEPT)
         body = json.dumps(content).encode()
         connection.request("POST", path, body, {"Content-Type": "application/json"})
         status = connection.getresponse().status

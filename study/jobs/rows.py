@@ -15,9 +15,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from study.jobs.folder import LaunchFolder
 from study.jobs.models import Job
@@ -25,6 +25,7 @@ from study.jobs.processes import alive
 from study.jobs.slurm_snapshot import SnapshotTask, read_snapshot
 from study.reading import read_bytes, read_text
 from study.runs import provenance
+from study.runs.folder import LATEST_S
 from study.runs.identity import RunIdentity, identity_of, study_of
 from study.runs.reread import Reread
 from study.settings import Arm, UserError
@@ -65,6 +66,9 @@ class RunRow:
         return None if self.place is None else Path(self.place)
 
 
+Time = Annotated[float, Field(ge=0, lt=LATEST_S)]
+
+
 class Status(BaseModel):
     """The fields of status.json that a row needs."""
 
@@ -75,10 +79,10 @@ class Status(BaseModel):
     epoch: int | None = None
     epochs: int | None = None
     pid: int | None = None
-    pid_started: float | None = None
-    started: float | None = None
-    ended: float | None = None
-    heartbeat: float | None = None
+    pid_started: Time | None = None
+    started: Time | None = None
+    ended: Time | None = None
+    heartbeat: Time | None = None
     val_loss: float | None = None
     cause: str | None = None
 
@@ -300,6 +304,9 @@ def _at_work(row: RunRow, status: Status, job: Job | None) -> RunRow:
     return replace(row, eta_s=_eta(row))
 
 
+LONGEST_S = 1e9
+
+
 def _eta(row: RunRow) -> float | None:
     """Seconds left, from the time that the last epochs took."""
     if row.folder is None or not row.epoch:
@@ -309,7 +316,8 @@ def _eta(row: RunRow) -> float | None:
         took = [float(line["seconds"]) for line in csv.DictReader(io.StringIO(text))][-LAST_EPOCHS:]
     except (OSError, UserError, csv.Error, KeyError, ValueError, TypeError):
         return None
-    return sum(took) / len(took) * (row.epochs - row.epoch) if took else None
+    left = sum(took) / len(took) * (row.epochs - row.epoch) if took else -1.0
+    return left if 0 <= left < LONGEST_S else None  # NaN compares false too
 
 
 def _job_end(row: RunRow, job: Job) -> RunRow:

@@ -1,18 +1,27 @@
 """The one way to start a child process: an argument list, never a shell, and nothing to type into.
 
 `run` waits for a short command and captures what it prints. `start` returns at once; the child gets
-a session of its own, so that no signal to our terminal or process group reaches it and `os.killpg`
-ends it with its children.
+a session of its own, so that no signal to our terminal or process group reaches it. `terminate`
+ends it with its children. A stored process number is not trusted: the process has to carry the mark
+that its starter put into the environment, so that a damaged file cannot end anything else.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Literal, overload
 
+import psutil
+
+from study.runs.folder import process_alive
+
 Stream = int | IO[Any] | None
+MARK = "ARMATURE_CHILD"
 
 
 @overload
@@ -53,6 +62,7 @@ def run(
         stdin=subprocess.DEVNULL,
         capture_output=not show,
         text=text,
+        errors="surrogateescape" if text else None,  # file names need not be UTF-8
         check=False,
         env=environment,
         timeout=limit_s,
@@ -77,3 +87,18 @@ def start(
     return subprocess.Popen(
         command, cwd=root, env=environment, stdout=out, stderr=err, **(defaults | options)
     )
+
+
+def terminate(pid: Any, started: Any, mark: str) -> None:
+    """Send SIGTERM to a child of `start` and to its own children.
+
+    `pid` and `started` (`study.runs.start_time`) may come from a damaged file: nothing happens
+    unless the process leads a session of its own and has `mark` as `MARK` in its environment.
+    """
+    if isinstance(pid, bool) or not isinstance(pid, int) or pid <= 1:
+        return
+    if not process_alive(pid, started):
+        return
+    with contextlib.suppress(OSError, psutil.Error):
+        if psutil.Process(pid).environ().get(MARK) == mark and os.getpgid(pid) == pid:
+            os.killpg(pid, signal.SIGTERM)

@@ -293,6 +293,9 @@ class RunFolder:
         return read_table(file, needed=("epoch",))
 
 
+TIMES = ("pid_started", "started", "ended", "heartbeat")
+LATEST_S = 2.0**36  # the year 4147: what a clock and `time.localtime` can show
+
 # Fields of status.json that are read again; null is accepted for each.
 STATUS_TYPES: Mapping[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("state", "arm", "cause", "why_eager"), str),
@@ -307,9 +310,11 @@ STATUS_TYPES: Mapping[str, type | tuple[type, ...]] = {
 
 
 def _mistyped(status: Mapping[str, Any]) -> str | None:
-    """The first field of a status.json whose value has another type than its writer gives it."""
+    """The first field of a status.json whose value its writer cannot have given it."""
     for key, accepted in STATUS_TYPES.items():
         value = status.get(key)
-        if value is not None and not isinstance(value, accepted):
+        if value is None:
+            continue
+        if not isinstance(value, accepted) or (key in TIMES and not 0 <= value < LATEST_S):
             return key
     return None

@@ -284,3 +284,20 @@ def test_the_total_time_left_counts_what_waits():
     assert total_left([running(1, 40.0), running(2, 90.0)]) == 90.0
     # Four more of 100 s each, two at a time: 130 s of work left on two places, and 400 s more.
     assert total_left([running(1, 40.0), running(2, 90.0), *queued]) == (130.0 + 400.0) / 2
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "1e308", "-5", "x"])
+def test_odd_times_of_epochs_give_no_estimate(toy, seconds):
+    folder = run(toy, "control", 1, "running", **living())
+    write_text(folder / "timing.csv", f"epoch,seconds\n1,{seconds}\n")
+    app = opened("runs")
+    assert not app.exception and "▶ running" in states(app)[0]
+
+
+@pytest.mark.parametrize("field", ["started", "heartbeat", "ended"])
+@pytest.mark.parametrize("when", [1e18, -1e18, 2**70])
+def test_times_that_no_clock_can_give_are_a_damaged_status(toy, field, when):
+    run(toy, "control", 1, "running", **{**living(), field: when})
+    run(toy, "control", 2, "running", **living())
+    app = opened("runs")
+    assert not app.exception and any("running" in state for state in states(app))

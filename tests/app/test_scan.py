@@ -297,3 +297,45 @@ def test_a_task_that_is_stopped_ends_with_its_children(toy: Path, tiny_params: D
     actions.stop_scan(scan_id, "look")
     task = work.read(load.ROOT, scan_id).task("look")
     assert task.state == "stopped" and uploads(toy) == []
+
+
+# --- damaged state ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pid", [1, -1, 0, "1", None, True, 2**80])
+def test_stop_ends_no_process_that_a_damaged_file_names(toy, monkeypatch, pid):
+    monkeypatch.setattr(os, "killpg", lambda *_: pytest.fail("a signal was sent"))
+    folder = reading(toy, "scan.npz", b"x")
+    write_json(folder / "look.json", {"pid": pid, "pid_started": 1, "since": time.time()})
+    work.stop(folder, "look")
+    assert work.read_task(folder, "look").state in ("stopped", "failed")
+    work.remove(folder)
+    assert not folder.exists()
+
+
+def test_a_child_that_cannot_be_started_is_a_failed_task(toy, monkeypatch):
+    def refused(*_, **__):
+        raise OSError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("study.runs.children.start", refused)
+    folder = reading(toy, "scan.npz", b"x")
+    (folder / "look.json").unlink()
+    work.start(toy, folder, "look")
+    task = work.read_task(folder, "look")
+    assert task.state == "failed" and "Resource" in str(task.cause)
+
+
+@pytest.mark.parametrize("request_", [{}, {"file": 5}, {"file": "x", "accept": "one"}, []])
+def test_a_damaged_request_hides_its_own_scan_only(toy, request_):
+    reading(toy, "good.npz", b"x")
+    write_json(reading(toy, "bad.npz", b"x") / "request.json", request_)
+    assert [scan.name for scan in work.every(toy)] == ["good.npz"]
+
+
+@pytest.mark.parametrize("task", [{"command": 5}, {"command": [], "since": "x"}, {"since": -1e300}])
+def test_a_damaged_task_is_a_failed_one(toy, task):
+    folder = reading(toy, "scan.npz", b"x")
+    write_json(folder / "look.json", task)
+    (folder / "look.out").write_text("[" * 100_000)
+    assert work.read_task(folder, "look").state in ("failed", "running")
+    assert work.printed(folder, "look") == {}

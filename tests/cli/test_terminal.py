@@ -125,3 +125,34 @@ def test_consoles_are_made_in_one_place():
                 if names & {"Console", "print", "get_console"}:
                     made.append(file.relative_to(ROOT).as_posix())
     assert set(made) == {"study/terminal.py"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "environment",
+    [{"PYTHONIOENCODING": "ascii"},
+     {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}],
+)  # fmt: skip
+def test_what_the_terminal_cannot_show_is_replaced(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    (tmp_path / "params.yaml").write_text(PARAMS.replace("Does the cnn", "Döes the 網 cnn"))
+    done = subprocess.run(
+        (sys.executable, "-m", "study", "arms", "list"), cwd=tmp_path, check=False,
+        env={**os.environ, **environment}, capture_output=True,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, b"") and b"D?es the ? cnn" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("words", "code"), [(("arms", "list"), 0), (("arms", "show", "nope"), 2)])
+def test_closed_streams_do_not_change_the_exit_code(
+    tmp_path: Path, words: tuple[str, ...], code: int
+) -> None:
+    (tmp_path / "params.yaml").write_text(PARAMS)
+    closing = "import os, sys; os.close(1); os.close(2); os.execv(sys.argv[1], sys.argv[1:])"
+    done = subprocess.run(
+        (sys.executable, "-c", closing, sys.executable, "-m", "study", *words),
+        cwd=tmp_path, check=False,
+    )  # fmt: skip
+    assert done.returncode == code

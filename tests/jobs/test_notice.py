@@ -138,3 +138,22 @@ def test_the_supervisor_sends_the_end_of_a_job(tmp_path, hook, monkeypatch):
     assert [content["state"] for _, content in hook.posted] == ["cancelled"]
     loop.tick()
     assert len(hook.posted) == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["a = " + "[" * 3000, '[notify]\nwebhook = "http://a..b/"', "[notify]\nwebhook = 5",
+             '[notify]\nwebhook = "http://' + "a" * 70 + '.example/"'],
+)  # fmt: skip
+def test_a_malformed_file_is_a_line_in_the_log(tmp_path: Path, text: str) -> None:
+    lines: list[str] = []
+    assert notice.notify(configured(tmp_path, text), job("done", None), lines.append) is None
+    assert len(lines) == 1 and "secrets.toml" in lines[0]
+
+
+def test_a_path_that_is_not_ascii_is_encoded(hook: Hook, tmp_path: Path) -> None:
+    entry = f'[notify]\nwebhook = "http://127.0.0.1:{hook.server_port}/é?a=b%20c"'
+    lines: list[str] = []
+    thread = notice.notify(configured(tmp_path, entry), job("done", None), lines.append)
+    assert thread is not None
+    thread.join(20)
+    assert lines == [] and [path for path, _ in hook.posted] == ["/%C3%A9?a=b%20c"]
