@@ -2,7 +2,7 @@
 
     comments.jsonl      one comment a line, in git with the study; nothing computes from it
 
-The file is written whole under a lock; a line that is no comment is told and kept as it is.
+The file is written whole under a lock; a line that is not a comment is counted and kept.
 """
 
 from __future__ import annotations

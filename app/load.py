@@ -251,7 +251,7 @@ def data_folder(arm: str, seed: int) -> Path | None:
 
 
 def manifest(folder: Path) -> Manifest:
-    """Raises UserError when the manifest is no manifest of ours."""
+    """Raises UserError when the file is not a manifest of this project."""
     return _manifest(str(folder), stamp(folder / "manifest.json"))
 
 

@@ -162,11 +162,11 @@ def word(value: Scalar) -> str:
 
 
 def parsed_address(values: Sequence[str], known: Sequence[str]) -> dict[str, str]:
-    """?set=epochs=20&set=... as path -> text. Raises UserError naming what is no field."""
+    """?set=epochs=20&set=... as path -> text. Raises UserError naming the unknown field."""
     found = {}
     for value in values[:100]:
         path, equals, text = value.partition("=")
         if not equals or path not in known:
-            raise UserError(f"the address sets {value[:60]!r}, which is no field of this arm")
+            raise UserError(f"the address sets {value[:60]!r}, which is not a field of this arm")
         found[path] = text[:200]
     return found

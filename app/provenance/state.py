@@ -98,7 +98,7 @@ def _declared(stage: Stage, record: Record) -> Iterator[str]:
             yield f"{path} is a new input"
     for path in record.deps:
         if path not in stage.deps:
-            yield f"{path} is no input any more"
+            yield f"{path} is not an input any more"
     for out in stage.outs:
         if out.path not in record.outs:
             yield f"{out.path} is a new output"

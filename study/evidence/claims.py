@@ -64,7 +64,7 @@ LIFETIME = Column(
     "higher",
     "epochs until a run dies by the arm's event rule, or its last epoch where it is alive",
 )
-# Metrics that are no number of a seed's scores, and the evidence that goes with each.
+# Metrics that are not a number of a seed's scores, and the evidence that goes with each.
 SPECIAL = {OUTCOME: ("failure_rate", RATE), SURVIVAL: ("survival", LIFETIME)}
 
 

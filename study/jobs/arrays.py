@@ -108,7 +108,7 @@ def refusal(said: str) -> str:
 def cancel(ids: Iterable[str]) -> None:
     """Cancel tasks: Slurm sends TERM, waits (KillWait), and kills. Raises UserError if it cannot.
 
-    Tasks that are over, or forgotten, are no error.
+    Ended and forgotten tasks are not an error.
     """
     listed = list(ids)
     if not listed:
