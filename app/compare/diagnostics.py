@@ -156,7 +156,7 @@ def logarithm(table: pandas.DataFrame) -> pandas.DataFrame:
 
 
 def stored_table(arm: str, seed: int, name: str) -> pandas.DataFrame | None:
-    """Layers by epochs of the number that `STORED` names; lines that are not records are left out."""
+    """Layers by epochs of the number that `STORED` names; other lines are left out."""
     file = load.run_folder(arm, seed) / "diagnostics" / name
     kinds, number, _ = STORED[name]
     records = [record for line in read_lines(file) if (record := parsed(line)) is not None]
