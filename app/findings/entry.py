@@ -10,8 +10,8 @@ from app import escape, layout, numbers, states
 from app.findings import comment_form, interval
 from app.findings.select import Listed, turn
 from study.evidence.cells import bounds
+from study.evidence.claim_finding import ClaimFinding, Gone, SideOfSeed, Verdict
 from study.evidence.claim_words import claim_words, kind
-from study.evidence.conclusions import ClaimFinding, Gone, SideOfSeed, Verdict
 from study.evidence.format import fmt
 from study.evidence.metric_catalog import CHECKPOINTS
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable
 
+from study.evidence.claim_finding import ClaimFinding
 from study.evidence.claim_words import effect_words
-from study.evidence.conclusions import ClaimFinding
 from study.evidence.estimates import Effect
 from study.evidence.format import fmt, percent
 

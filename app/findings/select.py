@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from app import choose
-from study.evidence.conclusions import ClaimFinding, Gone
+from study.evidence.claim_finding import ClaimFinding, Gone
 from study.evidence.model import Findings
 from study.evidence.pipelines import pipelines_of
 

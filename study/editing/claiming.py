@@ -22,7 +22,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from study.editing import arms, yaml_file
 from study.editing.arms import Draft, Takes
 from study.editing.committing import commit, committed_text
-from study.evidence import gate
+from study.evidence import decidability
 from study.evidence.arms import ArmResults
 from study.evidence.claims import parse_claims
 from study.evidence.metric_catalog import OUTCOME, find_column
@@ -151,14 +151,14 @@ def check_decidable(
     arms: Mapping[str, ArmResults] | None = None,
 ) -> None:
     """Raise UserError when a claim of `text`, a claims.yaml for the pipeline folder `root`, cannot
-    be decided (study/evidence/gate.py says when).
+    be decided (study/evidence/decidability.py says when).
 
     `study`: with the claim's arms; `arms`: the stored results where they were read already.
     """
     book = parse_claims(_loaded(text, root / CLAIMS), root / CLAIMS)
     claim = next(claim for claim in book.claims if claim.id == claim_id)
-    known = gate.known_of(root, [claim], study, gate.exemptions(book), arms)
-    gate.refuse_claims([gate.assess(claim, book, known)])
+    known = decidability.known_of(root, [claim], study, decidability.exemptions(book), arms)
+    decidability.refuse_claims([decidability.assess(claim, book, known)])
 
 
 def _study_with(params: Path, name: str, row: Row) -> Study:

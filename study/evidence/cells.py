@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from study.evidence.conclusions import Verdict
+from study.evidence.claim_finding import Verdict
 from study.evidence.estimates import Estimate, MeanOfArm
 from study.evidence.evaluable import ABSENT, NOT_EVALUABLE, reasons
 from study.evidence.format import counted, fmt, join_words

@@ -1,4 +1,4 @@
-"""A claim in words: by topic, as a line of the verdict table, and that table in the README.
+"""A claim in words: by topic, as a row of the verdict table, and as a line of the README's list.
 
     <!-- verdicts -->     a generated line per claim of `headline`, then one sentence about all
     <!-- /verdicts -->
@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from study.evidence.cells import bounds
-from study.evidence.conclusions import (
+from study.evidence.claim_finding import (
     ClaimFinding,
     Evidence,
     Family,
@@ -100,8 +100,8 @@ def effect_of_ranks(test: RanksTest) -> str:
 
 
 def verdict_block(findings: Findings) -> str:
-    """What the study found, one line per claim that claims.yaml puts first, and how many others
-    there are."""
+    """What the study found, one line per claim that claims.yaml puts first, and a count of all
+    claims by word."""
     claims = [findings.claims[name] for name in findings.headline]
     return "\n".join([*map(_headline, claims), "", _sentence(findings)]).lstrip()
 
@@ -123,7 +123,7 @@ def with_verdicts(text: str, findings: Findings) -> str:
     if text.count(START) != 1 or text.count(END) != 1 or text.index(START) > text.index(END):
         raise UserError(
             f"the README needs the lines {START} and {END}, each once and in this order; the "
-            "verdict table is written between them"
+            "verdict list is written between them"
         )
     before, rest = text.split(START)
     return f"{before}{START}\n{verdict_block(findings)}\n{END}{rest.split(END)[1]}"
@@ -133,14 +133,15 @@ def _sentence(findings: Findings) -> str:
     claims = findings.claims.values()
     kinds = Counter(claim.kind for claim in claims)
     words = Counter(claim.word for claim in claims)
+    counts = "; ".join(f'{n} "{word}"' for word, n in words.most_common())
     return (
         f"In all {counted(len(claims), 'claim')}, {kinds['confirmatory']} confirmatory and "
         f"{kinds['exploratory']} exploratory: "
-        f"{'; '.join(f'{n} {word}' for word, n in words.most_common())}. "
-        "Numbers are treatment minus control, the value where there is a goal, with the interval "
-        "at the corrected level of the claim's family, or both failure rates. Every claim with its "
-        "evidence: "
-        "[findings.md](findings.md)."
+        f"{counts}. "
+        "Numbers are treatment minus control (for a goal, the value itself) with the interval at "
+        "the claim's Holm level, 1 - alpha; for one-sided claims (goals, and \"not worse by more "
+        'than the margin") it is 1 - 2 alpha. For failure rates, both rates. Every claim with '
+        "its evidence: [findings.md](findings.md)."
     )
 
 
@@ -150,8 +151,9 @@ def _sentence(findings: Findings) -> str:
 def claim_words(claim: ClaimFinding) -> dict[str, str | None]:
     """Sentences about a claim by topic; None where there is none."""
     unit = f" {claim.unit}" if claim.unit else ""
+    status = "" if claim.status == claim.word else f", {claim.status}"
     return {
-        "Status": f"**{claim.word}**, {claim.status} ({claim.standing}): {claim.reason}",
+        "Status": f"**{claim.word}**{status} ({claim.standing}): {claim.reason}",
         "Claim": f"{claim.title} of {claim.contrast.treatment} {claim.direction} "
         f"{'to' if claim.direction == 'equal' else 'than'} {claim.contrast.control}; "
         f"`{claim.metric}`, margin {fmt(claim.margin)}{unit}",

@@ -51,7 +51,7 @@ from study.settings import NAME, Count, Model, Positive, Seed, Study, UserError,
 
 FAMILY_LIMIT = 4
 TOP = {"claims", "headline", "superseded"}
-BOUND = "bound"  # in place of the arm that a goal lacks
+BOUND = "bound"  # stands for the control of a goal, which has none
 OF_MEANS = ("mean_difference", "non_inferior", BOUND)
 RATE = Column(
     OUTCOME, "failure rate", "", "lower", "share of runs that failed or collapsed, of all runs"
@@ -319,8 +319,9 @@ def parse_claims(given: Any, path: Path) -> ClaimBook:
     for name, family in book.families.items():
         if len(family) > FAMILY_LIMIT:
             raise UserError(
-                f"{path}: family {name!r} has {len(family)} claims; at most {FAMILY_LIMIT}, or the "
-                "corrected level asks for more seeds than eight: split the family by question"
+                f"{path}: family {name!r} has {len(family)} claims; at most {FAMILY_LIMIT}: each "
+                "further claim lowers the corrected level and with it the power of all. Split the "
+                "family by question"
             )
     return book
 

@@ -1,6 +1,6 @@
-"""Gates of a claim: the conditions under which its arms can be compared at all.
+"""Comparability checks of a claim: the conditions under which its arms can be compared at all.
 
-A comparison with a failed gate has no verdict ("not evaluable"); the reason names what to repair.
+A comparison with a failed check has no verdict ("not evaluable"); the reason names what to repair.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from study.settings import leaves
 
 
 @dataclass(frozen=True)
-class Gate:
+class Check:
     """One condition of a verdict; `reason` says why it failed."""
 
     name: str
@@ -28,23 +28,23 @@ class Gate:
         return self.reason is None
 
 
-def gates_of(comparison: Comparison) -> tuple[Gate, ...]:
-    """All gates of a claim, in the order in which they are reported."""
+def checks_of(comparison: Comparison) -> tuple[Check, ...]:
+    """All checks of a claim, in the order in which they are reported."""
     return (
-        Gate("same data", _data(comparison)),
-        Gate("same code", _code(comparison)),
-        Gate("clean tree", _tree(comparison)),
-        Gate("settings as asked for", _settings(comparison)),
-        Gate("checkpoint", _checkpoint(comparison)),
-        Gate("arms told apart", _identity(comparison)),
-        Gate("not degenerate", _degenerate(comparison)),
-        Gate("rates of runs", _rates(comparison)),
+        Check("same data", _data(comparison)),
+        Check("same code", _code(comparison)),
+        Check("clean tree", _tree(comparison)),
+        Check("settings as asked for", _settings(comparison)),
+        Check("checkpoint", _checkpoint(comparison)),
+        Check("arms told apart", _identity(comparison)),
+        Check("not degenerate", _degenerate(comparison)),
+        Check("rates of runs", _rates(comparison)),
     )
 
 
-def failed_gates(comparison: Comparison) -> list[Gate]:
-    """The gates that refuse a verdict."""
-    return [gate for gate in gates_of(comparison) if not gate.passed]
+def failed_checks(comparison: Comparison) -> list[Check]:
+    """The checks that refuse a verdict."""
+    return [check for check in checks_of(comparison) if not check.passed]
 
 
 def _data(comparison: Comparison) -> str | None:
@@ -115,11 +115,11 @@ def _checkpoint(comparison: Comparison) -> str | None:
 def _identity(comparison: Comparison) -> str | None:
     """A setting that never reached the run makes two arms equal, and proves nothing."""
     left, right = comparison.treatment.results, comparison.control.results
-    return None if left is None or right is None else flags.lost(left, right)
+    return None if left is None or right is None else flags.lost_setting(left, right)
 
 
 def _degenerate(comparison: Comparison) -> str | None:
-    """Numbers of the whole run (losses) describe no constant object either."""
+    """Losses do not describe a constant object either."""
     if comparison.claim.evidence not in OF_MEANS:
         return None
     checkpoint = comparison.claim.metric.partition(".")[0]
@@ -139,7 +139,7 @@ def _degenerate(comparison: Comparison) -> str | None:
 def _rates(comparison: Comparison) -> str | None:
     if comparison.claim.survival is not None:
         return _undeclared(comparison)
-    baseline = next((side.name for side in comparison.sides if side.is_reference), None)
+    baseline = next((side.name for side in comparison.sides if side.is_baseline), None)
     if comparison.claim.evidence != "failure_rate" or baseline is None:
         return None
     return f"{baseline} is not a network: its runs always end, so they have no failure rate"

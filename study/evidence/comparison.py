@@ -9,8 +9,8 @@ Design choices
   planned look has. Later results are not used before the next look.
 - A baseline on a data set with one object has one value. A network's seeds stand against it one by
   one, which is a one-sample comparison and is called so; a rate of one run, and a pair of two such
-  rows, are none. Where the data set draws objects per seed a baseline has one value per seed, and
-  is paired like a network.
+  rows, cannot be compared. Where the data set draws objects per seed a baseline has one value per
+  seed, and is paired like a network.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ class Side:
         return self.asked if self.results is None else self.results.row
 
     @cached_property
-    def is_reference(self) -> bool:
+    def is_baseline(self) -> bool:
         return self.row is not None and not isinstance(self.row, Arm)
 
     @cached_property
     def has_one_value(self) -> bool:
         """Whether this is a baseline with one run, or a bound: it is compared with every seed."""
-        return self.bound is not None or (self.is_reference and len(self.declared) == 1)
+        return self.bound is not None or (self.is_baseline and len(self.declared) == 1)
 
     @property
     def there(self) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 
 from study.evidence.arms import ArmResults
 from study.evidence.comparison import Comparison, Side
-from study.evidence.expected_power import Known
+from study.evidence.expected_power import Background
 from study.evidence.format import fmt
 from study.evidence.metric_catalog import KNOWN
 
@@ -14,7 +14,7 @@ from study.evidence.metric_catalog import KNOWN
 BEST_POSSIBLE = {"mae": 0.0, "mse": 0.0, "ssim": 1.0, "ms_ssim": 1.0}
 
 
-def answered_by_constant(comparison: Comparison, known: Known) -> str | None:
+def answered_by_constant(comparison: Comparison, known: Background) -> str | None:
     """Why the metric cannot tell a method that retrieves from one that does not: the phase of the
     objects is a function of their amplitude, or the claim is vacuous.
 
@@ -40,7 +40,7 @@ def answered_by_constant(comparison: Comparison, known: Known) -> str | None:
     return vacuous(comparison, known)
 
 
-def vacuous(comparison: Comparison, known: Known) -> str | None:
+def vacuous(comparison: Comparison, known: Background) -> str | None:
     """Why a constant object already answers the claim: it meets the goal, or no score of the
     metric can be better than its own. None where neither holds or no constant was scored."""
     claim = comparison.claim
@@ -68,7 +68,7 @@ def vacuous(comparison: Comparison, known: Known) -> str | None:
     return None
 
 
-def _on_data(side: Side, known: Known) -> dict[str, ArmResults]:
+def _on_data(side: Side, known: Background) -> dict[str, ArmResults]:
     """Stored arms of the same pipeline on the same data set."""
     assert side.row is not None
     pipeline = side.name.rpartition("/")[0]
@@ -86,7 +86,7 @@ def _score(arm: ArmResults, metric: str) -> float | None:
     return float(np.mean(list(values))) if values else None
 
 
-def _best(metric: str, side: Side, known: Known) -> float | None:
+def _best(metric: str, side: Side, known: Background) -> float | None:
     """The best score on a data set: that of the truth, or the bound of the metric."""
     if (bound := BEST_POSSIBLE.get(metric.rpartition(".")[2])) is not None:
         return bound

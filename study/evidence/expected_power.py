@@ -28,7 +28,7 @@ MOST_RUNS = 200
 
 
 @dataclass(frozen=True)
-class Known:
+class Background:
     """What claims are judged by: stored results, declared arms and data sets, and the claims that
     are only reported, with the reason."""
 
@@ -47,7 +47,7 @@ class ExpectedPower:
     for_usual: int | None = None
 
 
-def expected_power(comparison: Comparison, level: float, known: Known) -> ExpectedPower:
+def expected_power(comparison: Comparison, level: float, known: Background) -> ExpectedPower:
     claim = comparison.claim
     if claim.survival is not None:
         return ExpectedPower(None, "the power of a survival claim is not computed")
@@ -80,7 +80,7 @@ def _found(power: Callable[[int], float], n: int, most: int, basis: str) -> Expe
     return ExpectedPower(value, basis, least(LEAST_POWER), least(USUAL_POWER))
 
 
-def _power_of_rates(comparison: Comparison, level: float, known: Known) -> ExpectedPower:
+def _power_of_rates(comparison: Comparison, level: float, known: Background) -> ExpectedPower:
     """The control's rate is the stored one; without any, the one that makes it easiest."""
     claim, margin = comparison.claim, comparison.claim.margin.value
     anchor = _stored_or_nearest(comparison.control, known)
@@ -122,7 +122,7 @@ def low_power_problem(claim: Claim, level: float, power: ExpectedPower) -> str |
     )
 
 
-def _spread(comparison: Comparison, known: Known) -> tuple[float, str] | None:
+def _spread(comparison: Comparison, known: Background) -> tuple[float, str] | None:
     """Standard deviation of the differences that the claim will have, and the runs behind it.
 
     Of its own pairs; without any, of the control's runs paired with those of the arms on the same
@@ -173,7 +173,9 @@ def _differences(arm: ArmResults, control: ArmResults, metric: str) -> list[floa
     return [left[seed] - right[seed] for seed in sorted(left.keys() & right.keys())]
 
 
-def _stored_or_nearest(side: Side, known: Known, metric: str | None = None) -> ArmResults | None:
+def _stored_or_nearest(
+    side: Side, known: Background, metric: str | None = None
+) -> ArmResults | None:
     """The results of an arm; without enough, of the stored network with the fewest other settings.
 
     `metric`: a number that enough of its seeds have.

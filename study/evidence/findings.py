@@ -4,7 +4,7 @@ Design choices
 - A function of its inputs: no clock, no machine. Dates are the commit dates of the runs. Equal
   input gives equal bytes, with the earlier findings as one of the inputs.
 - No typed conclusion: every sentence is put together from numbers, claims.yaml and params.yaml.
-- The key `status` is used for verdicts only (a claim's, and its second object's); runs have a
+- The key `status` is used for verdicts only (a claim's); runs have a
   `state` and an `outcome`.
 - Recorded arms are many: of them are here the columns of their table and those that claims use,
   to 6 digits. `study explain` computes every number in full.
@@ -23,10 +23,10 @@ from study import investigations
 from study.evidence.arms import ArmResults, load_all
 from study.evidence.claims import SPECIAL, ClaimBook, check_arms
 from study.evidence.comparison import make_comparison
-from study.evidence.expected_power import Known
+from study.evidence.decidability import exemptions
+from study.evidence.expected_power import Background
 from study.evidence.flags import identical_arms, scale_defects
-from study.evidence.gate import exemptions
-from study.evidence.judgement import judgement
+from study.evidence.judgement import make_finding
 from study.evidence.markdown import render
 from study.evidence.metric_catalog import RECORDED, SHOWN
 from study.evidence.model import FORMAT, ArmFinding, ArmGroup, Findings, Tolerance, earlier_claims
@@ -68,14 +68,14 @@ def build(
             family, judge([comparisons[claim.id] for claim in family]), strict=True
         )
     }
-    gate = Known(arms, known, exemptions(claims))
+    background = Background(arms, known, exemptions(claims))
     before = earlier_claims(previous or {})
     entries = {
-        claim_id: judgement(
+        claim_id: make_finding(
             comparison,
             *judged[claim_id],
             claims,
-            gate,
+            background,
             before[claim_id].history if claim_id in before else (),
             root,
         )

@@ -3,7 +3,7 @@
 Two arms with the same result: usually a setting that never reached the run. The earlier work drew
 conclusions from settings that were lost on the way. So equal scores (to three digits) or identical
 histories of two arms with one seed raise a flag. It has a reason when the numbers show one; without
-a reason it is an error, and `lost` keeps it from a verdict.
+a reason it is an error, and `lost_setting` keeps it from a verdict.
 
 A simulated object of the wrong brightness: loss and simulation know one probe, so the amplitude
 scale of a healthy network is 1 within a few percent, and more is a defect of the scales.
@@ -37,7 +37,7 @@ SIGNATURE = tuple(
 def identical_arms(arms: Mapping[str, ArmResults]) -> list[Flag]:
     """A flag for every two arms, on one data set, that share a result in any seed.
 
-    Only arms with a run of one signature are compared: those that differ in all share nothing.
+    Only arms with a common signature are compared: arms without one have no common result.
     """
     flags = (identity(arms[left], arms[right]) for left, right in _alike(arms))
     return [flag for flag in flags if flag]
@@ -66,10 +66,10 @@ def identity(left: ArmResults, right: ArmResults) -> Flag | None:
     if left.data_sha256 is None or left.data_sha256 != right.data_sha256:
         return None
     shared = sorted(set(left.seeds) & set(right.seeds))
-    digits = {s: (_digits(left.numbers[s]), _digits(right.numbers[s])) for s in shared}
-    hashes = {s: (_history(left.seeds[s]), _history(right.seeds[s])) for s in shared}
-    scores = [s for s, (ours, theirs) in digits.items() if ours and ours == theirs]
-    histories = [s for s, (ours, theirs) in hashes.items() if ours and ours == theirs]
+    digits = {seed: (_digits(left.numbers[seed]), _digits(right.numbers[seed])) for seed in shared}
+    hashes = {seed: (_history(left.seeds[seed]), _history(right.seeds[seed])) for seed in shared}
+    scores = [seed for seed, (one, other) in digits.items() if one and one == other]
+    histories = [seed for seed, (one, other) in hashes.items() if one and one == other]
     seeds = sorted({*scores, *histories})
     if not seeds:
         return None
@@ -83,7 +83,7 @@ def identity(left: ArmResults, right: ArmResults) -> Flag | None:
     )
 
 
-def lost(left: ArmResults, right: ArmResults) -> str | None:
+def lost_setting(left: ArmResults, right: ArmResults) -> str | None:
     """Why the setting in which two arms differ seems not to have acted, or None.
 
     That is an unexplained flag with an identical history in any seed or with equal scores in all
@@ -162,12 +162,15 @@ def _reason(
                 "one learning rate throughout both: the schedule in which they differ never acted"
             )
     if not same_scores and all(_differ(left.numbers[s], right.numbers[s]) for s in seeds):
-        return "the histories are one and the scores differ: the setting acts after training only"
+        return (
+            "the histories are identical, the scores differ: the setting acts after training only"
+        )
     return None
 
 
 def _learning_rates(arm: ArmResults, seeds: Sequence[int]) -> set[str]:
-    """Every learning rate that history.csv names for these seeds; two unlike ones without it."""
+    """Every learning rate that history.csv names for these seeds; two different placeholders
+    if the file is missing."""
     file = next((f.parent.parent / "history.csv" for f in arm.files.values()), None)
     if file is None or not file.is_file():
         return {"", "unknown"}

@@ -10,10 +10,7 @@ from typing import Any
 
 from study.evidence import statistics, survival
 from study.evidence.arms import sha256
-from study.evidence.claims import BOUND, OF_MEANS, ClaimBook
-from study.evidence.comparability import gates_of
-from study.evidence.comparison import Comparison, Side
-from study.evidence.conclusions import (
+from study.evidence.claim_finding import (
     ClaimFinding,
     Contrast,
     Evidence,
@@ -31,24 +28,27 @@ from study.evidence.conclusions import (
     SurvivalTest,
     Verdict,
 )
+from study.evidence.claims import BOUND, OF_MEANS, ClaimBook
+from study.evidence.comparability import checks_of
+from study.evidence.comparison import Comparison, Side
 from study.evidence.constant_answers import vacuous
+from study.evidence.decidability import assess
 from study.evidence.estimates import Effect, Estimate
-from study.evidence.expected_power import Known
+from study.evidence.expected_power import Background
 from study.evidence.flags import scale_defects
 from study.evidence.format import counted, fmt, join_words, reproduce
-from study.evidence.gate import assess
 from study.evidence.metric_catalog import CHECKPOINTS
 from study.evidence.power import needs_of
 from study.evidence.preregistration import not_confirmatory
 from study.evidence.verdicts import Decision, outcomes
 
 
-def judgement(
+def make_finding(
     comparison: Comparison,
     decision: Decision,
     alpha: float,
     book: ClaimBook,
-    known: Known,
+    known: Background,
     past: Sequence[Verdict],
     root: Path,
 ) -> ClaimFinding:
@@ -97,7 +97,8 @@ def judgement(
         replaces=dict(claim.replaces),
         seeds=_seeds(comparison),
         gates=[
-            GateOfClaim(name=g.name, passed=g.passed, reason=g.reason) for g in gates_of(comparison)
+            GateOfClaim(name=g.name, passed=g.passed, reason=g.reason)
+            for g in checks_of(comparison)
         ],
         limits=_limits(comparison, decision, alpha),
         one_object=_one_object(comparison),
@@ -110,7 +111,7 @@ def judgement(
     )
 
 
-def _of_few(comparison: Comparison, decision: Decision, known: Known) -> dict[str, Any]:
+def _of_few(comparison: Comparison, decision: Decision, known: Background) -> dict[str, Any]:
     """Fields that few claims have; the others are stored without them."""
     looks = [LookTaken(**asdict(look)) for look in decision.looks]
     found = {
@@ -345,7 +346,7 @@ def _files(comparison: Comparison, root: Path) -> Iterator[Evidence]:
 def _artifacts(metric: str, side: Side, content: Mapping[str, Any]) -> list[tuple[str, str]]:
     """(file, hash) of the artifacts that the metric reads; none for a recorded study, whose runs
     are in a folder of their own."""
-    checkpoint = "best" if side.is_reference else metric.partition(".")[0]
+    checkpoint = "best" if side.is_baseline else metric.partition(".")[0]
     objects = (checkpoint,) if checkpoint in CHECKPOINTS else CHECKPOINTS
     wanted = {"history.csv", *(f"object_{name}.npz" for name in objects)}
     if metric == "training.gradient_ratio":

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from study import investigations
 from study.evidence.cells import Line, cell, in_order, results_table
+from study.evidence.claim_finding import ClaimFinding, Gone, Withdrawn
 from study.evidence.claim_words import by_family, claim_words, history_words, verdict_table
-from study.evidence.conclusions import ClaimFinding, Gone, Withdrawn
 from study.evidence.evaluable import NOT_EVALUABLE
 from study.evidence.format import counted, inline, join_words, percent, table
 from study.evidence.metric_catalog import LOSSES, PUBLISHED, RECORDED, RUN, STANDARD, find_column

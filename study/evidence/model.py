@@ -16,7 +16,7 @@ from pydantic import (
     ValidationError,
 )
 
-from study.evidence.conclusions import ClaimFinding, Gone, Withdrawn
+from study.evidence.claim_finding import ClaimFinding, Gone, Withdrawn
 from study.evidence.estimates import Difference, MeanOfArm, Stored
 from study.evidence.format import join_words
 from study.evidence.shapes import Decision, Published, Shape

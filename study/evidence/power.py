@@ -7,11 +7,11 @@ The rule
   equality: within the margin, or wholly outside). Whichever takes fewer; six at the least. For a
   goal and for "not worse by more than the margin", which are one-sided: to lie wholly on one side
   of the limit, at level 1 - 2 alpha.
-- Rates: the fewest runs an arm with which Fisher's exact test at that level has 80 % power, the
-  rates being as observed. Where these differ by less than the margin no number is given but the
-  one from which the exact interval of each is narrower than the margin to both sides.
-- Seeds beyond those that a claim fixes, added after a look, are optional stopping: what is called
-  for is a new claim with fresh seeds, and their minutes are told too.
+- Rates: the fewest runs per arm with which Fisher's exact test at that level has 80 % power, the
+  rates being as observed. Where they differ by less than the margin, the number given is the
+  smallest at which each rate's exact interval extends less than the margin to either side.
+- Seeds beyond those that a claim fixes, added after a look, are optional stopping: a new claim with
+  fresh seeds is needed, and its minutes are given as well.
 - Minutes come from the measured seconds of the claim's own arms, one run per core.
 """
 
@@ -24,9 +24,9 @@ from functools import partial
 import numpy as np
 
 from study.evidence import statistics
+from study.evidence.claim_finding import Needs
 from study.evidence.claims import SurvivalPlan
 from study.evidence.comparison import Comparison, Side
-from study.evidence.conclusions import Needs
 from study.evidence.format import counted, fmt, join_words, percent
 
 POWER = 0.8
@@ -36,7 +36,7 @@ Power = Callable[[float, int, float], float]  # (spread, pairs, alpha) -> chance
 
 
 def needs_of(comparison: Comparison, alpha: float) -> Needs | None:
-    """What would decide an inconclusive claim at level `alpha`; None if no seed would."""
+    """What would decide an inconclusive claim at level `alpha`; None if no further seed could."""
     if not comparison.varied:
         return None
     if comparison.claim.survival is not None:
@@ -46,7 +46,9 @@ def needs_of(comparison: Comparison, alpha: float) -> Needs | None:
     if comparison.claim.looks and len(comparison.shared) > len(comparison.seeds):
         return _of_looks(comparison)
     if comparison.ranked:
-        return _made(comparison, "runs failed, and the power of a comparison by rank is not known")
+        return _needs_record(
+            comparison, "runs failed, and the power of a comparison by rank is not known"
+        )
     if comparison.claim.evidence == "failure_rate":
         return _of_rates(comparison, alpha)
     return _of_means(comparison, alpha)
@@ -67,19 +69,17 @@ def _unfinished(comparison: Comparison, alpha: float) -> Needs:
         return _fixed_number(comparison, "the arms share no seed; the claim fixes their number")
     if not absent:
         words = "no further seed decides it: a run without a number is not missing at random"
-        return _made(comparison, words)
+        return _needs_record(comparison, words)
     runs = join_words(f"{side.name} s{seed}" for side, seed in absent)
     counts = {side.name: sum(s is side for s, _ in absent) for side in comparison.varied}
-    one, together = (
-        _minutes(comparison, counts, 1),
-        _minutes(comparison, counts, _cores(comparison)),
-    )
+    one = _minutes(comparison, counts, 1)
+    together = _minutes(comparison, counts, _cores(comparison))
     pairs, more = len(comparison.seeds), len({seed for _, seed in absent})
     rule = "declared seeds without a result"
     words = f"{counted(len(absent), 'run')} of its own ({runs}): {_cost(one, together, comparison)}"
     if not _decidable(comparison, pairs, alpha):
-        words += f"; {counted(pairs, 'pair')} cannot decide it, whatever they say"
-    return _made(comparison, words, rule, (pairs, more), (one, together, None))
+        words += f"; {counted(pairs, 'pair')} cannot decide it, whatever the outcome"
+    return _needs_record(comparison, words, rule, (pairs, more), (one, together, None))
 
 
 def _decidable(comparison: Comparison, pairs: int, alpha: float) -> bool:
@@ -102,13 +102,11 @@ def _of_rounds(comparison: Comparison, plan: SurvivalPlan) -> Needs | None:
     counts = {
         side.name: sum(side.life(seed) is None for seed in plan.seeds) for side in comparison.varied
     }
-    one, together = (
-        _minutes(comparison, counts, 1),
-        _minutes(comparison, counts, _cores(comparison)),
-    )
+    one = _minutes(comparison, counts, 1)
+    together = _minutes(comparison, counts, _cores(comparison))
     words = f"{counted(more, 'planned round')} left: {_cost(one, together, comparison)}"
     rule = "planned rounds without a result"
-    return _made(comparison, words, rule, (len(plan.seeds), more), (one, together, None))
+    return _needs_record(comparison, words, rule, (len(plan.seeds), more), (one, together, None))
 
 
 def _of_looks(comparison: Comparison) -> Needs:
@@ -117,14 +115,12 @@ def _of_looks(comparison: Comparison) -> Needs:
     absent = {
         side.name: sum(side.stored(seed) is None for seed in planned) for side in comparison.varied
     }
-    one, together = (
-        _minutes(comparison, absent, 1),
-        _minutes(comparison, absent, _cores(comparison)),
-    )
+    one = _minutes(comparison, absent, 1)
+    together = _minutes(comparison, absent, _cores(comparison))
     more = len(planned) - len(comparison.seeds)
     words = f"{counted(more, 'planned pair')} left: {_cost(one, together, comparison)}"
     rule = "planned pairs without a look"
-    return _made(comparison, words, rule, (len(planned), more), (one, together, None))
+    return _needs_record(comparison, words, rule, (len(planned), more), (one, together, None))
 
 
 # --- means and rates --------------------------------------------------------------------------
@@ -184,8 +180,8 @@ def _of_rates(comparison: Comparison, alpha: float) -> Needs:
         return _needs(comparison, pairs, words)
     pairs = statistics.least_n(lambda k: _narrow(rates, k, margin, alpha), least, MOST_PAIRS)
     words = (
-        "the observed rates differ by less than the margin, and no number is expected to tell "
-        f"them apart; from this one on the exact {percent(1 - alpha)} interval of each is "
+        "the observed rates differ by less than the margin, and no number of runs is expected to "
+        f"tell them apart; from this one on the exact {percent(1 - alpha)} interval of each is "
         "narrower than the margin to both sides"
     )
     return _needs(comparison, pairs, words)
@@ -207,8 +203,8 @@ def _needs(comparison: Comparison, pairs: int | None, rule: str) -> Needs:
     cores = _cores(comparison)
     if pairs is None:
         most = MOST_RUNS if comparison.claim.evidence == "failure_rate" else MOST_PAIRS
-        words = f"more than {most} pairs: no affordable number of seeds decides it ({rule})"
-        return _made(comparison, words, rule)
+        words = f"more than {most} pairs: no number within the search limit decides it ({rule})"
+        return _needs_record(comparison, words, rule)
     here = len(comparison.pairs)
     more = pairs - here
     extra = {side.name: more for side in comparison.varied}
@@ -219,10 +215,10 @@ def _needs(comparison: Comparison, pairs: int | None, rule: str) -> Needs:
         f"about {counted(pairs, 'pair')}, {more} more than the {here} here "
         f"({_cost(one, together, comparison)}); {rule}. {_advice(comparison, pairs, fresh_cost)}"
     )
-    return _made(comparison, words, rule, (pairs, more), (one, together, fresh_cost))
+    return _needs_record(comparison, words, rule, (pairs, more), (one, together, fresh_cost))
 
 
-def _made(
+def _needs_record(
     comparison: Comparison,
     sentence: str,
     rule: str = "",
@@ -245,7 +241,7 @@ def _advice(comparison: Comparison, pairs: int, minutes: float | None) -> str:
     fixed = comparison.claim.needed_seeds
     if pairs <= fixed:
         return f"The claim itself fixes {fixed}"
-    cost = "" if minutes is None else f" ({_time(minutes)} on {_one(comparison)})"
+    cost = "" if minutes is None else f" ({_time(minutes)} on {_device_words(comparison)})"
     return (
         "Seeds added to this claim after a look would be optional stopping: enter a new claim with "
         f"{pairs} fresh seeds{cost}"
@@ -253,7 +249,7 @@ def _advice(comparison: Comparison, pairs: int, minutes: float | None) -> str:
 
 
 def _minutes(comparison: Comparison, runs: dict[str, int], cores: int | None) -> float | None:
-    """Minutes of so many runs an arm, in parallel on `cores`; None for what is not known."""
+    """Minutes of so many runs per arm, in parallel on `cores`; None if not known."""
     sides = [side for side in comparison.varied if runs.get(side.name)]
     if cores is None or any(side.seconds is None for side in sides):
         return None
@@ -267,18 +263,18 @@ def _seconds(side: Side) -> float:
 
 def _cost(one: float | None, together: float | None, comparison: Comparison) -> str:
     if one is None:
-        return "an arm was never measured: no estimate of the minutes"
+        return "no run of an arm was timed, so the minutes cannot be estimated"
     cores = _cores(comparison)
     several = cores is not None and cores > 1 and together is not None
     more = f", {_time(together or 0)} on {cores}" if several else ""
-    return f"{_time(one)} on {_one(comparison)}{more}"
+    return f"{_time(one)} on {_device_words(comparison)}{more}"
 
 
 def _time(minutes: float) -> str:
     return "under a minute" if minutes < 1 else f"{math.ceil(minutes)} min"
 
 
-def _one(comparison: Comparison) -> str:
+def _device_words(comparison: Comparison) -> str:
     devices = _devices(comparison)
     return "one core" if set(devices) <= {"cpu"} else f"one device ({join_words(devices)})"
 

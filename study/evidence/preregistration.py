@@ -40,7 +40,7 @@ def not_confirmatory(
     `judged`: the arms that draw seeds, and those of each that the verdict rests on.
     """
     if claim.kind == "exploratory":
-        return "the claim asks for no more"
+        return "the claim is registered as exploratory"
     if not runs:
         return "no run yet"
     if any(commit is None for _, commit, _ in runs):
@@ -49,7 +49,7 @@ def not_confirmatory(
         return "a run started from a tree with uncommitted changes"
     root = book.path.parent
     if (git("rev-parse", "--is-shallow-repository", root=root) or "").strip() != "false":
-        return "the history is not whole (no repository, or a shallow clone)"
+        return "the history is incomplete (no repository, or a shallow clone)"
     fixed: dict[str, str] = {}
     for commit in sorted({commit for _, commit, _ in runs if commit}):
         if not COMMIT.fullmatch(commit) or git("cat-file", "-e", commit, root=root) is None:
@@ -67,7 +67,7 @@ def _chosen(
     seeds: Collection[int],
     judged: Mapping[str, Collection[int]],
 ) -> str | None:
-    """Which seeds were known when they, or others for them, were chosen; None for none.
+    """Why the choice of seeds may depend on results; None if it cannot.
 
     `fixed`: commit of a run -> the commit since which the claim stands.
     """
@@ -77,8 +77,8 @@ def _chosen(
         later = {seed for since in fixed.values() for seed in seeds_since(root, since, arm)}
         if dropped := sorted(later - set(kept)):
             return (
-                f"results of {arm} seed {join_words(dropped)} were committed after the claim and "
-                "are judged no longer"
+                f"results of {arm} seed {join_words(dropped)} were committed after the claim but "
+                "are no longer judged"
             )
     return None
 

@@ -6,9 +6,9 @@ Design choices
 - Exact signed ranks (Wilcoxon): if the arms are equal, the two runs of a seed can be exchanged, and
   p is the share of the 2^n exchanges with a rank sum as large as the observed one. Against one
   fixed value nothing can be exchanged, and pairs count as won or lost (sign test).
-- Pairs that differ by equally much are ranked against the arm that is asked about. This keeps the
-  test valid and makes it monotone: a further death never lowers the p in favour of its arm, which
-  ranks over all runs, or mean ranks, do not guarantee.
+- Tied gaps are ranked to the disadvantage of the tested arm. This keeps the test valid and makes
+  it monotone: a further death never lowers the p in favour of its arm, which ranks over all runs,
+  or mean ranks, do not guarantee.
 - An arm with a dead run is never found better than an arm without one. If the same run had
   finished with a very bad number, the t interval would have been too wide for that; a dead run must
   not be worth more than a bad one.

@@ -39,8 +39,8 @@ def level_to_reject(ps: Sequence[float], looks: Sequence[int]) -> float:
     """The smallest level at which one of the looks taken so far rejects; 1 where that is above
     `LARGEST`.
 
-    `ps`: p at each look so far. It is the p of the claim as a whole: at most a level a exactly
-    where some p is within what its look may use of a.
+    `ps`: p at each look so far. The result is the p of the claim as a whole: p <= a if and only if
+    some look rejects at level a.
     """
 
     def rejects(level: float) -> bool:

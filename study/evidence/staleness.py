@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from study.evidence.arms import sha256
+from study.evidence.claim_finding import Evidence
 from study.evidence.claims import load_claims
-from study.evidence.conclusions import Evidence
 from study.evidence.model import FORMAT, Findings, parse
 from study.evidence.packing import unpacked
 from study.reading import read_mapping

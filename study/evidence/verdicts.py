@@ -1,19 +1,20 @@
 """The status of every claim, by rule and from stored numbers only.
 
     void            the arms differ in more, or in other, factors than the claim names
-    not evaluable   a gate fails: data, code, tree, settings, checkpoint, arms equal for no reason,
-                    degenerate object
-    pending         an arm has no run yet
+    not evaluable   a comparability check fails: data, code, tree, settings, checkpoint, arms equal
+                    for no reason, degenerate object
+    pending         an arm has no run yet (of a survival claim: no arm has one)
     inconclusive    a seed is missing, too few pairs, or the interval straddles zero
-    equivalent      the whole interval lies within the margin (for `equal` claims: supported)
+    equivalent      the whole interval is within the margin (for `equal` claims: supported)
     supported / refuted   the interval leaves out zero on the claimed side / on the other
 
-In this order. What decides is the paired t interval at the Holm level of the claim's family; for
-failure rates Fisher's exact test at that level; of goals and of "not worse by more than the
-margin", which are one-sided, the side of the limit on which the 1 - 2 alpha interval lies.
+Checked in the order of `decide`. Means are decided by the paired t interval at the Holm level of
+the claim's family; failure rates by Fisher's or Boschloo's exact test at that level; survival by
+the exact log-rank test at planned looks; goals and "not worse by more than the margin", which are
+one-sided, by the side of the limit on which the 1 - 2 alpha interval is.
 A verdict is exploratory unless git shows that the claim came first, as many seeds as it asks for
 are there, and none that was committed since is left out. *Stale* is not a stored status: it is
-computed on reading (`ledger.stale`), because running the stage again would hide it.
+computed on reading (`study.evidence.staleness.stale`), as running the stage again would hide it.
 
 Where a run of a claim about means failed or collapsed, the arms are compared by rank, failures last
 (`study.evidence.ranking`): failures are not missing at random, and dying must not help.
@@ -28,7 +29,7 @@ from dataclasses import dataclass, replace
 
 from study.evidence import spending, statistics
 from study.evidence.claims import OF_MEANS, Claim
-from study.evidence.comparability import failed_gates
+from study.evidence.comparability import failed_checks
 from study.evidence.comparison import Comparison
 from study.evidence.format import counted, fmt, join_words, percent
 from study.evidence.statistics import Interval
@@ -63,8 +64,8 @@ def decide(comparison: Comparison, alpha: float) -> Decision:
         return Decision("void", void)
     if comparison.claim.looks and comparison.look is None:
         return _decide_at_looks(comparison, alpha)
-    if failed := failed_gates(comparison):
-        return Decision("not evaluable", "; ".join(str(gate.reason) for gate in failed))
+    if failed := failed_checks(comparison):
+        return Decision("not evaluable", "; ".join(str(check.reason) for check in failed))
     if comparison.missing:
         return Decision(
             "inconclusive" if _begun(comparison) else "pending", "; ".join(comparison.missing)
@@ -106,7 +107,7 @@ def p_of(comparison: Comparison) -> float | None:
         found = [p_of(comparison.at(look)) for look in comparison.looks_there]
         ps = [1.0 if p is None else p for p in found]
         return spending.level_to_reject(ps, comparison.claim.looks) if ps else None
-    if comparison.missing or failed_gates(comparison):
+    if comparison.missing or failed_checks(comparison):
         return None
     if comparison.claim.evidence == "failure_rate":
         return comparison.rate_p

@@ -13,8 +13,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
+from study.evidence.claim_finding import Withdrawn
 from study.evidence.claims import ClaimBook
-from study.evidence.conclusions import Withdrawn
 from study.reading import parse_yaml, quoted, read_yaml
 from study.runs.environment import git
 from study.settings import UserError, nearest

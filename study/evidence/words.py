@@ -1,6 +1,6 @@
 """The words of verdicts: what a reader is shown for a stored status and its numbers.
 
-    differs, matters      zero is excluded and the interval lies beyond the margin
+    differs, matters      zero is excluded and the interval lies wholly beyond the margin
     differs, size open    zero is excluded, and the interval includes a margin
     differs, negligible   zero is excluded and the interval lies within the margins
     equivalent            the interval lies within the margins and includes zero
@@ -9,13 +9,14 @@
     not worse, worse      a non-inferiority claim, by the side of the margin
     not reproduced        what a publication reports is excluded by the numbers
     vacuous               a constant object meets the goal, or has the best possible score
-    not comparable        a gate failed, or the arms differ in other factors than the claim names
+    not comparable        a comparability check failed, or other factors differ than are claimed
     pending               no run yet
 
-A difference on the other side than the claimed one is "against the claim". Words depend on the
-numbers only, so two claims about one contrast cannot get two of them. Of failure rates the size is
-judged by an exact test against the margin, because they have no interval that agrees with the test
-that decides; of ranks the size is open.
+The status `equivalent` has two words: "equivalent" and "differs, negligible". A difference on the
+other side than the claimed one is "against the claim". Words depend on the numbers only, so two
+claims about one contrast cannot get two of them. Of failure rates the size is judged by an exact
+test against the margin, because they have no interval that agrees with the test that decides; of
+ranks the size is open.
 """
 
 from __future__ import annotations

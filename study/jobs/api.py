@@ -54,7 +54,8 @@ def check_start(
     root: Path, arm: str, seeds: Sequence[int] | None = None, executor: str = "local"
 ) -> tuple[int, ...]:
     """The seeds that `submit` would start. Raises UserError as it does, and writes nothing."""
-    from study.evidence.gate import refuse  # imports scipy, which status queries do not need
+    # Imports scipy, which status queries do not need.
+    from study.evidence.decidability import refuse_undecidable
 
     check_writable()
     row = find_row(study_of(root), arm)
@@ -64,7 +65,7 @@ def check_start(
         raise UserError(f"arm {arm!r} has no seed {unknown[0]}; its seeds: {list(row.seeds)}")
     check_ready(Path(root), executor)
     check_alone(root, arm)
-    refuse(Path(root), [arm])
+    refuse_undecidable(Path(root), [arm])
     return chosen
 
 

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from study.evidence import statistics
 from study.evidence.arms import OUTCOMES
 from study.evidence.cells import bounds
-from study.evidence.conclusions import ClaimFinding
+from study.evidence.claim_finding import ClaimFinding
 from study.evidence.estimates import Difference, Estimate
 from study.evidence.evaluable import ABSENT
 from study.evidence.format import fmt, join_words, percent

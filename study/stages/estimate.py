@@ -12,7 +12,7 @@ from typing import Any
 from study.artifacts.listings import check_cached
 from study.editing.arms import Draft, planned
 from study.evidence.arms import read_seed
-from study.evidence.gate import assessed
+from study.evidence.decidability import assessed
 from study.formats.dataset import load_manifest
 from study.runs import environment
 from study.runs.seed_folders import dataset_folders

@@ -52,8 +52,8 @@ def train_arm(
     `collect` trains nothing.
 
     Raises UserError, before anything is written, for settings that cannot work and for a new claim
-    on the arm that cannot be decided (study/evidence/gate.py); KeyboardInterrupt after a stop, with
-    every checkpoint kept.
+    on the arm that cannot be decided (study/evidence/decidability.py); KeyboardInterrupt after a
+    stop, with every checkpoint kept.
     """
     study = load_study(root / "params.yaml")
     row = find_row(study, name)
@@ -111,23 +111,24 @@ def train_all(root: Path, at_once: int | None = None) -> int:
 def refuse_unsettled(name: str, seeds: Sequence[int]) -> None:
     """Raise UserError when runs that were to be collected are not there."""
     if seeds:
-        listed = ", ".join(map(str, seeds))
+        numbers = ", ".join(map(str, seeds))
         raise UserError(
-            f"seeds {listed} of {name} are not settled for the settings, data and code that hold "
-            "now: stale, run again"
+            f"seeds {numbers} of {name} have no run for the current settings, data and code; run "
+            "them again"
         )
 
 
 def check_claims(root: Path, names: Collection[str]) -> None:
     """Raise UserError when a new claim on one of these arms cannot be decided."""
-    from study.evidence.gate import refuse  # it brings scipy, which a found run does not need
+    # Imports scipy, which an arm without runs to train does not need.
+    from study.evidence.decidability import refuse_undecidable
 
-    refuse(root, names)
+    refuse_undecidable(root, names)
 
 
 def check_room(root: Path, runs: int) -> None:
     """Raise UserError when the disk has no room for that many runs, OSError without a runs/."""
-    from study.stages.simulate import check_disk  # it brings torch, which a found run needs not
+    from study.stages.simulate import check_disk  # imports torch, which a found run does not need
 
     (root / "runs").mkdir(exist_ok=True)  # what cannot be made fails now, not after the training
 

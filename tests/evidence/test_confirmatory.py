@@ -126,7 +126,7 @@ def test_a_dirty_tree_is_exploratory(repository: Repository) -> None:
 
 def test_a_claim_that_asks_for_no_more_stays_exploratory(repository: Repository) -> None:
     commit = repository.claims(A_1=claim(kind="exploratory"))
-    assert "asks for no more" in repository.reason(commit)
+    assert "registered as exploratory" in repository.reason(commit)
 
 
 def test_a_commit_from_elsewhere_is_exploratory(repository: Repository) -> None:
@@ -210,7 +210,7 @@ def test_a_seed_that_was_seen_is_not_exchanged_for_another(repository: Repositor
     repository.results("agc", 3)
     reason = repository.reason(commit, seeds=(2, 3))
     assert reason == (
-        "results of agc seed 1 were committed after the claim and are judged no longer"
+        "results of agc seed 1 were committed after the claim but are no longer judged"
     )
 
 

@@ -14,7 +14,7 @@ from stored import book_of, claim, found, margin, page, store, typed
 
 from study.evidence.arms import load_arms
 from study.evidence.comparison import make_comparison
-from study.evidence.gate import assess, known_of
+from study.evidence.decidability import assess, known_of
 from study.evidence.spending import allowances, level_to_reject, spent
 from study.settings import Study, UserError
 

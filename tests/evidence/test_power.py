@@ -147,7 +147,7 @@ def test_arms_that_were_never_timed_have_no_minutes(tmp_path: Path, study: Study
     shifted(tmp_path, study, 0.02, training__seconds=None)
     needs = entry(tmp_path, study)["needs"]
     assert needs["minutes"] is None and needs["pairs"] > 6
-    assert "no estimate" in needs["sentence"]
+    assert "cannot be estimated" in needs["sentence"]
 
 
 def test_seeds_beyond_the_claims_own_need_a_new_claim(tmp_path: Path, study: Study) -> None:
@@ -273,4 +273,4 @@ def test_equal_rates_ask_for_exact_intervals_narrower_than_the_margin(
     widths = [statistics.clopper_pearson(0, needs["pairs"] - k).high for k in (0, 1)]
     assert widths[0] is not None and widths[1] is not None
     assert widths[0] < 0.1 <= widths[1]
-    assert "no number is expected to tell them apart" in needs["sentence"]
+    assert "no number of runs is expected to tell them apart" in needs["sentence"]

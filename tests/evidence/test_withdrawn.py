@@ -12,7 +12,7 @@ from stored import CONTROL, WORSE, claim, found, page, store, typed
 from test_confirmatory import Repository
 
 from study.evidence.claims import parse_claims
-from study.evidence.gate import GATE_SINCE, OLDER, exemptions
+from study.evidence.decidability import GATE_SINCE, OLDER, exemptions
 from study.evidence.withdrawn import withdrawn
 from study.settings import Study, UserError
 

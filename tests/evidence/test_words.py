@@ -15,7 +15,7 @@ from scipy import stats
 from stored import CONTROL, SEEDS, WORSE, book_of, claim, found, margin, store, typed
 
 from study.evidence import statistics, words
-from study.evidence.conclusions import ClaimFinding
+from study.evidence.claim_finding import ClaimFinding
 from study.settings import Study
 
 SIZED = (words.MATTERS, words.OPEN, words.NEGLIGIBLE)

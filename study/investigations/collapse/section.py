@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from study.evidence.conclusions import ClaimFinding, SurvivalTest
+from study.evidence.claim_finding import ClaimFinding, SurvivalTest
 from study.evidence.format import fmt, join_words, percent
 from study.investigations.collapse.dead_figure import dead_share, draw_dead
 from study.investigations.collapse.survival_figure import draw_survival

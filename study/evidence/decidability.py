@@ -13,7 +13,7 @@ The level is that of the family's first Holm step, alpha over the number of its 
 claim can count on whatever the others show.
 
 Refused are new claims only. The others are reported: those with results of all arms, for which
-there is no "before the runs" any more, and those that git shows to be older than the gate
+there is no "before the runs" any more, and those that git shows to be older than this check
 (`GATE_SINCE`). They were registered under the rules of their time, and a claim that has to be
 changed to let its arms run would lose what its registration was for.
 """
@@ -30,7 +30,7 @@ from study.evidence.arms import ArmResults, load_arms, load_recorded
 from study.evidence.claims import OF_MEANS, Claim, ClaimBook, check_arms, claim_files, load_claims
 from study.evidence.comparison import Comparison, make_comparison
 from study.evidence.constant_answers import answered_by_constant
-from study.evidence.expected_power import MOST_RUNS, Known, expected_power, low_power_problem
+from study.evidence.expected_power import MOST_RUNS, Background, expected_power, low_power_problem
 from study.evidence.format import counted, fmt, join_words
 from study.evidence.pipelines import declared, pipelines_of
 from study.evidence.preregistration import claims_at
@@ -71,17 +71,15 @@ class Assessment:
         return f"{self.claim}: {'; '.join(self.problems)}" if self.problems else None
 
 
-def assess(claim: Claim, book: ClaimBook, known: Known) -> Assessment:
+def assess(claim: Claim, book: ClaimBook, known: Background) -> Assessment:
     """Judge one claim of `book`."""
     comparison = make_comparison(claim, known.arms, known.declared.rows)
     size = len(book.families[claim.family])
     level = statistics.ALPHA / size
     # Of a claim with looks the last one decides alone: it can rely on no more.
     last = spending.allowances(claim.looks, level)[-1] if claim.looks else level
-    unreachable, power = (
-        _unreachable(comparison, last, size),
-        expected_power(comparison, last, known),
-    )
+    unreachable = _unreachable(comparison, last, size)
+    power = expected_power(comparison, last, known)
     problems = (
         unreachable,
         None if unreachable else low_power_problem(claim, last, power),
@@ -100,7 +98,7 @@ def assess(claim: Claim, book: ClaimBook, known: Known) -> Assessment:
     )
 
 
-def refuse(root: Path, names: Collection[str]) -> None:
+def refuse_undecidable(root: Path, names: Collection[str]) -> None:
     """Raise UserError when a new claim on one of these arms cannot be decided.
 
     `names`: arms of the pipeline folder `root`; claims about them are in its own claims.yaml and,
@@ -113,7 +111,7 @@ def refuse_claims(assessments: Iterable[Assessment]) -> None:
     """Raise UserError with the problems of those that are enforced."""
     if words := [a.sentence for a in assessments if a.enforced and a.sentence]:
         raise UserError(
-            f"{'; '.join(words)}. Change the claim before its runs, or leave it out; nothing was "
+            f"{'; '.join(words)}. Change or remove the claim before training; nothing was "
             "run or written"
         )
 
@@ -146,7 +144,7 @@ def known_of(
     study: Study,
     exempt: Mapping[str, str],
     arms: Mapping[str, ArmResults] | None = None,
-) -> Known:
+) -> Background:
     """What some claims of the claims.yaml in `root` are judged by.
 
     `study`: its params.yaml; `arms`: the stored results where they were read already.
@@ -156,10 +154,10 @@ def known_of(
         arms = load_arms(root / "results")
         for name in sorted(pipelines):
             arms |= load_recorded(root, name)
-    return Known(arms, declared(root, study, pipelines), exempt)
+    return Background(arms, declared(root, study, pipelines), exempt)
 
 
-# --- claims older than the gate ---------------------------------------------------------------
+# --- claims older than this check -------------------------------------------------------------
 
 
 def exemptions(book: ClaimBook) -> dict[str, str]:
@@ -191,7 +189,7 @@ def _unreachable(comparison: Comparison, level: float, claims: int) -> str | Non
     claim = comparison.claim
     at = f"at level {fmt(level)} ({counted(claims, 'claim')} in family {claim.family}"
     at += ", last look)" if claim.looks else ")"
-    baselines = [side.name for side in comparison.sides if side.is_reference]
+    baselines = [side.name for side in comparison.sides if side.is_baseline]
     if not comparison.varied or (claim.evidence not in OF_MEANS and baselines):
         names = join_words(baselines)
         return f"{names} is not a network: it has no failure rate, and one run no spread"
@@ -243,16 +241,16 @@ def _no_look(claim: Claim, level: float, at: str) -> str | None:
     )
 
 
-def _smallest_log_rank_p(rounds: int, sides: int) -> float:
-    return min(1.0, sides / math.comb(2 * rounds, rounds))
+def _smallest_log_rank_p(rounds: int, tails: int) -> float:
+    return min(1.0, tails / math.comb(2 * rounds, rounds))
 
 
 def _other_margin(claim: Claim, book: ClaimBook, exempt: Mapping[str, str]) -> str | None:
-    """Why no earlier claim of the file about the metric has this margin; None where one has, or
-    where there is none.
+    """Why the margin differs from that of every earlier claim about the metric; None if one agrees
+    or there is none.
 
     Claims that another one replaces do not count; nor do, for a new claim, those that are older
-    than the gate: a rate margin of 0.1, which 8 runs cannot show, would bind every later one.
+    than this check: a rate margin of 0.1, which 8 runs cannot show, would bind every later one.
     """
     replaced = {old for other in book.claims for old in other.replaces}
     if exempt.get(claim.id) != OLDER:

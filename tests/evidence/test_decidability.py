@@ -14,8 +14,8 @@ from scipy import stats
 from stored import CONTROL, WORSE, book_of, claim, found, margin, store
 
 from study.editing.arms import spelled
-from study.evidence import gate, statistics, survival
-from study.evidence.gate import Assessment, assess, exemptions, known_of
+from study.evidence import decidability, statistics, survival
+from study.evidence.decidability import Assessment, assess, exemptions, known_of
 from study.jobs.api import check_start
 from study.runs import write_json
 from study.settings import DataParams, Study, UserError
@@ -207,10 +207,10 @@ def test_the_findings_hold_the_gate_and_no_verdict_moves(tmp_path: Path, study: 
 def test_only_new_claims_are_refused(tmp_path: Path) -> None:
     bad = Assessment("A-1", 0.05, ("3 pairs",), None, "", None, None, None)
     with pytest.raises(UserError, match="A-1"):
-        gate.refuse_claims([bad])
-    old = Assessment("A-1", 0.05, ("3 pairs",), None, "", None, None, gate.OLDER)
+        decidability.refuse_claims([bad])
+    old = Assessment("A-1", 0.05, ("3 pairs",), None, "", None, None, decidability.OLDER)
     good = Assessment("A-1", 0.05, (), None, "", None, None, None)
-    gate.refuse_claims([old, good])
+    decidability.refuse_claims([old, good])
 
 
 # --- the commands -----------------------------------------------------------------------------
@@ -266,14 +266,14 @@ def test_a_claim_of_the_checkout_refuses_arms_of_a_pipeline_below(
     (checkout / "below").mkdir()
     shutil.copy(checkout / "params.yaml", checkout / "below")
     with pytest.raises(UserError, match="A-1"):
-        gate.refuse(checkout / "below", ["agc"])
-    gate.refuse(checkout / "below", ["loose"])
-    gate.refuse(checkout, ["agc"])
+        decidability.refuse_undecidable(checkout / "below", ["agc"])
+    decidability.refuse_undecidable(checkout / "below", ["loose"])
+    decidability.refuse_undecidable(checkout, ["agc"])
 
 
 def test_older_claims_stop_nothing(checkout: Path, study: Study) -> None:
     store(checkout, study, "control", CONTROL)
     store(checkout, study, "agc", WORSE)
     assert check_start(checkout, "agc")
-    (assessment,) = gate.assessed(checkout, ["agc"])
+    (assessment,) = decidability.assessed(checkout, ["agc"])
     assert assessment.problems and assessment.exempt
