@@ -12,7 +12,7 @@ from app.runs.logs import LINES, tail
 from app.runs.words import ago, cause_words, clock, epochs, label, lasting, place, run_id
 from app.runs.working import act
 from study.jobs import Job, RunRow
-from study.jobs.folder import LaunchFolder
+from study.jobs.folder import JobFolder
 
 NOTES = {
     "failed": "A run that diverged is a result: it counts in the failure rate and is not repeated.",
@@ -80,7 +80,7 @@ def _button(label: Markdown, key: str, what, word: str) -> None:
 def _log(row: RunRow, job: Job | None) -> None:
     texts = {"run": "" if row.folder is None else tail(row.folder / "log.txt")}
     if job is not None:
-        texts["job"] = tail(LaunchFolder(load.ROOT).job_log(job.id))
+        texts["job"] = tail(JobFolder(load.ROOT).job_log(job.id))
     shown = {name: text for name, text in texts.items() if text}
     if not shown:
         st.caption("No log yet.")

@@ -231,7 +231,7 @@ def new(
     else:
         files = "params.yaml and claims.yaml" if claim else "params.yaml"
         print(f"commit {files} before the runs; otherwise claims exclude them")
-    print(f"next: study arms check {name}; dvc repro")
+    print(f"next: dvc repro, or study launch {name}")
 
 
 @app.command("seeds")

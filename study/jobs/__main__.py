@@ -1,7 +1,8 @@
 """`python -m study.jobs ROOT`: start the supervisor of a pipeline folder and let go of it.
 
-This process takes the lock, hands it to a second one in a session of its own, and ends at once: so
-nobody has to wait for the supervisor, and whoever started it gets a plain answer. Exit code 0: a
+This process takes the lock, hands it to a second one (`--serve LOCK`, its file descriptor) in a
+session of its own, and ends at once: so nobody has to wait for the supervisor, and whoever started
+it gets a plain answer. Exit code 0: a
 supervisor serves the folder. 2: it cannot, and the reason is printed.
 """
 
@@ -14,13 +15,14 @@ import sys
 import time
 from pathlib import Path
 
-from study.jobs.folder import LaunchFolder
+from study.jobs.folder import JobFolder
 from study.runs import children
 
+SERVE = "--serve"
 TAKE_S = 2.0  # for a moment someone may only be looking whether the lock is held
 
 
-def take(folder: LaunchFolder) -> int | None:
+def take(folder: JobFolder) -> int | None:
     """Descriptor of the lock, or None when another supervisor holds it. Raises OSError."""
     folder.path.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder.lock, os.O_RDWR | os.O_CREAT, 0o644)
@@ -36,14 +38,14 @@ def take(folder: LaunchFolder) -> int | None:
 
 def begin(root: Path) -> int:
     """Start the second process. Returns the exit code."""
-    folder = LaunchFolder(root)
+    folder = JobFolder(root)
     try:
         lock = take(folder)
         if lock is None:
             return 0
         with folder.log.open("ab") as log:
-            command = (sys.executable, "-m", "study.jobs", str(folder.root), str(lock))
-            child = children.start(command, folder.root, log, pass_fds=(lock,))
+            words = ("-m", "study.jobs", str(folder.root), SERVE, str(lock))
+            child = children.start((sys.executable, *words), folder.root, log, pass_fds=(lock,))
         child.returncode = 0  # it is not waited for
     except OSError as error:
         sys.stderr.write(f"{folder.path}: {error.strerror or error}\n")
@@ -60,7 +62,8 @@ def serve(root: Path, lock: int) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 3:
-        serve(Path(sys.argv[1]), int(sys.argv[2]))
+    root, *role = sys.argv[1:]
+    if role and role[0] == SERVE:
+        serve(Path(root), int(role[1]))
     else:
-        raise SystemExit(begin(Path(sys.argv[1])))
+        raise SystemExit(begin(Path(root)))

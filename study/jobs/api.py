@@ -1,7 +1,8 @@
 """The interface for the app and the command line: start, stop, continue, list.
 
-Every function takes `root`, the pipeline folder. None waits for the work; all write requests, which
-the supervisor takes within a second. With `ARMATURE_READ_ONLY=1` whatever would write is refused.
+Every function takes `root`, the pipeline folder. None waits for the work. `submit`, `cancel`
+and `retry` write a request, which the supervisor takes within a second. With `ARMATURE_READ_ONLY=1`
+whatever would write is refused.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 import psutil
 
 from study.jobs.executors import check_ready
-from study.jobs.folder import LaunchFolder, checked_id
+from study.jobs.folder import JobFolder, checked_id
 from study.jobs.models import Job, Request, Supervisor, new_id
 from study.jobs.processes import alive
 from study.jobs.rows import live_now, run_rows
@@ -46,7 +47,7 @@ def submit(
     request = Request(
         id=new_id(arm), kind="start", created=time.time(), arm=arm, seeds=chosen, executor=executor
     )
-    _ask(root, request, arm)
+    _submit_and_wake(root, request, arm)
     return request.id
 
 
@@ -99,7 +100,7 @@ def cancel(root: Path, job_id: str) -> None:
     if job.over:
         raise UserError(f"{job_id} is already {job.state}; nothing to stop")
     request = Request(id=new_id(job.arm), kind="cancel", created=time.time(), job=job.id)
-    _ask(root, request, None)
+    _submit_and_wake(root, request, None)
 
 
 def retry(root: Path, job_id: str) -> None:
@@ -112,7 +113,7 @@ def retry(root: Path, job_id: str) -> None:
     if job.state not in ("failed", "cancelled"):
         raise UserError(f"{job_id} is {job.state}; only failed and cancelled jobs can be retried")
     request = Request(id=new_id(job.arm), kind="retry", created=time.time(), job=job.id)
-    _ask(root, request, job.arm)
+    _submit_and_wake(root, request, job.arm)
 
 
 def resume(root: Path) -> bool:
@@ -127,7 +128,7 @@ def resume(root: Path) -> bool:
 
 def unfinished(root: Path) -> bool:
     """Whether a request or a job waits for the supervisor, or is with it."""
-    folder = LaunchFolder(root)
+    folder = JobFolder(root)
     return any(True for _ in folder.pending()) or any(not job.over for job in folder.job_list())
 
 
@@ -139,7 +140,7 @@ def active(root: Path) -> bool:
 
 def jobs(root: Path) -> tuple[Job, ...]:
     """Every job, oldest first; requests that are not taken yet are in it already."""
-    return LaunchFolder(root).known_jobs()
+    return JobFolder(root).known_jobs()
 
 
 def find_job(root: Path, job_id: str) -> Job:
@@ -153,7 +154,7 @@ def find_job(root: Path, job_id: str) -> Job:
 
 def supervisor_state(root: Path) -> Supervisor | None:
     """Last report of the supervisor, `running` while its process lives; None: never started."""
-    word = LaunchFolder(root).supervisor()
+    word = JobFolder(root).supervisor()
     if word is None:
         return None
     return word.model_copy(update={"running": word.running and alive(word.pid, word.pid_started)})
@@ -161,7 +162,7 @@ def supervisor_state(root: Path) -> Supervisor | None:
 
 def ensure(root: Path) -> None:
     """Start a supervisor for `root` if none runs. Raises UserError when it cannot be started."""
-    if _held(LaunchFolder(root).lock):
+    if _held(JobFolder(root).lock):
         return
     command = (sys.executable, "-m", "study.jobs", str(Path(root).resolve()))
     done = children.run(command, root)
@@ -190,9 +191,9 @@ def check_writable() -> None:
         raise UserError(f"read-only mode ({READ_ONLY} is set): jobs cannot be started or stopped")
 
 
-def _ask(root: Path, request: Request, alone: str | None) -> None:
+def _submit_and_wake(root: Path, request: Request, alone: str | None) -> None:
     """Write a request, then wake the supervisor; `alone`: an arm that no other job may work on."""
-    folder = LaunchFolder(root)
+    folder = JobFolder(root)
     check_supervisor(root)
     try:
         with folder.asking():

@@ -1,8 +1,8 @@
 """The DVC commands around a training: the data before it, the commit and the scores after it.
 
 They run one at a time, as processes of their job. DVC has locks of its own: a command that finds
-one taken is tried again later, and none is begun while another DVC command is at work, because that
-one would fail for ours.
+one taken is tried again later, and none is begun while another DVC command is at work, because our
+command would make it fail.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 
 from study.artifacts import dvc_yaml
 from study.jobs import processes
-from study.jobs.folder import LaunchFolder
+from study.jobs.folder import JobFolder
 from study.jobs.models import Job
 from study.reading import parse_yaml, read_text
 from study.runs import read_json, write_text
@@ -88,7 +88,7 @@ def begin(root: Path, job: Job, name: str, words: list[str]) -> Step | str:
         lock.acquire()
     except Timeout:
         return f"waiting for another training of {job.arm} to collect its runs"
-    log = LaunchFolder(root).job_log(job.id)
+    log = JobFolder(root).job_log(job.id)
     offset = log.stat().st_size if log.exists() else 0
     try:
         child = processes.start(

@@ -1,7 +1,7 @@
 """work/launch on disk: its files, which are validated when they are read.
 
 requests/<id>.json   written by the app and the command line, taken by the supervisor
-refused/             requests that are none, each with a sentence beside it
+refused/             invalid requests, each with a sentence beside it
 jobs/<id>.json       written by the supervisor only; <id>.log is what the job printed
 supervisor.json, supervisor.lock, supervisor.log, requests.lock
 """
@@ -30,7 +30,7 @@ LARGEST_BYTES = 65536  # a request or a job is a few hundred
 Checked = TypeVar("Checked", bound=BaseModel)
 
 
-class LaunchFolder:
+class JobFolder:
     """The folder work/launch of one pipeline folder (`root`)."""
 
     def __init__(self, root: Path) -> None:
@@ -67,7 +67,7 @@ class LaunchFolder:
         write_json(self.state, supervisor.model_dump())
 
     def refuse(self, path: Path, sentence: str) -> None:
-        """Move a request that is none to refused/, with the reason beside it."""
+        """Move an invalid request to refused/, with the reason beside it."""
         self.refused.mkdir(parents=True, exist_ok=True)
         stem = re.sub(r"[^A-Za-z0-9_.-]", "_", path.name)[:100].lstrip(".") or "unnamed"
         target = self.refused / f"{time.time_ns()}-{stem}"

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Iterator
 
-from study.jobs.folder import LaunchFolder
+from study.jobs.folder import JobFolder
 from study.jobs.models import Job
 
 UNSAVED_S = 60.0  # longest wait for a disk that cannot be written, with nothing else to do
@@ -16,7 +16,7 @@ UNSAVED_S = 60.0  # longest wait for a disk that cannot be written, with nothing
 class JobStore:
     """`jobs` mirrors the content of jobs/. `trouble`: the present disk error."""
 
-    def __init__(self, folder: LaunchFolder) -> None:
+    def __init__(self, folder: JobFolder) -> None:
         self.folder = folder
         self.jobs = {job.id: job for job in folder.job_list() if not job.over}
         self.unsaved: dict[str, float] = {}

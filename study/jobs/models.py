@@ -29,7 +29,7 @@ class _File(BaseModel):
 
 
 class Request(_File):
-    """A request of a user; `arm`, `seeds` and `executor` belong to starts only.
+    """A user's request; `arm`, `seeds` and `executor` belong to starts only.
 
     `id` names the request's file. A start becomes the job of that id; the others name their `job`.
     """
@@ -60,7 +60,7 @@ class Place(_File):
 
 
 class Job(_File):
-    """One arm on its way. Times are seconds since 1970; None: not yet, or not known.
+    """Background training of one arm. Times are seconds since 1970; None: not yet, or not known.
 
     `note`: what it waits for just now. `cause`: why it ended as it did. `deaths`: how often it died
     since the last finished epoch; `progress`: epochs done over all its seeds. `settings`: hash of

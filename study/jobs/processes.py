@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psutil
 
-from study.jobs.folder import LaunchFolder
+from study.jobs.folder import JobFolder
 from study.jobs.models import Job
 from study.runs import children, start_time
 from study.runs import process_alive as alive
@@ -34,7 +34,7 @@ def start(
     root: Path, job: Job, command: Sequence[str], extra: Mapping[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
     """Start a command of a job, its output into the job's log. Raises OSError."""
-    folder = LaunchFolder(root)
+    folder = JobFolder(root)
     environment = {**os.environ, **(extra or {}), MARK: mark(root, job.id)}
     # `study` of dvc.yaml is that of this installation, wherever we were started from.
     own = str(Path(sys.executable).parent)

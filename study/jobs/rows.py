@@ -19,7 +19,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from study.jobs.folder import LaunchFolder
+from study.jobs.folder import JobFolder
 from study.jobs.models import Job
 from study.jobs.processes import alive
 from study.jobs.slurm_snapshot import SnapshotTask, read_snapshot
@@ -101,7 +101,7 @@ def run_rows(root: Path, jobs: Sequence[Job] | None = None) -> tuple[RunRow, ...
     """Every arm and seed, sorted. `jobs`: those of `study.jobs.jobs`, read again when None."""
     root = Path(root)
     if jobs is None:
-        jobs = LaunchFolder(root).known_jobs()
+        jobs = JobFolder(root).known_jobs()
     live, collected = _live(root), _collected(root)
     last = {(job.arm, seed): job for job in jobs for seed in job.seeds}
     working = [job for job in jobs if not job.over]
@@ -136,7 +136,7 @@ def not_started(root: Path, rows: Sequence[RunRow]) -> tuple[RunRow, ...]:
 
 def _served(root: Path) -> bool:
     """Whether a supervisor is running."""
-    word = LaunchFolder(root).supervisor()
+    word = JobFolder(root).supervisor()
     return word is not None and word.running and alive(word.pid, word.pid_started)
 
 

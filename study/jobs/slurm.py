@@ -8,7 +8,7 @@
 
 Design choices
 - Nodes never call dvc and never collect. What a job was submitted as is in `batches.py`.
-- Slurm says where a task is, the run folder how it ended (`fates.py`).
+- Slurm says where a task is, the run folder how it ended (`task_outcome.py`).
 - A controller that does not answer is waited for; nothing is decided without it.
 """
 

@@ -26,7 +26,7 @@ import psutil
 from study.jobs import dvc_commit, executors, notice, processes
 from study.jobs.dvc_lock import DvcLock
 from study.jobs.executors import Ended, Executor
-from study.jobs.folder import LaunchFolder
+from study.jobs.folder import JobFolder
 from study.jobs.job_store import JobStore, log
 from study.jobs.models import Job, Request, Supervisor
 from study.runs import start_time
@@ -43,7 +43,7 @@ class Loop:
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root).resolve()
-        self.folder = LaunchFolder(self.root)
+        self.folder = JobFolder(self.root)
         self.store = JobStore(self.folder)
         self.dvc = DvcLock(self.root)
         self.executors: dict[str, Executor] = {}

@@ -31,7 +31,7 @@ STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True)
-class Job:
+class SeedRun:
     """One run to make: everything its process needs."""
 
     root: Path
@@ -53,7 +53,7 @@ class Job:
         return settled_run(self.folder, collected, self.origin)
 
 
-def run_all(jobs: Sequence[Job], places: Sequence[int | None]) -> None:
+def run_all(jobs: Sequence[SeedRun], places: Sequence[int | None]) -> None:
     """Run the jobs, one in each place (`slots`) at a time, and show the progress.
 
     Raises UserError that names every run which did not end well, KeyboardInterrupt after a stop.
@@ -70,8 +70,8 @@ def run_all(jobs: Sequence[Job], places: Sequence[int | None]) -> None:
     method = "fork" if sys.platform == "linux" and not torch.cuda.is_available() else "spawn"
     limit = memory_share(min(len(places), len(jobs)) * jobs[0].devices)
     context: Any = multiprocessing.get_context(method)
-    busy: dict[int, tuple[Job, Any]] = {}
-    ended: list[tuple[Job, int | None]] = []
+    busy: dict[int, tuple[SeedRun, Any]] = {}
+    ended: list[tuple[SeedRun, int | None]] = []
     arms = list(dict.fromkeys(job.arm for job in jobs))
     what = arms[0] if len(arms) == 1 else f"{len(arms)} arms"
     with stop_on_signals(), Watch({job.folder: job.epochs for job in jobs}, what) as watch:
@@ -94,7 +94,7 @@ def run_all(jobs: Sequence[Job], places: Sequence[int | None]) -> None:
     report_broken(ended)
 
 
-def reap(busy: dict[int, tuple[Job, Any]], ended: list[tuple[Job, int | None]]) -> None:
+def reap(busy: dict[int, tuple[SeedRun, Any]], ended: list[tuple[SeedRun, int | None]]) -> None:
     """Move the runs whose process is over from their places to `ended`, with exit codes."""
     for place, (job, process) in list(busy.items()):
         if not process.is_alive():
@@ -106,7 +106,7 @@ def reap(busy: dict[int, tuple[Job, Any]], ended: list[tuple[Job, int | None]]) 
             process.close()
 
 
-def record_death(job: Job, pid: int, code: int) -> None:
+def record_death(job: SeedRun, pid: int, code: int) -> None:
     """Write into the run folder how its process ended, if the process could not do that itself."""
     run = RunFolder(job.folder)
     status = run.status()
@@ -121,7 +121,7 @@ def how_ended(code: int) -> str:
     return f"its process ended: {how}"
 
 
-def report_broken(ended: Sequence[tuple[Job, int | None]]) -> None:
+def report_broken(ended: Sequence[tuple[SeedRun, int | None]]) -> None:
     """Raise UserError that names every seed whose process did not end well."""
     causes: dict[str, list[str]] = {}
     for job, code in ended:
@@ -177,7 +177,7 @@ def stop(processes: Sequence[Any]) -> None:
             process.join()
 
 
-def run_one(job: Job, gpu: int | None, limit_bytes: float) -> None:
+def run_one(job: SeedRun, gpu: int | None, limit_bytes: float) -> None:
     """The body of one process: lock the run, train or compute it, exit 0 when it is settled.
 
     `limit_bytes`: what a split may take in memory, see `load_dataset`.
@@ -220,7 +220,7 @@ def sweep(folder: Path) -> None:
         left.unlink(missing_ok=True)
 
 
-def compute(job: Job, run: RunFolder, limit_bytes: float) -> None:
+def compute(job: SeedRun, run: RunFolder, limit_bytes: float) -> None:
     import torch
 
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"

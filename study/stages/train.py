@@ -26,7 +26,7 @@ from study.runs.collect import collect
 from study.runs.seed_folders import dataset_folders, seed_folder
 from study.settings import Arm, Row, Study, UserError, find_row, leaves, load_study, run_hash
 from study.stages.fingerprint import update_apart
-from study.stages.pool import Job, run_all
+from study.stages.pool import SeedRun, run_all
 from study.stages.slots import slots
 
 Part = Literal["prepare", "train", "collect"]
@@ -182,7 +182,7 @@ def check_positions(root: Path, row: Row) -> None:
             check_groups(torch.from_numpy(split.positions_px))
 
 
-def plan(root: Path, name: str, row: Row, diagnose: bool, devices: int) -> list[Job]:
+def plan(root: Path, name: str, row: Row, diagnose: bool, devices: int) -> list[SeedRun]:
     """One job per seed, with the hashes it starts from."""
     file = root / "fingerprints" / f"{name}.json"
     try:
@@ -195,7 +195,7 @@ def plan(root: Path, name: str, row: Row, diagnose: bool, devices: int) -> list[
         seed: load_manifest(seed_folder(root / row.data, seed)).content_sha256 for seed in row.seeds
     }
     return [
-        Job(
+        SeedRun(
             root=root,
             arm=name,
             row=row,

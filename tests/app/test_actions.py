@@ -14,7 +14,7 @@ import pytest
 from app.scan_tasks.steps import Upload
 from study.editing.arms import Draft
 from study.jobs import Job
-from study.jobs.folder import LaunchFolder
+from study.jobs.folder import JobFolder
 from study.jobs.models import new_id
 from study.runs import write_json
 from study.settings import UserError, load_study
@@ -86,7 +86,7 @@ def test_an_arm_of_a_job_is_not_archived(toy):
 
     facts = {"id": new_id("cnn"), "arm": "cnn", "seeds": (1,), "executor": "local"}
     job = Job.model_validate({**facts, "state": "queued", "created": time.time()})
-    LaunchFolder(toy).save(job)
+    JobFolder(toy).save(job)
     with pytest.raises(UserError, match=f"queued already, as job {job.id}"):
         actions.archive_arm("cnn")
 

@@ -15,7 +15,7 @@ from app import load
 from pipeline.toy import PARAMS
 from study import jobs
 from study.jobs import Job
-from study.jobs.folder import LaunchFolder
+from study.jobs.folder import JobFolder
 from study.jobs.models import Supervisor, new_id
 from study.runs import write_json, write_text
 
@@ -54,14 +54,14 @@ def job(root: Path, arm: str, state: str, **facts: object) -> str:
         {"id": new_id(arm), "arm": arm, "seeds": (1, 2), "executor": "local",
          "state": state, "created": time.time() - 90, "started": time.time() - 80, **facts}
     )  # fmt: skip
-    LaunchFolder(root).save(made)
+    JobFolder(root).save(made)
     return made.id
 
 
 def supervised(root: Path) -> None:
     """A supervisor is running: this process."""
     word = {"started": 1.0, "heartbeat": time.time(), "slots": "2 cores", **living()}
-    LaunchFolder(root).announce(Supervisor.model_validate(word))
+    JobFolder(root).announce(Supervisor.model_validate(word))
 
 
 def said(app: AppTest) -> str:

@@ -31,7 +31,7 @@ def test_runs_side_by_side_share_the_memory(
     monkeypatch.setattr(pool, "load_dataset", load)
     monkeypatch.setattr("study.runs.environment.memory", lambda: 1200)
     jobs = [
-        pool.Job(tmp_path, "control", control, seed, tmp_path / f"{seed}", {}, False, devices)
+        pool.SeedRun(tmp_path, "control", control, seed, tmp_path / f"{seed}", {}, False, devices)
         for seed in range(seeds)
     ]
     with pytest.raises(UserError, match="far enough"):

@@ -18,7 +18,7 @@ import torch
 from pipeline.toy import PARAMS as TOY
 from pipeline.toy import Toy, make_toy
 from study.jobs import Job
-from study.jobs.folder import LaunchFolder
+from study.jobs.folder import JobFolder
 from study.jobs.models import new_id
 from study.jobs.processes import MARK, alive, mark
 from study.runs import RunFolder, read_json
@@ -76,7 +76,7 @@ def add_job(root: Path, arm: str = "first", **changes: Any) -> Job:
     """A job on disk as a supervisor would have left it."""
     facts = {"seeds": (1,), "executor": "local", "created": time.time()}
     job = Job.model_validate({"id": new_id(arm), "arm": arm, **facts, **changes})
-    LaunchFolder(root).save(job)
+    JobFolder(root).save(job)
     return job
 
 
@@ -113,7 +113,7 @@ class Checkout:
         return [line.rpartition(" ")[2] for line in out.splitlines() if ": job " in line]
 
     def job(self, job_id: str) -> Job:
-        stored = read_json(LaunchFolder(self.root).job_file(job_id))
+        stored = read_json(JobFolder(self.root).job_file(job_id))
         queued = {"id": job_id, "arm": "first", "seeds": (1,), "executor": "local", "created": 0.0}
         return Job.model_validate(stored or queued)
 
@@ -134,7 +134,7 @@ class Checkout:
         return found
 
     def supervisor(self) -> psutil.Process | None:
-        word = read_json(LaunchFolder(self.root).state)
+        word = read_json(JobFolder(self.root).state)
         if word is None or not word["running"] or not alive(word["pid"], word["pid_started"]):
             return None
         return psutil.Process(word["pid"])

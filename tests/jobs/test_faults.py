@@ -19,7 +19,7 @@ import pytest
 
 from jobs.checkouts import PATIENCE_S, Checkout, assert_equal_runs, until
 from study.jobs import active, cancel, resume, retry, run_rows, submit, supervisor_state
-from study.jobs.folder import LaunchFolder
+from study.jobs.folder import JobFolder
 from study.jobs.models import Job
 
 pytestmark = [pytest.mark.slow, pytest.mark.faults]
@@ -297,7 +297,7 @@ def test_three_deaths_without_an_epoch_are_enough(here: Checkout) -> None:
 
 
 def test_a_jobs_folder_that_cannot_be_written_is_said_and_survived(here: Checkout) -> None:
-    folder = LaunchFolder(here.root)
+    folder = JobFolder(here.root)
     [job_id] = here.launch("first")
     until(lambda: here.job(job_id).state == "running")
     away = folder.jobs.rename(folder.path / "away")
@@ -315,13 +315,13 @@ def test_a_jobs_folder_that_cannot_be_written_is_said_and_survived(here: Checkou
 
 def test_a_request_that_arrives_while_the_supervisor_leaves_is_served(here: Checkout) -> None:
     job_id = next(job.id for job in _all_jobs(here) if job.state == "done")
-    folder, chance = LaunchFolder(here.root), random.Random(1)
+    folder, chance = JobFolder(here.root), random.Random(1)
     from study.jobs import api
     from study.jobs.models import Request, new_id
 
     for _ in range(12):
         request = Request(id=new_id("first"), kind="retry", created=time.time(), job=job_id)
-        api._ask(here.root, request, None)
+        api._submit_and_wake(here.root, request, None)
         until(lambda: not any(True for _ in folder.pending()), 60.0)
         time.sleep(chance.uniform(0.0, 0.3))
     supervisors = [
@@ -331,7 +331,7 @@ def test_a_request_that_arrives_while_the_supervisor_leaves_is_served(here: Chec
 
 
 def _all_jobs(here: Checkout) -> list[Job]:
-    return LaunchFolder(here.root).job_list()
+    return JobFolder(here.root).job_list()
 
 
 def _serves(process: psutil.Process, here: Checkout) -> bool:

@@ -120,13 +120,13 @@ def test_an_address_that_is_none_is_refused(tmp_path, text):
 
 
 def test_the_supervisor_sends_the_end_of_a_job(tmp_path, hook, monkeypatch):
-    from study.jobs.folder import LaunchFolder
+    from study.jobs.folder import JobFolder
     from study.jobs.supervisor import Loop
 
     port = hook.server_address[1]
     root = configured(tmp_path, f'[notify]\nwebhook = "http://127.0.0.1:{port}/"\n')
     facts = {"id": new_id("cnn"), "arm": "cnn", "seeds": (1,), "executor": "local"}
-    LaunchFolder(root).save(
+    JobFolder(root).save(
         Job.model_validate({**facts, "state": "queued", "created": time.time(), "cancel": True})
     )
     loop = Loop(root)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from jobs.checkouts import add_job, settings_alone
 from study.jobs import Job, api, cancel, jobs, read_only, retry, submit
-from study.jobs.folder import LaunchFolder
+from study.jobs.folder import JobFolder
 from study.jobs.models import Supervisor, new_id
 from study.jobs.supervisor import Loop
 from study.runs import start_time
@@ -31,12 +31,12 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def refusals(root: Path) -> list[str]:
-    return [path.read_text() for path in sorted(LaunchFolder(root).refused.glob("*.txt"))]
+    return [path.read_text() for path in sorted(JobFolder(root).refused.glob("*.txt"))]
 
 
 def everything_outside(root: Path) -> set[Path]:
     """Every path around the launch folder."""
-    launch = LaunchFolder(root).path
+    launch = JobFolder(root).path
     return {path for path in root.parent.rglob("*") if launch not in (path, *path.parents)}
 
 
@@ -88,7 +88,7 @@ def good(root: Path) -> dict[str, Any]:
 def test_a_bad_request_is_a_sentence(
     root: Path, name: str, content: bytes, change: tuple[str, Any] | None
 ) -> None:
-    folder = LaunchFolder(root)
+    folder = JobFolder(root)
     for old in (*folder.refused.glob("*"), *folder.jobs.glob("*.json")):
         old.unlink()
     folder.requests.mkdir(parents=True, exist_ok=True)
@@ -114,7 +114,7 @@ def test_a_bad_request_is_a_sentence(
 
 @pytest.mark.parametrize("make", ["link", "folder", "pipe"])
 def test_what_is_no_file_is_refused(root: Path, make: str) -> None:
-    folder = LaunchFolder(root)
+    folder = JobFolder(root)
     folder.requests.mkdir(parents=True)
     secret = root / "secret.json"
     secret.write_text("{}")
@@ -140,10 +140,10 @@ def test_a_bad_id_is_a_sentence(tmp_path_factory: pytest.TempPathFactory, text: 
         with pytest.raises(UserError, match="study runs"):
             ask(root, text)
     try:
-        path = LaunchFolder(root).job_log(text)
+        path = JobFolder(root).job_log(text)
     except UserError:
         return
-    assert path.parent == LaunchFolder(root).jobs
+    assert path.parent == JobFolder(root).jobs
 
 
 def test_a_request_is_a_job_from_the_moment_it_is_written(root: Path) -> None:
@@ -158,14 +158,14 @@ def test_a_request_that_is_taken_in_this_moment_is_a_job(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The supervisor takes it between the two folders that are looked into."""
-    loop, name, listed = Loop(root), submit(root, "first"), LaunchFolder.job_list
+    loop, name, listed = Loop(root), submit(root, "first"), JobFolder.job_list
 
-    def then_taken(folder: LaunchFolder) -> list[Job]:
+    def then_taken(folder: JobFolder) -> list[Job]:
         found = listed(folder)
         loop._take_requests()
         return found
 
-    monkeypatch.setattr(LaunchFolder, "job_list", then_taken)
+    monkeypatch.setattr(JobFolder, "job_list", then_taken)
     assert [job.id for job in jobs(root)] == [name]
 
 
@@ -244,7 +244,7 @@ def test_a_supervisor_of_an_earlier_version_takes_no_requests(
     try:
         facts = {"pid": child.pid, "pid_started": start_time(psutil.Process(child.pid))}
         word = Supervisor(**facts, started=0.0, heartbeat=0.0, slots="")
-        LaunchFolder(root).announce(word)
+        JobFolder(root).announce(word)
         if refused:
             with pytest.raises(UserError, match=f"kill {child.pid}"):
                 submit(root, "first")

@@ -11,7 +11,7 @@ import pytest
 
 from jobs.checkouts import add_job, add_run, settings_alone
 from study.jobs import RunRow, active, not_started, rows, run_rows, supervisor_state
-from study.jobs.folder import LaunchFolder
+from study.jobs.folder import JobFolder
 from study.jobs.models import Supervisor
 from study.jobs.rows import Status
 from study.runs import RunFolder, start_time
@@ -122,7 +122,7 @@ def at_work(root: Path, monkeypatch: pytest.MonkeyPatch, served: bool = True, **
     word = Supervisor.model_validate(
         {"started": 1.0, "heartbeat": 1.0, "slots": "2 cores", **(ME if served else GONE)}
     )
-    LaunchFolder(root).announce(word)
+    JobFolder(root).announce(word)
     add_job(root, "pair", seeds=(1, 2), state="running", started=time.time() - 60)
     add_run(root / "work/a", "pair", 1, **status)  # type: ignore[arg-type]
     monkeypatch.setattr(
@@ -229,7 +229,7 @@ def test_a_file_is_read_again_when_it_changed(root: Path) -> None:
 
 def test_a_dead_supervisor_is_not_running(root: Path) -> None:
     word = {"started": 1.0, "heartbeat": 1.0, "slots": "2 cores"}
-    folder = LaunchFolder(root)
+    folder = JobFolder(root)
     folder.announce(Supervisor.model_validate({**word, **ME}))
     assert supervisor_state(root).running  # type: ignore[union-attr]
     folder.announce(Supervisor.model_validate({**word, **GONE}))
@@ -238,7 +238,7 @@ def test_a_dead_supervisor_is_not_running(root: Path) -> None:
 
 def test_a_file_that_is_no_job_is_left_out(root: Path) -> None:
     job = add_job(root, "second")
-    folder = LaunchFolder(root)
+    folder = JobFolder(root)
     text = folder.job_file(job.id).read_text()
     for name, content in (("a.json", text), ("b.json", "{"), ("c.txt", text)):
         (folder.jobs / name).write_text(content)

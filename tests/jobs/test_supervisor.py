@@ -19,7 +19,7 @@ from jobs.checkouts import REPOSITORY, add_job, settings_alone, until
 from study.formats.dataset import save_dataset
 from study.jobs import Job, dvc_commit, local
 from study.jobs.dvc_lock import DvcLock
-from study.jobs.folder import LaunchFolder
+from study.jobs.folder import JobFolder
 from study.jobs.local import Local
 from study.jobs.models import Place
 from study.jobs.processes import alive
@@ -174,7 +174,7 @@ def test_a_job_whose_data_cannot_be_made_fails_with_the_cause(root: Path) -> Non
     ended = loop.store.jobs[waiting.id]
     assert ended.state == "failed"
     assert re.match(r"dvc repro data\.dvc: .*DVC repository", ended.cause or ""), ended.cause
-    assert LaunchFolder(root).job_list() == [ended]
+    assert JobFolder(root).job_list() == [ended]
 
 
 def test_a_killed_dvc_command_is_tried_again_and_at_last_said(

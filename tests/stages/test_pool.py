@@ -17,9 +17,9 @@ from study.settings import Arm, UserError
 from study.stages import pool
 
 
-def jobs(control: Arm, root: Path, count: int) -> list[pool.Job]:
+def jobs(control: Arm, root: Path, count: int) -> list[pool.SeedRun]:
     return [
-        pool.Job(root, "control", control, seed, root / f"{seed}", {}, False, 1)
+        pool.SeedRun(root, "control", control, seed, root / f"{seed}", {}, False, 1)
         for seed in range(count)
     ]
 
@@ -95,7 +95,7 @@ def test_how_a_process_ended_stands_in_its_run_folder(
     run = RunFolder(job.folder)
     if before:
         run.update_status(arm="control", seed=0, **before)
-    ended: list[tuple[pool.Job, int | None]] = []
+    ended: list[tuple[pool.SeedRun, int | None]] = []
     pool.reap({0: (job, Ended(code))}, ended)
     status = run.status()
     assert ended == [(job, code)] and (status["state"], status["seed"]) == (state, 0)

@@ -74,7 +74,7 @@ def test_a_run_that_breaks_is_named_and_harms_no_other(
 ):
     root, compute = prepared(tmp_path), pool.compute
 
-    def breaking(job: pool.Job, run: RunFolder, limit_bytes: float) -> None:
+    def breaking(job: pool.SeedRun, run: RunFolder, limit_bytes: float) -> None:
         if (job.arm, job.seed) == ("pair", 2):
             run.start(job.arm, job.seed, 2, job.origin)
             raise UserError("the disk went away")

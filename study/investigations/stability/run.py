@@ -32,7 +32,7 @@ from study.runs.temporary import remove_tree
 from study.settings import Arm, Study, UserError, leaves, load_study, nearest, parse_study
 from study.stages import train
 from study.stages.fingerprint import update_apart
-from study.stages.pool import Job, run_all
+from study.stages.pool import SeedRun, run_all
 from study.stages.slots import slots
 
 DIGITS = 6  # significant, of a stored skill
@@ -83,7 +83,7 @@ class Plan:
     base: str
     arms: tuple[Arm, ...]
 
-    def jobs(self, root: Path) -> list[Job]:
+    def jobs(self, root: Path) -> list[SeedRun]:
         """The runs in the order of rates and seeds, named after the curve."""
         found = [job for arm in self.arms for job in train.plan(root, self.base, arm, False, 1)]
         return [replace(job, arm=self.name) for job in found]
@@ -132,7 +132,7 @@ def compute(root: Path, plan: Plan, at_once: int | None) -> facts.Curve:
     )
 
 
-def _result(job: Job) -> facts.Run:
+def _result(job: SeedRun) -> facts.Run:
     """How one run ended. Raises UserError as `_last_loss` does."""
     run = job.settled()
     assert run is not None and isinstance(job.row, Arm), "run_all ends with every run settled"
