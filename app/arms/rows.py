@@ -1,7 +1,7 @@
 """The rows of the arms table and the axes of the seed strips.
 
-A fence is a data set. Across it nothing is compared, so the strips of a column share their axis
-within a fence and not beyond it.
+A fence groups the arms of one data set; arms are not compared across fences, so the strips of a
+column share their axis within a fence only.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ENOUGH = 8  # values
 
 
 @dataclass(frozen=True)
-class Shown:
+class TableColumn:
     """A column: `alias` in the address, `path` in the results; scores have a checkpoint."""
 
     alias: str
@@ -36,7 +36,7 @@ class Shown:
     title: str
 
 
-def columns(checkpoint: str) -> tuple[Shown, ...]:
+def columns(checkpoint: str) -> tuple[TableColumn, ...]:
     """The numeric columns, scores being those of the weights `checkpoint` (best or last)."""
     scores = (
         ("amp_ssim", "standard.amplitude.ssim", "amp SSIM"),
@@ -47,11 +47,11 @@ def columns(checkpoint: str) -> tuple[Shown, ...]:
         ("r", "r_factor.sum", "R-factor"),
     )
     return (
-        Shown("best_loss", "best.val_loss", "best loss"),
-        Shown("loss", "last.val_loss", "final loss"),
-        Shown("gap", "gap.val_loss", "gap"),
-        *(Shown(alias, f"{checkpoint}.{path}", title) for alias, path, title in scores),
-        Shown("seconds", "training.seconds", "per run"),
+        TableColumn("best_loss", "best.val_loss", "best loss"),
+        TableColumn("loss", "last.val_loss", "final loss"),
+        TableColumn("gap", "gap.val_loss", "gap"),
+        *(TableColumn(alias, f"{checkpoint}.{path}", title) for alias, path, title in scores),
+        TableColumn("seconds", "training.seconds", "per run"),
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import streamlit as st
 from streamlit.components.v2 import component
 
-from app.arms.rows import ArmRow, Axis, Shown, axis, beyond, position
+from app.arms.rows import ArmRow, Axis, TableColumn, axis, beyond, position
 from study.evidence.arms import OUTCOMES
 from study.evidence.cells import Cell
 from study.evidence.estimates import MeanOfArm
@@ -32,7 +32,9 @@ MOUNT = component(
 Fence = tuple[str, Sequence[ArmRow]]  # heading, rows
 
 
-def show(fences: Sequence[Fence], shown: Sequence[Shown], selected: list[str], sort: str) -> Any:
+def show(
+    fences: Sequence[Fence], shown: Sequence[TableColumn], selected: list[str], sort: str
+) -> Any:
     """Draw the table. The result's `selected` are arms, its `number` the id of one just clicked.
 
     `sort`: the alias of a column, after `-` where the largest value is first; "" for no order.
@@ -66,7 +68,7 @@ def _nothing() -> None:
 
 
 def content(
-    fences: Sequence[Fence], shown: Sequence[Shown], selected: Sequence[str]
+    fences: Sequence[Fence], shown: Sequence[TableColumn], selected: Sequence[str]
 ) -> dict[str, Any]:
     """What the browser gets."""
     return {
@@ -79,7 +81,7 @@ def content(
     }
 
 
-def _head(column: Shown) -> dict[str, Any]:
+def _head(column: TableColumn) -> dict[str, Any]:
     known = KNOWN[column.path]
     better = {"lower": "↓", "higher": "↑", None: ""}[known.better]
     return {
@@ -91,13 +93,15 @@ def _head(column: Shown) -> dict[str, Any]:
     }
 
 
-def _rows(rows: Sequence[ArmRow], shown: Sequence[Shown]) -> list[dict[str, Any]]:
+def _rows(rows: Sequence[ArmRow], shown: Sequence[TableColumn]) -> list[dict[str, Any]]:
     trained = [row for row in rows if row.line.arm.trained] or rows
     axes = {c.path: axis(row.line.cells[c.path] for row in trained) for c in shown}
     return [_row(row, shown, axes) for row in rows]
 
 
-def _row(row: ArmRow, shown: Sequence[Shown], axes: Mapping[str, Axis | None]) -> dict[str, Any]:
+def _row(
+    row: ArmRow, shown: Sequence[TableColumn], axes: Mapping[str, Axis | None]
+) -> dict[str, Any]:
     arm = row.line.arm
     return {
         "arm": row.name,
@@ -113,7 +117,7 @@ def _row(row: ArmRow, shown: Sequence[Shown], axes: Mapping[str, Axis | None]) -
     }
 
 
-def _cell(row: ArmRow, column: Shown, scale: Axis | None) -> dict[str, Any]:
+def _cell(row: ArmRow, column: TableColumn, scale: Axis | None) -> dict[str, Any]:
     """Complete arms are ordered by `sort`, then those with a `partial` mean."""
     cell = row.line.cells[column.path]
     half = None if cell.facts is None else cell.facts.half
@@ -172,7 +176,7 @@ def _epochs(row: ArmRow) -> str:
 
 
 def _plain(value: Any) -> str:
-    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+    return "–" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 # --- as a file --------------------------------------------------------------------------------
@@ -183,7 +187,7 @@ HEADS = (
 )  # fmt: skip
 
 
-def as_csv(rows: Sequence[ArmRow], shown: Sequence[Shown]) -> str:
+def as_csv(rows: Sequence[ArmRow], shown: Sequence[TableColumn]) -> str:
     """One line per arm and number, with its id: whole digits, every seed's value."""
     stream = io.StringIO()
     writer = csv.writer(stream)

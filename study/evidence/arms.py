@@ -319,7 +319,8 @@ def sha256(file: Path) -> str:
 
 
 def row_of(settings: Mapping[str, Scalar]) -> Row:
-    """The row whose `params.leaves` are `settings`; prose and seeds do not act and are blank."""
+    """The row whose `study.settings.leaves` are `settings`; prose and seeds, which do not act, are
+    blank."""
     nested = _nested(settings)
     prose = {"asks": "-", "versus": None, "changes": ()}
     if "source" in nested:

@@ -1,4 +1,7 @@
-"""The one forward model, as stateless torch functions: simulation and loss call the same ones."""
+"""The forward model as stateless torch functions, which simulation and loss share.
+
+The iterative methods repeat it with zero frequency first, which saves the shifts.
+"""
 
 from study.optics.back_projection import back_project, own_constant
 from study.optics.patches import (

@@ -1,8 +1,9 @@
-"""Units of light: photons, amplitudes, and the Poisson draw. The only file that rescales units.
+"""Units of light: photons, amplitudes, and the Poisson draw.
 
 With S = `photon_scale`, a dimensionless amplitude A belongs to the intensity (S A)^2 in photons per
-pixel (physics: dose). Every conversion is here with its inverse; all work on numpy arrays and
-torch tensors alike.
+pixel (physics: dose). Conversions of measured amplitudes and objects are here with their inverses;
+all work on numpy arrays and torch tensors alike. A probe in sqrt(photons) is S times P_sim; the
+callers that need one multiply by S themselves.
 """
 
 from typing import Any

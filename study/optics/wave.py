@@ -1,8 +1,9 @@
-"""Object patch -> exit wave -> far field -> amplitude: the spine of simulation, loss and rPIE.
+"""Object patch -> exit wave -> far field -> amplitude: used by simulation and loss.
 
 Far-field (Fraunhofer) geometry: the detector sees the Fourier transform of the exit wave
 (Rodenburg & Maiden, Springer Handbook of Microscopy 2019, eq. 17.2). The transform is unitary, so
-photons are neither made nor lost between sample and detector.
+photons are neither made nor lost between sample and detector. rPIE and the group steps repeat it
+with zero frequency first, which saves the shifts.
 """
 
 import torch

@@ -14,7 +14,7 @@ from study.settings.study import Row
 PROSE = ("asks", "versus", "changes", "seeds")
 # Sections that came later: absent from the settings, and so from the hashes, of arms without them.
 OPTIONAL = ("survival",)
-# Files of a run beside its results.
+# Settings that only decide which extra files a run keeps; not hashed.
 IDLE = ("survival.traced_seed",)
 # When the rule itself changes, its limit has another unit: one factor, not two.
 TIED = {"clip.gradient_clip_algorithm": ("clip.gradient_clip_val", "clip.exclude_head")}

@@ -66,9 +66,7 @@ def train_arm(
     staged = "DVC_STAGE" in os.environ
     jobs = plan(root, name, row, diagnose, devices) if staged else []
     if not staged or not all(job.settled() for job in jobs):
-        check_claims(root, [name])
-        check_row(root, row, devices)
-        check_room(root, len(chosen))
+        _check_all(root, name, row, len(chosen), devices)
         places = slots(run_bytes(root, row), devices, at_once)
         if only in (None, "prepare") and not staged:
             update_apart(study, root / "fingerprints", [name])
@@ -81,6 +79,13 @@ def train_arm(
     if only in (None, "collect"):
         collect(found.items(), root / "runs" / name)
     return [run for seed, run in found.items() if seed in chosen]
+
+
+def _check_all(root: Path, name: str, row: Row, runs: int, devices: int) -> None:
+    """Raise UserError where `runs` runs of the arm cannot be trained, or would decide nothing."""
+    check_claims(root, [name])
+    check_row(root, row, devices)
+    check_room(root, runs)
 
 
 def train_all(root: Path, at_once: int | None = None) -> int:

@@ -46,13 +46,13 @@ def unit_norms(values: Tensor, units: tuple[int, ...]) -> Tensor:
 @torch.no_grad()
 def adaptive_gradient_clip_(
     parameters: Tensor | Iterable[Tensor],
-    clip_factor: float = 0.01,
+    limit: float = 0.01,
     eps: float = 1e-3,
     unit_wise: bool = True,
 ) -> Scalar:
-    """Shorten the gradient of each unit to clip_factor * max(||W_i||, eps), in place.
+    """Shorten the gradient of each unit to limit * max(||W_i||, eps), in place.
 
-    Returns the share of units (of tensors without `unit_wise`) that were shortened. Parameters
+    Returns the fraction of units (of tensors without `unit_wise`) that were shortened. Parameters
     without a gradient are left out; a gradient that is not finite is kept, so that it is noticed.
     """
     given = [parameters] if isinstance(parameters, Tensor) else list(parameters)
@@ -61,24 +61,24 @@ def adaptive_gradient_clip_(
         if parameter.grad is None:
             continue
         axes = unit_axes(parameter) if unit_wise else ()
-        limit = clip_factor * unit_norms(parameter, axes).clamp(min=eps)
+        longest = limit * unit_norms(parameter, axes).clamp(min=eps)
         norm = unit_norms(parameter.grad, axes)
-        over = norm > limit
-        parameter.grad.mul_(torch.where(over, limit / norm, torch.ones_like(norm)))
+        over = norm > longest
+        parameter.grad.mul_(torch.where(over, longest / norm, torch.ones_like(norm)))
         clipped.append(over.sum())
         units += over.numel()
-    return _share(clipped, units)
+    return _fraction(clipped, units)
 
 
-def _share(clipped: Sequence[Tensor], of: int) -> Scalar:
-    return torch.stack(list(clipped)).sum() / of if clipped else torch.zeros(())
+def _fraction(clipped: Sequence[Tensor], total: int) -> Scalar:
+    return torch.stack(list(clipped)).sum() / total if clipped else torch.zeros(())
 
 
 TORCH_EPS = 1e-6  # what torch's clip adds to the norm
 
 
 @dataclass(frozen=True)
-class Acted:
+class RuleResult:
     """What a rule did: the share it clipped, and the factor if all gradients have the same one."""
 
     fraction: Scalar
@@ -89,13 +89,13 @@ def _gradients(parameters: Iterable[Tensor]) -> list[Tensor]:
     return [parameter.grad for parameter in parameters if parameter.grad is not None]
 
 
-Rule = Callable[[Sequence[Tensor], float, Scalar], Acted]
+Rule = Callable[[Sequence[Tensor], float, Scalar], RuleResult]
 # name -> rule(parameters, limit, norm): clips `.grad` in place; `norm` is that of these gradients.
 CLIP_RULES: dict[str, Rule] = {}
 
 
 def clip_rule(name: str) -> Callable[[Rule], Rule]:
-    """Decorator that registers a rule; its limit is in `study.settings.CLIP_LIMITS`."""
+    """Decorator that registers a rule; its default limit is in `study.settings.CLIP_LIMITS`."""
 
     def register(rule: Rule) -> Rule:
         CLIP_RULES[name] = rule
@@ -105,33 +105,34 @@ def clip_rule(name: str) -> Callable[[Rule], Rule]:
 
 
 @clip_rule("none")
-def _leave(parameters: Sequence[Tensor], limit: float, norm: Scalar) -> Acted:
-    return Acted(torch.zeros_like(norm), torch.ones_like(norm))
+def _leave(parameters: Sequence[Tensor], limit: float, norm: Scalar) -> RuleResult:
+    return RuleResult(torch.zeros_like(norm), torch.ones_like(norm))
 
 
 @clip_rule("norm")
-def _clip_norm(parameters: Sequence[Tensor], limit: float, norm: Scalar) -> Acted:
-    """Pascanu, Mikolov, Bengio 2013: scale all gradients together; 1 when it acted, else 0."""
+def _clip_norm(parameters: Sequence[Tensor], limit: float, norm: Scalar) -> RuleResult:
+    """Pascanu, Mikolov, Bengio 2013: scale all gradients together; the fraction is 1 if it clipped,
+    else 0."""
     clip_grads_with_norm_(parameters, limit, norm)
-    return Acted((norm > limit).to(norm.dtype), (limit / (norm + TORCH_EPS)).clamp(max=1.0))
+    return RuleResult((norm > limit).to(norm.dtype), (limit / (norm + TORCH_EPS)).clamp(max=1.0))
 
 
 @clip_rule("value")
-def _clip_value(parameters: Sequence[Tensor], limit: float, norm: Scalar) -> Acted:
+def _clip_value(parameters: Sequence[Tensor], limit: float, norm: Scalar) -> RuleResult:
     gradients = _gradients(parameters)
     over = [(gradient.abs() > limit).sum() for gradient in gradients]
     clip_grad_value_(parameters, limit)
-    return Acted(_share(over, sum(gradient.numel() for gradient in gradients)))
+    return RuleResult(_fraction(over, sum(gradient.numel() for gradient in gradients)))
 
 
 @clip_rule("agc")
-def _clip_units(parameters: Sequence[Tensor], limit: float, norm: Scalar) -> Acted:
-    return Acted(adaptive_gradient_clip_(parameters, limit))
+def _clip_units(parameters: Sequence[Tensor], limit: float, norm: Scalar) -> RuleResult:
+    return RuleResult(adaptive_gradient_clip_(parameters, limit))
 
 
 @clip_rule("agc_tensor")
-def _clip_tensors(parameters: Sequence[Tensor], limit: float, norm: Scalar) -> Acted:
-    return Acted(adaptive_gradient_clip_(parameters, limit, unit_wise=False))
+def _clip_tensors(parameters: Sequence[Tensor], limit: float, norm: Scalar) -> RuleResult:
+    return RuleResult(adaptive_gradient_clip_(parameters, limit, unit_wise=False))
 
 
 def check_rule(name: str) -> str:
@@ -160,21 +161,21 @@ class Clipper:
         excluded = {id(p) for p in head.parameters()} if exclude_head and head is not None else ()
         self.rule = check_rule(rule)
         self.limit = limit
-        self.every = list(generator.parameters())
+        self.parameters = list(generator.parameters())
         self.excluded = [
             name for name, value in generator.named_parameters() if id(value) in excluded
         ]
-        self.clipped = [value for value in self.every if id(value) not in excluded]
+        self.clipped = [value for value in self.parameters if id(value) not in excluded]
 
     def __call__(self) -> Clipped:
         """Clip the gradients in `.grad`. The norms returned are those of the whole network."""
-        before = get_total_norm(_gradients(self.every))
+        before = get_total_norm(_gradients(self.parameters))
         norm = get_total_norm(_gradients(self.clipped)) if self.excluded else before
-        acted = CLIP_RULES[self.rule](self.clipped, self.limit or 0.0, norm)
-        return Clipped(before, self._after(before, acted), acted.fraction.to(before.dtype))
+        result = CLIP_RULES[self.rule](self.clipped, self.limit or 0.0, norm)
+        return Clipped(before, self._after(before, result), result.fraction.to(before.dtype))
 
-    def _after(self, before: Scalar, acted: Acted) -> Scalar:
+    def _after(self, before: Scalar, result: RuleResult) -> Scalar:
         """The norm after clipping: from the common factor if there is one, else computed again."""
-        if acted.factor is None or self.excluded:
-            return get_total_norm(_gradients(self.every))
-        return before * acted.factor
+        if result.factor is None or self.excluded:
+            return get_total_norm(_gradients(self.parameters))
+        return before * result.factor

@@ -1,6 +1,7 @@
 """One run from settings to reconstruction: train or resume, store the weights, stitch the test set.
 
-    check -> data, network, step -> params.yaml as it really is -> epochs -> weights -> objects
+    check -> data, network, step -> the run's params.yaml, with the settings in effect -> epochs
+    -> weights -> objects
 
 Design choices
 - Deterministic on a CPU with a fixed thread count (`torch.set_num_threads(1)` by the caller; the

@@ -1,7 +1,6 @@
 """Optimisers by name, fused: one kernel for all parameters, on CPU and CUDA alike.
 
-On CUDA the learning rate lives in a tensor, so that a captured graph of the step can be told a new
-one without being captured again.
+On CUDA the learning rate is a tensor, so it can change without capturing the step's graph again.
 """
 
 from __future__ import annotations
@@ -27,17 +26,17 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
 
 
 def build_optimizer(
-    settings: settings.Optimizer, parameters: Iterable[nn.Parameter], device: torch.device
+    params: settings.Optimizer, parameters: Iterable[nn.Parameter], device: torch.device
 ) -> Optimizer:
     """The optimiser of an arm over `parameters`, which lie on `device`."""
-    common: dict[str, Any] = {"lr": settings.lr, "fused": True}
+    common: dict[str, Any] = {"lr": params.lr, "fused": True}
     if device.type == "cuda":
-        common["lr"] = torch.tensor(settings.lr, device=device)
-    return OPTIMIZERS[settings.name](list(parameters), settings, **common)
+        common["lr"] = torch.tensor(params.lr, device=device)
+    return OPTIMIZERS[params.name](list(parameters), params, **common)
 
 
-# Of a parameter group: kernels, where the rate lives, and whether a recording is going on.
-HOW = ("lr", "fused", "capturable")
+# Entries of a parameter group that belong to this machine: rate, kernel choice, graph capture.
+MACHINE_KEYS = ("lr", "fused", "capturable")
 
 
 def set_rate(optimizer: Optimizer, rate: float) -> None:
@@ -54,17 +53,19 @@ def used_rate(optimizer: Optimizer) -> float:
 
 
 def _plain(value: Any) -> Any:
-    """A tensor of one float32 as the shortest decimal number that rounds to it: 0.001 stays so."""
+    """A float32 scalar tensor as the shortest decimal that rounds to it (0.001 remains 0.001)."""
     return float(str(np.float32(value.item()))) if isinstance(value, torch.Tensor) else value
 
 
 def load_state(optimizer: Optimizer, state: dict[str, Any]) -> None:
-    """Go on from a stored state. How the steps are computed stays this optimiser's own business.
+    """Continue from a stored state, but keep this optimiser's kernels and rate tensor.
 
-    A stored state names the kernels and holds the rate of the machine that stored it; a captured
-    graph reads the rate from the very tensor that it was captured with.
+    A captured graph reads the rate from that tensor.
     """
-    own = [{key: group[key] for key in HOW if key in group} for group in optimizer.param_groups]
+    own = [
+        {key: group[key] for key in MACHINE_KEYS if key in group}
+        for group in optimizer.param_groups
+    ]
     optimizer.load_state_dict(state)
     for group, before in zip(optimizer.param_groups, own, strict=True):
         rate = _plain(group["lr"])

@@ -1,7 +1,8 @@
 """A run in memory, built from settings, and its settings in effect.
 
 The effective settings are read from the objects that will act (optimiser, network, clip rule,
-schedule), not from the request: a knob that was lost on the way shows in params.yaml.
+schedule), not from the request: a setting that was lost on the way shows in the run's
+params.yaml.
 """
 
 from __future__ import annotations

@@ -2,19 +2,19 @@
 
 Design choices
 - Both are Lightning callbacks that read the run and never change it: weights, gradients and random
-  streams are what they would be without. No hook is there during a step. The alarm costs one
-  forward pass of `WATCHED_PATTERNS` patterns an epoch; `diagnose` one pass more, there and back,
-  of the first batch.
+  streams are what they would be without. No hook runs during a step. The alarm costs one
+  forward pass of `WATCHED_PATTERNS` patterns per epoch; `diagnose` one more
+  forward and backward pass, of the first batch.
 - One set of files under diagnostics/. Every record names its `source`: `training` (the callback,
   at the first batch of each epoch), `collapse` or `dead_layers` (an alarm, when it last began),
   `best` or `last` (a stored checkpoint, `diagnose_run`), and its `epoch`: the one that begins for
   `training`, else the one that has ended.
 - A resumed run repeats no record: those of epochs that it will train again are dropped first.
 - Two alarms are judged at the end of every epoch, and both may end again. `collapse`: all
-  predictions look the same; it decides the state of the run. `dead_layers`: a layer passes nothing
-  on; networks with skip connections continue learning past one, so it is reported, not judged. The
-  epoch at which a present alarm began is in status.json, null while there is none; events.jsonl
-  keeps them all, with the facts.
+  predictions look the same; it decides the state of the run. `dead_layers`: nearly all units of a
+  layer are dead; networks with skip connections continue learning past one, so it is reported, not
+  judged. The epoch at which a present alarm began is in status.json, null while there is none;
+  events.jsonl keeps them all, with the facts.
 
     loader_stats.jsonl   first batch of train and validation, probe, scales, validation loader
     activations.jsonl    input, lifter, blocks, spectral and local branch, patch |.| and angle
@@ -55,12 +55,12 @@ from study.training.patch_errors import patch_metrics
 from study.training.reconstructor import Reconstructor
 from study.training.step import predict
 
-# Collapsed: the predicted patterns differ from each other by less than this part of what the
-# measured ones do. Healthy networks stay above it from their first epoch on and under strong noise,
-# which widens the measured spread only (tried, n = 16: 0.015 and more, 0.07 at 1e3 photons a
-# pattern); collapsed ones fall to rounding, under 1e-6.
+# Collapsed: the predicted patterns differ from each other by less than this fraction of the spread
+# of the measured ones. Healthy networks stay above it from their first epoch on and under strong
+# noise, which widens the measured spread only (tried, n = 16: 0.015 and more, 0.07 at 1e3 photons
+# per pattern); collapsed ones fall to rounding, under 1e-6.
 SPREAD_LIMIT = 0.01
-# Measured patterns that differ by rounding only are no yardstick.
+# Measured patterns that differ by rounding only cannot serve as a reference.
 ALIKE = 1e-6
 # Dead: this share of a layer's units. ReLU networks learn with half of them dead, and one of a
 # head's two (the imaginary part of an object without phase) may rightly be constant.
@@ -73,13 +73,14 @@ GRADIENTS, PATCHES = "gradients.jsonl", "patch_metrics.json"
 
 
 def callbacks(diagnose: bool, folder: RunFolder, dataset: Dataset) -> list[lightning.Callback]:
-    """The alarm, and with `diagnose` the diagnostics, for one run; in front of what checkpoints."""
+    """The alarm, and with `diagnose` the diagnostics, for one run; placed before
+    the checkpoint callback."""
     alarm = CollapseAlarm(folder, dataset)
     return [alarm, Diagnose(folder, dataset)] if diagnose else [alarm]
 
 
 def collapsed_at_epoch(folder: RunFolder) -> int | None:
-    """Epoch (from 1) at which the collapse began in which the run now is; None without one."""
+    """Epoch (from 1) at which the present collapse began; None if there is none."""
     return folder.status().get(ALARMS["collapse"])
 
 
@@ -100,7 +101,7 @@ class Subject:
     order_seed: int
 
     def first_batch(self) -> Batch:
-        """The first batch of the first epoch, in any epoch."""
+        """The first batch of epoch 1, whatever the current epoch."""
         size, seed = self.batch_size, self.order_seed
         return next(iter(self.train_data.shuffled(size, seed, 0, self.batch_order)))
 
@@ -147,7 +148,7 @@ def _lines(records: Sequence[Record], source: str, epoch: int) -> list[str]:
 
 
 def _replace(path: Path, drop: Drop, lines: Sequence[str] = ()) -> None:
-    """Rewrite a file of records without those that `drop` names, with `lines` at its end."""
+    """Rewrite a file of records without those for which `drop` is true, and append `lines`."""
     kept = [line for line in read_lines(path) if not drop(json.loads(line))]
     if path.is_file() or lines:
         write_text(path, "".join(f"{line}\n" for line in (*kept, *lines)))
@@ -281,7 +282,7 @@ class Diagnose(lightning.Callback):
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
         module = cast(Reconstructor, pl_module)
-        # An epoch in progress has its records: they were written at its first batch.
+        # The records of an epoch in progress are kept: they were written at its first batch.
         begun = module.epoch + bool(module.records)
         for name in (ACTIVATIONS, GRADIENTS):
             _replace(self.out / name, lambda r: _from("training")(r) and r["epoch"] > begun)
@@ -327,8 +328,8 @@ def diagnose_run(
 
     One forward and backward pass of the first batch of the run's own order, and the validation
     patches. Written to `out`, the run's diagnostics/ when None; returns the paths. Raises UserError
-    for another word than best or last, while the run is training, when the weights cannot be read,
-    and for data of another size.
+    for any name other than best or last, while the run is training, when the weights cannot be
+    read, and for data of another size.
     """
     if which not in ("best", "last"):
         raise UserError(f"checkpoint is {which!r}; accepted: best, last")
@@ -358,5 +359,6 @@ def _check_size(dataset: Dataset, n: int, channels: int) -> None:
     if (manifest.n, manifest.group_size) != (n, channels):
         raise UserError(
             f"the network takes n = {n} and group_size {channels}; data set {manifest.name} has "
-            f"n = {manifest.n} and group_size {manifest.group_size}: choose data of the run's size"
+            f"n = {manifest.n} and group_size {manifest.group_size}; choose a data set with "
+            f"n = {n} and group_size {channels}"
         )

@@ -59,7 +59,7 @@ def test_agc_is_algorithm_2(
     assert given.grad is not None
     axis = 0 if unit_wise and len(shape) > 1 else None
     expected = agc(given.detach().numpy(), given.grad.numpy(), axis, 0.02, 1e-3)
-    adaptive_gradient_clip_(given, clip_factor=0.02, unit_wise=unit_wise)
+    adaptive_gradient_clip_(given, limit=0.02, unit_wise=unit_wise)
     np.testing.assert_allclose(given.grad.numpy(), expected, rtol=1e-5, atol=1e-12)
 
 
@@ -94,7 +94,7 @@ def test_zero_weights_and_zero_gradients_are_safe() -> None:
     still, moving = nn.Parameter(torch.zeros(2, 3)), nn.Parameter(torch.zeros(2, 3))
     still.grad, moving.grad = torch.zeros(2, 3), torch.ones(2, 3)
     bare = nn.Parameter(torch.zeros(2))
-    adaptive_gradient_clip_([still, moving, bare], clip_factor=0.01, eps=1e-3)
+    adaptive_gradient_clip_([still, moving, bare], limit=0.01, eps=1e-3)
     assert still.grad.equal(torch.zeros(2, 3)) and bare.grad is None
     assert moving.grad.norm(dim=1).numpy() == pytest.approx([1e-5, 1e-5])
 
