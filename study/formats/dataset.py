@@ -19,7 +19,6 @@ from __future__ import annotations
 import filecmp
 import hashlib
 import json
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -39,7 +38,7 @@ from study.formats.masks import fill_masked, filling
 from study.reading import read_mapping, seeds_text
 from study.runs import environment, write_json
 from study.runs.seed_folders import held_seeds
-from study.runs.temporary import sweep, temporary_folder
+from study.runs.temporary import sweep, sync, temporary_folder
 from study.settings import SPLITS, Count, Model, Positive, UserError, explain
 
 # Of the memory that is free, for one split: all three together leave a quarter.
@@ -251,14 +250,14 @@ def save_dataset(
 
         for name, split in dataset.splits.items():
             write_cxi(temporary / f"{name}.cxi", _to_scan(dataset, split), written)
-            _sync(temporary / f"{name}.cxi")
+            sync(temporary / f"{name}.cxi")
         write_json(temporary / "manifest.json", dataset.manifest.model_dump(mode="json"))
-        _sync(temporary)
+        sync(temporary)
         if occupied:
             _complete(folder, temporary)
         else:
             temporary.rename(folder)
-    _sync(folder.parent)
+    sync(folder.parent)
 
 
 def _complete(folder: Path, whole: Path) -> None:
@@ -274,14 +273,6 @@ def _complete(folder: Path, whole: Path) -> None:
         )
     for name in sorted(made - names):
         (whole / name).rename(folder / name)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _to_scan(dataset: Dataset, split: Split) -> CxiScan:

@@ -20,37 +20,39 @@ from jaxtyping import Bool, Complex128, Float32
 
 from study import __version__
 from study.formats.bad_pixels import clean, with_mask_of
-from study.formats.binning import bin_counts, bin_known, bin_probe, binning_said, check_bin
-from study.formats.conventions import detect_values
+from study.formats.binning import bin_known, bin_probe, binning_said, check_bin
 from study.formats.dataset import Dataset, Manifest, Split, content_hash
 from study.formats.decision import Usable, decide, describe
-from study.formats.frames import Derived, Frames, block_length, derived
+from study.formats.frames import Derived, Frames
 from study.formats.geometry import NOMINAL_PX_M, Geometry
 from study.formats.import_options import Overrides, request_of_import
 from study.formats.limits import check_memory, working_bytes
 from study.formats.mask_file import read_mask
-from study.formats.masks import fill_masked, filling
+from study.formats.masks import filling
 from study.formats.measured import (
     RawScan,
-    Values,
     check_far_field,
     check_patterns,
     check_positions,
 )
 from study.formats.orientation import arrange, turn
+from study.formats.photons import (
+    check_brightest,
+    check_light,
+    pattern_sums,
+    photons_of,
+    spread_patterns,
+)
 from study.formats.positions import Beside
 from study.formats.probe import all_modes, in_corner, normalise, single
 from study.formats.readers import read_probe_of, read_raw
 from study.formats.survey import Progress
-from study.formats.trial import Convention, Scan, unwrapped
+from study.formats.trial import Scan, unwrapped
 from study.settings import SPLITS, UserError
 
 MARGIN_PX = 4
 HELD_OUT = {"validation": 11, "test": 5}
 PERIOD = 12
-# Per pattern. Below, the search for the conventions divides by its own regularisation; above,
-# squares overflow single precision.
-SMALLEST_PHOTONS, LARGEST_PHOTONS = 1e-9, 1e18
 # Counts of a whole scan that are kept in memory once they are computed.
 HELD_BYTES = 2**28
 
@@ -104,11 +106,11 @@ def read_scan(
     check_far_field(raw, given, path)
     bad, mask_said = _bad_pixels(raw, mask)
     readings = _readings_of(raw, given, bad, overrides, path, progress)
-    _check_light(_some(readings[0].scan.patterns), overrides.values or raw.values)
+    check_light(spread_patterns(readings[0].scan.patterns), overrides.values or raw.values)
     usable, found = decide(readings, overrides, path)
     chosen, n = found.convention, given.shape[-1]
     known = turn(unwrapped(usable.scan.known, chosen.shift), chosen.frames)
-    counts, counts_said = _counts(usable.scan.patterns, chosen, known, overrides)
+    counts, counts_said = photons_of(usable.scan.patterns, chosen, known, overrides)
     modes, geometry, said = turn(modes, chosen.probe), raw.geometry, found.said
     statements = describe(chosen, n, overrides)
     if overrides.bin is not None:
@@ -211,85 +213,6 @@ def _readings_of(
     return usable
 
 
-# --- photons ----------------------------------------------------------------------------------
-
-
-def _counts(
-    patterns: Frames, chosen: Convention, known: Bool[np.ndarray, "n n"], overrides: Overrides
-) -> tuple[Derived, tuple[str, ...]]:
-    """Photons with the zero frequency at n // 2, binned, masked pixels filled; and sentences.
-
-    `known`: of the pixels before binning, turned as the frames are.
-    """
-    factor = overrides.bin or 1
-    n = patterns.shape[-1] // factor
-    measured = known if factor == 1 else bin_known(known, factor)
-    said: list[str] = []
-    dose: np.float32 | None = None
-
-    def photons(block: np.ndarray) -> Float32[np.ndarray, "b n n"]:
-        counts = np.roll(_as_counts(block, chosen.values), chosen.shift, axis=(-2, -1))
-        return np.ascontiguousarray(turn(counts, chosen.frames))
-
-    if overrides.photons_per_pattern is not None:
-        sums = frame_sums(derived(patterns, photons, dtype=np.float32))
-        _check_brightest(float(sums.max()), chosen.values)
-        mean = float(sums.mean())
-        dose = np.float32(overrides.photons_per_pattern / mean)
-        said.append(
-            f"dose: scaled from {mean:.6g} to {overrides.photons_per_pattern:.6g}, as given"
-        )
-    elif overrides.values is None and detect_values(patterns) is None:
-        said.append("dose: pixels are not whole photons, so the photon is a nominal unit here")
-
-    def made(block: np.ndarray) -> Float32[np.ndarray, "b m m"]:
-        # Also where the data set is written later: extreme numbers overflow, and are refused.
-        with np.errstate(all="ignore"):
-            counts = photons(block)
-            if dose is not None:
-                counts *= dose
-            counts = counts if factor == 1 else bin_counts(counts, factor)
-            return counts if measured.all() else fill_masked(counts, measured)
-
-    return derived(patterns, made, n, np.float32), tuple(said)
-
-
-def _as_counts(patterns: np.ndarray, values: Values) -> Float32[np.ndarray, "b n n"]:
-    """Patterns in float32, squared where they are amplitudes."""
-    counts = patterns.astype(np.float32)
-    return counts**2 if values == "amplitudes" else counts
-
-
-def frame_sums(frames: Frames) -> np.ndarray:
-    """The sum of every pattern (J,), float64, block by block."""
-    step = block_length(frames.shape[1:])
-    return np.concatenate(
-        [_sums(frames[start : start + step]) for start in range(0, len(frames), step)]
-    )
-
-
-def _sums(block: np.ndarray) -> np.ndarray:
-    return block.sum(axis=tuple(range(1, block.ndim)), dtype=np.float64)
-
-
-def _some(patterns: Frames) -> np.ndarray:
-    """Up to 127 patterns spread over the scan."""
-    return patterns[:: max(1, len(patterns) // min(64, block_length(patterns.shape[1:])))]
-
-
-def _check_light(patterns: np.ndarray, values: Values) -> None:
-    _check_brightest(float(_sums(_as_counts(patterns, values)).max()), values)
-
-
-def _check_brightest(brightest: float, values: Values) -> None:
-    """Raise UserError where squares overflow, or where no light is left in float32."""
-    if not SMALLEST_PHOTONS < brightest < LARGEST_PHOTONS:
-        raise UserError(
-            f"the brightest pattern sums to {brightest:.3g} as {values} but {SMALLEST_PHOTONS:g} "
-            f"to {LARGEST_PHOTONS:g} photons are accepted; rescale the patterns to photons"
-        )
-
-
 # --- the data set -----------------------------------------------------------------------------
 
 
@@ -359,7 +282,7 @@ def _dataset(
     splits = {split: _split(scan, members[split]) for split in SPLITS}
     totals = _Totals(scan, progress)
     found_hash = content_hash(stored, splits, modes, totals.add)
-    _check_brightest(totals.brightest, "counts")
+    check_brightest(totals.brightest, "counts")
     light = {name: sum(map(np.sum, sums)) for name, sums in totals.light.items()}
     dark = [name for name, photons in light.items() if not photons > 0]
     if dark:
@@ -404,11 +327,11 @@ class _Totals:
         split, _, array = name.partition("/")
         if array != "counts":
             return
-        sums = _sums(block)
+        sums = pattern_sums(block)
         self.light[split].append(sums)
         self.brightest = max(self.brightest, float(sums.max(initial=0.0)))
         if split == "train":
-            self.known.append(sums if self.mask is None else _sums(block * self.mask))
+            self.known.append(sums if self.mask is None else pattern_sums(block * self.mask))
         self.done += len(block)
         if self.progress is not None:
             self.progress("adding up", self.done, self.count)

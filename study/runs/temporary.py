@@ -82,6 +82,15 @@ def remove_tree(folder: Path) -> None:
         os.close(descriptor)
 
 
+def sync(path: Path) -> None:
+    """Have the system write a file or folder to its disk. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 # --- what killed writers left -----------------------------------------------------------------
 
 
