@@ -10,12 +10,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from app import access, comments, load
+from app import access, comments, load, view_files
 from app.scan_tasks import steps
 from app.scan_tasks.steps import Upload
 from study import jobs
 from study.artifacts import pull as pulling
 from study.editing import archive, claiming
+from study.editing import seeds as seed_lists
 from study.editing.arms import Draft, Takes
 from study.editing.claiming import ClaimDraft
 from study.settings import Row, UserError
@@ -37,6 +38,14 @@ def commit(draft: Draft, claim: ClaimDraft | None, takes: Takes) -> str:
     """Commit what `add` wrote; returns the short hash. Raises UserError when git refuses."""
     _may_write()
     return claiming.committed(load.ROOT, draft, claim, takes)
+
+
+def more_seeds(name: str, seeds: Sequence[int], commits: bool) -> str:
+    """Append seeds to an arm; returns the commit, "" without one. Raises UserError."""
+    _may_write()
+    jobs.check_idle(load.ROOT, name)
+    with _os_errors("params.yaml"):
+        return seed_lists.more_seeds(load.ROOT, name, seeds, commits)
 
 
 def start(arm: str, seeds: tuple[int, ...] | None = None, executor: str = "local") -> str:
@@ -81,6 +90,19 @@ def comment(claim: str, name: str, text: str, known: Collection[str]) -> None:
     """Sign a comment on one of the `known` claims. Raises UserError for an invalid comment."""
     _may_write()
     comments.add(load.ROOT, claim, name, text, known)
+
+
+def save_view(name: str, page: str, query: Mapping[str, list[str]]) -> None:
+    """Save an address of a page under a name. Raises UserError."""
+    _may_write()
+    with _os_errors(f"{view_files.FOLDER}/"):
+        view_files.write_view(load.ROOT, name, view_files.View(page=page, query=dict(query)))
+
+
+def delete_view(name: str) -> None:
+    _may_write()
+    with _os_errors(f"{view_files.FOLDER}/"):
+        view_files.delete_view(load.ROOT, name)
 
 
 def pull(names: tuple[str, ...]) -> None:

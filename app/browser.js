@@ -35,7 +35,19 @@ if (!window.armature) {
     }
     replace(history.state, "", address);
   };
+  // Logs: opened at their end, and kept there while they grow unless the reader scrolled up.
+  const follow = () => {
+    for (const log of document.querySelectorAll("[class*=st-key-log-] [data-testid=stCode]")) {
+      const box = [log, ...log.querySelectorAll("*")].find(
+        (node) => node.clientHeight > 100 && node.scrollHeight > node.clientHeight + 1);
+      if (!box || box.dataset.end === String(box.scrollHeight)) continue;
+      const before = Number(box.dataset.end ?? 0);
+      if (!before || box.scrollTop + box.clientHeight >= before - 4) box.scrollTop = box.scrollHeight;
+      box.dataset.end = box.scrollHeight;
+    }
+  };
   new MutationObserver(() => {
+    follow();
     for (const chart of document.querySelectorAll(".st-key-images-zoom .js-plotly-plot")) {
       if (chart.on && !chart.dataset.kept) {
         chart.dataset.kept = "yes";

@@ -72,7 +72,7 @@ def one(
     return st.selectbox(label, options, index=options.index(first), key=key, bind="query-params")
 
 
-def correct(key: str, value: str, said: str | None = None) -> None:
+def correct(key: str, value: str | list[str], said: str | None = None) -> None:
     """Let the widget `key`, not drawn yet, show `value` for what the address says under `said`.
 
     The address may be written until a widget is bound to it; from then on the session may, and

@@ -68,7 +68,8 @@ def _wake() -> None:
 
 
 def navigation():
-    st.set_page_config(page_title="Armature", page_icon=ICON, layout="wide")
+    # The icon before the navigation, which would take a page's own from afar; the title after it.
+    st.set_page_config(page_icon=ICON, layout="wide")
     pages = [
         st.Page(
             f"pages/{entry.name}.py",
@@ -79,7 +80,9 @@ def navigation():
         )
         for i, entry in enumerate(PAGES)
     ]
-    return st.navigation(pages, position="top")
+    chosen = st.navigation(pages, position="top")
+    st.set_page_config(page_title=f"{chosen.title} · Armature")
+    return chosen
 
 
 def enter(title: Markdown, lead: Markdown) -> None:
@@ -117,10 +120,21 @@ STYLE = """
   [data-testid="stCaptionContainer"], [data-testid="stCaptionContainer"] p {
     color: inherit !important; opacity: 1 !important;
   }
-  .js-plotly-plot :is(.xtick, .ytick, .g-xtitle, .g-ytitle, .colorbar) text {
+  .js-plotly-plot :is([class$=tick], [class^=g-][class$=title], .colorbar) text,
+  .js-plotly-plot text:is([class$=title]) {
     fill: currentColor !important;
   }
-  @media (prefers-color-scheme: dark) { [data-tag], [data-tag] * { color: #14171b !important; } }
+  .js-plotly-plot .annotation-text:not([style*="fill: rgb(255, 255, 255)"]) {
+    fill: currentColor !important;
+  }
+  [data-testid="stCode"] .token.parameter { color: inherit !important; }
+  @media (prefers-color-scheme: dark) {
+    [data-tag], [data-tag] *, [kind^=primary]:enabled, [kind^=primary]:enabled * {
+      color: #14171b !important;
+    }
+  }
+  [class*="st-key-images-zoom"] { overflow-x: auto; }
+  [class*="st-key-images-zoom"] > * { min-width: 640px; }
   [data-testid="stPageLink-NavLink"] p { white-space: normal; overflow-wrap: anywhere; }
   a:focus-visible, button:focus-visible {
     outline: 2px solid currentColor !important; outline-offset: 1px;

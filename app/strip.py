@@ -1,20 +1,25 @@
-"""The status strip of every page: commit, data, device, what runs, who may write.
+"""The status strip of every page: commit, data, device, what runs, what ended, who may write.
 
 It polls while something runs and stands still otherwise.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from app import access, escape, load, states
 from app.fragments import fragment
+from study.jobs import Job
+from study.jobs.notice import message
 
 POLL_S = 2.0
 
 
 def show() -> None:
     busy = load.busy()
+    _tell(st.session_state.pop("jobs-ended", ()))
     fragment(_strip, POLL_S if busy else None)(busy)
 
 
@@ -48,5 +53,24 @@ def _strip(was_busy: bool) -> None:
         if access.read_only():
             why = escape.markdown(access.why_read_only())
             st.badge("read only", icon=":material/lock:", color="orange", help=why)
+    ended = _ended()
     if facts.busy != was_busy:
+        st.session_state["jobs-ended"] = ended  # a message does not outlive a redraw
         st.rerun(scope="app")
+    _tell(ended)
+
+
+def _ended() -> list[Job]:
+    """The jobs that ended since this session looked last; none at its first look."""
+    known = {job.id: job for job in load.jobs()}
+    over = {name for name, job in known.items() if job.over}
+    before = st.session_state.get("jobs-over")
+    st.session_state["jobs-over"] = over
+    return [] if before is None else [known[name] for name in sorted(over - before)]
+
+
+def _tell(ended: Sequence[Job]) -> None:
+    """A message on whatever page is open."""
+    for job in ended:
+        icon, _ = states.look(job.state)
+        st.toast(escape.markdown(str(message(job)["text"])), icon=icon, duration="long")

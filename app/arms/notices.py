@@ -45,6 +45,10 @@ def bar(
                 arms=selected,
                 checkpoint=checkpoint,
             )
+            if "/" not in selected[0]:
+                name = selected[0]
+                layout.link("new_arm", f"More seeds of {escape.markdown(name)}",
+                            **{"from": name, "more": "1"})  # fmt: skip
         else:
             st.caption("Tick arms to compare them.")
 

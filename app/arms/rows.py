@@ -7,24 +7,18 @@ column share their axis within a fence only.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from statistics import quantiles
-from typing import Any, Literal
+from typing import Any
 
 from study.evidence.arms import ArmResults, factors
 from study.evidence.cells import Cell, Line, results_table
 from study.evidence.format import join_words
 from study.evidence.summary import summarise
+from study.report.series import Axis, axis_of
 from study.settings import Row, leaves
 
 ABSENT = "–"
-Scale = Literal["linear", "log"]
-Axis = tuple[float, float, Scale]
-
-WIDE = 30.0  # beyond this ratio of the largest to the least value an axis is logarithmic
-OUTLIER = 3.0  # widths of the middle half beyond which a seed does not stretch an axis
-ENOUGH = 8  # values
 
 
 @dataclass(frozen=True)
@@ -47,8 +41,8 @@ def columns(checkpoint: str) -> tuple[TableColumn, ...]:
         ("r", "r_factor.sum", "R-factor"),
     )
     return (
-        TableColumn("best_loss", "best.val_loss", "best loss"),
-        TableColumn("loss", "last.val_loss", "final loss"),
+        TableColumn("best_loss", "best.val_loss", "best validation loss"),
+        TableColumn("loss", "last.val_loss", "validation loss"),
         TableColumn("gap", "gap.val_loss", "gap"),
         *(TableColumn(alias, f"{checkpoint}.{path}", title) for alias, path, title in scores),
         TableColumn("seconds", "training.seconds", "per run"),
@@ -116,26 +110,6 @@ def changes(arm: ArmResults, control: ArmResults | None) -> dict[str, tuple[Any,
 def axis(cells: Iterable[Cell]) -> Axis | None:
     """One axis for the strips of a column, over the seeds of trained arms."""
     return axis_of([v for cell in cells for v in cell.values.values() if math.isfinite(v)])
-
-
-def axis_of(values: Sequence[float]) -> Axis | None:
-    """From the least to the largest value; a few that lie far out do not stretch it."""
-    if not values:
-        return None
-    if min(values) > 0 and max(values) / min(values) > WIDE:
-        return *_range([math.log10(value) for value in values]), "log"
-    return *_range(values), "linear"
-
-
-def _range(values: Sequence[float]) -> tuple[float, float]:
-    low, high = min(values), max(values)
-    if len(values) < ENOUGH:
-        return low, high
-    first, _, third = quantiles(values, n=4)
-    reach = OUTLIER * (third - first)
-    if reach == 0:
-        return low, high
-    return max(low, first - reach), min(high, third + reach)
 
 
 def position(value: float, scale: Axis) -> float:

@@ -13,7 +13,9 @@ from typing import Any
 
 import streamlit as st
 from streamlit.components.v2 import component
+from streamlit.delta_generator import DeltaGenerator
 
+from app import choose
 from app.arms.rows import ArmRow, Axis, TableColumn, axis, beyond, position
 from study.evidence.arms import OUTCOMES
 from study.evidence.cells import Cell
@@ -47,6 +49,14 @@ def show(
         on_sort_change=_keep_sort,
         on_number_change=_nothing,
     )
+
+
+def chosen_columns(every: Sequence[TableColumn], place: DeltaGenerator) -> list[TableColumn]:
+    """The columns that the menu at `place` leaves; all where none is chosen."""
+    titles = [column.title for column in every]
+    with place, st.popover("Columns", icon=":material/view_column:", type="tertiary"):
+        kept = choose.several("Columns", titles, "columns")
+    return [column for column in every if column.title in kept] or list(every)
 
 
 def _keep_selected() -> None:

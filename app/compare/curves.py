@@ -49,17 +49,21 @@ PANEL_PX = 300
 
 
 def show(chosen: Chosen, found: Sequence[Block]) -> None:
-    known = list(BY_COLUMN)
-    choose.tell_unknown("Quantity", known, "quantity")
-    columns = st.pills(
+    titles = [quantity.title for quantity in QUANTITIES]
+    asked = choose.asked("quantity")
+    if any(name in BY_COLUMN for name in asked):  # as the table has it, and earlier addresses
+        named = [BY_COLUMN[name].title if name in BY_COLUMN else name for name in asked]
+        choose.correct("quantity", named)
+    choose.tell_unknown("Quantity", titles, "quantity")
+    chosen_titles = st.pills(
         "Quantities",
-        known,
+        titles,
         selection_mode="multi",
-        default=["val_loss"],
+        default=titles[:1],
         key="quantity",
         bind="query-params",
     )
-    shown = [BY_COLUMN[column] for column in known if column in columns]
+    shown = [quantity for quantity in QUANTITIES if quantity.title in chosen_titles]
     if not shown:
         st.info("Choose at least one quantity.")
         return

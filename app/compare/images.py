@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from app import choose, escape, export, states
 from app.compare import panels, plot_style
@@ -24,41 +26,53 @@ MAPS = ("auto", "diverging", "cyclic")
 WHOLE, MIDDLE = "whole", "middle"
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What the choosers say; `place`: where the slider of a block goes."""
+
+    difference: str
+    phase_map: str
+    along: str
+    place: DeltaGenerator
+
+
 def show(chosen: Chosen, found: Sequence[Block]) -> None:
-    with st.container(horizontal=True):
+    bar = st.container(horizontal=True, vertical_alignment="bottom")
+    with bar:
         difference = choose.one("Difference to the truth", DIFFERENCES, "difference", "amplitude")
         phase_map = choose.one("Colours of the phase", MAPS, "phase_map", "auto")
         along = choose.one("Profile along", ("row", "column"), "along", "row")
     for block in fenced(found):
-        draw(chosen, block, str(difference), str(phase_map), str(along))
+        place = bar if block.number == 1 else st.container(horizontal=True)
+        scenes, absent = find(chosen, block.arms)
+        if scenes:
+            draw(chosen, block, scenes, Wanted(str(difference), str(phase_map), str(along), place))
+        tell_absent(absent)
+        if absent:
+            pictures.committed(list(absent))
 
 
-def draw(chosen: Chosen, block: Block, difference: str, phase_map: str, along: str) -> None:
-    scenes, absent = find(chosen, block.arms)
-    tell_absent(absent)
-    if absent:
-        pictures.committed(list(absent))
-    if not scenes:
-        return
-    tell_seeds(chosen, scenes)
+def draw(chosen: Chosen, block: Block, scenes: Sequence[Scene], wanted: Wanted) -> None:
     window = common_window(scenes)
     if min(window.shape) < 1:
         st.warning("The scored regions of these arms share no pixel: show them one by one.")
         return
-    columns = columns_of(scenes, difference)
-    ranges = panels.looks_of(scenes, window, phase_map)
+    columns = columns_of(scenes, wanted.difference)
+    ranges = panels.looks_of(scenes, window, wanted.phase_map)
     view = choose_view(window, len(columns) * (len(scenes) + (scenes[0].truth is not None)), block)
-    profile = choose_profile(view.window, along, block)
+    with wanted.place:
+        profile = choose_profile(view.window, wanted.along, block)
     bar = panels.scale_bar(pixel_m(scenes[0]), view.window.shape[1])
     names = join_words(one.arm for one in scenes)
     alt = (
-        f"Rows truth, {names}; columns {join_words(columns)}; common colour range from the truth, "
+        f"Columns truth, {names}; rows {join_words(columns)}; common colour range from the truth, "
         f"scale bar {bar[1]}"
     )
     zoom = panels.zoom_of(st.query_params.get("zoom", ""), view.window)
     made = panels.figure(scenes, view, columns, ranges, profile, bar, zoom)
     with st.container(key=block.key("images-zoom")):
         plot_style.show(made, block.key("images"), alt, doubleClick="autosize")
+    tell_seeds(chosen, scenes)
     st.caption(escape.markdown(key_words(columns, ranges, scenes, window)))
     lines = panels.profiles(scenes, window, profile, block.place)
     told = f"Amplitude and phase along {profile.along} {profile.at} of truth, {names}"
@@ -83,11 +97,12 @@ def tell_seeds(chosen: Chosen, scenes: Sequence[Scene]) -> None:
     )
     facts = f"One run per arm (n = 1), {chosen.weights}; {how}: {told}."
     st.caption(escape.markdown(facts))
+    blank: dict[str, list[str]] = {}
     for one in scenes:
         if one.blank:
-            reasons = "; ".join(one.blank.values())
-            why = escape.markdown(f"{one.arm} s{one.seed}: {reasons}")
-            st.warning(why, icon=":material/block:")
+            blank.setdefault("; ".join(one.blank.values()), []).append(f"{one.arm} s{one.seed}")
+    for reasons, named in blank.items():  # the images have it written across them
+        st.caption(f":material/block: {escape.markdown(f'{join_words(named)}: {reasons}')}")
 
 
 def columns_of(scenes: Sequence[Scene], difference: str) -> list[str]:
@@ -121,6 +136,7 @@ def choose_profile(window: Window, along: str, block: Block) -> Profile:
         (low + high) // 2,
         key=block.key(f"at_{along}"),
         bind="query-params",
+        width=320,
     )
     return Profile(along, at)
 

@@ -68,7 +68,9 @@ def panel(metric: str, block: Block, settings: Settings) -> None:
             block.key(f"export_{metric}"),
             export.Facts.of(stem, block.arms, ids, alt),
             table=lambda: csv(rows),
-            draw=lambda: export.late(PRINT).seeds(rows, title_of(metric)),
+            draw=lambda: export.late(PRINT).seeds(
+                rows, strip.axis_label(metric, settings), block.place
+            ),
         )
 
 

@@ -20,9 +20,9 @@ from app.compare.scenes import UNITS, Scene, Window
 WRAPPED_RAD = 2.5  # beyond this a phase cannot be distinguished from one that is wrapped once
 BUDGET = 2_800_000  # bytes that one figure may send
 BYTES = 4 * 4 / 3  # a pixel: float32 in base64
-ROWS_PX = {2: 340, 3: 320, 4: 290}  # height of a row, by how many there are
-ROW_PX = 260
-HEAD_PX = 74
+WIDTH_PX = 1200  # of the figure in a window of 1280 px; a wider one is a little emptier
+TALLEST_PX = 300
+HEAD_PX, SIDE_PX = 30, 96  # over the images, and beside them for the colour bars
 Zoom = tuple[float, float, float, float]  # x0, x1, and y from bottom to top, object px
 
 
@@ -125,31 +125,32 @@ def looks_of(scenes: Sequence[Scene], window: Window, phase_map: str) -> dict[st
 def figure(
     scenes: Sequence[Scene],
     view: View,
-    columns: Sequence[str],
+    kinds: Sequence[str],
     ranges: Mapping[str, Look],
     profile: Profile,
     bar: tuple[float, str],
     zoom: Zoom | None = None,
 ) -> go.Figure:
-    """Rows truth and arms; `bar`: length of the scale bar in px, and its words; `zoom`: the part
-    that is shown, None for all of it."""
+    """One column for the truth and for every arm, one row per kind of image: amplitudes are side by
+    side. `bar`: length of the scale bar in px, and its words; `zoom`: the part that is shown, None
+    for all of it."""
     truth = scenes[0] if scenes[0].truth is not None else None
-    rows = len(scenes) + (truth is not None)
-    made = make_subplots(
-        rows=rows, cols=len(columns), horizontal_spacing=0.012, vertical_spacing=0.03 / rows
-    )
     entries: list[tuple[str, Scene, bool]] = [("truth", truth, True)] if truth else []
     entries += [(one.arm, one, False) for one in scenes]
-    for i, (name, one, true) in enumerate(entries, start=1):
-        for j, column in enumerate(columns, start=1):
-            panel(made, (i, j), one, true, column, view, ranges[column], name)
-    for j, column in enumerate(columns, start=1):
-        made.update_layout({axis_of(j): colour_axis(j, len(columns), ranges[column], rows)})
-    named(made, [name for name, _, _ in entries], scenes, len(columns))
+    made = make_subplots(
+        rows=len(kinds), cols=len(entries), horizontal_spacing=0.006, vertical_spacing=0.012
+    )
+    for i, kind in enumerate(kinds, start=1):
+        for j, (name, one, true) in enumerate(entries, start=1):
+            panel(made, (i, j), one, true, kind, view, ranges[kind], name)
+        made.update_layout({axis_of(i): colour_axis(i, len(kinds), ranges[kind])})
+    named(made, [name for name, _, _ in entries], scenes)
     axes(made, view, zoom)
     marked(made, profile, bar, view)
-    plot_style.shape(made, HEAD_PX + row_px(rows) * rows + 30, dragmode="zoom", hovermode="closest")
-    made.update_layout(margin={"l": 34, "r": 4, "t": HEAD_PX, "b": 30}, uirevision="images")
+    height = row_px(len(entries), view) * len(kinds)
+    plot_style.shape(made, HEAD_PX + height + 8, dragmode="zoom", hovermode="closest")
+    margin = {"l": 4, "r": SIDE_PX, "t": HEAD_PX, "b": 8}
+    made.update_layout(margin=margin, uirevision="images")
     return made
 
 
@@ -167,7 +168,7 @@ def panel(
     made.add_trace(
         go.Heatmap(
             z=sent, x0=view.window.x0 + half, dx=view.step, y0=view.window.y0 + half, dy=view.step,
-            coloraxis=axis_of(at[1]), zsmooth=False,
+            coloraxis=axis_of(at[0]), zsmooth=False,
             hovertemplate=f"{plot_style.label(name)}, {column} %{{z:.4g}} {look.unit}"
             "<br>x %{x:.0f} px, y %{y:.0f} px<extra></extra>",
         ),
@@ -196,42 +197,45 @@ def written(made: go.Figure, at: tuple[int, int], words: str) -> None:
     )  # fmt: skip
 
 
-def row_px(rows: int) -> int:
-    return ROWS_PX.get(rows, ROW_PX)
+def row_px(columns: int, view: View) -> int:
+    """Height of a row of images that are as wide as their column."""
+    h, w = view.window.shape
+    return round(min(TALLEST_PX, (WIDTH_PX - SIDE_PX) / columns * h / w))
 
 
-def axis_of(column: int) -> str:
-    return f"coloraxis{column if column > 1 else ''}"
+def axis_of(row: int) -> str:
+    return f"coloraxis{row if row > 1 else ''}"
 
 
-def colour_axis(column: int, columns: int, look: Look, rows: int) -> dict[str, Any]:
-    """Colours of one column, with a thin bar over it that carries its title."""
+def colour_axis(row: int, rows: int, look: Look) -> dict[str, Any]:
+    """Colours of one row, with a thin bar at its right that carries its title."""
     bar = {
-        "orientation": "h",
-        "x": (column - 0.5) / columns,
-        "xanchor": "center",
-        "y": 1 + 2 / (row_px(rows) * rows),
-        "yanchor": "bottom",
-        "len": 0.62 / columns,
+        "x": 1.004,
+        "xanchor": "left",
+        "y": 1 - (row - 0.5) / rows,
+        "yanchor": "middle",
+        "len": 0.86 / rows,
         "thickness": 8,
-        "ypad": 0,
+        "xpad": 0,
         "nticks": 5,
         "tickfont": {"size": 10},
-        "title": {"text": f"{look.title} ({look.unit})", "side": "top", "font": {"size": 12}},
+        "title": {"text": f"{look.title} ({look.unit})", "side": "right", "font": {"size": 11}},
     }
     return {"colorscale": look.colours, "cmin": look.low, "cmax": look.high, "colorbar": bar}
 
 
-def named(made: go.Figure, names: Sequence[str], scenes: Sequence[Scene], columns: int) -> None:
-    """Names of the rows, along their left edge."""
+def named(made: go.Figure, names: Sequence[str], scenes: Sequence[Scene]) -> None:
+    """Names of the columns, over them."""
     seeds = {one.arm: one for one in scenes}
+    longest = max(8, 130 // len(names))  # characters that fit over a column
     for i, name in enumerate(names):
         one = seeds.get(name)
-        told = f"<b>{plot_style.label(name)}</b>" + (f" s{one.seed}" if one else "")
+        shown = name if len(name) <= longest else f"{name[: longest - 1]}…"
+        told = f"<b>{plot_style.label(shown)}</b>" + (f" s{one.seed}" if one else "")
         made.add_annotation(
-            text=told, textangle=-90, x=-0.004, xref="paper", xanchor="right", y=0.5,
-            yref=f"y{i * columns + 1 if i else ''} domain", yanchor="middle", showarrow=False,
-            font={"size": 13},
+            text=told, hovertext=plot_style.label(name), x=0.5, y=1.0, yanchor="bottom",
+            xref=f"x{i + 1 if i else ''} domain", yref="paper", showarrow=False,
+            font={"size": 12 if len(names) < 7 else 10},
         )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
@@ -47,5 +47,5 @@ def curves(lines: Sequence[Curves], shown: Sequence[Quantity]) -> Figure:
     return curves_figure(lines, [(one.column, one.axis, one.log) for one in shown])
 
 
-def seeds(rows: Sequence[RowOf], title: str) -> Figure:
-    return seeds_figure({title: [as_seeds(row) for row in rows]})
+def seeds(rows: Sequence[RowOf], label: str, place: Mapping[str, int]) -> Figure:
+    return seeds_figure({label: [as_seeds(row, place[row.arm]) for row in rows]})

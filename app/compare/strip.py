@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
 from app.compare import plot_style
-from app.compare.rows import METRICS, RowOf, Settings
+from app.compare.rows import METRICS, RowOf, Settings, title_of
 from study.evidence.estimates import Estimate
-from study.report.series import Seeds
+from study.report.series import Axis, Seeds, axis_of, limits
 
 ROW_PX = 38
 
@@ -17,9 +18,9 @@ ROW_PX = 38
 def figure(
     rows: Sequence[RowOf], metric: str, settings: Settings, place: Mapping[str, int]
 ) -> go.Figure:
-    made = go.Figure()
+    made, scale = go.Figure(), axis_of([v for row in rows for v in row.cell.values.values()])
     for y, row in enumerate(rows):
-        made.add_trace(seeds(row, y, place[row.arm]))
+        made.add_trace(seeds(row, y, place[row.arm], scale))
         if row.cell.facts is not None and len(row.cell.values) > 1:
             made.add_trace(interval(row.arm, row.cell.facts, y, place[row.arm]))
         if row.lost:
@@ -27,12 +28,13 @@ def figure(
                 x=1, xref="x domain", y=y, xanchor="right", showarrow=False, text=lost_words(row),
                 font={"size": 11},
             )  # fmt: skip
-    column = METRICS[metric]
-    unit = f" ({column.unit})" if column.unit else ""
-    weights = "" if metric.startswith("training.") else f", {settings.checkpoint}"
-    made.update_xaxes(title_text=f"{plot_style.label(column.title)}{unit}{weights}")
-    if not any(row.cell.values for row in rows):
+    made.update_xaxes(title_text=plot_style.label(axis_label(metric, settings)))
+    if scale is None:
         made.update_xaxes(showticklabels=False)  # plotly's own range would look like values
+    else:
+        low, high = limits(scale)
+        ends = [math.log10(low), math.log10(high)] if scale[2] == "log" else [low, high]
+        made.update_xaxes(type=scale[2], range=ends)
     names = [plot_style.label(row.arm) for row in rows]
     made.update_yaxes(
         tickvals=list(range(len(rows))), ticktext=names, range=[len(rows) - 0.5, -0.5],
@@ -43,29 +45,45 @@ def figure(
     return made
 
 
-def as_seeds(row: RowOf) -> Seeds:
+def axis_label(metric: str, settings: Settings) -> str:
+    """What the axis shows, on the page and in an exported figure."""
+    column = METRICS[metric]
+    unit = f" ({column.unit})" if column.unit else ""
+    weights = "" if metric.startswith("training.") else f", {settings.checkpoint}"
+    return f"{title_of(metric)}{unit}{weights}"
+
+
+def as_seeds(row: RowOf, place: int) -> Seeds:
     """The row as the chart of the page and the exported figure show it."""
     facts, why = row.cell.facts, "; ".join(sorted(set(row.lost.values())))
     return Seeds(
         name=f"{row.arm.rpartition('/')[2]} ({row.seeds})",
-        values={f"s{seed}": value for seed, value in row.cell.values.items()},
+        values=row.cell.values,
         mean=None if facts is None else (facts.estimate, facts.low, facts.high),
         note=f"{len(row.lost)} without: {why}" if row.lost else "",
-        outcomes={f"s{seed}": outcome for seed, outcome in row.outcomes.items()},
+        outcomes=row.outcomes,
+        place=place,
     )
 
 
-def seeds(row: RowOf, y: int, place: int) -> go.Scatter:
-    marks = as_seeds(row).marks()
+def seeds(row: RowOf, y: int, place: int, scale: Axis | None) -> go.Scatter:
+    """One mark per seed; an arrow at the end of the axis where the value is beyond it."""
+    marks = as_seeds(row, place).drawn(scale)
     return go.Scatter(
-        x=[value for _, value, _, _ in marks], y=[y + offset for _, _, offset, _ in marks],
+        x=[x for _, x, *_ in marks], y=[y + offset for _, _, offset, *_ in marks],
         mode="markers",
         marker={
             "color": plot_style.faint(place, 0.85), "size": 8,
-            "symbol": [plot_style.MARKS[outcome] for *_, outcome in marks],
+            "symbol": [
+                f"triangle-{side}-open" if side else plot_style.MARKS[outcome]
+                for *_, outcome, side in marks
+            ],
         },
-        customdata=[f"{seed} {outcome}" for seed, _, _, outcome in marks],
-        hovertemplate=f"{plot_style.label(row.arm)} %{{customdata}}: %{{x:.5g}}<extra></extra>",
+        customdata=[
+            f"{seed} {outcome}: {row.cell.values[seed]:.5g}{', beyond the axis' if side else ''}"
+            for seed, _, _, outcome, side in marks
+        ],
+        hovertemplate=f"{plot_style.label(row.arm)} %{{customdata}}<extra></extra>",
     )  # fmt: skip
 
 

@@ -1,20 +1,24 @@
-"""Questions that need torch, asked of `study` as a process of its own: the app imports none.
+"""Questions that need torch, asked of one warm process: the app imports none.
 
 networks()   the options of every network (`study arms fields`), once for every state of the code
-Check        one draft (`study arms check NAME --from BASE --set ...`)
+check()      one draft (`study arms check NAME --from BASE --set ...`)
+
+The process starts with the first question, answers one after another, and ends when nobody asked
+for ten minutes, when the code changes, and with the app.
 """
 
 from __future__ import annotations
 
 import json
+import queue
+import subprocess
 import sys
 import tempfile
 import threading
 import time
-import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import streamlit as st
 
@@ -24,64 +28,108 @@ from study.editing.arms import Draft
 from study.reading import seeds_text
 from study.runs import children
 
-POLL_S = 0.2
+POLL_S = 0.05
+IDLE_S = 600.0
 CODE = Path(study.__file__).parent
 
 
 class Asked:
-    """One command of `study` that prints a JSON object, on its way or done.
+    """One command of `study` that prints a JSON object. Sessions may share it.
 
-    Sessions share it: its files are read by one at a time.
+    `answer`: the object; None while it is on its way and when there is a `refusal` instead, which
+    is the sentence for a user or the last line of what went wrong. `dropped`: nobody waits for it.
     """
 
     def __init__(self, *words: str) -> None:
-        self._name = " ".join(("study", *words[:2]))
-        self._reading = threading.Lock()
-        self._parsed: Mapping[str, Any] | None = None
-        self._out: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (read when it is done)
-        self._err: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
-        # A cache drops an answer without a word: its files close with it.
-        self._closes = [weakref.finalize(self, stream.close) for stream in (self._out, self._err)]
-        command = (sys.executable, "-m", "study", *words)
-        self._process = children.start(
-            command, load.ROOT, self._out, err=self._err, start_new_session=False
-        )
+        self.words = words
+        self.answer: Mapping[str, Any] | None = None
+        self.refusal: str | None = None
+        self.dropped = False
+        self._done = threading.Event()
 
     @property
     def done(self) -> bool:
-        return self._process.poll() is not None
+        return self._done.is_set()
 
-    def stop(self) -> None:
-        """End a command whose answer nobody waits for any more."""
-        if not self.done:
-            self._process.kill()
-            self._process.wait()
-
-    @property
-    def answer(self) -> Mapping[str, Any] | None:
-        """The object; None while it is on its way and when there is a `refusal` instead."""
-        if not self.done or self._process.returncode != 0:
-            return None
-        with self._reading:
-            if self._parsed is None:
-                self._parsed = json.loads(_read(self._out))
-            return self._parsed
-
-    @property
-    def refusal(self) -> str | None:
-        """Why there is no answer: the sentence for a user, or the last line of what went wrong."""
-        if not self.done or self._process.returncode == 0:
-            return None
-        with self._reading:
-            lines = _read(self._err).strip().splitlines() or ["no word"]
-        if self._process.returncode == 2:
-            return lines[-1].removeprefix("study: ")
-        return f"{self._name} ended with exit code {self._process.returncode}: {lines[-1]}"
+    def settle(self, code: int, out: str, err: str) -> None:
+        """Take the exit code and what the command printed."""
+        lines = err.strip().splitlines() or ["it printed nothing"]
+        if code == 0:
+            self.answer = json.loads(out)
+        elif code == 2:
+            self.refusal = lines[-1].removeprefix("study: ")
+        else:
+            name = " ".join(("study", *self.words[:2]))
+            self.refusal = f"{name} ended with exit code {code}: {lines[-1]}"
+        self._done.set()
 
 
-def _read(stream: IO[bytes]) -> str:
-    stream.seek(0)
-    return stream.read().decode(errors="replace")
+class Checker:
+    """The process and the thread that talks to it; questions come from any session."""
+
+    def __init__(self) -> None:
+        self._questions: queue.SimpleQueue[Asked | None] = queue.SimpleQueue()
+        self._process: subprocess.Popen[str] | None = None
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (read when the process died)
+        threading.Thread(target=self._serve, name="checker", daemon=True).start()
+
+    def ask(self, *words: str) -> Asked:
+        asked = Asked(*words)
+        self._questions.put(asked)
+        return asked
+
+    def close(self) -> None:
+        """End the process after the question that it has."""
+        self._questions.put(None)
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                asked = self._questions.get(timeout=IDLE_S if self._process else None)
+            except queue.Empty:
+                self._end()
+                continue
+            if asked is None:
+                self._end()
+                self._errors.close()
+                return
+            if not asked.dropped:
+                try:
+                    asked.settle(*self._answer(asked.words))
+                except (OSError, ValueError, KeyError) as error:
+                    self._end()
+                    asked.settle(1, "", f"{type(error).__name__}: {error}")
+
+    def _answer(self, words: Sequence[str]) -> tuple[int, str, str]:
+        process = self._running()
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(f"{json.dumps(words)}\n")
+        process.stdin.flush()
+        line = process.stdout.readline()
+        if not line:  # it died
+            self._process = None
+            with process:  # closes its pipes
+                code = process.wait()
+            self._errors.seek(0)
+            return code or 1, "", self._errors.read().decode(errors="replace")
+        found = json.loads(line)
+        return int(found["code"]), str(found["out"]), str(found["err"])
+
+    def _running(self) -> subprocess.Popen[str]:
+        if self._process is None:
+            self._errors.seek(0)
+            self._errors.truncate()
+            self._process = children.start(
+                (sys.executable, "-m", "study.cli.answers"), load.ROOT, subprocess.PIPE,
+                err=self._errors, stdin=subprocess.PIPE, text=True, start_new_session=False,
+            )  # fmt: skip
+        return self._process
+
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            with process:  # closes its input, and waits
+                process.kill()
 
 
 def wait(asked: Asked) -> None:
@@ -91,9 +139,24 @@ def wait(asked: Asked) -> None:
         st.session_state.get("new-arm-check")  # where Streamlit lets a click interrupt
 
 
+def _code() -> load.Stamp:
+    """The state of the code that answers."""
+    return load.stamp(*CODE.rglob("*.py"))
+
+
+def checker() -> Checker:
+    """The warm process of this state of the code."""
+    return _checker(_code())
+
+
+@st.cache_resource(show_spinner=False, max_entries=1, on_release=Checker.close)
+def _checker(key: load.Stamp) -> Checker:
+    return Checker()
+
+
 def networks() -> Asked:
-    """`study arms fields`, asked once for every state of the networks' code."""
-    return _networks(load.stamp(CODE / "generators"))
+    """`study arms fields`, asked once for every state of the code."""
+    return _networks(_code())
 
 
 def ask_again() -> None:
@@ -103,23 +166,28 @@ def ask_again() -> None:
 
 @st.cache_resource(show_spinner=False, max_entries=1)
 def _networks(key: load.Stamp) -> Asked:
-    return Asked("arms", "fields", "--json")
+    return checker().ask("arms", "fields", "--json")
 
 
 def check(draft: Draft, state: Sequence[Any]) -> Asked:
-    """The check of a draft, one at a time in a session: a new draft ends the old one's.
+    """The check of a draft, one at a time in a session: a new draft drops the old one's.
 
     `state`: whatever else the answer depends on, the settings of the base for example.
     """
     settings = [word for setting in draft.settings for word in ("--set", setting)]
     seeds = () if draft.seeds is None else ("--seeds", seeds_text(draft.seeds))
     words = ("arms", "check", draft.name, "--json", "--from", draft.base, *settings, *seeds)
-    key = (words, tuple(state))
-    known = st.session_state.get("new-arm-check")
+    return ask_once(words, state, "new-arm-check")
+
+
+def ask_once(words: Sequence[str], state: Sequence[Any], place: str = "new-arm-price") -> Asked:
+    """The answer to a command in this session; another question at this `place` drops the last."""
+    key = (tuple(words), tuple(state))
+    known = st.session_state.get(place)
     if known is not None and known[0] == key:
         return known[1]
     if known is not None:
-        known[1].stop()
-    asked = Asked(*words)
-    st.session_state["new-arm-check"] = (key, asked)
+        known[1].dropped = True
+    asked = checker().ask(*words)
+    st.session_state[place] = (key, asked)
     return asked

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import streamlit as st
@@ -13,7 +13,7 @@ import streamlit as st
 from app import access, actions, layout, load
 from app.escape import markdown as escaped
 from app.new_arm.form import word
-from app.new_arm.form_view import Proposal
+from app.new_arm.form_view import Proposal, suggested
 from app.new_arm.networks import check, wait
 from app.runs.several import executor
 from study.editing import committing
@@ -66,7 +66,9 @@ def facts(proposal: Proposal) -> bool:
     assert proposal.plan is not None
     base = json.dumps(leaves(proposal.base), sort_keys=True)
     place = dataset_folders(load.ROOT / proposal.plan.row.data)[0] / "manifest.json"
-    asked = check(proposal.draft, (base, place.is_file()))
+    # A name of its own, so that a rename needs no new check.
+    name = suggested(load.study(), proposal.draft.base, proposal.draft.settings)
+    asked = check(replace(proposal.draft, name=name), (base, place.is_file()))
     shown = st.empty()
     if not asked.done:
         with shown.container(), st.spinner("Checking geometry, parameters, memory and time"):

@@ -1,6 +1,6 @@
 """Compare: arms side by side: curves, numbers, images, residuals."""
 
-from app import layout
+from app import layout, views
 from app.compare import tabs
 from app.compare.chosen import choose_arms
 
@@ -11,3 +11,4 @@ tabs.known_tab()
 chosen = choose_arms()
 if chosen is not None:
     tabs.show(chosen)
+    views.show("compare")

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from app import access, layout, load
-from app.new_arm import claim, form_view, retire, summary, sweep
+from app.new_arm import claim, form_view, more, retire, summary, sweep
 from app.new_arm.networks import networks, wait
 
 layout.enter("New arm", "One change against an arm that exists, checked before it costs anything.")
@@ -24,6 +24,7 @@ with left:
     )  # fmt: skip
     form_view.draw(base, proposal, cells)
     sweep.show(study, proposal, cells)
+    more.show(base, proposal.base)
     retire.show(base)
 form_view.remember(proposal)
 with right, st.container(border=True):

@@ -51,8 +51,9 @@ def at_work(known: set[str]) -> None:
 
 def all_runs() -> None:
     rows = everything()
-    table.count(rows)
-    table.show(table.passing(rows))
+    shown = table.passing(rows)
+    table.count(shown, rows)
+    table.show(shown)
     several.show(rows, load.jobs())
 
 

@@ -17,7 +17,10 @@ from app.runs.words import run_id
 from study.jobs import RunRow
 from study.reading import UserError, read_text
 
-LINES = (("train_loss", "training", "#0072B2"), ("val_loss", "validation", "#D55E00"))
+LINES = (
+    ("train_loss", "training loss", "#0072B2"),
+    ("val_loss", "validation loss", "#D55E00"),
+)
 MOST_PANELS = 12
 ACROSS = 4
 Curve = tuple[list[float], list[float]]  # epochs, losses

@@ -7,7 +7,7 @@ import streamlit as st
 from app import access, actions, layout, load, states
 from app.escape import Markdown
 from app.escape import markdown as escaped
-from app.runs import curves
+from app.runs import curves, resources
 from app.runs.logs import LINES, tail
 from app.runs.words import ago, cause_words, clock, epochs, label, lasting, place, run_id
 from app.runs.working import act
@@ -48,6 +48,7 @@ def _facts(row: RunRow, state: str, job: Job | None) -> None:
         "validation loss": "–" if row.val_loss is None else f"{row.val_loss:.4g}",
         "folder": "none yet" if row.folder is None else _inside(str(row.folder)),
     }
+    facts |= resources.facts(row)
     if job is not None:
         facts |= {"job": f"{job.id}, {job.state}", "place": place(job) or "local"}
     if job is not None and job.note:
@@ -83,11 +84,12 @@ def _log(row: RunRow, job: Job | None) -> None:
         texts["job"] = tail(JobFolder(load.ROOT).job_log(job.id))
     shown = {name: text for name, text in texts.items() if text}
     if not shown:
-        st.caption("No log yet.")
+        st.caption("The log was not stored with the run." if row.ended else "No log yet.")
         return
     for name, text in shown.items():
         count = text.count("\n") + 1
         st.markdown(
             f"Log of the {escaped(name)}" + (f", last {LINES} lines" if count >= LINES else "")
         )
-        st.code(text, language=None, height=240, wrap_lines=True)
+        with st.container(key=f"log-{name}"):  # app/browser.js shows its end
+            st.code(text, language=None, height=240, wrap_lines=True)

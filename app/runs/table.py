@@ -23,10 +23,12 @@ def filters(rows: Rows) -> None:
         choose.several("Arm", sorted({row.arm for row, _ in rows}), "arm")
 
 
-def count(rows: Rows) -> None:
-    counts = Counter(state for _, state in rows)
+def count(shown: Rows, rows: Rows) -> None:
+    """How many runs the filters leave, by state."""
+    counts = Counter(state for _, state in shown)
     counted = ", ".join(f"{counts[state]} {state}" for state in ORDER if state in counts)
-    st.caption(escape.markdown(counted))
+    left = f"{len(shown)} of {len(rows)} runs: " if len(shown) < len(rows) else ""
+    st.caption(escape.markdown(left + counted))
 
 
 def passing(rows: Rows) -> Rows:

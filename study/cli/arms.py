@@ -1,4 +1,4 @@
-"""study arms: list, show, diff, fields, check, new, seeds, archive, rename."""
+"""study arms: list, show, diff, fields, check, new, seeds, extend, archive, rename."""
 
 from __future__ import annotations
 
@@ -246,6 +246,51 @@ def seed_list(
     claims = claims_on(Path(), load_study(PARAMS).arms, data)
     print(", ".join(map(str, registered_seeds(claims, data, n))))
     print(f"from {len(claims)} claims: {', '.join(claim.id for claim in claims)}")
+
+
+@app.command()
+def extend(
+    name: Name,
+    n: Annotated[int, typer.Option("-n", min=1, max=1000, help="Number of fresh seeds")] = 4,
+    seeds: Annotated[
+        str | None, typer.Option(help="These seeds instead, such as 9-12 (default: the next free)")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print seeds, runs and minutes; write nothing")
+    ] = False,
+    as_json: AsJson = False,
+    commit: Annotated[
+        bool,
+        typer.Option(
+            "--commit", help="Commit the change to git (required for runs to count for a claim)"
+        ),
+    ] = False,
+) -> None:
+    """Add fresh seeds to an arm.
+
+    Its settings stay as they are, and stored runs are kept; `study launch NAME` runs the new seeds.
+    """
+    from study.editing.arms import parse_seeds
+    from study.editing.seeds import fresh_seeds, more_seeds
+    from study.reading import seeds_text
+    from study.settings import load_study
+    from study.stages.estimate import minutes_of
+
+    root = Path()
+    chosen = parse_seeds(seeds) if seeds else fresh_seeds(root, load_study(PARAMS), name, n)
+    minutes = minutes_of(root, name, len(chosen))
+    if as_json:
+        print(json.dumps({"arm": name, "seeds": chosen, "minutes": minutes}))
+    else:
+        price = "never measured, so no estimate" if minutes is None else f"about {minutes} min"
+        print(f"{name}: seeds {seeds_text(chosen)}, {len(chosen)} runs, {price}")
+    if dry_run:
+        return
+    made = more_seeds(root, name, chosen, commit)
+    if as_json:
+        return
+    print(f"committed as {made}" if made else "commit params.yaml before the runs")
+    print(f"next: study launch {name}")
 
 
 @app.command()

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import quantiles
+from typing import Literal
 
 import numpy as np
 import pandas
 
 Points = list[tuple[float, float]]
+Axis = tuple[float, float, Literal["linear", "log"]]  # low and high, as log10 where it is "log"
+
+WIDE = 30.0  # beyond this ratio of the largest to the least value an axis is logarithmic
+OUTLIER = 3.0  # widths of the middle half beyond which a seed does not stretch an axis
+ENOUGH = 8  # values
+PADDING = 0.05  # of the range, on both sides
 
 
 @dataclass(frozen=True)
@@ -75,7 +84,8 @@ class Seeds:
 
     `mean`: estimate and interval, which may have no bounds. `note`: why seeds are missing. `data`:
     hash of the data set; the same seed is joined only across arms on equal data. `trained`: false
-    for a reference, which has one run and no seeds.
+    for a reference, which has one run and no seeds. `place`: index of the arm, which decides its
+    colour; None for one colour.
     """
 
     name: str
@@ -85,6 +95,7 @@ class Seeds:
     outcomes: Mapping[str, str] = field(default_factory=dict)
     data: str | None = None
     trained: bool = True
+    place: int | None = None
 
     def marks(self) -> list[tuple[str, float, float, str]]:
         """Seed, value, offset from the arm's line and outcome of every mark.
@@ -97,3 +108,44 @@ class Seeds:
             (seed, value, first + step * i, self.outcomes.get(seed, "ok"))
             for i, (seed, value) in enumerate(self.values.items())
         ]
+
+    def drawn(self, axis: Axis | None) -> list[tuple[str, float, float, str, str]]:
+        """`marks` on an axis: (seed, where, offset, outcome, "" or "left"/"right" where the value
+        is beyond the axis and an arrow stands at its end)."""
+        low, high = (-math.inf, math.inf) if axis is None else limits(axis)
+        return [
+            (seed, min(high, max(low, value)), offset, outcome,
+             "left" if value < low else "right" if value > high else "")
+            for seed, value, offset, outcome in self.marks()
+        ]  # fmt: skip
+
+
+# --- axes -------------------------------------------------------------------------------------
+
+
+def axis_of(values: Sequence[float]) -> Axis | None:
+    """From the least to the largest value; a few that lie far out do not stretch it."""
+    if not values:
+        return None
+    if min(values) > 0 and max(values) / min(values) > WIDE:
+        return *_range([math.log10(value) for value in values]), "log"
+    return *_range(values), "linear"
+
+
+def _range(values: Sequence[float]) -> tuple[float, float]:
+    low, high = min(values), max(values)
+    if len(values) < ENOUGH:
+        return low, high
+    first, _, third = quantiles(values, n=4)
+    reach = OUTLIER * (third - first)
+    if reach == 0:
+        return low, high
+    return max(low, first - reach), min(high, third + reach)
+
+
+def limits(axis: Axis) -> tuple[float, float]:
+    """The ends of an axis with a margin, as values."""
+    low, high, kind = axis
+    pad = PADDING * (high - low) or PADDING * abs(high) or 1.0
+    ends = low - pad, high + pad
+    return (10 ** ends[0], 10 ** ends[1]) if kind == "log" else ends

@@ -32,6 +32,7 @@ MOST = 1_000_000  # epochs, passes, patterns per batch, lines: counts that a loo
 LARGEST_PX = 32_768  # a complex64 canvas of this side has 8.6 GB
 WIDEST = 16_384  # channels; one 3x3 convolution between two such layers has 9.7 GB of weights
 MOST_SEEDS = 1000
+MOST_NAMED = 8  # names that a sentence lists
 BRIGHTEST = 1e12  # photons per pattern
 Count = Annotated[int, Field(ge=1, le=MOST)]
 CountOrZero = Annotated[int, Field(ge=0, le=MOST)]
@@ -64,7 +65,12 @@ def check_name(name: str) -> str:
 
 
 def nearest(name: str, known: Any) -> str:
-    """`; did you mean 'x'?` or the list of what is known, for the end of a sentence."""
-    options = [str(option) for option in known]
+    """`; did you mean 'x'?` or what is known, for the end of a sentence: all of a few names, and
+    of many how many there are and the first ones."""
+    options = sorted(str(option) for option in known)
     match = difflib.get_close_matches(name, options, n=1)
-    return f"; did you mean {match[0]!r}?" if match else f"; known: {', '.join(sorted(options))}"
+    if match:
+        return f"; did you mean {match[0]!r}?"
+    if len(options) > MOST_NAMED:
+        return f"; {len(options)} are known, for example {', '.join(options[:3])}"
+    return f"; known: {', '.join(options)}"

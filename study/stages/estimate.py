@@ -117,6 +117,12 @@ def measured_seconds(root: Path, name: str) -> float | None:
     return sum(known) / len(known) if known else None
 
 
+def minutes_of(root: Path, name: str, runs: int) -> int | None:
+    """Minutes that some more runs of an arm take on this machine; None if it was never measured."""
+    seconds = measured_seconds(root, name)
+    return None if seconds is None else math.ceil(seconds * rounds(runs) / 60)
+
+
 SETUP_SECONDS = 60  # simulate, fingerprints and findings
 STAGE_SECONDS = 4  # of start-up, each for training and scoring an arm
 TIMED_STEPS = 3

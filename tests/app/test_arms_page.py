@@ -63,7 +63,7 @@ def test_every_seed_is_a_dot_and_the_control_is_first(fresh):
         assert [dot[1].split()[0] for dot in found["strip"]["dots"]] == ["s1", "s2", "s3"]
     row = table(app)["fences"][0]["rows"][1]
     assert row["changed"][0] == "clip.gradient_clip_algorithm: norm → agc"
-    assert cell(app, "agc", "best loss")["epochs"] == "epoch 2"
+    assert cell(app, "agc", "best validation loss")["epochs"] == "epoch 2"
 
 
 def test_what_collapsed_has_no_score(fresh):

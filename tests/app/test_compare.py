@@ -78,7 +78,7 @@ def test_a_lenient_link_is_followed_on_a_page_that_is_open(fresh):
     [
         ({"epoch": "frist"}, "epoch 'frist', which is not here"),
         ({"quantity": "bogus"}, "quantity 'bogus', which is not here"),
-        ({"quantity": "train_los"}, "did you mean 'train_loss'"),
+        ({"quantity": "trainin loss"}, "did you mean 'training loss'"),
     ],
 )
 def test_a_wrong_word_is_told_and_the_rest_stands(fresh, query, words):
@@ -245,7 +245,7 @@ def test_a_dash_is_no_difference(fresh):
 
 
 def image_figure(app) -> dict:
-    return next(figure for alt, figure in figures(app).items() if alt.startswith("Rows truth"))
+    return next(figure for alt, figure in figures(app).items() if alt.startswith("Columns truth"))
 
 
 def test_all_panels_share_one_view_and_the_range_of_the_truth(runs):

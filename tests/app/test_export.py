@@ -83,10 +83,59 @@ def test_curves_and_marks_can_be_drawn_for_paper(runs):
     shown = [quantity for quantity in QUANTITIES if lines[0].has(quantity.column)]
     assert len(print_figures.curves(lines, shown).axes) == len(shown) > 1
     rows = [row_of(arm, "standard.amplitude.mae", Settings("last", None)) for arm in arms]
+    place = {arm: i for i, arm in enumerate(arms)}
     drawn = "".join(
-        text.get_text() for text in print_figures.seeds(rows, "amplitude MAE").axes[0].texts
+        text.get_text() for text in print_figures.seeds(rows, "amplitude MAE", place).axes[0].texts
     )
     assert "not evaluable" in drawn
+
+
+def test_paper_has_the_colours_of_the_screen_and_no_label_is_cut(runs):
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.colors import to_hex
+
+    from app.compare import plot_style, print_figures
+    from app.compare.chosen import blocks
+    from app.compare.curves import QUANTITIES, lines_of
+    from app.compare.rows import Settings, row_of
+    from study.report.figures.style import styled
+
+    arms = ("better", "control")
+    lines = lines_of(blocks(arms)[0])
+    rows = [row_of(arm, "standard.amplitude.mae", Settings("last", None)) for arm in arms]
+    with styled():
+        figures = (
+            print_figures.seeds(
+                rows, "amplitude MAE (object units), last", {"better": 1, "control": 0}
+            ),
+            print_figures.curves(lines, QUANTITIES),
+        )
+        for figure in figures:
+            colours = {to_hex(line.get_color()) for axis in figure.axes for line in axis.lines}
+            assert {plot_style.colour(0).lower(), plot_style.colour(1).lower()} <= colours
+            canvas = FigureCanvasAgg(figure)
+            canvas.draw()
+            for axis in figure.axes:
+                labels = (axis.xaxis.label, axis.yaxis.label)
+                for label in (label for label in labels if label.get_text()):
+                    box = label.get_window_extent(canvas.get_renderer())
+                    assert box.x0 >= 0 and box.y0 >= 0, label.get_text()
+                    assert box.y1 <= figure.bbox.height, label.get_text()
+
+
+def test_one_far_seed_is_an_arrow_and_does_not_stretch_the_axis():
+    from study.report.series import Seeds, axis_of, limits
+
+    near = {f"s{i}": 0.1 + 0.001 * i for i in range(11)}
+    row = Seeds("a", {**near, "s99": 2.0})
+    axis = axis_of(list(row.values.values()))
+    assert axis is not None and axis[2] == "linear" and limits(axis)[1] < 0.2
+    sides = {seed: (x, side) for seed, x, _, _, side in row.drawn(axis)}
+    assert sides["s99"] == (limits(axis)[1], "right")
+    assert all(sides[seed] == (value, "") for seed, value in near.items())
+    decades = axis_of([1e-4, 1e-3, 1e-2, 1e-1])
+    assert decades is not None and decades[2] == "log"
+    assert limits(decades)[0] < 1e-4 < 1e-1 < limits(decades)[1]
 
 
 def test_a_table_has_the_id_and_the_command_of_each_number(fresh):

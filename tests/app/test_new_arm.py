@@ -191,7 +191,7 @@ def test_networks_that_cannot_be_asked_are_told_and_asked_again(toy, monkeypatch
         def __init__(self, *words: str) -> None:
             asked.append(words)
 
-    monkeypatch.setattr("app.new_arm.networks.Asked", Failed)
+    monkeypatch.setattr("app.new_arm.networks.Checker.ask", lambda self, *words: Failed(*words))
     app = opened("new_arm", set="generator.width=8")
     assert "torch is *broken*" in said(app) and "Reading what" not in said(app)
     assert app.query_params["set"] == "generator.width=8", "kept for when they are known"
@@ -200,17 +200,66 @@ def test_networks_that_cannot_be_asked_are_told_and_asked_again(toy, monkeypatch
     assert len(asked) > before
 
 
-def test_an_answer_that_sessions_share_is_read_once(toy, monkeypatch):
-    from app.new_arm.networks import Asked, wait
-
-    (toy / "study.sh").write_text("#!/bin/sh\necho '{\"hybrid\": {}}'\n")
+def program(toy, monkeypatch, lines: str) -> None:
+    """The process that is asked, as a shell script."""
+    (toy / "study.sh").write_text(f"#!/bin/sh\n{lines}\n")
     (toy / "study.sh").chmod(0o755)
     monkeypatch.setattr("app.new_arm.networks.sys.executable", str(toy / "study.sh"))
-    asked = Asked("arms", "fields")
-    wait(asked)
+
+
+def test_one_process_answers_all_questions_in_turn(toy, monkeypatch):
+    from app.new_arm.networks import Checker, wait
+
+    line = r"{\"code\": 0, \"out\": \"{\\\"pid\\\": $$}\", \"err\": \"\"}"
+    program(toy, monkeypatch, f'while read words; do echo "{line}"; done')
+    checker = Checker()
     with ThreadPoolExecutor(8) as sessions:
-        answers = list(sessions.map(lambda _: asked.answer, range(64)))
-    assert answers[0] == {"hybrid": {}} and all(found is answers[0] for found in answers)
+        asked = list(sessions.map(lambda i: checker.ask("arms", "check", str(i)), range(16)))
+    for one in asked:
+        wait(one)
+    assert len({one.answer["pid"] for one in asked if one.answer}) == 1
+    checker.close()
+
+
+def test_a_process_that_dies_is_a_sentence_and_the_next_question_starts_another(toy, monkeypatch):
+    from app.new_arm.networks import Checker, wait
+
+    program(toy, monkeypatch, "read words; echo 'torch is broken' >&2; exit 3")
+    checker = Checker()
+    for _ in range(2):
+        asked = checker.ask("arms", "fields")
+        wait(asked)
+        assert asked.answer is None
+        assert asked.refusal == "study arms fields ended with exit code 3: torch is broken"
+    checker.close()
+
+
+@pytest.mark.slow
+def test_a_rename_is_not_checked_again_and_a_change_is(toy, monkeypatch):
+    from app.new_arm import networks
+
+    app = opened("new_arm", set="optimizer.lr=0.003")
+    first = app.session_state["new-arm-check"][1]
+    assert first.answer is not None
+    app.text_input(key="name").set_value("another_name").run()
+    assert app.session_state["new-arm-check"][1] is first
+    assert not app.button(key="add").disabled
+    process = networks.checker()._process
+    box(app, "lr").set_value("0.004").run()
+    assert app.session_state["new-arm-check"][1] is not first
+    assert networks.checker()._process is process, "the same process"
+
+
+def test_the_warm_process_answers_what_reads_and_nothing_that_writes(toy):
+    from study.cli.answers import answer
+
+    asked = ["arms", "check", "fresh", "--json", "--from", "control", "--set", "epochs=x"]
+    refused = answer(asked)
+    assert refused["code"] == 2 and "epochs" in refused["err"]
+    before = (toy / "params.yaml").read_bytes()
+    assert answer(["arms", "new", "fresh", "--set", "epochs=3"])["code"] == 2
+    assert answer([])["code"] == 2
+    assert (toy / "params.yaml").read_bytes() == before
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from checkouts import opened
+from checkouts import opened, rendered
 from streamlit.testing.v1 import AppTest
 
 from app import load
@@ -301,3 +301,19 @@ def test_times_that_no_clock_can_give_are_a_damaged_status(toy, field, when):
     run(toy, "control", 2, "running", **living())
     app = opened("runs")
     assert not app.exception and any("running" in state for state in states(app))
+
+
+def test_a_job_that_ends_is_told_once_on_any_page(toy):
+    number = job(toy, "control", "running", seeds=(1, 2))
+    app = opened("findings")
+    assert not app.toast
+    folder = LaunchFolder(toy)
+    [running] = [one for one in folder.job_list() if one.id == number]
+    folder.save(
+        running.model_copy(update={"state": "failed", "cause": "loss is NaN", "ended": 1.0})
+    )
+    app.run()
+    told = [rendered(toast.value) for toast in app.toast]
+    assert len(told) == 1 and "control is failed" in told[0] and "loss is NaN" in told[0]
+    app.run()
+    assert not app.toast

@@ -49,6 +49,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "arms check": ("brisk", "--from", "control", "--set", "optimizer.lr=0.002"),
     "arms new": ("brisk", "--from", "control", "--set", "optimizer.lr=0.002"),
     "arms seeds": ("data/toy",),
+    "arms extend": ("cnn",),
     "arms archive": ("cnn",),
     "arms rename": ("cnn", "plain_cnn"),
     "trace replay": ("runs/control/s1", "--after", "1"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from system.app_server import AppServer
 from system.watched import Watched
@@ -46,10 +46,14 @@ TOO_FAINT = """
     }
     if (node.closest("style, script, :disabled, [data-testid=stIconMaterial]")) continue;
     const style = getComputedStyle(node);
+    // Words on an image have a dark plate of their own, which is no ancestor of theirs.
+    if (node.closest(".annotation-text") && style.fill === "rgb(255, 255, 255)") continue;
     let opacity = 1;
     for (let up = node; up; up = up.parentElement) opacity *= getComputedStyle(up).opacity;
     const ink = parse(node instanceof SVGElement ? style.fill : style.color);
-    const below = ground(node);
+    // A slider's value is inside its handle in the document and above it on the page.
+    const below = ground(
+      node.closest("[data-testid=stSliderThumbValue]")?.closest("[data-testid=stSlider]") ?? node);
     const [a, b] = [light(over([...ink.slice(0, 3), ink[3] * opacity], below)), light(below)];
     const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
     if (ratio < 4.5) found.push([Math.round(ratio * 100) / 100, words.slice(0, 60)]);
@@ -61,9 +65,12 @@ PAGES = (
     "summary",
     "findings",
     "arms",
-    "compare?arms=better&arms=control&tab=Curves",
+    *(f"compare?arms=better&arms=control&tab={tab}" for tab in ("Curves", "Images", "Metrics")),
+    "dataset",
+    "my_scan",
     "new_arm?set=optimizer.lr=fast",
     "provenance",
+    "runs?run=control/s101",
 )
 
 
@@ -91,7 +98,7 @@ def test_the_table_is_one_tab_stop_and_arrows_move_in_it(
     watched = Watched(context.new_page(), stored_app)
     page = watched.open("arms")
     stops = page.locator(".st-key-arms-table [tabindex='0']:is(button, input, summary)")
-    assert stops.count() == 1
+    expect(stops).to_have_count(1)
     stops.first.focus()
     for key in ("ArrowRight", "ArrowDown", "ArrowDown"):
         page.keyboard.press(key)

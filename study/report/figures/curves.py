@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 
 import pandas
@@ -29,6 +30,7 @@ from study.report.series import Curves
 
 COLUMNS = 5
 ROW_MM = 39.0
+LABEL = 24  # characters that fit beside a panel
 LOSS = "val_loss"
 DASHES = ("-", "--", ":", "-.", (0, (6, 2)), (0, (6, 2, 1, 2)), "-", "--")
 
@@ -81,8 +83,10 @@ def curves_figure(lines: Sequence[Curves], panels: Sequence[tuple[str, str, bool
     """All arms in one panel per quantity: (column, label, whether its axis is logarithmic) each."""
     names = [f"{short(line.arm)} ({len(line.outcomes)} seeds)" for line in lines]
     figure = canvas(12 + 48 * len(panels))
-    axes = grid(figure, len(panels), 1, (14, room_mm(names, 12), 10, 3), (0, 5))[:, 0]
-    for axis, (column, label, log) in zip(axes, panels, strict=True):
+    labels = [textwrap.fill(label, LABEL) for _, label, _ in panels]
+    left = 16 + 4 * max(label.count("\n") for label in labels)
+    axes = grid(figure, len(panels), 1, (left, room_mm(names, 12), 10, 3), (0, 5))[:, 0]
+    for axis, label, (column, _, log) in zip(axes, labels, panels, strict=True):
         for line, name in zip(lines, names, strict=True):
             if line.has(column):
                 colour = CYCLE[line.place % len(CYCLE)]

@@ -14,17 +14,19 @@ from study.evidence.format import join_words
 from study.report.figures.style import (
     BLACK,
     BLUE,
+    CYCLE,
     GRAY,
     MARKS,
     RED,
     Drawing,
     canvas,
     grid,
+    plain_log,
     room_mm,
     short,
 )  # fmt: skip
 from study.report.gather import Group, Inputs, not_here
-from study.report.series import Seeds
+from study.report.series import Axis, Seeds, axis_of, limits
 
 PANELS = {
     "last.standard.amplitude.mae": "amplitude MAE (object units)",
@@ -33,11 +35,11 @@ PANELS = {
 ROW_MM = 6.0
 ENDS = ("floor", "ceiling")
 CAPTION = (
-    "One mark per seed (dot: ok, ×: collapsed), scores of the last weights. Thin lines join the "
-    "same seed in arms on the same data. Diamond and bar: mean over seeds with its 95 % t "
-    "interval; n is the number of seeds with a score (amplitude / phase where they differ). Open "
-    "square: a reference, which has one run and no seeds. A seed whose reconstruction is "
-    "degenerate has no mark."
+    "One mark per seed (dot: ok, ×: collapsed, triangle: beyond the axis), scores of the last "
+    "weights. Thin lines join the same seed in arms on the same data. Diamond and bar: mean over "
+    "seeds with its 95 % t interval; n is the number of seeds with a score (amplitude / phase "
+    "where they differ). Open square: a reference, which has one run and no seeds. A seed whose "
+    "reconstruction is degenerate has no mark."
 )
 
 
@@ -86,19 +88,32 @@ def seeds_figure(panels: Mapping[str, Sequence[Seeds]]) -> Figure:
     figure = canvas(18 + ROW_MM * len(names))
     axes = grid(figure, 1, len(panels), (room_mm(names), 4, 10, 3), (5, 0))[0]
     for axis, (label, rows) in zip(axes, panels.items(), strict=True):
+        scale = axis_of([value for row in rows for value in row.values.values()])
         for y, row in enumerate(rows):
-            _row(axis, y, row)
-        _lines(axis, rows)
+            _row(axis, y, row, scale)
+        _lines(axis, rows, scale)
         axis.set_xlabel(label)
         axis.set_yticks(range(len(names)), names if axis is axes[0] else [""] * len(names))
         axis.set_ylim(len(names) - 0.4, -0.6)
         axis.grid(axis="x", color=GRAY, lw=0.25, alpha=0.5)
-        axis.margins(x=0.06)
-        axis.xaxis.set_major_locator(MaxNLocator(6))
+        _fit(axis, scale)
     return figure
 
 
-def _row(axis: Axes, y: int, row: Seeds) -> None:
+def _fit(axis: Axes, scale: Axis | None) -> None:
+    """The range of an axis: a few values that lie far out do not stretch it."""
+    if scale is None:
+        return
+    axis.set_xlim(*limits(scale))
+    if scale[2] == "log":
+        plain_log(axis, "x")
+    else:
+        axis.xaxis.set_major_locator(MaxNLocator(6))
+
+
+def _row(axis: Axes, y: int, row: Seeds, scale: Axis | None) -> None:
+    """One arm, in its colour where it has one."""
+    marks, mean = (BLUE, RED) if row.place is None else (CYCLE[row.place % len(CYCLE)],) * 2
     if row.note:
         # Beside the marks where there are any, else in their place.
         x, side = (0.99, "right") if row.values else (0.01, "left")
@@ -109,22 +124,23 @@ def _row(axis: Axes, y: int, row: Seeds) -> None:
             list(row.values.values()), [y] * len(row.values), "s", ms=4, mfc="white", mec=BLACK
         )
         return
-    for _, value, offset, outcome in row.marks():
-        axis.plot(value, y + offset, MARKS[outcome], ms=2.6, color=BLUE, alpha=0.8)
+    for _, x, offset, outcome, side in row.drawn(scale):
+        mark = {"left": "<", "right": ">"}.get(side, MARKS[outcome])
+        axis.plot(x, y + offset, mark, ms=2.6, color=marks, alpha=0.8, clip_on=not side)
     if row.mean is not None:
         estimate, low, high = row.mean
         if low is not None and high is not None:
-            axis.plot([low, high], [y + 0.22, y + 0.22], color=RED, lw=1.1)
-        axis.plot(estimate, y + 0.22, "D", ms=3, color=RED, mew=0)
+            axis.plot([low, high], [y + 0.22, y + 0.22], color=mean, lw=1.1)
+        axis.plot(estimate, y + 0.22, "D", ms=3, color=mean, mew=0)
 
 
-def _lines(axis: Axes, rows: Sequence[Seeds]) -> None:
+def _lines(axis: Axes, rows: Sequence[Seeds], scale: Axis | None) -> None:
     """A line per seed through trained arms on the same data: only there a seed is paired."""
     above: dict[str, tuple[float, float, str | None]] = {}
     for y, row in enumerate(rows):
         if not row.trained:
             continue
-        for seed, value, offset, _ in row.marks():
+        for seed, value, offset, *_ in row.drawn(scale):
             before = above.get(seed)
             if before is not None and before[2] == row.data:
                 axis.plot([before[1], value], [before[0], y + offset], color=GRAY, lw=0.35)

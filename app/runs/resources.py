@@ -1,0 +1,101 @@
+"""What a run used: processor or GPU, time, memory; from its provenance, or live from its folder."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from app import load
+from app.runs.words import lasting
+from study.jobs import RunRow
+from study.reading import UserError, read_text
+from study.runs import RunFolder, provenance, read_json
+
+
+def facts(row: RunRow) -> dict[str, str]:
+    """Lines for the table of a run, without those that are unknown."""
+    found = _stored(row) or _live(row)
+    return {name: text for name, text in found.items() if text}
+
+
+def _stored(row: RunRow) -> dict[str, str]:
+    """Of a collected run; empty while it has no provenance."""
+    if row.state in ("running", "unknown", "queued"):
+        return {}
+    try:
+        known = provenance.read_provenance(provenance.seed_file(load.ROOT, row.arm, row.seed))
+    except (UserError, OSError):
+        return {}
+    if known is None:
+        return {}
+    return {
+        "computed on": _machine(known.environment.model_dump()),
+        "took": _time(known.seconds, row.epoch),
+        "peak memory": _memory(known.peak_memory_mib),
+        "resumed": f"{known.resumed} times" if known.resumed else "",
+    }
+
+
+def _live(row: RunRow) -> dict[str, str]:
+    """Of a run that still has its folder in work/; with what its process uses now."""
+    if row.folder is None:
+        return {}
+    environment = read_json(row.folder / "environment.json")
+    seconds, peak = _timing(row.folder / "timing.csv")
+    status = RunFolder(row.folder).status()
+    return {
+        "computed on": _machine(environment if isinstance(environment, dict) else {}),
+        "took": _time(sum(seconds), len(seconds)) if seconds else "",
+        "peak memory": _memory(peak),
+        "now": _process(status) if row.state in ("running", "unknown") else "",
+    }
+
+
+def _machine(environment: Mapping[str, Any]) -> str:
+    device, cores = environment.get("device"), environment.get("cores")
+    name = environment.get("gpu") or environment.get("processor")
+    parts = [str(device or ""), f"{cores} cores" if cores else "", str(name or "")]
+    return ", ".join(part for part in parts if part)
+
+
+def _time(seconds: float | None, epochs: int) -> str:
+    if seconds is None:
+        return ""
+    per = f", {seconds / epochs:.3g} s per epoch" if epochs else ""
+    return f"{lasting(seconds)}{per}"
+
+
+def _memory(mib: float | None) -> str:
+    return "" if mib is None else f"{mib:,.0f} MiB"
+
+
+def _timing(file: Path) -> tuple[list[float], float | None]:
+    """Seconds of every epoch so far, and the largest memory in MiB."""
+    try:
+        lines = list(csv.DictReader(io.StringIO(read_text(file))))
+        seconds = [float(line["seconds"]) for line in lines]
+        peaks = [float(line["peak_memory_mib"]) for line in lines if line["peak_memory_mib"]]
+    except (OSError, UserError, csv.Error, KeyError, ValueError, TypeError):
+        return [], None
+    return seconds, max(peaks, default=None)
+
+
+def _process(status: Mapping[str, Any]) -> str:
+    """CPU and memory of the trainer on this machine, averaged over its life."""
+    try:
+        process = psutil.Process(int(status["pid"]))
+        with process.oneshot():
+            if abs(process.create_time() - float(status["pid_started"])) > 1.0:
+                return ""  # another process has its number now
+            times, resident = process.cpu_times(), process.memory_info().rss
+            lived = max(1.0, time.time() - process.create_time())
+        share = (times.user + times.system) / lived
+        return f"{100 * share:.0f} % of a core on average, {_memory(resident / 2**20)}"
+    except (psutil.Error, KeyError, TypeError, ValueError):
+        return ""

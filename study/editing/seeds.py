@@ -1,0 +1,133 @@
+"""The same arm with more seeds: its `seeds` line in params.yaml, and no other arm changed.
+
+    fresh_seeds   which seeds an arm could have next
+    more_seeds    the same, written
+
+Runs that are there keep their results: a run is identified by its settings, data and seed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from itertools import count, islice
+from pathlib import Path
+
+from ruamel.yaml.comments import CommentedMap
+
+from study.editing import yaml_file
+from study.editing.committing import commit, unclean
+from study.evidence.registered import claims_on, registered_seeds
+from study.reading import parse_yaml, seeds_text
+from study.settings import MOST_SEEDS, Arm, Row, Study, UserError, find_row, parse_study
+
+PARAMS = "params.yaml"
+
+
+def fresh_seeds(root: Path, study: Study, name: str, n: int) -> tuple[int, ...]:
+    """The next `n` seeds of arm `name`: those that its data set has objects for, else those that
+    follow from the claims (`study arms seeds`), else the numbers after its largest seed.
+
+    Raises UserError for an arm that draws none, and where the data set has no more.
+    """
+    row = _network(study, name)
+    held = study.data[row.data.removeprefix("data/")].seeds if _simulated(study, row) else None
+    if held is not None:
+        free = [seed for seed in held if seed not in row.seeds]
+        if len(free) < n:
+            raise UserError(
+                f"{row.data} draws objects for {len(held)} seeds, of which {name} lacks "
+                f"{len(free)}; {n} were asked for. Add seeds to the data set in params.yaml and "
+                "simulate it first"
+            )
+        return tuple(free[:n])
+    claims = claims_on(root, study.arms, row.data)
+    drawn = (
+        iter(registered_seeds(claims, row.data, min(MOST_SEEDS, len(row.seeds) + n)))
+        if claims
+        else count(max(row.seeds) + 1)
+    )
+    return tuple(islice((seed for seed in drawn if seed not in row.seeds), n))
+
+
+def more_seeds(root: Path, name: str, seeds: Sequence[int], commits: bool = False) -> str:
+    """Append `seeds` to those of arm `name`; with `commits` also to git. Returns the short hash of
+    the commit, "" without one.
+
+    Raises UserError for an arm that draws no seeds, seeds that it has, a file with other edits that
+    would be committed along, and where params.yaml cannot be extended without another change.
+    """
+    params = root / PARAMS
+    with yaml_file.lock(params):
+        text, document = yaml_file.read(params)
+        study = parse_study(yaml_file.plain_nodes(document), str(params))
+        row = _network(study, name)
+        if twice := sorted(set(seeds) & set(row.seeds)):
+            raise UserError(f"{name} has seeds {seeds_text(twice)} already; choose others")
+        if commits:
+            _refuse_edits(root)
+        wanted = row.model_copy(update={"seeds": (*row.seeds, *seeds)})
+        longer = _with_seeds(text, document, study, name, wanted)
+        written = parse_study(parse_yaml(longer, params), str(params))
+        if written.arms != {**study.arms, name: wanted}:
+            raise UserError(
+                f"the seeds of {name} in {params} cannot be changed alone; edit them by hand"
+            )
+        yaml_file.write_changed(params, longer)
+        if not commits:
+            return ""
+        file = os.path.relpath(yaml_file.write_target(params), root)
+        return commit(root, [file], f"Add seeds {seeds_text(seeds)} to {name}"[:72])
+
+
+def _network(study: Study, name: str) -> Arm:
+    row = find_row(study, name)
+    if not isinstance(row, Arm):
+        raise UserError(f"{name} is not a network: it runs once per seed of its data set")
+    return row
+
+
+def _simulated(study: Study, row: Row) -> bool:
+    room, _, name = row.data.partition("/")
+    return room == "data" and name in study.data
+
+
+def _refuse_edits(root: Path) -> None:
+    """Raise UserError when params.yaml holds uncommitted edits: a file is committed whole."""
+    if PARAMS in (unclean(root) or ()):
+        raise UserError(f"{PARAMS} has uncommitted changes; commit them first, or omit the commit")
+
+
+def _with_seeds(text: str, document: CommentedMap, study: Study, name: str, wanted: Arm) -> str:
+    """The text with the seeds of `name`; arms that take theirs from it keep what they have."""
+    arms = document["arms"]
+    found = yaml_file.anchored(arms)
+    lists = {name: wanted.seeds}
+    if found and found[0] == name:
+        taking = (other for other in arms if other != name and "seeds" not in _own(arms[other]))
+        lists |= {other: study.arms[other].seeds for other in taking if _takes(arms[other])}
+    lines = text.split("\n")
+    for arm in sorted(lists, key=lambda arm: -arms.lc.key(arm)[0]):  # from the end: lines move
+        block, line = arms[arm], f"seeds: [{', '.join(map(str, lists[arm]))}]"
+        key = "seeds" if "seeds" in _own(block) else "changes"
+        first, indent = block.lc.key(key)
+        last = first + 1
+        while last < len(lines) and _deeper(lines[last], indent):  # a list over several lines
+            last += 1
+        kept = [] if key == "seeds" else lines[first:last]
+        lines[first:last] = [*kept, f"{' ' * indent}{line}"]
+    return "\n".join(lines)
+
+
+def _own(block: CommentedMap) -> set[str]:
+    """Keys that a block has without those that `<<` brings."""
+    return {str(key) for key in block.lc.data if key != "<<"} if block.lc.data else set()
+
+
+def _takes(block: CommentedMap) -> bool:
+    """Whether a block takes settings from an anchored one."""
+    return bool(block.merge)
+
+
+def _deeper(line: str, indent: int) -> bool:
+    return bool(line.strip()) and len(line) - len(line.lstrip()) > indent

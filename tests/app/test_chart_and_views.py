@@ -1,0 +1,125 @@
+"""A metric against settings, columns that are chosen, and views that are saved."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from checkouts import opened, rendered
+
+from study.settings import UserError
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+def rows_of():
+    from app import load
+    from app.arms import build
+    from app.arms.rows import columns
+    from app.compare.config import settings_of
+
+    rows = list(build.table("last").values())
+    settings = {row.name: settings_of(row.name) or {} for row in rows}
+    column = next(c for c in columns("last") if c.alias == "amp_mae")
+    assert set(settings) == set(load.results())
+    return rows, settings, column
+
+
+def test_only_numeric_settings_that_differ_are_offered_and_points_are_the_means(runs):
+    from app.arms.chart import curve, values, varying
+
+    rows, settings, column = rows_of()
+    assert varying(settings) == ["optimizer.lr"]
+    table = values(rows, column, settings, ["optimizer.lr"])
+    assert set(table["arm"]) == {"control", "better"}, "dead and lost have no score, flat no rate"
+    for _, line in table.iterrows():
+        [row] = [row for row in rows if row.name == line["arm"]]
+        cell = row.line.cells[column.path]
+        assert line["estimate"] == pytest.approx(sum(cell.values.values()) / len(cell.values))
+        assert line["optimizer.lr"] == settings[row.name]["optimizer.lr"]
+    figure = curve(table, "optimizer.lr", "amp MAE", settings)
+    assert len(figure.data) == 1, "they differ in this setting only, so one line joins them"
+    assert list(figure.data[0].x) == sorted(table["optimizer.lr"])
+
+
+def test_a_heat_map_has_one_cell_for_every_pair_of_values():
+    import pandas
+
+    from app.arms.chart import heat_map
+
+    table = pandas.DataFrame(
+        {"arm": list("abcd"), "id": list("abcd"), "estimate": [1.0, 2.0, 3.0, 5.0],
+         "x": [1, 2, 1, 1], "y": [10, 10, 20, 20]}
+    )  # fmt: skip
+    [heat] = heat_map(table, "x", "y", "MAE").data
+    assert [list(heat.x), list(heat.y)] == [["1", "2"], ["10", "20"]]
+    assert list(heat.z[0]) == [1.0, 2.0]
+    assert heat.z[1][0] == 4.0 and heat.customdata[1][0] == "c, d"
+
+
+def test_the_chart_and_the_columns_are_in_the_address(runs):
+    app = opened("arms", against="optimizer.lr", columns="amp MAE")
+    assert not app.exception
+    assert any(figure.proto.id for figure in app.get("plotly_chart"))
+    wrong = opened("arms", against="nothing", metric="amp MEA")
+    told = "\n".join(rendered(item.value) for item in wrong.warning)
+    assert "nothing" in told and "did you mean 'amp MAE'" in told
+
+
+# --- saved views ------------------------------------------------------------------------------
+
+
+def test_a_view_is_read_as_it_was_written(tmp_path: Path):
+    from app.view_files import View, files, read_view, write_view
+
+    view = View(page="arms", query={"study": ["full"], "tick": ["a", "b"]})
+    write_view(tmp_path, "best", view)
+    assert [read_view(file) for file in files(tmp_path)] == [view]
+    with pytest.raises(UserError, match="exists"):
+        write_view(tmp_path, "best", view)
+    with pytest.raises(UserError, match="not a name"):
+        write_view(tmp_path, "../best", view)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"page": "arms"},
+        {"page": "../x", "query": {}},
+        {"page": "arms", "query": {"tick": "a"}},
+        {"page": "arms", "query": {"tick": ["x" * 401]}},
+        {"page": "arms", "query": {}, "code": "x"},
+    ],
+)
+def test_a_file_that_is_no_view_is_a_sentence_and_the_page_goes_on(fresh, content):
+    from app.view_files import read_view
+
+    file = fresh / "views" / "odd.json"
+    file.parent.mkdir()
+    file.write_text(json.dumps(content))
+    with pytest.raises(UserError, match="odd"):
+        read_view(file)
+
+
+def test_an_address_is_saved_and_deleted_from_the_page(runs, monkeypatch):
+    monkeypatch.setenv("ARMATURE_PUBLISHED_ON_LOOPBACK", "1")
+    app = opened("arms", weights="best", find="control")
+    app.text_input(key="view-name").set_value("mine").run()
+    app.button(key="view-save").click().run()
+    assert not app.exception
+    stored = json.loads((runs / "views/mine.json").read_text())
+    assert stored["page"] == "arms"
+    assert stored["query"]["weights"] == ["best"] and stored["query"]["find"] == ["control"]
+    app.button(key="view-delete-mine").click().run()
+    assert not (runs / "views/mine.json").exists()
+
+
+def test_a_reader_saves_nothing(runs, monkeypatch):
+    from app import actions
+
+    monkeypatch.setenv("ARMATURE_READ_ONLY", "1")
+    assert "view-save" not in {button.key for button in opened("arms").button}
+    with pytest.raises(UserError):
+        actions.save_view("mine", "arms", {})
+    assert not (runs / "views").exists()
