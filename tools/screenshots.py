@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Browser, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
 WINDOW = ViewportSize(width=1280, height=900)
@@ -34,10 +34,13 @@ FLAGS = [
 
 @dataclass(frozen=True)
 class Shot:
-    """`where`: address in the app."""
+    """`where`: address in the app; `scan`: a simulated scan is read there first, and removed;
+    `upto`: scroll to what is under this key."""
 
     where: str
     dark: bool = False
+    scan: bool = False
+    upto: str = ""
 
 
 ARMS = "arms=control&arms=fno&arms=rpie_converged"
@@ -45,11 +48,13 @@ SHOTS = {
     "summary": Shot(""),
     "arms": Shot("arms"),
     "new_arm": Shot("new_arm?from=control&set=optimizer.lr=0.0005"),
-    "runs": Shot("runs?run=control/s1"),
+    "arms_chart": Shot("arms?study=studies&x=optimizer.lr", upto="arms-chart"),
+    "runs": Shot("runs?arm=control"),
     "compare": Shot(f"compare?{ARMS}&tab=Images"),
     "compare_metrics": Shot("compare?arms=control&arms=fno&arms=zero_gamma&tab=Metrics"),
     "compare_dark": Shot("compare?arms=control&arms=fno&arms=zero_gamma&tab=Curves", dark=True),
     "findings": Shot("findings?claim=NORM-RATE-001"),
+    "my_scan": Shot("my_scan", scan=True),
     "dataset": Shot("dataset"),
     "provenance": Shot("provenance"),
 }
@@ -111,6 +116,8 @@ def taken(browser: Browser, address: str, shot: Shot) -> bytes:
     page.set_default_timeout(PATIENCE_S * 1000)
     page.goto(f"{address}/{shot.where}")
     page.wait_for_selector("h1")
+    if shot.scan:
+        read_scan(page)
     for _ in range(6):  # an answer may start the next run of the page
         page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
         page.wait_for_selector("[data-testid=stSpinner]", state="detached")
@@ -118,9 +125,26 @@ def taken(browser: Browser, address: str, shot: Shot) -> bytes:
     if "new_arm" in shot.where:  # its fields come with the answer of another process
         page.wait_for_selector("text=fno_blocks")
     page.evaluate("document.fonts.ready")
+    if shot.upto:
+        page.locator(f".st-key-{shot.upto}").scroll_into_view_if_needed()
+        page.wait_for_timeout(1000)
     picture = page.screenshot(animations="disabled", caret="hide")
+    if shot.scan:
+        page.get_by_role("button", name="Remove").click()
+        page.wait_for_selector("text=1 Choose a scan")
     page.close()
     return picture
+
+
+def read_scan(page: Page) -> None:
+    """Let My scan read the test patterns of the first data set, as a scan without their truth."""
+    files = sorted((ROOT / "data").glob("**/test.cxi"))
+    if not files:
+        raise SystemExit("screenshots: no data here; `make repro` or `make pull` brings them")
+    page.locator(".st-key-scan-upload input[type=file]").set_input_files(files[0])
+    page.wait_for_selector("text=test.cxi")
+    page.get_by_role("button", name="Read the scan").click()
+    page.wait_for_selector("text=2 What was detected")
 
 
 def small(png: bytes) -> bytes:

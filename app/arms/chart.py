@@ -24,7 +24,7 @@ Settings = Mapping[str, Mapping[str, Scalar]]  # by arm
 def show(rows: Sequence[ArmRow], shown: Sequence[TableColumn]) -> None:
     """The expander under the table; it computes only while it is open. The choice is in the
     address."""
-    opened = bool(choose.asked("against"))
+    opened = bool(choose.asked("x"))
     with st.expander("Chart against a setting", expanded=opened, icon=":material/show_chart:",
                      on_change="rerun", key="arms-chart") as box:  # fmt: skip
         if box.open:
@@ -40,10 +40,10 @@ def _chart(rows: Sequence[ArmRow], shown: Sequence[TableColumn]) -> None:
     titles = {column.title: column for column in shown}
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         usual = next((t for t in titles if t == "amp MAE"), next(iter(titles)))
-        title = str(choose.one("Metric", list(titles), "metric", usual))
-        first = str(choose.one("Setting", numeric, "against"))
+        title = str(choose.one("Metric", list(titles), "y", usual))
+        first = str(choose.one("Setting", numeric, "x"))
         others = [NONE, *(name for name in numeric if name != first)]
-        second = str(choose.one("Second setting", others, "and", NONE))
+        second = str(choose.one("Second setting", others, "by", NONE))
     column = titles[title]
     table = values(rows, column, settings, [first] if second == NONE else [first, second])
     if table.empty:

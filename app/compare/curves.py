@@ -49,7 +49,7 @@ PANEL_PX = 300
 
 
 def show(chosen: Chosen, found: Sequence[Block]) -> None:
-    titles = [quantity.title for quantity in QUANTITIES]
+    titles = [escape.markdown(quantity.title) for quantity in QUANTITIES]
     asked = choose.asked("quantity")
     if any(name in BY_COLUMN for name in asked):  # as the table has it, and earlier addresses
         named = [BY_COLUMN[name].title if name in BY_COLUMN else name for name in asked]

@@ -103,7 +103,7 @@ class Checker:
     def _answer(self, words: Sequence[str]) -> tuple[int, str, str]:
         process = self._running()
         assert process.stdin is not None and process.stdout is not None
-        process.stdin.write(f"{json.dumps(words)}\n")
+        process.stdin.writelines([json.dumps(words), "\n"])
         process.stdin.flush()
         line = process.stdout.readline()
         if not line:  # it died

@@ -59,10 +59,10 @@ def test_a_heat_map_has_one_cell_for_every_pair_of_values():
 
 
 def test_the_chart_and_the_columns_are_in_the_address(runs):
-    app = opened("arms", against="optimizer.lr", columns="amp MAE")
+    app = opened("arms", x="optimizer.lr", columns="amp MAE")
     assert not app.exception
     assert any(figure.proto.id for figure in app.get("plotly_chart"))
-    wrong = opened("arms", against="nothing", metric="amp MEA")
+    wrong = opened("arms", x="nothing", y="amp MEA")
     told = "\n".join(rendered(item.value) for item in wrong.warning)
     assert "nothing" in told and "did you mean 'amp MAE'" in told
 

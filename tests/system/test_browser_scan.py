@@ -14,6 +14,7 @@ from playwright.sync_api import expect
 
 from study.settings import DataParams
 from system.app_server import ROOT, AppServer
+from system.app_studies import AppStudy
 from system.conftest import Opener, served
 
 sys.path.insert(0, str(ROOT / "tests" / "app"))  # scan_files.py makes the scan
@@ -78,3 +79,26 @@ def test_a_file_that_is_no_scan_is_a_sentence(
     expect(page.get_by_test_id("stAlert").filter(has_text="bad.npz")).to_be_visible(timeout=SLOW_MS)
     watched.assert_clean()
     assert not list(scan_app.root.glob("work/scans/*/scan/*"))
+
+
+def test_a_scan_is_reconstructed_by_a_stored_run(
+    app: AppServer, app_study: AppStudy, opener: Opener
+) -> None:
+    """The network that was trained in this checkout, on patterns of its size."""
+    watched = opener(app)
+    page = watched.open("my_scan")
+    [file] = app_study.root.glob("data/toy/test.cxi")
+    watched.under("scan-upload").locator("input[type=file]").set_input_files(str(file))
+    expect(page.get_by_text("test.cxi").first).to_be_visible()
+    page.get_by_role("button", name="Read the scan").click()
+    expect(page.get_by_text("4 Import")).to_be_visible(timeout=SLOW_MS)
+    page.get_by_role("button", name="Import", exact=True).click()
+    expect(page.get_by_text("5 Reconstruct")).to_be_visible(timeout=SLOW_MS)
+    page.get_by_role("combobox", name="Method").click()
+    page.get_by_role("option", name="control s1").click()
+    watched.still()
+    expect(page.get_by_text("study reconstruct runs/control/s1").first).to_be_visible()
+    page.get_by_role("button", name="Reconstruct", exact=True).click()
+    expect(page.get_by_text("R held out").first).to_be_visible(timeout=SLOW_MS)
+    watched.still()
+    watched.assert_clean()
