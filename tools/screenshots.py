@@ -48,7 +48,9 @@ SHOTS = {
     "summary": Shot(""),
     "arms": Shot("arms"),
     "new_arm": Shot("new_arm?from=control&set=optimizer.lr=0.0005"),
-    "arms_chart": Shot("arms?study=studies&x=optimizer.lr", upto="arms-chart"),
+    "arms_chart": Shot(
+        "arms?study=studies&find=short&x=optimizer.lr&y=best validation loss", upto="arms-chart"
+    ),
     "runs": Shot("runs?arm=control"),
     "compare": Shot(f"compare?{ARMS}&tab=Images"),
     "compare_metrics": Shot("compare?arms=control&arms=fno&arms=zero_gamma&tab=Metrics"),

@@ -14,7 +14,7 @@ from app.arms.rows import ArmRow, TableColumn
 from app.compare import plot_style
 from app.compare.config import settings_of
 from study.evidence.metric_catalog import KNOWN
-from study.report.series import WIDE
+from study.report.series import WIDE, axis_of, limits
 from study.settings import Scalar
 
 NONE = "none"
@@ -111,10 +111,14 @@ def curve(table: pandas.DataFrame, name: str, label: str, settings: Settings) ->
             hovertemplate=f"%{{customdata[0]}}: %{{y:.4g}}, n = %{{customdata[1]}}<br>"
             f"{plot_style.label(name)} %{{x}}<extra></extra>",
         )  # fmt: skip
-    if wide(table[name]):
-        made.update_xaxes(type="log")
-    if wide(table["estimate"]):
-        made.update_yaxes(type="log")
+    there = sorted(set(table[name]))
+    if wide(there):
+        made.update_xaxes(type="log", tickvals=there, ticktext=[f"{value:g}" for value in there])
+    scale = axis_of(list(table["estimate"]))
+    if scale is not None:  # of the means: one wide interval does not hide the others
+        low, high = limits(scale)
+        ends = [math.log10(low), math.log10(high)] if scale[2] == "log" else [low, high]
+        made.update_yaxes(type=scale[2], range=ends, nticks=6)
     made.update_xaxes(title_text=plot_style.label(name))
     made.update_yaxes(title_text=plot_style.label(label))
     return plot_style.shape(made, 360)

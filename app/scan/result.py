@@ -75,10 +75,13 @@ def form(scan: Scan, manifest: Manifest) -> None:
 
 
 def _rpie_options() -> list[str]:
+    """The fields keep what was asked for: they are not drawn while a reconstruction runs."""
+    kept = st.session_state.setdefault("scan-options", {"passes": 50, "modes": 1, "refine": False})
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        passes = st.number_input("Passes", 1, 10_000, 50, key="scan-passes", width=140)
-        modes = st.number_input("Probe modes", 1, 20, 1, key="scan-modes", width=140)
-    refine = st.checkbox("Refine the positions", key="scan-refine")
+        passes = st.number_input("Passes", 1, 10_000, kept["passes"], key="scan-passes", width=140)
+        modes = st.number_input("Probe modes", 1, 20, kept["modes"], key="scan-modes", width=140)
+    refine = st.checkbox("Refine the positions", kept["refine"], key="scan-refine")
+    st.session_state["scan-options"] = {"passes": passes, "modes": modes, "refine": refine}
     options = ["--passes", str(int(passes)), "--modes", str(int(modes))]
     return [*options, "--refine-positions"] if refine else options
 
