@@ -29,8 +29,8 @@ def show(name: str, row: Row) -> None:
 
 def _form(name: str, row: Arm) -> None:
     st.caption(
-        "Settings and stored runs stay as they are. Claims about this arm take the new seeds into "
-        "account (docs/evidence.md)."
+        "Settings and stored runs stay as they are. For a claim whose results were seen this would "
+        "be optional stopping: register a new claim with fresh seeds instead (docs/evidence.md)."
     )
     n = st.number_input("Number of fresh seeds", 1, MOST, USUAL, key="more-count", width=200)
     words = ("arms", "extend", name, "-n", str(n), "--dry-run", "--json")
