@@ -307,7 +307,7 @@ def test_a_job_that_ends_is_told_once_on_any_page(toy):
     number = job(toy, "control", "running", seeds=(1, 2))
     app = opened("findings")
     assert not app.toast
-    folder = LaunchFolder(toy)
+    folder = JobFolder(toy)
     [running] = [one for one in folder.job_list() if one.id == number]
     folder.save(
         running.model_copy(update={"state": "failed", "cause": "loss is NaN", "ended": 1.0})
