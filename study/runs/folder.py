@@ -195,8 +195,9 @@ class RunFolder:
             now = {**self.status(), **changes, "heartbeat": time.time()}
             write_json(self.path / "status.json", now)
 
-    def start(self, arm: str, seed: int, epochs: int, manifest: Mapping[str, Any]) -> None:
-        """Announce the run: state running, this process, and the hashes it started from.
+    def start(self, arm: str, seed: int, epochs: int, origin: Mapping[str, Any]) -> None:
+        """Announce the run: state running, this process, and its origin (settings and hashes),
+        stored as `manifest`.
 
         Raises UserError when there is a status.json that cannot be read: it may be the record of a
         finished run.
@@ -217,7 +218,7 @@ class RunFolder:
             pid_started=start_time(process),
             started=self.status().get("started", time.time()),
             cause=None,
-            manifest=dict(manifest),
+            manifest=dict(origin),
         )
 
     def finish(self, state: str, cause: str | None = None, **extra: Any) -> None:

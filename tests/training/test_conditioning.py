@@ -67,7 +67,7 @@ def test_without_the_probe_it_refuses_in_words(
 ) -> None:
     network = build(vary(generator=options).generator, 16, 1, 0)
     amplitude = measured(tiny, "test", CPU).amplitude[:2]
-    with pytest.raises(UserError, match=r"probe; call .*provide_probe"):
+    with pytest.raises(UserError, match=r"call .*provide_probe"):
         network(amplitude)
     assert network.effective()["knows_probe"] is False
     provide_probe(network, torch.tensor(tiny.probe))
