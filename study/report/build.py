@@ -12,13 +12,16 @@ from study.report.figures.style import styled
 from study.report.gather import gather
 from study.report.page import TITLE, render_page
 from study.runs import write_text
+from study.runs.links import refuse_links
 
 
 def write_report(root: Path, out: Path) -> list[Path]:
     """Write the report of the pipeline folder `root` into `out`; returns the files a reader opens.
 
-    Raises UserError without findings and for torn results.
+    Raises UserError without findings and for torn results, and for links that
+    lead out of the checkout.
     """
+    refuse_links(out)
     inputs = gather(root.resolve())
     requested = [section for part in investigations.parts("section") for section in part.SECTIONS]
     parts = [sections.VERDICTS, *requested, sections.PICTURES, sections.STUDIES]

@@ -20,6 +20,7 @@ from filelock import BaseFileLock, FileLock
 from study.reading import UserError, parse_json, read_table
 from study.runs import provenance
 from study.runs.folder import TIMING, RunFolder, plain, read_lines, write_json, write_text
+from study.runs.links import refuse_links
 from study.runs.temporary import replace_folder, restore_folder, sweep, temporary_folder, unfinished
 
 LIVE_ONLY = (
@@ -112,5 +113,6 @@ def _events(run: RunFolder) -> Iterator[str]:
 
 def collecting(out: Path) -> BaseFileLock:
     """The lock under which runs/<arm> is put together."""
+    refuse_links(out.parent)
     out.parent.mkdir(parents=True, exist_ok=True)
     return FileLock(out.with_name(f".{out.name}.lock"))

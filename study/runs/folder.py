@@ -37,7 +37,8 @@ from typing import Any
 import psutil
 
 from study.reading import UserError, parse_json, read_bytes, read_mapping, read_table, read_text
-from study.runs.temporary import sweep, temporary_file
+from study.runs.links import refuse_links
+from study.runs.temporary import temporary_file
 
 STATES = ("queued", "running", "finished", "failed", "cancelled", "collapsed", "stopped")
 # `failed` is a result, such as a loss that became NaN. Errors that a user can fix end as `stopped`.
@@ -52,8 +53,6 @@ TIMING = ("seconds", "peak_memory_mib")
 
 def write_whole(path: Path, write: Callable[[Any], None]) -> None:
     """Write `path` so that a reader sees the old file or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sweep(path.parent)
     with temporary_file(path) as stream:
         write(stream)
         stream.flush()
@@ -110,7 +109,8 @@ def read_json(path: Path) -> Any:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Add one whole line in a single write."""
+    """Add one whole line in a single write. Raises UserError as `refuse_links` does."""
+    refuse_links(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as stream:
         stream.write(line.rstrip("\n").encode() + b"\n")

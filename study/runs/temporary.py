@@ -21,6 +21,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from study.runs.links import refuse_links
+
 NAME = re.compile(r"\..+\.\d+\.\d+\.tmp")
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
 
@@ -29,8 +31,12 @@ AT_FDCWD, RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
 def temporary_file(target: Path) -> Iterator[BinaryIO]:
     """A new file beside `target`, open for writing (its `name` is the path); removed at the end.
 
-    The writer renames it to `target` once it is whole. Raises OSError.
+    The writer renames it to `target` once it is whole. Raises OSError, and UserError as
+    `refuse_links` does.
     """
+    refuse_links(target.parent)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    sweep(target.parent)
     path = _beside(target)
     while True:
         stream = path.open("wb")
@@ -48,8 +54,10 @@ def temporary_file(target: Path) -> Iterator[BinaryIO]:
 def temporary_folder(target: Path) -> Iterator[Path]:
     """A new folder beside `target`; what is there under its name at the end is removed.
 
-    The writer renames it to `target`, or exchanges the two. Raises OSError.
+    The writer renames it to `target`, or exchanges the two. Raises OSError, and UserError as
+    `refuse_links` does.
     """
+    refuse_links(target.parent)
     path = _beside(target)
     while True:
         # An earlier process with our number, where nothing can be locked and so swept.

@@ -7,6 +7,7 @@ from pathlib import Path
 from study.evidence.scores import score_arm
 from study.runs import RunFolder, provenance
 from study.runs.collect import provenance_of
+from study.runs.links import refuse_links
 from study.settings import find_row, load_study
 
 
@@ -14,8 +15,11 @@ def evaluate_arm(root: Path, name: str) -> int:
     """Write results/<arm> from runs/<arm>; returns the number of declared seeds.
 
     Runs of earlier versions hold their provenance inside: it is kept as that of other runs. What is
-    kept of seeds that the arm no longer declares goes. Raises UserError as `score_arm` does.
+    kept of seeds that the arm no longer declares goes. Raises UserError as `score_arm` does, and
+    for links that lead out of the checkout.
     """
+    for place in (root / "results" / name / "seeds", root / provenance.FOLDER / name):
+        refuse_links(place)
     row, runs = find_row(load_study(root / "params.yaml"), name), root / "runs"
     score_arm(name, row, runs, root, root / "results")
     declared = {f"s{seed}.json" for seed in row.seeds}

@@ -13,6 +13,7 @@ from study.formats.import_options import request_of_import
 from study.formats.importing import import_scan
 from study.formats.positions import Beside
 from study.runs import environment, read_json
+from study.runs.links import refuse_links
 from study.runs.temporary import sweep
 from study.settings import UserError, check_name
 from study.stages.progress import passes
@@ -35,6 +36,7 @@ def import_file(
     Raises UserError for names that are taken or are not names, and for every fault of the file.
     """
     target = root / "imported" / check_name(name)
+    refuse_links(target.parent)
     _, request = request_of_import(file, probe, beside, **overrides)
     if target.exists():
         _refuse_other(target, request)

@@ -14,6 +14,7 @@ from study import investigations
 from study.reading import parse_json, read_bytes, read_mapping
 from study.runs import provenance, read_json, write_text
 from study.runs.environment import git_bytes
+from study.runs.links import refuse_links
 from study.runs.recorded import (
     FILE,
     Environments,
@@ -45,6 +46,7 @@ def record_results(pipeline: Path, root: Path) -> list[str]:
             f"cd {pipeline} && dvc repro"
         )
     place = root / pipeline.resolve().name
+    refuse_links(place / "results")
     (place / "results").mkdir(parents=True, exist_ok=True)
     sweep(place)
     before = read_recorded(place) or Recorded(files={})

@@ -23,6 +23,7 @@ from study.formats.dataset import load_dataset, load_manifest
 from study.formats.requests import check_request
 from study.runs import RunFolder, environment
 from study.runs.collect import collect
+from study.runs.links import refuse_links
 from study.runs.seed_folders import dataset_folders, seed_folder
 from study.settings import Arm, Row, Study, UserError, find_row, leaves, load_study, run_hash
 from study.stages.fingerprint import update_apart
@@ -135,6 +136,8 @@ def check_room(root: Path, runs: int) -> None:
     """Raise UserError when the disk has no room for that many runs, OSError without a runs/."""
     from study.stages.simulate import check_disk  # imports torch, which a found run does not need
 
+    for folder in ("runs", "work"):
+        refuse_links(root / folder)
     (root / "runs").mkdir(exist_ok=True)  # what cannot be made fails now, not after the training
 
     check_disk(root / "work", BYTES_PER_RUN * runs)

@@ -1,0 +1,49 @@
+"""Symbolic links on the way to a file that is written.
+
+Git stores links: whoever made a commit chose where its links point, and a writer that follows one
+changes files outside the checkout.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from study.reading import UserError, real_path
+from study.runs import environment
+
+# Folders that git ignores; users link them to a larger disk.
+OWN = ("build", "data", "runs", "work")
+
+
+def refuse_links(path: Path) -> None:
+    """Raise UserError when writing below `path` would follow a link out of its checkout.
+
+    Links to places inside the checkout are followed, and so are the links of OWN in a pipeline
+    folder unless git tracks them. A path outside of any checkout is accepted as it is.
+    """
+    whole = Path.cwd() / path
+    for link in (whole, *whole.parents):
+        if link.is_symlink() and _leads_out(link):
+            raise UserError(
+                f"{link} is a symbolic link to {link.readlink()}, outside of this checkout or in "
+                "its .git folder; nothing is written there. Replace it with a folder. Links to a "
+                f"larger disk: {', '.join(OWN)}, if git does not track them"
+            )
+
+
+def _leads_out(link: Path) -> bool:
+    home = real_path(link.parent)
+    pipeline = next((one for one in (home, *home.parents) if _is_pipeline(one)), None)
+    if pipeline is None:
+        return False
+    above = (pipeline, *pipeline.parents)
+    top = next((one for one in above if (one / ".git").exists()), pipeline)
+    real = real_path(link)
+    if real.is_relative_to(top):
+        return ".git" in real.relative_to(top).parts
+    own = link.name in OWN and home == pipeline
+    return not own or bool(environment.git("ls-files", "--", link.name, root=home))
+
+
+def _is_pipeline(folder: Path) -> bool:
+    return (folder / "params.yaml").is_file() or (folder / ".dvc").is_dir()
