@@ -14,6 +14,7 @@ from study.formats.scan_request import ScanRequest
 from study.formats.zarr_store import is_zarr
 from study.reading import real_path
 from study.runs import RunFolder, plain, write_npz
+from study.runs.links import refuse_links
 from study.runs.seed_folders import seed_folder
 from study.settings import UserError
 
@@ -32,11 +33,13 @@ def apply_source(
 
     The npz holds `object` (h, w) complex, `probe` (modes, where there are several), `region`, and
     `positions_px` with `shift_px` where positions were refined; the returned facts hold the numbers
-    `r_factor_fitted` and `r_factor_held_out`. Raises UserError for an unknown source, a data set
-    that cannot be read, and patterns that the network does not take.
+    `r_factor_fitted` and `r_factor_held_out`. Raises UserError for an `out` that is not a .npz
+    file, an unknown source, a data set that cannot be read, and patterns that the network does not
+    take.
     """
     from study.iterative.task import check_room
 
+    _check_out(out, dataset)
     data = _opened(dataset, scan or ScanRequest())
     check_room(data)
     began = time.perf_counter()
@@ -60,6 +63,18 @@ def apply_source(
         **extra,
     }
     return plain(facts)
+
+
+def _check_out(out: Path, dataset: Path) -> None:
+    """Raise UserError, before any work, for a path that a reconstruction must not replace."""
+    if out.suffix != ".npz":
+        raise UserError(
+            f"--out {out} has the ending {out.suffix or '(none)'}; accepted: .npz, such as "
+            "object.npz"
+        )
+    if (out.exists() and not out.is_file()) or real_path(out) == real_path(dataset):
+        raise UserError(f"--out {out} is a folder, or the scan itself; choose another name")
+    refuse_links(out.parent)
 
 
 def _opened(path: Path, scan: ScanRequest) -> Dataset:

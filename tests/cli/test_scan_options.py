@@ -42,3 +42,14 @@ def test_options_of_a_scan_are_refused_for_a_data_set(tmp_path: Path) -> None:
         apply_source(
             "rpie", tmp_path, tmp_path / "o.npz", "last", {}, ScanRequest({"values": "counts"})
         )
+
+
+@pytest.mark.parametrize("out", ["params.yaml", "train.cxi", "folder", "set.npz", "scan.npz"])
+def test_a_reconstruction_replaces_no_other_file(tmp_path: Path, out: str) -> None:
+    """Refused before the scan is opened: it does not exist or is not a scan."""
+    (tmp_path / "params.yaml").write_text("mine")
+    (tmp_path / "set.npz").mkdir()
+    (tmp_path / "scan.npz").write_text("mine")
+    with pytest.raises(UserError, match="--out"):
+        apply_source("rpie", tmp_path / "scan.npz", tmp_path / out, "last", {})
+    assert (tmp_path / "params.yaml").read_text() == (tmp_path / "scan.npz").read_text() == "mine"
