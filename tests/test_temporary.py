@@ -13,6 +13,7 @@ import pytest
 from study.runs import temporary, write_text, write_whole
 from study.runs.temporary import (
     exchange,
+    remove_tree,
     replace_folder,
     restore_folder,
     set_aside,
@@ -196,3 +197,20 @@ def test_a_temporary_file_that_was_renamed_is_not_removed(tmp_path):
         stream.flush()
         Path(stream.name).rename(tmp_path / "a")
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_links_are_neither_followed_nor_left_by_removal_and_replacement(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk/mine.txt").write_text("mine")
+    root = tmp_path / "root"
+    (root / "work").mkdir(parents=True)
+    for link in ("build", "work/abc", "arm"):
+        (root / link).symlink_to(tmp_path / "disk")
+    lines = clean_checkout(root, dry=False)
+    assert any("build" in line for line in lines)
+    with pytest.raises(OSError, match="irectory"):
+        remove_tree(root / "build")
+    with temporary_folder(root / "arm") as building:
+        replace_folder(building, root / "arm")
+    assert sorted(path.name for path in root.iterdir()) == ["arm", "build", "work"]
+    assert not (root / "arm").is_symlink() and (tmp_path / "disk/mine.txt").is_file()

@@ -73,15 +73,20 @@ def temporary_folder(target: Path) -> Iterator[Path]:
     try:
         yield path
     finally:
+        if path.is_symlink():  # it was `target`; the two were exchanged
+            path.unlink()
         shutil.rmtree(path, ignore_errors=True)
         os.close(descriptor)
 
 
 def remove_tree(folder: Path) -> None:
-    """Remove a folder that no reader may see half-removed: renamed first, then deleted."""
+    """Remove a folder that no reader may see half-removed: renamed first, then deleted.
+
+    Raises OSError, for a link before anything is changed.
+    """
     path = _beside(folder)
     shutil.rmtree(path, ignore_errors=True)  # see temporary_folder
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         _locked(descriptor, folder)
         folder.rename(path)

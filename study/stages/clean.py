@@ -31,6 +31,8 @@ def clean_checkout(root: Path, dry: bool) -> list[str]:
         size = size_mb(path)
         if dry or remove(path):
             lines.append(f"{'would remove' if dry else 'removed'} {path} ({size:.1f} MB)")
+    if (root / "build").is_symlink():
+        lines.append(f"kept {root / 'build'}, a link to {(root / 'build').readlink()}")
     after = shutil.disk_usage(root).free
     lines.append(f"free on this disk: {before / 1e9:.2f} GB before, {after / 1e9:.2f} GB after")
     lines.append("DVC's cache: `dvc gc --workspace` removes what this commit does not use")
@@ -89,8 +91,9 @@ def remove(path: Path) -> bool:
 
 
 def visible(paths: Iterable[Path]) -> list[Path]:
-    """Without those that are still being written or removed (a name with a dot)."""
-    return sorted(path for path in paths if not path.name.startswith("."))
+    """Without those that are still being written or removed (a name with a dot), and without links:
+    what they lead to may be used by others."""
+    return sorted(p for p in paths if not p.name.startswith(".") and not p.is_symlink())
 
 
 def collected(root: Path) -> list[RunFolder]:
