@@ -6,12 +6,14 @@ written only after everything that it promises is on the remote.
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from study.artifacts import remotes
 from study.artifacts.outputs import Output, place
 from study.artifacts.remote import Wanted, push
 from study.artifacts.store import NAME as EMBEDDED
+from study.evidence.format import inline, table
 from study.runs import environment, write_text
 from study.settings import UserError
 
@@ -53,17 +55,20 @@ def page(
         [
             "# Published results",
             "",
-            f"Commit `{commit[0]}` of {commit[1]}: {len(outputs)} outputs, {size / 1e6:.1f} MB, on "
-            f"the remote `{name}` ({url}).",
+            inline(
+                f"Commit `{commit[0]}` of {commit[1]}: {len(outputs)} outputs, "
+                f"{size / 1e6:.1f} MB, on the remote `{name}` ({url})."
+            ),
             "",
             "```sh",
             *_commands(top, pipeline, name, outputs),
             "```",
             "",
             *_access(name, url),
-            "| output | files | MB | hash |",
-            "| --- | --- | --- | --- |",
-            *(f"| {o.name} | {o.files} | {o.size / 1e6:.1f} | `{o.md5}` |" for o in outputs),
+            table(
+                ["output", "files", "MB", "hash"],
+                [[o.name, str(o.files), f"{o.size / 1e6:.1f}", f"`{o.md5}`"] for o in outputs],
+            ),
             "",
         ]
     )
@@ -74,15 +79,17 @@ def _commands(top: Path, pipeline: str, name: str, outputs: list[Output]) -> lis
     origin = remotes.without_password(
         (environment.git("remote", "get-url", "origin", root=top) or "").strip()
     )
-    option = "" if remotes.committed_default(top) == name else f" --remote {name}"
+    clone = shlex.quote(origin) if "://" in origin or "@" in origin else "ADDRESS"
+    default = remotes.committed_default(top) == name
+    option = "" if default else f" --remote {shlex.quote(name)}"
     whole = " --all" if len({o.pipeline for o in outputs}) > 1 else ""
     arm = next((o.name for o in outputs if "train@" in o.address), outputs[0].name)
-    folder = f" && cd {pipeline}" if pipeline else ""
+    folder = f" && cd {shlex.quote(pipeline)}" if pipeline else ""
     text = [
-        (f"git clone {origin if '://' in origin or '@' in origin else 'ADDRESS'} study", ""),
+        (f"git clone {clone} study", ""),
         (f"cd study && make setup && . .venv/bin/activate{folder}", ""),
         ("study results", "the recorded numbers: in git, nothing is pulled"),
-        (f"study pull {arm}{option}", "one arm"),
+        (f"study pull {shlex.quote(arm)}{option}", "one arm"),
         ("dvc repro --allow-missing", "runs nothing"),
         (f"study pull{whole}{option}", "everything"),
         ("dvc repro", "runs nothing; `study verify` checks the numbers"),
@@ -92,10 +99,10 @@ def _commands(top: Path, pipeline: str, name: str, outputs: list[Output]) -> lis
 
 def _access(name: str, url: str) -> list[str]:
     if "://" not in url:
-        return [f"The remote is a folder: pulling needs read access to {url}.", ""]
+        return [inline(f"The remote is a folder: pulling needs read access to {url}."), ""]
     return [
-        f"If it needs a key: `study remote key {name} --id NAME` (ssh: `--file KEY`). "
-        "`study remote check` tests reading and writing.",
+        f"If it needs a key: `study remote key {inline(shlex.quote(name))} --id NAME` (ssh: "
+        "`--file KEY`). `study remote check` tests reading and writing.",
         "",
     ]
 
