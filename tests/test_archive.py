@@ -53,6 +53,28 @@ def test_an_archived_arm_is_gone_and_kept(checkout):
     assert [claim.id for claim in book.claims] == claims
 
 
+@pytest.mark.parametrize("change", [archive_arm, lambda root, arm: rename_arm(root, arm, "new")])
+@pytest.mark.parametrize(
+    "link", ["results", "provenance", "archived", "results/agc", "provenance/agc", "archived/.agc"]
+)
+def test_a_link_is_refused_before_anything_is_written(checkout, tmp_path, change, link):
+    other = tmp_path / "other"
+    (other / "agc").mkdir(parents=True)
+    (other / "mine.txt").write_text("mine")
+    if (checkout / link).exists():
+        shutil.rmtree(checkout / link)
+    (checkout / link).parent.mkdir(exist_ok=True)
+    (checkout / link).symlink_to(other)
+    before = {path: path.read_bytes() for path in checkout.rglob("*") if path.is_file()}
+    with pytest.raises(UserError, match="link"):
+        change(checkout, "agc")
+    after = {path: path.read_bytes() for path in checkout.rglob("*") if path.is_file()}
+    assert {k: v for k, v in after.items() if k.suffix != ".lock"} == before
+    (checkout / link).unlink()
+    change(checkout, "agc")
+    assert "agc" not in load_study(checkout / "params.yaml").arms
+
+
 @pytest.mark.parametrize("file", ["params.yaml", "claims.yaml"])
 def test_every_line_that_stays_stays_as_it_was(checkout, file):
     before = lines(checkout / file)

@@ -58,6 +58,7 @@ def archive_arm(root: Path, name: str) -> Archived:
     with yaml_file.lock(params):
         text, document = yaml_file.read(params)
         study = parse_study(_plain(text), str(params))
+        _refuse_links(root, name)
         if name not in study.arms and (begun := _begun(root, name)):
             if begun.to is not None:
                 done = f"rename {name} {begun.to}"
@@ -84,6 +85,7 @@ def rename_arm(root: Path, old: str, new: str) -> Archived:
     with yaml_file.lock(params):
         text, document = yaml_file.read(params)
         study = parse_study(_plain(text), str(params))
+        _refuse_links(root, old)
         if old not in study.arms and (begun := _begun(root, old)):
             if begun.to != new or new not in study.arms:
                 done = f"rename {old} {begun.to}" if begun.to else f"archive {old}"
@@ -299,6 +301,18 @@ def _refuse_needed(study: Study, name: str) -> None:
     for key, section in study.sections.items():
         if any(mentions(section.model_dump(), section.arms, name)):
             raise UserError(f"{key} names {name!r}; remove it there first")
+
+
+def _refuse_links(root: Path, name: str) -> None:
+    """Raise UserError for a link where files are moved: they would be those of another folder."""
+    kept = root / provenance.FOLDER
+    folders = (root / "results", kept, root / "archived")
+    for path in (*folders, root / "results" / name, kept / name, _pending(root, name)):
+        if path.is_symlink():
+            raise UserError(
+                f"{path} is a symbolic link to {path.readlink()}; nothing was changed. Replace it "
+                "with a folder, or remove it"
+            )
 
 
 def _refuse_claimed(root: Path, name: str) -> None:
