@@ -11,8 +11,8 @@ from typing import Any
 import pandas
 
 from study import investigations
-from study.reading import parse_json, read_bytes, read_mapping
-from study.runs import provenance, read_json, write_text
+from study.reading import parse_json, read_bytes, read_mapping, real_path
+from study.runs import provenance, write_text
 from study.runs.environment import git_bytes
 from study.runs.links import refuse_links
 from study.runs.recorded import (
@@ -25,8 +25,14 @@ from study.runs.recorded import (
     write_recorded,
 )
 from study.runs.temporary import replace_folder, restore_folder, sweep, temporary_folder
-from study.settings import UserError, load_study
+from study.settings import UserError, check_name, load_study
 
+SUFFIXES = (".csv", ".json", ".png")
+# Folders of every pipeline; git ignores some of them, and `study clean` removes others.
+RESERVED = (
+    *("archived", "build", "data", "fingerprints", "imported"),
+    *("provenance", "results", "runs", "work"),
+)
 Files = dict[str, bytes]  # content by path below results/
 
 
@@ -36,8 +42,9 @@ def record_results(pipeline: Path, root: Path) -> list[str]:
     Results and provenance of a pipeline that is elsewhere are copied to `root`/NAME first, each arm
     whole; what is recorded of other arms stays. Seeds that the arm still declares, that another
     machine recorded, and that ran with the same settings, data and behaviour stay too, and so do
-    the environments of runs that are not here. Returns a line per arm and file. Raises UserError
-    when `pipeline` has no results.
+    the environments of runs that are not here. Returns a line per arm and file. Raises UserError,
+    before anything is written, when `pipeline` has no results, for links and other files in them,
+    and when `root`/NAME is not a pipeline folder.
     """
     arms = sorted(path.parent.name for path in (pipeline / "results").glob("*/seeds"))
     if not arms:
@@ -45,40 +52,67 @@ def record_results(pipeline: Path, root: Path) -> list[str]:
             f"{pipeline / 'results'} has no results; run the pipeline first: "
             f"cd {pipeline} && dvc repro"
         )
-    place = root / pipeline.resolve().name
+    place = root / check_name(real_path(pipeline).name)
+    _check_place(place)
     refuse_links(place / "results")
-    (place / "results").mkdir(parents=True, exist_ok=True)
-    sweep(place)
     before = read_recorded(place) or Recorded(files={})
     settings = pipeline / "params.yaml"
     declared = load_study(settings).arms if settings.is_file() else {}
-    files, lines = {}, []
+    by_arm: dict[str, Files] = {}
     for arm in arms:
         seeds = declared[arm].seeds if arm in declared else ()
-        found = _with_others(
-            arm, _read(pipeline, f"{arm}/**/*"), _contents(place, arm, before), seeds
-        )
+        here = _read(pipeline, f"{arm}/**/*")
+        by_arm[arm] = _with_others(arm, here, _contents(place, arm, before), seeds)
+    kept = _provenance(pipeline, place)
+    asked = [_of_investigation(part, pipeline) for part in investigations.parts("results")]
+    contents = {name: data for part in (*by_arm.values(), *asked) for name, data in part.items()}
+    files = {name: stored(data) for name, data in contents.items()}
+    files = _untouched(place, before, arms) | files
+    environments = _environments(pipeline, place, files, (before, kept))
+
+    (place / "results").mkdir(parents=True, exist_ok=True)
+    sweep(place)
+    lines = []
+    for arm, found in by_arm.items():
         _place(place, arm, found)
-        files |= {name: stored(content) for name, content in found.items()}
         count = sum(name.startswith(f"{arm}/seeds/") for name in found)
         lines.append(f"{place / 'results' / arm}: {count} seeds")
-    _keep_provenance(pipeline / provenance.FOLDER, place / provenance.FOLDER)
-    for part in investigations.parts("results"):
-        found = _of_investigation(part, pipeline)
-        for name, content in found.items():
-            write_text(place / "results" / name, content.decode())
-        files |= {name: stored(content) for name, content in found.items()}
-        lines += [str(place / "results" / name) for name in found]
-    files = _untouched(place, before, arms) | files
-    environments = _environments(pipeline, place, files, before)
+    for name, content in kept.items():
+        write_text(place / provenance.FOLDER / name, content.decode())
+    for name, content in ((n, data) for found in asked for n, data in found.items()):
+        write_text(place / "results" / name, content.decode())
+        lines.append(str(place / "results" / name))
     write_recorded(place, Recorded(files=files, environments=environments))
     return [*lines, f"{place / FILE}: {len(files)} files"]
 
 
+def _check_place(place: Path) -> None:
+    """Raise UserError for a folder with other content, such as study/."""
+    known = any((place / name).exists() for name in ("params.yaml", FILE, "results"))
+    if place.name in RESERVED or (place.exists() and not known and any(place.iterdir())):
+        raise UserError(
+            f"{place} is not a folder for recorded results: it has another purpose here. Rename "
+            "the pipeline folder"
+        )
+
+
 def _read(pipeline: Path, pattern: str) -> Files:
     results = pipeline / "results"
-    found = sorted(file for file in results.glob(pattern) if file.is_file())
-    return {file.relative_to(results).as_posix(): read_bytes(file) for file in found}
+    found = sorted(path for path in results.glob(pattern) if path.is_file() or path.is_symlink())
+    return {
+        file.relative_to(results).as_posix(): _content(pipeline, file)
+        for file in found
+        if not file.name.startswith(".")  # what killed writers left
+    }
+
+
+def _content(pipeline: Path, file: Path) -> bytes:
+    """A file of a pipeline folder. Raises UserError for a link: it may lead to a private file."""
+    if real_path(file) != real_path(pipeline) / file.relative_to(pipeline):
+        raise UserError(f"{file} is a link or behind one; replace it with the file itself")
+    if file.suffix not in SUFFIXES:
+        raise UserError(f"{file} is not a result; move it away. Recorded: {', '.join(SUFFIXES)}")
+    return read_bytes(file)
 
 
 def _of_investigation(part: Any, pipeline: Path) -> Files:
@@ -105,11 +139,17 @@ def _place(place: Path, arm: str, files: Files) -> None:
         replace_folder(building, target)
 
 
-def _keep_provenance(theirs: Path, ours: Path) -> None:
-    if theirs.resolve() == ours.resolve():
-        return
+def _provenance(pipeline: Path, place: Path) -> Files:
+    """Provenance of a pipeline that is elsewhere, by path below provenance/."""
+    theirs, found = pipeline / provenance.FOLDER, Files()
+    if real_path(theirs) == real_path(place / provenance.FOLDER):
+        return found
     for file in sorted(theirs.rglob("*.json")):
-        write_text(ours / file.relative_to(theirs), file.read_text())
+        content = _content(pipeline, file)
+        if not isinstance(parse_json(content, file), dict):
+            raise UserError(f"{file} is not the provenance of a run; restore or remove it")
+        found[file.relative_to(theirs).as_posix()] = content
+    return found
 
 
 # --- what other machines recorded -------------------------------------------------------------
@@ -170,18 +210,24 @@ def _origin(content: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _environments(
-    pipeline: Path, place: Path, files: Mapping[str, Stored], before: Recorded
+    pipeline: Path, place: Path, files: Mapping[str, Stored], known: tuple[Recorded, Files]
 ) -> list[Environments]:
-    """environment.json of the runs of these results that have no provenance, each content once."""
+    """environment.json of the runs of these results that have no provenance, each content once.
+
+    `known`: the earlier record, and provenance that comes from elsewhere.
+    """
+    before, kept = known
     contents: dict[str, dict[str, list[int]]] = {}
     for name in sorted(files):
         arm, _, seed = name.partition("/seeds/s")
         if not seed.removesuffix(".json").isdigit():
             continue
         number = int(seed.removesuffix(".json"))
-        if read_mapping(place / provenance.FOLDER / arm / f"s{number}.json") is not None:
+        name = f"{arm}/s{number}.json"
+        if name in kept or read_mapping(place / provenance.FOLDER / name) is not None:
             continue
-        run = read_json(pipeline / "runs" / arm / f"s{number}" / "environment.json")
+        file = pipeline / "runs" / arm / f"s{number}" / "environment.json"
+        run = parse_json(_content(pipeline, file), file) if file.is_file() else None
         environment = run if isinstance(run, Mapping) else before.environment(arm, number)
         if environment is not None:
             key = json.dumps(environment, sort_keys=True)

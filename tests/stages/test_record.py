@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 from pathlib import Path
@@ -153,3 +154,61 @@ def test_an_archived_arm_is_listed_no_longer(pipeline: Path) -> None:
     write_text(pipeline / "archived" / ".control" / "arm.yaml", json.dumps({}))
     archive._settled(pipeline, "control", begun)
     assert listed(pipeline) == Recorded(files={})
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "results/control/x.csv",
+        "results/control/seeds/s3.json",
+        "provenance/control/s9.json",
+        "runs/control/s1/environment.json",
+    ],
+)
+@pytest.mark.parametrize("by_folder", [False, True])
+def test_a_link_is_not_copied(pipeline: Path, tmp_path: Path, file: str, by_folder: bool) -> None:
+    private = tmp_path / "private"
+    path = pipeline / file
+    if by_folder and not path.parent.exists():
+        path.parent.parent.mkdir(parents=True)
+    if by_folder and path.parent.exists():
+        path.parent.rename(private)
+    private.mkdir(exist_ok=True)
+    write_json(private / path.name, {"seed": 3, "key": "secret"})
+    if by_folder:
+        path.parent.symlink_to(private)
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        path.symlink_to(private / path.name)
+    top = tmp_path / "top"
+    with contextlib.suppress(UserError):  # links of folders may be left out instead
+        record_results(pipeline, top)
+    assert not any(b"secret" in f.read_bytes() for f in top.rglob("*") if f.is_file())
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"[]", b"text"])
+def test_damaged_provenance_is_a_sentence(pipeline: Path, tmp_path: Path, content: bytes) -> None:
+    file = pipeline / "provenance/control/s9.json"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=r"s9\.json"):
+        record_results(pipeline, tmp_path / "top")
+
+
+@pytest.mark.parametrize("name", [".git", "study", "build", "Full", "imported"])
+def test_only_a_pipeline_folder_is_written(pipeline: Path, tmp_path: Path, name: str) -> None:
+    top = tmp_path / "top"
+    write_text(top / "study/cli.py", "code")
+    write_text(top / ".git/config", "config")
+    named = pipeline.rename(tmp_path / name)
+    before = sorted(top.rglob("*"))
+    with pytest.raises(UserError, match=r"name|folder"):
+        record_results(named, top)
+    assert sorted(top.rglob("*")) == before
+
+
+def test_files_that_are_not_results_are_named(pipeline: Path, tmp_path: Path) -> None:
+    write_text(pipeline / "results/control/id_rsa", "key")
+    with pytest.raises(UserError, match="id_rsa"):
+        record_results(pipeline, tmp_path / "top")
