@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from study import investigations
 from study.report import sections
-from study.report.crate import write_crate
+from study.report.crate import remove_earlier, write_crate
 from study.report.figures.style import styled
 from study.report.gather import gather
 from study.report.page import TITLE, render_page
 from study.runs import write_text
 from study.runs.links import refuse_links
+from study.settings import UserError
 
 
 def write_report(root: Path, out: Path) -> list[Path]:
@@ -21,16 +21,18 @@ def write_report(root: Path, out: Path) -> list[Path]:
     Raises UserError without findings and for torn results, and for links that
     lead out of the checkout.
     """
-    refuse_links(out)
+    for folder in (out / "figures", out / "inputs"):
+        refuse_links(folder)
+        if folder.is_symlink():
+            raise UserError(f"{folder} is a symbolic link; remove it, or choose another --out")
     inputs = gather(root.resolve())
     requested = [section for part in investigations.parts("section") for section in part.SECTIONS]
     parts = [sections.VERDICTS, *requested, sections.PICTURES, sections.STUDIES]
     with styled():
         page, saved = render_page(inputs, [*parts, sections.LIMITS, sections.PROVENANCE])
+    remove_earlier(out, TITLE)
     made = [out / "report.html"]
     write_text(made[0], page)
-    # Figures of an earlier report go.
-    shutil.rmtree(out / "figures", ignore_errors=True)
     for name, figure in saved.items():
         for suffix, text in ((".svg", figure.svg), (".csv", figure.csv)):
             made.append(out / "figures" / f"{name}{suffix}")

@@ -16,8 +16,11 @@ from rocrate.model.contextentity import ContextEntity
 from rocrate.rocrate import ROCrate
 
 from study.evidence.arms import sha256
+from study.reading import is_inside, real_path
 from study.report.gather import Inputs
+from study.runs import read_json
 from study.runs.environment import version
+from study.runs.links import refuse_links
 
 NAME = "ro-crate-metadata.json"
 LICENCE = "https://spdx.org/licenses/BSD-3-Clause"
@@ -58,13 +61,32 @@ def write_crate(inputs: Inputs, out: Path, title: str, results: Sequence[Path]) 
     return out / NAME
 
 
+def remove_earlier(out: Path, title: str) -> None:
+    """Remove figures and inputs of an earlier report in `out`: the files that its metadata lists
+    with the sha256 that they have. Other files of these folders stay."""
+    facts = read_json(out / NAME)
+    entities = facts.get("@graph") if isinstance(facts, dict) else None
+    entities = entities if isinstance(entities, list) else []
+    listed = [one for one in entities if isinstance(one, dict)]
+    if not any(one.get("@id") == "./" and one.get("name") == title for one in listed):
+        return
+    for one in listed:
+        name = str(one.get("@id"))
+        file = out / name
+        ours = name.startswith(("figures/", "inputs/")) and is_inside(name)
+        plain_file = file.is_file() and real_path(file) == real_path(out) / name
+        if ours and plain_file and sha256(file) == one.get("sha256"):
+            file.unlink()
+
+
 def _copy(inputs: Inputs, folder: Path) -> list[Path]:
     """Every file that was read, at its place below `folder`."""
-    shutil.rmtree(folder, ignore_errors=True)
     copies = []
     for file in sorted(inputs.used):
         target = folder / file.relative_to(inputs.root)
+        refuse_links(target.parent)
         target.parent.mkdir(parents=True, exist_ok=True)
+        target.unlink(missing_ok=True)  # a link would be followed
         shutil.copyfile(file, target)
         copies.append(target)
     return copies
