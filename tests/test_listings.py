@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from study.artifacts import remote_client
 from study.artifacts.listings import (
     BrokenListing,
     UnsafeListing,
@@ -180,3 +182,34 @@ def test_an_output_outside_its_pipeline_is_refused(top, path):
     (top / "imported/x.dvc").write_text(f"outs:\n- md5: {'0' * 32}\n  path: '{path}'\n")
     with pytest.raises(UserError, match="path"):
         outputs(top)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"relpath": "x" * 300},
+        {"relpath": "/".join("d" * 1500)},
+        {"relpath": "s1/history.csv/x"},
+        {"relpath": "s1"},
+        {"isexec": True},
+        {"size": "x"},
+    ],
+)
+def test_what_dvc_or_a_disk_cannot_place_is_refused(tmp_path, more):
+    entry = {"md5": "1" * 32, "relpath": "s1/a.csv", **more}
+    with pytest.raises((UnsafeListing, BrokenListing)):
+        read_listing(listing(tmp_path, [GOOD, entry]))
+
+
+def test_a_data_set_with_a_colon_is_named(tmp_path):
+    (tmp_path / "imported").mkdir()
+    (tmp_path / "imported/a:b.dvc").write_text("outs: []")
+    with pytest.raises(UserError, match="colon"):
+        outputs(tmp_path)
+
+
+def test_a_transfer_that_crashes_says_what_to_do():
+    errors = io.BytesIO(b"Traceback\nmodule.SomeError: 'dvc.lock' validation failed\n")
+    text = remote_client._crash(errors)
+    assert "'dvc.lock' validation failed" in text and "git status" in text
+    assert "SomeError" not in text

@@ -18,9 +18,10 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from study.reading import UserError, is_inside
+from study.reading import DEEPEST, UserError, is_inside
 
 MD5 = re.compile(r"[0-9a-f]{32}")
+LONGEST_NAME = 255  # bytes; common file systems take no more
 
 
 class UnsafeListing(UserError):
@@ -44,19 +45,27 @@ def read_listing(file: Path) -> dict[str, str]:
     if not isinstance(entries, list):
         raise BrokenListing(f"{_named(file)} is not a listing: it is not a list")
     found: dict[str, str] = {}
+    folders: set[str] = set()
     for entry in entries:
         relpath, md5 = _entry(file, entry)
         if relpath in found:
             raise UnsafeListing(f"{_named(file)} names {relpath!r:.100} twice")
         found[relpath] = md5
+        parts = relpath.split("/")
+        folders |= {"/".join(parts[:end]) for end in range(1, len(parts))}
+    both = next((name for name in folders if name in found), None)
+    if both is not None:
+        raise UnsafeListing(f"{_named(file)} names {both!r:.100} as a file and as a folder")
     return found
 
 
 def _entry(file: Path, entry: Any) -> tuple[str, str]:
     known = entry if isinstance(entry, dict) else {}
     relpath, md5 = known.get("relpath"), known.get("md5")
-    if not isinstance(relpath, str) or not isinstance(md5, str):
-        raise BrokenListing(f"{_named(file)} is not a listing: an entry lacks relpath or md5")
+    if not isinstance(relpath, str) or not isinstance(md5, str) or len(known) != 2:
+        raise BrokenListing(
+            f"{_named(file)} is not a listing: an entry has something else than relpath and md5"
+        )
     # The hash becomes a path too: on the remote, in the cache and in the folder for downloads.
     if not MD5.fullmatch(md5):
         raise UnsafeListing(f"{_named(file)} names the object {md5!r:.100}, which is not an md5")
@@ -65,6 +74,12 @@ def _entry(file: Path, entry: Any) -> tuple[str, str]:
             f"{_named(file)} names {relpath!r:.100}, which may point outside its folder. Accepted: "
             "relative paths without `..`, empty parts, backslashes or control characters. Somebody "
             "changed this listing; do not use the commit or remote that it came from"
+        )
+    parts = relpath.split("/")
+    if len(parts) > DEEPEST or any(len(part.encode()) > LONGEST_NAME for part in parts):
+        raise UnsafeListing(
+            f"{_named(file)} names {relpath!r:.100}; accepted: up to {DEEPEST} folders, names of "
+            f"up to {LONGEST_NAME} bytes"
         )
     return relpath, md5
 

@@ -177,6 +177,8 @@ def read_dvc_file(file: Path) -> Mapping[str, Any]:
 
 def _of_files(folder: Path, pipeline: str) -> Iterator[Output]:
     for file in [folder / "data.dvc", *sorted((folder / "imported").glob("*.dvc"))]:
+        if ":" in file.name:
+            raise UserError(f"{file}: DVC cannot address a name with a colon; rename the data set")
         content = read_dvc_file(file) if file.is_file() else {}
         for item in content.get("outs", []):
             if "md5" in item:  # absent before the first run

@@ -141,4 +141,9 @@ def _slow(name: str, where: str, patience: float) -> str:
 def _crash(errors: Any) -> str:
     errors.seek(0)
     lines = errors.read().decode(errors="replace").strip().splitlines() or ["no output"]
-    return "the transfer ended unexpectedly: " + lines[-1]
+    kind, _, message = lines[-1].partition(": ")
+    return (
+        f"the transfer ended unexpectedly ({message or kind:.300}). Run it again; if that does not "
+        "help, restore dvc.lock and the .dvc files (`git status` names those that differ), check "
+        "that `dvc status` works here"
+    )
