@@ -3,6 +3,7 @@
 This package gives the names of `study.runs.folder`; the rest is in its modules.
 """
 
+from study.runs.children import process_alive, start_time
 from study.runs.folder import (
     HEARTBEAT_S,
     SETTLED,
@@ -12,10 +13,8 @@ from study.runs.folder import (
     RunFolder,
     append_line,
     plain,
-    process_alive,
     read_json,
     read_lines,
-    start_time,
     write_json,
     write_npz,
     write_text,

@@ -12,13 +12,12 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Literal, overload
 
 import psutil
-
-from study.runs.folder import process_alive
 
 Stream = int | IO[Any] | None
 MARK = "ARMATURE_CHILD"
@@ -102,3 +101,29 @@ def terminate(pid: Any, started: Any, mark: str) -> None:
     with contextlib.suppress(OSError, psutil.Error):
         if psutil.Process(pid).environ().get(MARK) == mark and os.getpgid(pid) == pid:
             os.killpg(pid, signal.SIGTERM)
+
+
+# --- whether a process still runs -------------------------------------------------------------
+
+
+def start_time(process: psutil.Process) -> float:
+    """When a process started, in a way that setting the clock does not change.
+
+    On Linux seconds since boot: there the time since 1970 is computed from a boot time that moves
+    with the clock. Raises psutil.Error.
+    """
+    created = process.create_time()
+    return created - psutil.boot_time() if sys.platform == "linux" else created
+
+
+def process_alive(pid: Any, started: Any) -> bool:
+    """Whether process `pid`, started at `started` (`start_time`), still runs; a zombie does not."""
+    if not isinstance(pid, int) or not isinstance(started, (int, float)):
+        return False
+    try:
+        process = psutil.Process(pid)
+        # Files of earlier versions hold seconds since 1970.
+        same = any(abs(t - started) < 1.0 for t in (start_time(process), process.create_time()))
+        return same and process.status() != psutil.STATUS_ZOMBIE
+    except (psutil.Error, ValueError, OverflowError):
+        return False

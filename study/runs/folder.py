@@ -27,7 +27,6 @@ import io
 import json
 import math
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -37,6 +36,7 @@ from typing import Any
 import psutil
 
 from study.reading import UserError, parse_json, read_bytes, read_mapping, read_table, read_text
+from study.runs.children import process_alive, start_time
 from study.runs.links import refuse_links
 from study.runs.temporary import temporary_file
 
@@ -123,32 +123,6 @@ def read_lines(path: Path) -> list[str]:
     except FileNotFoundError:
         return []
     return text.split("\n")[:-1]
-
-
-# --- processes --------------------------------------------------------------------------------
-
-
-def start_time(process: psutil.Process) -> float:
-    """When a process started, in a way that setting the clock does not change.
-
-    On Linux seconds since boot: there the time since 1970 is computed from a boot time that moves
-    with the clock. Raises psutil.Error.
-    """
-    created = process.create_time()
-    return created - psutil.boot_time() if sys.platform == "linux" else created
-
-
-def process_alive(pid: Any, started: Any) -> bool:
-    """Whether process `pid`, started at `started` (`start_time`), still runs; a zombie does not."""
-    if not isinstance(pid, int) or not isinstance(started, (int, float)):
-        return False
-    try:
-        process = psutil.Process(pid)
-        # Files of earlier versions hold seconds since 1970.
-        same = any(abs(t - started) < 1.0 for t in (start_time(process), process.create_time()))
-        return same and process.status() != psutil.STATUS_ZOMBIE
-    except (psutil.Error, ValueError, OverflowError):
-        return False
 
 
 # --- the folder -------------------------------------------------------------------------------
