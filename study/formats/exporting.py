@@ -120,7 +120,6 @@ def _write_frames(file: h5py.File, name: str, frames: Frames) -> h5py.Dataset:
 
 def _written(path: Path, fill: Callable[[h5py.File], None]) -> Path:
     """The file `path`, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     with temporary_folder(path) as folder:
         with h5py.File(folder / path.name, "w") as file:
             fill(file)

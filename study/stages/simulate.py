@@ -7,6 +7,7 @@ from study.formats.dataset import load_manifest, save_dataset
 from study.formats.requests import check_request
 from study.optics.groups import window_px
 from study.reading import real_path
+from study.runs.links import refuse_links
 from study.settings import SPLITS, DataParams, Study, UserError
 from study.simulate import simulate
 
@@ -15,8 +16,10 @@ def simulate_all(study: Study, out: Path) -> list[str]:
     """Write `out`/NAME, or `out`/NAME/s<seed>, for every data set; returns what was computed.
 
     A set that is there must have been made from the same parameters: anything else is refused with
-    the fields that differ (UserError), never silently reused or replaced.
+    the fields that differ (UserError), never silently reused or replaced. UserError
+    also for a link that leads out of the checkout.
     """
+    refuse_links(out)
     wanted = {}
     for name, params in parts(study).items():
         if (out / name / "manifest.json").is_file():
