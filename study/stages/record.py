@@ -53,8 +53,8 @@ def record_results(pipeline: Path, root: Path) -> list[str]:
             f"cd {pipeline} && dvc repro"
         )
     place = root / check_name(real_path(pipeline).name)
-    _check_place(place)
     refuse_links(place / "results")
+    _check_place(place)
     before = read_recorded(place) or Recorded(files={})
     settings = pipeline / "params.yaml"
     declared = load_study(settings).arms if settings.is_file() else {}
