@@ -8,8 +8,8 @@ seconds and megabytes.
 
 from __future__ import annotations
 
-import contextlib
 import errno
+import hashlib
 import io
 import json
 import math
@@ -17,8 +17,7 @@ import os
 import re
 import reprlib
 import stat
-import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,31 +94,54 @@ def seeds_text(seeds: Sequence[int]) -> str:
     return ", ".join(f"{p[0]}-{p[-1]}" if len(p) > 2 else ", ".join(map(str, p)) for p in parts)
 
 
-def read_bytes(path: Path | str, limit: int = LARGEST_BYTES) -> bytes:
-    """Content of a regular file.
+def open_regular(path: Path | str) -> io.BufferedReader:
+    """A regular file (or a link to one), opened for reading; the one opener for foreign files.
 
-    Raises FileNotFoundError, and UserError for folders, pipes, devices, for files of more than
-    `limit` bytes and for those that cannot be read.
+    Raises FileNotFoundError, and UserError for folders, pipes, devices and what cannot be opened.
     """
     try:
         # Opening a pipe would otherwise wait for a writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as stream:  # noqa: PTH123  (Path.open takes no descriptor)
-            facts = os.fstat(descriptor)
-            if not stat.S_ISREG(facts.st_mode):
-                raise UserError(f"{path} is not a regular file; replace it with one")
-            content = stream.read(limit + 1) if facts.st_size <= limit else b""
-            if len(content) > limit or facts.st_size > limit:
-                raise UserError(
-                    f"{path} has {facts.st_size:,} bytes; files of up to {limit:,} bytes are read"
-                )
-            return content
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from None
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
-    except ValueError:  # a path with a null byte
+    except ValueError:  # a null byte, or a character that the file system cannot have
         raise UserError(f"{quoted(str(path))} is not the name of a file") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise UserError(f"{path} is not a regular file; replace it with one")
+    return open(descriptor, "rb")  # noqa: PTH123  (Path.open takes no descriptor)
+
+
+def read_bytes(path: Path | str, limit: int = LARGEST_BYTES) -> bytes:
+    """Content of a regular file.
+
+    Raises as `open_regular` does, and UserError for files of more than `limit` bytes and for those
+    that cannot be read.
+    """
+    with open_regular(path) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        try:
+            content = stream.read(limit + 1) if size <= limit else b""
+        except OSError as error:
+            raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
+    if max(len(content), size) > limit:
+        raise UserError(f"{path} has {size:,} bytes; files of up to {limit:,} bytes are read")
+    return content
+
+
+def hash_of_file(path: Path | str) -> str:
+    """sha256 of the content of a regular file. Raises UserError for what cannot be read."""
+    try:
+        with open_regular(path) as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except FileNotFoundError:
+        raise UserError(
+            f"{path} does not exist; relative paths start at the working directory"
+        ) from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
 
 
 def read_text(path: Path, limit: int = LARGEST_BYTES) -> str:
@@ -353,43 +375,3 @@ def _is_number(value: Any) -> bool:
         return isinstance(value, str) and math.isfinite(float(value))
     except ValueError:
         return False
-
-
-# --- errors at the top of a command -----------------------------------------------------------
-
-
-@contextlib.contextmanager
-def plain_errors(program: str) -> Iterator[None]:
-    """Turn a user's error, and one of the operating system, into a sentence and exit code 2."""
-    try:
-        yield
-    except UserError as error:
-        message = str(error)
-    except OSError as error:
-        message = describe(error)
-    else:
-        return
-    with contextlib.suppress(OSError):  # stderr may be on the disk that is full
-        sys.stderr.write(f"{program}: {message}\n")
-        sys.stderr.flush()
-    raise SystemExit(2)
-
-
-ADVICE: Mapping[int, str] = {
-    errno.ENOSPC: "free some space, then run the command again",
-    errno.EDQUOT: "free some space, then run the command again",
-    errno.EROFS: "the file system is read-only; use a writable checkout",
-    errno.EACCES: "check the owner and the permissions of the file",
-    errno.EPERM: "check the owner and the permissions of the file",
-    errno.EMFILE: "raise the limit of open files (`ulimit -n`)",
-}
-
-
-def describe(error: OSError) -> str:
-    """An error of the operating system as a sentence: file, reason, and advice where there is."""
-    reason = error.strerror or str(error) or type(error).__name__
-    files = [
-        os.fsdecode(n) for n in (error.filename, error.filename2) if isinstance(n, str | bytes)
-    ]
-    advice = ADVICE.get(error.errno or 0)
-    return "; ".join(filter(None, [": ".join([*files[-1:], reason]), advice]))

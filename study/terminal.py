@@ -8,11 +8,15 @@ lines, or set the title or the clipboard of a terminal. All output of `study` pa
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
+import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TextIO, cast
+
+from study.reading import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -79,3 +83,40 @@ def console(stderr: bool = False, width: int | None = None) -> Console:
     stream = sys.stderr if stderr else sys.stdout
     raw = stream.stream if isinstance(stream, _Cleaned) else stream
     return Cleaned(file=raw, width=width, markup=False, emoji=False)
+
+
+@contextlib.contextmanager
+def plain_errors(program: str) -> Iterator[None]:
+    """Turn a user's error, and one of the operating system, into a sentence and exit code 2."""
+    try:
+        yield
+    except UserError as error:
+        message = str(error)
+    except OSError as error:
+        message = describe(error)
+    else:
+        return
+    with contextlib.suppress(OSError):  # stderr may be on the disk that is full
+        sys.stderr.write(f"{program}: {message}\n")
+        sys.stderr.flush()
+    raise SystemExit(2)
+
+
+ADVICE: Mapping[int, str] = {
+    errno.ENOSPC: "free some space, then run the command again",
+    errno.EDQUOT: "free some space, then run the command again",
+    errno.EROFS: "the file system is read-only; use a writable checkout",
+    errno.EACCES: "check the owner and the permissions of the file",
+    errno.EPERM: "check the owner and the permissions of the file",
+    errno.EMFILE: "raise the limit of open files (`ulimit -n`)",
+}
+
+
+def describe(error: OSError) -> str:
+    """An error of the operating system as a sentence: file, reason, and advice where there is."""
+    reason = error.strerror or str(error) or type(error).__name__
+    files = [
+        os.fsdecode(n) for n in (error.filename, error.filename2) if isinstance(n, str | bytes)
+    ]
+    advice = ADVICE.get(error.errno or 0)
+    return "; ".join(filter(None, [": ".join([*files[-1:], reason]), advice]))

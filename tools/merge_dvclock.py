@@ -13,8 +13,9 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from study.reading import plain_errors, read_text
+from study.reading import read_text
 from study.runs import write_text
+from study.terminal import plain_errors
 
 
 def merge_stages(

@@ -13,8 +13,9 @@ from typing import Any
 
 from study.evidence.model import parse
 from study.evidence.packing import packed, text_of, unpacked
-from study.reading import parse_json, plain_errors, read_text
+from study.reading import parse_json, read_text
 from study.runs import write_text
+from study.terminal import plain_errors
 
 
 def merge(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:

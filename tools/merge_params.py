@@ -18,8 +18,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from study.reading import UserError, parse_yaml, plain_errors, read_text
+from study.reading import UserError, parse_yaml, read_text
 from study.runs import write_text
+from study.terminal import plain_errors
 
 Key = tuple[str, str]  # section and entry; "" for what stands before them
 SECTION = re.compile(r"([A-Za-z_][\w.-]*):")

@@ -23,8 +23,9 @@ def main(folder: Path, task: str) -> int:
 
 def _look(folder: Path) -> int:
     from app.scan_tasks import importer
-    from study.reading import describe, read_mapping
+    from study.reading import read_mapping
     from study.settings import UserError
+    from study.terminal import describe
 
     request = importer.Request.read(read_mapping(folder / "request.json") or {})
     # A scan that was read before is kept when a mask for it is refused.

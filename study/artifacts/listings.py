@@ -18,6 +18,7 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
+from study.artifacts.store import read_config
 from study.reading import DEEPEST, UserError, is_inside
 
 MD5 = re.compile(r"[0-9a-f]{32}")
@@ -96,10 +97,10 @@ def cache_folder(top: Path) -> Path:
 
     Raises UserError for a DVC configuration that cannot be read.
     """
-    from dvc.config import Config, ConfigError
+    from dvc.config import ConfigError
 
     try:
-        given = Config(str(top / ".dvc"), validate=False)["cache"].get("dir")
+        given = read_config(top)["cache"].get("dir")
     except ConfigError as error:
         raise UserError(f"{top / '.dvc'}: the configuration cannot be read ({error})") from None
     return Path(top, given or ".dvc/cache") / "files" / "md5"

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from study.artifacts.errors import SLOW
+from study.artifacts.store import check_config
 from study.runs import children
 from study.settings import UserError
 
@@ -44,6 +45,7 @@ def ask(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """
     if not (Path(request["top"]) / ".dvc").is_dir():
         raise NoRemote(NO_REMOTE)  # a folder that DVC does not know
+    check_config(Path(request["top"]))
     with tempfile.TemporaryFile() as errors, _started(errors, request["top"]) as process:
         assert process.stdin and process.stdout
         process.stdin.write(json.dumps(request))

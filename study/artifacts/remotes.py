@@ -8,10 +8,9 @@ from __future__ import annotations
 import re
 import urllib.parse
 from pathlib import Path
-from typing import Any
 
 from study.artifacts.store import NAME as EMBEDDED
-from study.artifacts.store import step_back
+from study.artifacts.store import read_config, step_back
 from study.reading import real_path
 from study.runs import environment
 from study.settings import UserError
@@ -31,7 +30,7 @@ def add_remote(root: Path, name: str, url: str, endpoint: str | None, private: b
     section = {"url": url if kind else str(real_path(Path(url).expanduser())), "verify": True}
     if kind == "s3":
         section |= S3_TIMES | ({"endpointurl": endpoint} if endpoint else {})
-    config = _config(top)
+    config = read_config(top)
     level = "local" if private else "repo"
     with config.edit(level) as edited:
         edited["remote"][name] = {**edited["remote"].get(name, {}), **section}
@@ -53,7 +52,7 @@ def store_key(
     Raises UserError for an unknown remote, and when what its kind needs is not given.
     """
     top = environment.checkout(root)
-    config = _config(top)
+    config = read_config(top)
     if name not in config["remote"]:
         raise UserError(f"no remote {name!r}; configured: {', '.join(config['remote']) or 'none'}")
     kind = _kind(str(config["remote"][name]["url"]))
@@ -67,7 +66,7 @@ def store_key(
 
 
 def remote_lines(root: Path) -> list[str]:
-    config = _config(environment.checkout(root))
+    config = read_config(environment.checkout(root))
     default = config["core"].get("remote")
     return [
         f"{'* ' if name == default else '  '}{name}  {without_password(str(remote['url']))}"
@@ -82,17 +81,17 @@ def without_password(url: str) -> str:
 
 def committed_default(top: Path) -> str | None:
     """The default remote that a clone of this repository will have."""
-    return _config(top).read("repo")["core"].get("remote")
+    return read_config(top).read("repo")["core"].get("remote")
 
 
 def committed_url(top: Path, name: str) -> str | None:
     """The address of a remote in the committed .dvc/config; None where it is known here only."""
-    found = _config(top).read("repo")["remote"].get(name)
+    found = read_config(top).read("repo")["remote"].get(name)
     return str(found["url"]) if found else None
 
 
 def default_remote(top: Path) -> str | None:
-    return _config(top)["core"].get("remote")
+    return read_config(top)["core"].get("remote")
 
 
 def _check(name: str, url: str, endpoint: str | None) -> str:
@@ -142,9 +141,3 @@ def _credentials(
     if kind == "s3":
         return {"access_key_id": user, "secret_access_key": secret}
     return {"user": user, "password": secret}
-
-
-def _config(top: Path) -> Any:
-    from dvc.config import Config
-
-    return Config(str(top / ".dvc"), validate=False)

@@ -7,12 +7,13 @@ over the committed .dvc/config, so ours steps back as soon as another default is
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
-from study.reading import real_path
+from study.reading import open_regular, real_path
 
 NAME = "armature-store"
 PLACE = "ARMATURE_STORE"  # environment variable: another folder, or empty for none
@@ -33,7 +34,7 @@ def settle(top: Path) -> str | None:
 
     Returns a sentence when something was changed. Raises OSError where the folder cannot be made.
     """
-    config = _config(top)
+    config = read_config(top)
     place = folder()
     local = config.read("local")
     before = local["remote"].get(NAME)
@@ -55,7 +56,7 @@ def settle(top: Path) -> str | None:
 
 def step_back(top: Path) -> str | None:
     """Give up being the default where the user or the project chose another one."""
-    config = _config(top)
+    config = read_config(top)
     chosen = _chosen(config)
     if chosen is None or config.read("local")["core"].get("remote") != NAME:
         return None
@@ -80,9 +81,17 @@ def _chosen(config: Any) -> str | None:
     return None
 
 
-def _config(top: Path) -> Any:
+def check_config(top: Path) -> None:
+    """Raise UserError unless DVC's settings are regular files: DVC would wait for a pipe."""
+    for name in ("config", "config.local"):
+        with contextlib.suppress(FileNotFoundError):
+            open_regular(top / ".dvc" / name).close()
+
+
+def read_config(top: Path) -> Any:
     from dvc.config import Config
 
+    check_config(top)
     return Config(str(top / ".dvc"), validate=False)
 
 

@@ -10,8 +10,7 @@ from typer.core import TyperGroup
 
 from study import investigations
 from study.cli import arms, care, data, launch, remotes, report, results, runs
-from study.reading import plain_errors
-from study.terminal import cleaned_output
+from study.terminal import cleaned_output, plain_errors
 
 # `study --help` lists the commands in this order; the others are those of investigations.
 GROUPS: Mapping[str, Sequence[str]] = {

@@ -15,7 +15,7 @@ import sys
 from typing import Any
 
 from study.cli import app
-from study.reading import plain_errors
+from study.terminal import plain_errors
 
 READING = (["arms", "check"], ["arms", "fields"])  # commands that write nothing
 

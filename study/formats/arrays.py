@@ -10,6 +10,7 @@ import bz2
 import contextlib
 import io
 import lzma
+import os
 import struct
 import tokenize
 import zipfile
@@ -29,6 +30,7 @@ from study.formats.limits import (
     check_memory,
     working_bytes,
 )
+from study.reading import open_regular
 from study.settings import UserError
 
 # What numpy and zipfile raise on torn bytes, wherever they are torn. Numpy warns of old headers.
@@ -72,6 +74,17 @@ def read_arrays(path: Path, names: Collection[str] | None = None) -> dict[str, n
         raise UserError(f"{path} is truncated or torn ({error}); fetch or make it again") from None
 
 
+def read_npy(path: Path) -> np.ndarray:
+    """The array of an npy file. Raises as `open_regular` does, `TORN`, and UserError: too large."""
+    with open_regular(path) as stream:
+        shape, dtype = _declared(stream, path.name)
+        start = stream.tell()
+        _check_bytes(path.name, shape, dtype, os.fstat(stream.fileno()).st_size - start)
+        check_memory(working_bytes(shape, dtype), f"{path}")
+        stream.seek(0)
+        return npy.read_array(stream, allow_pickle=False)
+
+
 def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
     with archive.open(member) as stream:
         return npy.read_array(stream, allow_pickle=False)
@@ -83,40 +96,48 @@ def _check_headers(
     """Raise UserError for arrays that are pickled, or too large together for file or memory."""
     needed = 0
     for name, member in wanted.items():
-        shape, dtype, start = _header(archive, member)
+        with archive.open(member) as stream:
+            shape, dtype = _declared(stream, member.filename)
+            start = stream.tell()
         if dtype.hasobject:
             raise UserError(
                 f"{path} holds pickled Python objects under {name!r}, which can run code; store "
                 "plain numeric arrays with numpy.savez"
             )
         what = f"{name!r} of {path}, declared as {shape} {dtype},"
-        declared, follow = prod(shape) * dtype.itemsize, member.file_size - start
-        if declared != follow:
-            raise ValueError(f"{name!r} is {dtype} {shape}: {declared} bytes, but {follow} follow")
+        declared = _check_bytes(name, shape, dtype, member.file_size - start)
         check_expansion(declared, member.compress_size, what)
         needed += working_bytes(shape, dtype)
     check_memory(needed, f"{path}")
 
 
-def _header(
-    archive: zipfile.ZipFile, member: zipfile.ZipInfo
-) -> tuple[tuple[int, ...], np.dtype[Any], int]:
-    """Shape and type of the stored array, and where its data start. ValueError: not an array."""
-    with archive.open(member) as stream:
-        version = npy.read_magic(stream)
-        if version not in ((1, 0), (2, 0), (3, 0)):
-            raise ValueError(f"{member.filename!r} is in version {version} of the npy format")
-        # Version 3 differs from 2 only in how names of fields are encoded.
-        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+def _declared(stream: Any, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and type in the header of an npy stream. ValueError: not an array."""
+    version = npy.read_magic(stream)
+    if version not in ((1, 0), (2, 0), (3, 0)):
+        raise ValueError(f"{name!r} is in version {version} of the npy format")
+    # Version 3 differs from 2 only in how names of fields are encoded.
+    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    try:
         shape, _, dtype = read(stream)
-        if any(length < 0 for length in shape):
-            raise ValueError(f"{member.filename!r} declares the shape {shape}")
-        return shape, dtype, stream.tell()
+    except MemoryError:  # raised by Python's parser for deep nesting
+        raise ValueError(f"the header of {name!r} is nested too deeply") from None
+    if any(length < 0 for length in shape):
+        raise ValueError(f"{name!r} declares the shape {shape}")
+    return shape, dtype
+
+
+def _check_bytes(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], follow: int) -> int:
+    """Bytes that an array of plain values declares. Raises ValueError unless as many follow."""
+    declared = prod(shape) * dtype.itemsize
+    if declared != follow and not dtype.hasobject:
+        raise ValueError(f"{name!r} is {dtype} {shape}: {declared} bytes, but {follow} follow")
+    return declared
 
 
 @contextlib.contextmanager
 def _unpacked(path: Path) -> Iterator[BinaryIO]:
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         packed = stream.read(3) == b"BZh"
         stream.seek(0)
         yield _unpack_bz2(path, stream) if packed else stream
@@ -124,7 +145,7 @@ def _unpacked(path: Path) -> Iterator[BinaryIO]:
 
 def _unpack_bz2(path: Path, stream: BinaryIO) -> io.BytesIO:
     """The content in memory, unpacked block by block: nothing states its size beforehand."""
-    size = path.stat().st_size
+    size = os.fstat(stream.fileno()).st_size
     content = io.BytesIO()
     with bz2.open(stream) as packed:
         while block := packed.read(BLOCK_BYTES):

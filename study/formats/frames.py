@@ -32,7 +32,8 @@ import h5py
 import numpy as np
 from jaxtyping import Integer, Shaped
 
-from study.formats.hdf5 import DAMAGED
+from study.formats.hdf5 import DAMAGED, open_plain
+from study.reading import open_regular
 from study.settings import UserError
 
 BLOCK_BYTES = 2**25  # read at once by whoever goes through all patterns
@@ -237,7 +238,7 @@ class FramesOnDisk:
         """Sorted, each pattern once, then in the order asked: what HDF5 can do."""
         places, order = np.unique(index, return_inverse=True)
         patterns = np.empty((len(places), *self.shape[1:]), self.dtype)
-        with h5py.File(self.path, "r") as file:
+        with open_plain(self.path) as file:
             self._check(self.path.stat())
             stored = cast(h5py.Dataset, file[self.name])
             group = prod(stored.shape[:-2]) // len(self)  # stored patterns of one of ours
@@ -284,11 +285,8 @@ def _runs(index: np.ndarray) -> list[tuple[int, int, int]]:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[int]:
-    file = os.open(path, os.O_RDONLY)
-    try:
-        yield file
-    finally:
-        os.close(file)
+    with open_regular(path) as stream:
+        yield stream.fileno()
 
 
 def _announce(file: int, place: int, length: int) -> None:

@@ -21,6 +21,7 @@ import numpy as np
 
 from study.formats.hdf5_chunks import check_chunks
 from study.formats.limits import check_expansion, check_memory, working_bytes
+from study.reading import open_regular
 from study.settings import UserError
 
 # What h5py raises on damaged files and on types that numpy lacks.
@@ -42,10 +43,16 @@ def open_hdf5(path: Path, folder_links: bool = False) -> Iterator[h5py.File]:
     `DAMAGED`.
     """
     seen = linked_files(path) if folder_links else None
-    with h5py.File(path, "r") as file:
+    with open_plain(path) as file:
         if seen is None:
             _references(file, path, None)
         yield file
+
+
+def open_plain(path: Path | str) -> h5py.File:
+    """The file without that look. Raises as `open_regular` does: HDF5 would wait for a pipe."""
+    open_regular(path).close()
+    return h5py.File(path, "r")
 
 
 def linked_files(path: Path) -> list[Path]:
@@ -62,7 +69,7 @@ def linked_files(path: Path) -> list[Path]:
         seen.append(each)
         if len(seen) > MOST_FILES:
             raise UserError(f"{path} refers to more than {MOST_FILES} files; merge them")
-        with h5py.File(each, "r") as file:
+        with open_plain(each) as file:
             waiting += _references(file, each, folder)
     return seen
 
@@ -115,7 +122,7 @@ def _virtual(node: h5py.Dataset, path: Path, name: str, folder: Path | None) -> 
             continue
         target = _target(path, name, "is a virtual data set", source.file_name, folder)
         found.append(target)
-        with h5py.File(target, "r") as other:
+        with open_plain(target) as other:
             stored = other.get(source.dset_name)
             if not isinstance(stored, h5py.Dataset) or not _holds(stored, source):
                 raise UserError(
@@ -227,7 +234,7 @@ def _stored_bytes(stored: h5py.Dataset, what: str) -> int:
         with contextlib.ExitStack() as stack:
             here = name == "."
             target = path.resolve().parent / name
-            file = stored.file if here else stack.enter_context(h5py.File(target, "r"))
+            file = stored.file if here else stack.enter_context(open_plain(target))
             source = file[entry]
             if not isinstance(source, h5py.Dataset) or source.is_virtual:
                 raise UserError(f"{what} is a virtual data set of {entry!r}, which is not stored")

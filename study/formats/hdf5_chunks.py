@@ -18,6 +18,7 @@ import h5py
 import hdf5plugin  # noqa: F401  registers the packings below
 
 from study.formats.limits import SMALL_BYTES, check_memory
+from study.reading import open_regular
 from study.settings import UserError
 
 # Numbers under which the HDF Group has registered the packings.
@@ -100,19 +101,16 @@ def _check_stated(
 ) -> None:
     """The size stated in the first bytes of every chunk; read past HDF5, which would unpack it."""
     skipped = 1 << list(filters).index(packer)
-    file = os.open(stored.file.filename, os.O_RDONLY)
-    try:
+    with open_regular(stored.file.filename) as stream:
         for place in _places(stored):
             if place.filter_mask & skipped:
                 continue
             if stored.file.userblock_size:  # offsets do not count it in every HDF5 version
                 head = stored.id.read_direct_chunk(place.chunk_offset)[1][:HEAD_BYTES]
             else:
-                head = os.pread(file, min(HEAD_BYTES, place.size), place.byte_offset)
+                head = os.pread(stream.fileno(), min(HEAD_BYTES, place.size), place.byte_offset)
             if STATED[packer](head.ljust(HEAD_BYTES, b"\0")) > chunk:
                 raise _too_large(what, chunk, place)
-    finally:
-        os.close(file)
 
 
 def _check_unstated(stored: h5py.Dataset, packer: int, chunk: int, what: str) -> None:

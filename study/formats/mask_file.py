@@ -9,9 +9,10 @@ import numpy as np
 import PIL.Image
 from jaxtyping import Bool
 
-from study.formats.arrays import TORN, read_arrays
+from study.formats.arrays import TORN, read_arrays, read_npy
 from study.formats.hdf5 import DAMAGED, array_at, objects, open_hdf5
 from study.formats.mat5 import Mat5Entries, is_mat5
+from study.reading import open_regular
 from study.settings import UserError
 
 LARGEST_BYTES = 2**28
@@ -42,7 +43,7 @@ def read_mask(path: Path, n: int) -> Bool[np.ndarray, "n n"]:
 
 def _stored_mask(path: Path) -> np.ndarray:
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             head = stream.read(520)
         if b"\x89HDF" in (head[:4], head[512:516]):
             with open_hdf5(path) as file:
@@ -54,7 +55,7 @@ def _stored_mask(path: Path) -> np.ndarray:
             entries = Mat5Entries(path)
             return entries.read(_only(sorted(entries.names), path))
         if head.startswith(b"\x93NUMPY"):
-            return _npy(path)
+            return read_npy(path)
         if head.startswith((b"II*\0", b"MM\0*", b"\x89PNG")):
             return _image(path)
         arrays = read_arrays(path)
@@ -77,13 +78,6 @@ def _only(names: list[str], path: Path) -> str:
             "mask"
         )
     return found[0]
-
-
-def _npy(path: Path) -> np.ndarray:
-    if path.stat().st_size > LARGEST_BYTES:
-        raise UserError(f"{path} has more than {LARGEST_BYTES} bytes; accepted: one mask")
-    with path.open("rb") as stream:
-        return np.load(stream, allow_pickle=False)
 
 
 def _image(path: Path) -> np.ndarray:

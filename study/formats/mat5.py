@@ -6,6 +6,7 @@ size is compared with the bytes that are stored and with the free memory.
 
 from __future__ import annotations
 
+import os
 import struct
 import warnings
 import zlib
@@ -17,6 +18,7 @@ import numpy as np
 import scipy.io
 
 from study.formats.limits import EXPANSION, SMALL_BYTES, check_expansion, check_memory
+from study.reading import open_regular
 
 HEADER_BYTES = 128
 COMPRESSED = 15
@@ -84,8 +86,9 @@ def _arrays(content: Any, prefix: str, depth: int) -> Iterator[tuple[str, np.nda
 
 def _unpacked_bytes(path: Path) -> int:
     """Bytes of all variables, compressed ones unpacked. Raises ValueError for a torn file."""
-    total, size = 0, path.stat().st_size
-    with path.open("rb") as stream:
+    total = 0
+    with open_regular(path) as stream:
+        size = os.fstat(stream.fileno()).st_size
         order = "<" if stream.read(HEADER_BYTES)[126:128] == b"IM" else ">"
         while len(tag := stream.read(8)) == 8:
             kind, length = struct.unpack(f"{order}II", tag)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import hashlib
 import io
 import re
 from dataclasses import dataclass
@@ -18,13 +17,16 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
+from study.formats.arrays import TORN, read_npy
 from study.formats.entries import METRES, PIXELS, Hdf5Entries, units_of
 from study.formats.hdf5 import DAMAGED, open_hdf5
 from study.formats.limits import check_memory
 from study.formats.measured import as_float, squeeze_to
+from study.reading import hash_of_file, read_bytes
 from study.settings import UserError
 
 LARGEST_TEXT_BYTES = 2**28
+TEXT_COPIES = 64  # a row of four characters takes two lists, two texts and two numbers
 INSIDE = re.compile(r"(.+\.(?:h5|hdf5|cxi|nxs|ptyr|ptyd|mat)):(/.+)")
 COLUMN = re.compile(r"(?P<axis>[xy])[\s_(\[]*(?P<units>[a-zµμÅ]*)[)\]]*", re.IGNORECASE)
 
@@ -51,11 +53,11 @@ class Beside:
             key: value for key, value in dataclasses.asdict(self).items() if value is not None
         }
         if self.mask is not None:
-            kept["mask"], kept["mask_sha256"] = self.mask.name, _sha256(self.mask)
+            kept["mask"], kept["mask_sha256"] = self.mask.name, hash_of_file(self.mask)
         if self.positions is not None:
             path, inside = self.place()
             kept["positions"] = f"{path.name}:{inside}" if inside else path.name
-            kept["positions_sha256"] = _sha256(path)
+            kept["positions_sha256"] = hash_of_file(path)
         return kept
 
     def place(self) -> tuple[Path, str]:
@@ -63,16 +65,6 @@ class Beside:
         given = self.positions or ""
         split = INSIDE.fullmatch(given)
         return (Path(split[1]), split[2]) if split else (Path(given), "")
-
-
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be read ({error.strerror}); give an existing file"
-        ) from None
 
 
 @dataclass(frozen=True)
@@ -125,7 +117,7 @@ def _read(path: Path, inside: str) -> tuple[Float64[np.ndarray, "J 2"], str | No
         return _from_csv(path)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; give an existing file of positions") from None
-    except DAMAGED as error:
+    except (*DAMAGED, *TORN, csv.Error) as error:
         raise UserError(
             f"{path} holds no positions ({error}); accepted: csv with two columns y, x, npy of "
             "shape (J, 2), or FILE.h5:/path"
@@ -149,16 +141,14 @@ def _from_hdf5(path: Path, inside: str) -> tuple[np.ndarray, str | None]:
 
 
 def _from_npy(path: Path) -> np.ndarray:
-    check_memory(4 * path.stat().st_size, f"{path}")
-    mapped = np.lib.format.open_memmap(path, mode="r")
-    return _two_columns(np.array(mapped), path)
+    return _two_columns(read_npy(path), path)
 
 
 def _from_csv(path: Path) -> tuple[np.ndarray, str | None]:
-    if path.stat().st_size > LARGEST_TEXT_BYTES:
-        raise UserError(f"{path} has more than {LARGEST_TEXT_BYTES} bytes; store it as npy")
-    text = path.read_text(encoding="utf-8-sig")
-    rows = [row for row in csv.reader(io.StringIO(text)) if row and not row[0].startswith("#")]
+    content = read_bytes(path, LARGEST_TEXT_BYTES)
+    check_memory(TEXT_COPIES * len(content), f"{path} (npy needs less)")
+    text = io.StringIO(content.decode("utf-8-sig"), newline=None)
+    rows = [row for row in csv.reader(text) if row and not row[0].startswith("#")]
     columns = [COLUMN.fullmatch(cell.strip()) for cell in rows[0]] if rows else []
     found = {each["axis"].lower(): at for at, each in enumerate(columns) if each}
     if not found:

@@ -34,6 +34,7 @@ from study.formats.npz import read_npz
 from study.formats.positions import Beside
 from study.formats.probe import read_probe
 from study.formats.zarr_store import ZarrEntries, is_zarr, store_files
+from study.reading import hash_of_file, open_regular
 from study.settings import UserError
 
 PTYPY_PROBE = re.compile(r"content/probe/[^/]+/data")
@@ -120,12 +121,10 @@ def _unknown(path: Path) -> RawScan:
 
 def _head(path: Path) -> bytes:
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             return stream.read(520)
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be read ({error.strerror}); give an existing scan file"
-        ) from None
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; give an existing scan file") from None
 
 
 def read_probe_of(path: Path) -> np.ndarray:
@@ -180,14 +179,7 @@ def hash_of(path: Path) -> str:
 
     Raises UserError for files that cannot be read.
     """
-    files = files_of(path)
-    digests = []
-    for file in files:
-        try:
-            with file.open("rb") as stream:
-                digests.append(hashlib.file_digest(stream, "sha256").hexdigest())
-        except OSError as error:
-            raise UserError(f"{file} cannot be read ({error.strerror}); bring it back") from None
+    digests = [hash_of_file(file) for file in files_of(path)]
     if len(digests) == 1:
         return digests[0]
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from study.formats.dataset import Manifest
+from study.reading import hash_of_file
 from study.settings import DataParams, ProbeFile, UserError, explain
 
 
@@ -22,7 +21,7 @@ def request_of(params: DataParams) -> dict[str, Any]:
     for key in ("probe", "assumed_probe"):
         probe = getattr(params, key)
         if isinstance(probe, ProbeFile):
-            request[key]["sha256"] = _hash_of(probe)
+            request[key]["sha256"] = hash_of_file(probe.path)
     return request
 
 
@@ -41,16 +40,6 @@ def params_of(manifest: Manifest) -> DataParams:
         raise UserError(
             f"the manifest of data set {manifest.name} does not hold the parameters of a "
             f"simulation ({explain(error, request, '', DataParams)}); simulate it again"
-        ) from None
-
-
-def _hash_of(probe: ProbeFile) -> str:
-    try:
-        return hashlib.sha256(Path(probe.path).read_bytes()).hexdigest()
-    except OSError as error:
-        raise UserError(
-            f"probe file {probe.path} cannot be read ({error.strerror}); paths count from the "
-            "working directory"
         ) from None
 
 

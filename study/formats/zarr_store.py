@@ -7,8 +7,8 @@ gzip. No link in the folder is followed, and chunks never leave it.
 
 from __future__ import annotations
 
-import json
 import os
+import stat
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,9 +22,11 @@ import numpy as np
 
 from study.formats.entries import words
 from study.formats.limits import check_expansion, check_memory, working_bytes
+from study.reading import parse_json, read_bytes
 from study.settings import UserError
 
 MOST_FILES = 2_000_000
+KINDS = (stat.S_IFREG, stat.S_IFDIR)
 METADATA_BYTES = 2**20
 ARRAY_2, GROUP_2, ATTRIBUTES_2, NODE_3 = ".zarray", ".zgroup", ".zattrs", "zarr.json"
 
@@ -34,12 +36,15 @@ def is_zarr(path: Path) -> bool:
 
 
 def store_files(path: Path) -> list[Path]:
-    """Every file of the store in order. Raises UserError for a link, or for too many files."""
+    """Every file of the store in order. Raises UserError for links, pipes and too many files."""
     found: list[Path] = []
     for folder, folders, files in os.walk(path):
         for name in (*folders, *files):
-            if (Path(folder) / name).is_symlink():
-                raise UserError(f"{Path(folder) / name} is a link; copy the store without links")
+            if stat.S_IFMT((Path(folder) / name).lstat().st_mode) not in KINDS:
+                raise UserError(
+                    f"{Path(folder) / name} is neither a file nor a folder; copy the store without "
+                    "links, pipes and devices"
+                )
         found += [Path(folder) / name for name in files]
         if len(found) > MOST_FILES:
             raise UserError(f"{path} holds more than {MOST_FILES} files; store larger chunks")
@@ -97,7 +102,7 @@ class _Array:
             # Not written: all of it has the fill value. Links were refused with the store's files.
             return np.full(self.chunks, self.fill, self.dtype)
         size = prod(self.chunks) * self.dtype.itemsize
-        content = file.read_bytes() if file.stat().st_size <= 2 * size + 4096 else b""
+        content = read_bytes(file, 2 * size + 4096)
         try:
             plain = content if self.codec is None else UNPACK[self.codec](content, size)
         except (RuntimeError, ValueError, zlib.error) as error:
@@ -171,12 +176,7 @@ class ZarrEntries:
 
 
 def _json(file: Path) -> Any:
-    if file.stat().st_size > METADATA_BYTES:
-        raise UserError(f"{file} takes more than {METADATA_BYTES} bytes; fetch the store again")
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{file} is not JSON ({error}); fetch the store again") from None
+    return parse_json(read_bytes(file, METADATA_BYTES), file)
 
 
 def _version_2(file: Path) -> _Array:

@@ -19,13 +19,13 @@ from typing import Any
 from filelock import FileLock
 
 from study.formats.dataset import load_dataset, memory_share
-from study.reading import describe
 from study.runs import RunFolder, environment, read_json, write_json
 from study.runs.collect import settled_run
 from study.runs.seed_folders import seed_folder
 from study.settings import Arm, Reference, Row, UserError
 from study.stages.progress import Watch
 from study.stages.slots import see_only
+from study.terminal import describe
 
 STOPS = (signal.SIGINT, signal.SIGTERM)
 

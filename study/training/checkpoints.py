@@ -22,9 +22,10 @@ import torch
 from torch import Tensor, nn
 
 from study.generators import Generator, build
-from study.reading import describe, quoted
+from study.reading import quoted
 from study.runs import RunFolder, write_whole
 from study.settings import GeneratorParams, UserError
+from study.terminal import describe
 
 State = dict[str, Any]
 # What torch.load raises for a file that is cut short, overwritten, or something else.
