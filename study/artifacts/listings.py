@@ -19,8 +19,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from study.artifacts.store import read_config
-from study.reading import DEEPEST, UserError, is_inside
+from study.reading import DEEPEST, UserError, is_inside, read_bytes
 
+# An entry takes 60 to 200 bytes: room for 80,000 files at least. A hostile list of empty
+# lists takes 25 times its size in memory, 400 MB.
+LARGEST_BYTES = 2**24
 MD5 = re.compile(r"[0-9a-f]{32}")
 LONGEST_NAME = 255  # bytes; common file systems take no more
 
@@ -40,7 +43,9 @@ def read_listing(file: Path) -> dict[str, str]:
     that is not a listing, OSError.
     """
     try:
-        entries = json.loads(file.read_bytes())
+        entries = json.loads(read_bytes(file, LARGEST_BYTES))
+    except UserError as error:
+        raise UnsafeListing(f"{_named(file)} is refused: {error}") from None
     except (ValueError, RecursionError):
         raise BrokenListing(f"{_named(file)} is not a listing: it is not JSON") from None
     if not isinstance(entries, list):

@@ -11,6 +11,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Iterator
+from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,7 +22,9 @@ from study.formats.limits import EXPANSION, SMALL_BYTES, check_expansion, check_
 from study.reading import open_regular
 
 HEADER_BYTES = 128
-COMPRESSED = 15
+COMPRESSED, MATRIX, INTEGERS = 15, 14, (5, 6)
+CELL, STRUCT, OBJECT, SPARSE, FUNCTION, OPAQUE = 1, 2, 3, 5, 16, 17
+NESTED = 64
 BLOCK_BYTES = 2**20
 COPIES = 4  # as stored, as read, in another order, in single precision
 DEEPEST = 4
@@ -43,6 +46,8 @@ class Mat5Entries:
         unpacked = _unpacked_bytes(path)
         check_expansion(unpacked, size, f"{path}, unpacked,")
         check_memory(COPIES * unpacked, f"{path}")
+        for content, order in _variables(path):
+            _check_elements(content, order)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             try:
@@ -113,3 +118,69 @@ def _inflated(stream: BinaryIO, length: int, limit: int) -> int:
         if unpacker.eof:
             break
     return total
+
+
+def _variables(path: Path) -> Iterator[tuple[bytes, str]]:
+    """Every variable unpacked, with the order of its bytes; sizes were checked before."""
+    with open_regular(path) as stream:
+        order = "<" if stream.read(HEADER_BYTES)[126:128] == b"IM" else ">"
+        while len(tag := stream.read(8)) == 8:
+            kind, length = struct.unpack(f"{order}II", tag)
+            body = stream.read(length)
+            yield zlib.decompress(body) if kind == COMPRESSED else tag + body, order
+
+
+def _check_elements(content: bytes, order: str) -> None:
+    """Raise ValueError where matrices declare more elements than the variable has bytes for.
+
+    scipy makes cells, structs and texts of the declared size before it reads their elements. Each
+    takes at least 8 bytes in cells and structs, and one elsewhere. Matrices are taken one after the
+    other, as scipy does: the lengths of those that hold others are not needed.
+    """
+    at, needed, open_cells = 0, 0, list[int]()
+    while at + 8 <= len(content):
+        kind, length = struct.unpack_from(f"{order}II", content, at)
+        if kind != MATRIX:
+            at += 8 if kind >> 16 else 8 + length + -length % 8
+            continue
+        while open_cells and open_cells[-1] == 0:
+            open_cells.pop()
+        if open_cells:
+            open_cells[-1] -= 1
+        at += 8
+        if length:
+            count, children = _declared(content, at, order)
+            needed += 8 * children + count
+            open_cells.append(children)
+            at += 16
+        if needed > len(content) or len(open_cells) > NESTED:
+            raise ValueError("its arrays declare more elements, or are nested deeper, than is read")
+
+
+def _declared(content: bytes, at: int, order: str) -> tuple[int, int]:
+    """Elements and matrices inside, of the matrix whose flags start at `at`."""
+    kind = struct.unpack_from(f"{order}I", content, at + 8)[0] & 0xFF
+    if kind in (SPARSE, FUNCTION, OPAQUE):
+        return 0, int(kind != SPARSE)
+    coding, dims, at = _element(content, at + 16, order)
+    if coding not in INTEGERS:
+        raise ValueError("the shape of an array is missing")
+    count = prod(struct.unpack(f"{order}{len(dims) // 4}I", dims[: len(dims) // 4 * 4]))
+    if kind not in (CELL, STRUCT, OBJECT):
+        return count, 0
+    if kind == CELL:
+        return 0, count
+    for _ in range(1 if kind == STRUCT else 2):  # names of the array and of its class
+        _, _, at = _element(content, at, order)
+    _, width, at = _element(content, at, order)
+    _, names, _ = _element(content, at, order)
+    children = count * (len(names) // max(1, *struct.unpack(f"{order}I", width[:4])))
+    return (0 if children else count), children
+
+
+def _element(content: bytes, at: int, order: str) -> tuple[int, bytes, int]:
+    """Type, bytes and end of a plain element; struct.error where there is none."""
+    kind, length = struct.unpack_from(f"{order}II", content, at)
+    if kind >> 16:
+        return kind & 0xFFFF, content[at + 4 : at + 4 + (kind >> 16)], at + 8
+    return kind, content[at + 8 : at + 8 + length], at + 8 + length + -length % 8

@@ -125,7 +125,9 @@ def stored_frames(entries: Entries, name: str) -> Frames:
     accepted, and where fewer bytes are stored than it could have been packed into.
     """
     if not isinstance(entries, Hdf5Entries):
-        return ThroughEntries(entries, name)
+        through = ThroughEntries(entries, name)
+        through[:1]  # compares what is declared with what is stored
+        return through
     stored = dataset_at(entries.file, name)
     frame = stored.shape[-2:]
     check_readable(stored, (min(block_length(frame), prod(stored.shape[:-2])), *frame))

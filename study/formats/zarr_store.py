@@ -22,12 +22,13 @@ import numpy as np
 
 from study.formats.entries import words
 from study.formats.limits import check_expansion, check_memory, working_bytes
-from study.reading import parse_json, read_bytes
+from study.reading import brief, parse_json, read_bytes
 from study.settings import UserError
 
 MOST_FILES = 2_000_000
 KINDS = (stat.S_IFREG, stat.S_IFDIR)
 METADATA_BYTES = 2**20
+LARGEST_ARRAY_BYTES = 2**60
 ARRAY_2, GROUP_2, ATTRIBUTES_2, NODE_3 = ".zarray", ".zgroup", ".zattrs", "zarr.json"
 
 
@@ -106,7 +107,7 @@ class _Array:
         try:
             plain = content if self.codec is None else UNPACK[self.codec](content, size)
         except (RuntimeError, ValueError, zlib.error) as error:
-            raise UserError(f"{file} cannot be unpacked ({error}); fetch it again") from None
+            raise UserError(f"{file} cannot be unpacked ({brief(error)}); fetch it again") from None
         if len(plain) != size:
             raise UserError(f"{file} unpacks to other than {size} bytes; fetch it again")
         order = "F" if self.order == "F" else "C"
@@ -205,7 +206,7 @@ def _version_2(file: Path) -> _Array:
                 _json(attributes) if attributes.is_file() else {},
             )
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise _refused(file, error) from None
 
 
@@ -240,14 +241,14 @@ def _version_3(file: Path) -> _Array | None:
                 given.get("attributes", {}),
             )
         )
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError, IndexError) as error:
         raise _refused(file, error) from None
 
 
 def _refused(file: Path, error: Exception) -> UserError:
     return UserError(
-        f"{file} describes an array that is not read here ({error}); accepted: numbers in regular "
-        f"chunks, plain or packed with {', '.join(UNPACK)}, without filters or shards"
+        f"{file} describes an array that is not read here ({brief(error)}); accepted: numbers "
+        f"in regular chunks, plain or packed with {', '.join(UNPACK)}, without filters or shards"
     )
 
 
@@ -268,6 +269,8 @@ def _numeric(given: Any) -> np.dtype[Any]:
 def _checked(array: _Array) -> _Array:
     if len(array.shape) != len(array.chunks) or not all(array.chunks):
         raise ValueError(f"shape {array.shape} in chunks of {array.chunks}")
+    if max(prod(array.shape), prod(array.chunks)) * array.dtype.itemsize > LARGEST_ARRAY_BYTES:
+        raise ValueError("its size, more than any file system holds")
     if array.codec is not None and array.codec not in UNPACK:
         raise ValueError(f"codec {array.codec}")
     if array.separator not in (".", "/") or not isinstance(array.attributes, Mapping):

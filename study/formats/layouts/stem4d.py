@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from study.formats.entries import METRES, Entries, first, has, number, words
+from study.formats.limits import check_memory
 from study.formats.measured import RawScan, is_real
 from study.formats.positions import Beside
 from study.formats.scan_frames import window_frames
@@ -21,6 +22,7 @@ from study.settings import UserError
 # Units of reciprocal lengths, in 1/m.
 PER_METRE = {"A^-1": 1e10, "1/A": 1e10, "\u00c5^-1": 1e10, "1/\u00c5": 1e10, "[1/A]": 1e10}
 PER_METRE |= {"1/nm": 1e9, "nm^-1": 1e9, "[n_m^-1]": 1e9, "1/m": 1.0, "m^-1": 1.0}
+POSITION_BYTES = 64  # row, column, both stacked, and scaled
 CALIBRATION = ("metadatabundle/calibration", "calibration", "_calibration")
 
 
@@ -51,9 +53,12 @@ def read(entries: Entries, beside: Beside) -> RawScan:
     window, said = choose_window(entries, name, beside.crop_px)
     pixel_m, step_px, how = _step(entries, name, beside, window.n)
     rows, columns = entries.shape(name)[:2]
+    # Both refuse sizes that are only declared, before the grid takes any memory.
+    patterns = window_frames(entries, name, window)
+    check_memory(POSITION_BYTES * rows * columns, f"{entries.path}, {rows} x {columns} positions,")
     grid = np.stack(np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij"), axis=-1)
     return RawScan(
-        patterns=window_frames(entries, name, window),
+        patterns=patterns,
         positions_px=grid.reshape(-1, 2) * np.array(step_px),
         probe=None,
         object_shape=None,
