@@ -44,6 +44,12 @@ def quoted(value: Any) -> str:
     return text if len(text) <= LONGEST_QUOTE else f"{text[: LONGEST_QUOTE - 1]}…"
 
 
+def brief(error: Exception) -> str:
+    """The reason of an error of a library on one line, cut to 200 characters."""
+    reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return " ".join(reason[:LONGEST_QUOTE].split()) or type(error).__name__
+
+
 class _Repr(reprlib.Repr):
     """Stops early: the repr of a large value is never built."""
 

@@ -30,7 +30,7 @@ from study.formats.limits import (
     check_memory,
     working_bytes,
 )
-from study.reading import open_regular
+from study.reading import brief, open_regular
 from study.settings import UserError
 
 # What numpy and zipfile raise on torn bytes, wherever they are torn. Numpy warns of old headers.
@@ -71,7 +71,9 @@ def read_arrays(path: Path, names: Collection[str] | None = None) -> dict[str, n
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; give the path of an existing file") from None
     except TORN as error:
-        raise UserError(f"{path} is truncated or torn ({error}); fetch or make it again") from None
+        raise UserError(
+            f"{path} is truncated or torn ({brief(error)}); fetch or make it again"
+        ) from None
 
 
 def read_npy(path: Path) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import h5py
@@ -12,7 +13,7 @@ from jaxtyping import Bool
 from study.formats.arrays import TORN, read_arrays, read_npy
 from study.formats.hdf5 import DAMAGED, array_at, objects, open_hdf5
 from study.formats.mat5 import Mat5Entries, is_mat5
-from study.reading import open_regular
+from study.reading import brief, open_regular
 from study.settings import UserError
 
 LARGEST_BYTES = 2**28
@@ -60,11 +61,12 @@ def _stored_mask(path: Path) -> np.ndarray:
             return _image(path)
         arrays = read_arrays(path)
         return arrays[_only(sorted(arrays), path)]
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}); give a mask file") from None
-    except (*DAMAGED, *TORN) as error:
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; give a mask file") from None
+    except (*DAMAGED, *TORN, PIL.Image.DecompressionBombError) as error:
         raise UserError(
-            f"{path} is not a mask that can be read ({error}); accepted: npy, npz, HDF5, MATLAB, "
+            f"{path} is not a mask that can be read ({brief(error)}); accepted: "
+            f"npy, npz, HDF5, MATLAB, "
             "TIFF, PNG"
         ) from None
 
@@ -81,7 +83,8 @@ def _only(names: list[str], path: Path) -> str:
 
 
 def _image(path: Path) -> np.ndarray:
-    with PIL.Image.open(path) as image:
+    # PIL warns of metadata that no mask needs; sizes are checked here.
+    with warnings.catch_warnings(action="ignore"), PIL.Image.open(path) as image:
         width, height = image.size
         if max(4 * width * height, path.stat().st_size) > LARGEST_BYTES:
             raise UserError(f"{path} has {height} x {width} px; accepted: one mask of a detector")

@@ -22,7 +22,7 @@ from study.formats.entries import METRES, PIXELS, Hdf5Entries, units_of
 from study.formats.hdf5 import DAMAGED, open_hdf5
 from study.formats.limits import check_memory
 from study.formats.measured import as_float, squeeze_to
-from study.reading import hash_of_file, read_bytes
+from study.reading import brief, hash_of_file, read_bytes
 from study.settings import UserError
 
 LARGEST_TEXT_BYTES = 2**28
@@ -119,8 +119,8 @@ def _read(path: Path, inside: str) -> tuple[Float64[np.ndarray, "J 2"], str | No
         raise UserError(f"{path} does not exist; give an existing file of positions") from None
     except (*DAMAGED, *TORN, csv.Error) as error:
         raise UserError(
-            f"{path} holds no positions ({error}); accepted: csv with two columns y, x, npy of "
-            "shape (J, 2), or FILE.h5:/path"
+            f"{path} holds no positions ({brief(error)}); accepted: csv with two columns y, x, "
+            "npy of shape (J, 2), or FILE.h5:/path"
         ) from None
 
 

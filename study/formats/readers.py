@@ -34,7 +34,7 @@ from study.formats.npz import read_npz
 from study.formats.positions import Beside
 from study.formats.probe import read_probe
 from study.formats.zarr_store import ZarrEntries, is_zarr, store_files
-from study.reading import hash_of_file, open_regular
+from study.reading import brief, hash_of_file, open_regular
 from study.settings import UserError
 
 PTYPY_PROBE = re.compile(r"content/probe/[^/]+/data")
@@ -83,7 +83,9 @@ def read_raw(path: Path, beside: Beside | None = None) -> RawScan:
             f"{path} lacks an entry of its layout ({error.args[0]}); export the scan again with it"
         ) from None
     except (*DAMAGED, *TORN) as error:
-        raise UserError(f"{path} is truncated or damaged ({error}); fetch it again") from None
+        raise UserError(
+            f"{path} is truncated or damaged ({brief(error)}); fetch it again"
+        ) from None
     if head.startswith((b"PK", b"BZh")):
         return read_npz(path)
     return _unknown(path)
@@ -140,7 +142,9 @@ def read_probe_of(path: Path) -> np.ndarray:
         if is_mat5(head):
             return _probe(Mat5Entries(path))
     except (*DAMAGED, *TORN) as error:
-        raise UserError(f"{path} is truncated or damaged ({error}); fetch it again") from None
+        raise UserError(
+            f"{path} is truncated or damaged ({brief(error)}); fetch it again"
+        ) from None
     return read_probe(path)
 
 
@@ -171,7 +175,9 @@ def files_of(path: Path) -> list[Path]:
         other = hdf5_pair.other_half(path)
         return [*linked_files(path), *([other] if other is not None and other.is_file() else [])]
     except DAMAGED as error:
-        raise UserError(f"{path} is truncated or damaged ({error}); fetch it again") from None
+        raise UserError(
+            f"{path} is truncated or damaged ({brief(error)}); fetch it again"
+        ) from None
 
 
 def hash_of(path: Path) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +61,9 @@ def read_state(path: Path) -> State:
     if not path.is_file():
         raise UserError(f"{path} does not exist; train the run, or `dvc pull` it")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        # torch warns of other pickle protocols, and asks for an issue.
+        with warnings.catch_warnings(action="ignore"):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {describe(error)}") from None
     except BROKEN_FILE:

@@ -1,4 +1,4 @@
-"""Pipes and devices in place of scans, masks, positions, probes and data: refused, not waited for."""
+"""Pipes and devices in place of scans, masks, positions and data are refused, not waited for."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 # Prints the name of each case whose call is refused by a UserError.
 CHILD = """
 import sys
 from pathlib import Path
+
+import pytest
 from study.artifacts.store import check_config
 from study.formats.arrays import read_arrays
 from study.formats.cxi import read_cxi
@@ -53,6 +57,7 @@ for special in (folder / "pipe", Path("/dev/zero"), Path("/dev/full")):
 CASES = CHILD.count("lambda")
 
 
+@pytest.mark.slow
 def test_pipes_and_devices_are_refused_at_once(tmp_path: Path) -> None:
     for place in ("pipe", "p.npy", "p.h5", "scan.zarr/a/.zarray", "chunk.zarr/0", ".dvc/config"):
         (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
