@@ -14,14 +14,11 @@ ROOT = Path(__file__).parents[2]
 CHILD = """
 import sys
 from pathlib import Path
-
-import pytest
 from study.artifacts.store import check_config
 from study.formats.arrays import read_arrays
 from study.formats.cxi import read_cxi
 from study.formats.mask_file import read_mask
 from study.formats.positions import Beside, read_positions
-from study.formats.probe import read_probe
 from study.formats.readers import hash_of, read_probe_of, read_raw
 from study.formats.zarr_store import ZarrEntries
 from study.reading import hash_of_file
