@@ -82,7 +82,9 @@ def describe_scale(found: Scale) -> str:
             f"warning: positions times {found.factor:.3g} fit better (misfit {found.misfit:.3f}, "
             f"as stated {found.stated_misfit:.3f}); check pixel size, distance, energy and units"
         )
-    return f"scale of the positions: as stated; of those tried, {low} to {high} fit equally well"
+    if low == high:
+        return "scale of the positions: as stated; no other factor that was tried fits as well"
+    return f"scale of the positions: as stated; factors from {low} to {high} fit equally well"
 
 
 def stretched(scan: Scan, factor: float) -> Scan:
