@@ -23,6 +23,9 @@ SCAN = "0000000000-00000000"
 ACTIONS: dict[str, Callable] = {
     "add": lambda actions: actions.add(Draft("x", "control", ("epochs=3",)), None, {}, None),
     "commit": lambda actions: actions.commit(Draft("x", "control", ("epochs=3",)), None, {}),
+    "more_seeds": lambda actions: actions.more_seeds("cnn", (901,), False),
+    "save_view": lambda actions: actions.save_view("mine", "arms", {}),
+    "delete_view": lambda actions: actions.delete_view("mine"),
     "start": lambda actions: actions.start("control"),
     "stop": lambda actions: actions.stop("1"),
     "retry": lambda actions: actions.retry("1"),
