@@ -406,8 +406,8 @@ def test_read_only_has_no_button_and_writes_nothing(toy, monkeypatch):
 @pytest.mark.parametrize(
     ("query", "words"),
     [
-        ({"set": "foo.bar=1"}, "no field"), ({"set": "=", "from": "control"}, "no field"),
-        ({"from": "../x"}, "not here"), ({"set": "epochs"}, "no field"),
+        ({"set": "foo.bar=1"}, "not a field"), ({"set": "=", "from": "control"}, "not a field"),
+        ({"from": "../x"}, "not here"), ({"set": "epochs"}, "not a field"),
         ({"seeds": "one"}, "seeds: "), ({"name": "A B", "set": "epochs=3"}, "'A B'"),
         ({"set": "epochs=[1"}, "epochs: "),
         ({"set": "precision=fp8"}, "precision='fp8'; accepted: fp32, tf32, bf16"),
