@@ -81,7 +81,8 @@ def navigation():
         for i, entry in enumerate(PAGES)
     ]
     chosen = st.navigation(pages, position="top")
-    st.set_page_config(page_title=f"{chosen.title} · Armature")
+    # A child process that imports the app's script again has no session, and its page no title.
+    st.set_page_config(page_title=f"{getattr(chosen, 'title', 'App')} · Armature")
     return chosen
 
 

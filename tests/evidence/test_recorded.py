@@ -124,7 +124,7 @@ def test_seeds_with_different_settings_are_no_arm(root: Path, study: Study) -> N
 
 def test_settings_that_nobody_knows_are_a_sentence(root: Path, study: Study) -> None:
     edited(root, "agc", (1, 2, 3, 4, 5, 6), epochs="many")
-    with pytest.raises(UserError, match=r"stored settings of studies/agc do not fit .*epochs"):
+    with pytest.raises(UserError, match=r"settings of studies/agc do not fit .*epochs"):
         entry(root, study)
 
 

@@ -396,7 +396,7 @@ def test_pickled_files_are_refused(tike_file: Writer) -> None:
 
 
 def test_absent_and_foreign_files_are_told(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="does not exist"):
         import_scan(tmp_path / "nothing.npz", "bad")
     with pytest.raises(UserError, match="Zarr"):
         import_scan(tmp_path, "bad")

@@ -1,5 +1,6 @@
 """A pull that the app started: its file tells how it stands, whatever became of the process."""
 
+import os
 import subprocess
 import sys
 import time
@@ -8,8 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from study.artifacts.pull import cancel_pull, pulls, read_pull, start_pull
-from study.runs import write_json
+from study.artifacts.pull import FOLDER, cancel_pull, pulls, read_pull, start_pull
+from study.runs import children, write_json
 from study.settings import UserError
 
 ID = "1700000000-0123abcd"
@@ -50,7 +51,11 @@ def test_an_id_that_is_none_is_refused(tmp_path, bad):
 
 
 def test_cancelling_ends_the_process_that_the_file_names(tmp_path):
-    process = subprocess.Popen((sys.executable, "-c", "import time; time.sleep(60)"))
+    mark = str((tmp_path / FOLDER / f"{ID}.json").resolve())
+    process = children.start(
+        (sys.executable, "-c", "import time; time.sleep(60)"), tmp_path, subprocess.DEVNULL,
+        environment={**os.environ, children.MARK: mark},
+    )  # fmt: skip
     told(tmp_path, pid=process.pid, pid_started=psutil.Process(process.pid).create_time())
     cancel_pull(tmp_path, ID)
     assert process.wait(20) == -15

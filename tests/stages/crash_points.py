@@ -189,10 +189,11 @@ class SaveDataset:
 
         from study.formats import dataset
 
-        def write_cxi(path: Path, _: object) -> None:
+        def write_cxi(path: Path, *_: object) -> None:
             path.write_bytes(b"frames" * 1000)
 
         given = mock.Mock(splits=dict.fromkeys(("train", "test"), None))
+        given.manifest.patterns = {"train": 1, "test": 1}
         given.manifest.model_dump.return_value = {"name": "set"}
         with (
             mock.patch.object(dataset, "write_cxi", write_cxi),
