@@ -22,6 +22,12 @@ app = typer.Typer(
 Name = Annotated[str, typer.Argument(help="Name of an arm")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object")]
 PARAMS = Path("params.yaml")
+Commit = Annotated[
+    bool,
+    typer.Option(
+        "--commit", help="Commit the change to git (required for runs to count for a claim)"
+    ),
+]
 
 
 @app.command("list")
@@ -179,12 +185,7 @@ def new(
     ] = None,
     *,
     options: ClaimOptions,
-    commit: Annotated[
-        bool,
-        typer.Option(
-            "--commit", help="Commit the change to git (required for runs to count for a claim)"
-        ),
-    ] = False,
+    commit: Commit = False,
 ) -> None:
     """Add an arm that changes some settings of an existing arm.
 
@@ -259,12 +260,7 @@ def extend(
         bool, typer.Option("--dry-run", help="Print seeds, runs and minutes; write nothing")
     ] = False,
     as_json: AsJson = False,
-    commit: Annotated[
-        bool,
-        typer.Option(
-            "--commit", help="Commit the change to git (required for runs to count for a claim)"
-        ),
-    ] = False,
+    commit: Commit = False,
 ) -> None:
     """Add fresh seeds to an arm.
 
