@@ -72,28 +72,28 @@ def one(
     return st.selectbox(label, options, index=options.index(first), key=key, bind="query-params")
 
 
-def correct(key: str, value: str | list[str], said: str | None = None) -> None:
-    """Let the widget `key`, not drawn yet, show `value` for what the address says under `said`.
+def correct(key: str, value: str | list[str], parameter: str | None = None) -> None:
+    """Let the widget `key`, not drawn yet, show `value`, and drop `parameter` from the address.
 
     The address may be written until a widget is bound to it; from then on the session may, and
     Streamlit writes the address. The page starts once more: a widget takes what the address held
     when the run began, after the browser's Back even over the session.
     """
     if key not in st.session_state:
-        _forget(said)
+        _forget(parameter)
         st.query_params[key] = value
         st.rerun()
     if not st.session_state.pop(f"{key}-corrected", False):
         st.session_state[f"{key}-corrected"] = True
         st.rerun()
-    _forget(said)
+    _forget(parameter)
     st.session_state[key] = value
 
 
-def _forget(said: str | None) -> None:
+def _forget(parameter: str | None) -> None:
     """Take another word for a key out of the address; no widget is bound to it."""
-    if said is not None:
-        del st.query_params[said]
+    if parameter is not None:
+        del st.query_params[parameter]
 
 
 def tell_outside(label: Markdown, numbers: range, key: str) -> bool:
@@ -105,8 +105,8 @@ def tell_outside(label: Markdown, numbers: range, key: str) -> bool:
     if wrong and key not in st.session_state:
         del st.query_params[key]
     for value in wrong[:3]:
-        told = f"{_short(value)!r}; there are {numbers[0]} to {numbers[-1]}."
-        st.warning(f"The address asks for {_named(label)} {escape.markdown(told)}")
+        found = f"{_short(value)!r}; there are {numbers[0]} to {numbers[-1]}."
+        st.warning(f"The address asks for {_named(label)} {escape.markdown(found)}")
     return bool(wrong)
 
 
@@ -119,8 +119,8 @@ def tell_unknown(label: Markdown, options: Collection[str], key: str) -> None:
     """What the URL asks for under `key` and is not among `options`, in sentences."""
     unknown = [value for value in asked(key) if value not in options]
     for value in unknown[:3]:
-        told = f"{_short(value)!r}, which is not here{_hint(value, options)}"
-        st.warning(f"The address asks for {_named(label)} {escape.markdown(told)}")
+        found = f"{_short(value)!r}, which is not here{_hint(value, options)}"
+        st.warning(f"The address asks for {_named(label)} {escape.markdown(found)}")
 
 
 def _hint(value: str, options: Collection[str]) -> str:

@@ -27,10 +27,10 @@ def fragment(draw: Callable[P, None], run_every: float | None = None) -> Callabl
     """`draw` as a fragment, repeated every `run_every` seconds; shows a UserError in its place."""
 
     @functools.wraps(draw)  # Streamlit knows a fragment by the name of its function
-    def told(*args: P.args, **kwargs: P.kwargs) -> None:
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> None:
         guarded(draw, *args, **kwargs)
 
-    return st.fragment(told, run_every=run_every)
+    return st.fragment(drawn, run_every=run_every)
 
 
 def guarded(draw: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:

@@ -53,7 +53,7 @@ def settings_table(arms: Sequence[str], everything: bool) -> pandas.DataFrame:
     names = sorted({name for column in columns.values() for name in column or ()})
     rows = []
     for name in names:
-        values = {arm: said(column, name) for arm, column in columns.items()}
+        values = {arm: setting_text(column, name) for arm, column in columns.items()}
         if everything or _differs(values, columns, name):
             rows.append({"setting": name, **values})
     return pandas.DataFrame(rows)
@@ -70,7 +70,7 @@ def _differs(
     return any(len({values[arm] for arm in arms}) > 1 for arms in (*kinds, having))
 
 
-def said(settings: Mapping[str, Scalar] | None, name: str) -> str:
+def setting_text(settings: Mapping[str, Scalar] | None, name: str) -> str:
     if settings is None:
         return "seeds differ"
     return str(settings[name]) if name in settings else "–"

@@ -132,9 +132,9 @@ def words(line: Curves) -> str:
     """`control: 5 of 6 seeds ended ok (s3 collapsed)`."""
     ok = [seed for seed, outcome in line.outcomes.items() if outcome == "ok"]
     others = [f"s{s} {outcome}" for s, outcome in line.outcomes.items() if outcome != "ok"]
-    told = f" ({join_words(others)})" if others else ""
+    others_text = f" ({join_words(others)})" if others else ""
     seeds = summarise(line.arm, load.rows().get(line.arm), load.results()[line.arm], ()).seeds
-    return f"{line.arm}: {len(ok)} of {counted(seeds.known, 'seed')} ended ok{told}"
+    return f"{line.arm}: {len(ok)} of {counted(seeds.known, 'seed')} ended ok{others_text}"
 
 
 def table(lines: Sequence[Curves], shown: Sequence[Quantity]) -> pandas.DataFrame:

@@ -75,8 +75,8 @@ def draw(chosen: Chosen, block: Block, scenes: Sequence[Scene], wanted: Wanted) 
     tell_seeds(chosen, scenes)
     st.caption(escape.markdown(key_words(columns, ranges, scenes, window)))
     lines = panels.profiles(scenes, window, profile, block.place)
-    told = f"Amplitude and phase along {profile.along} {profile.at} of truth, {names}"
-    plot_style.show(lines, block.key("profile"), told)
+    description = f"Amplitude and phase along {profile.along} {profile.at} of truth, {names}"
+    plot_style.show(lines, block.key("profile"), description)
     exports(chosen, block, scenes, window, profile, alt)
 
 
@@ -89,13 +89,13 @@ def tell_absent(absent: dict[str, str]) -> None:
 
 
 def tell_seeds(chosen: Chosen, scenes: Sequence[Scene]) -> None:
-    told = join_words(f"{one.arm} s{one.seed}" for one in scenes)
+    description = join_words(f"{one.arm} s{one.seed}" for one in scenes)
     how = (
         "each arm's seed with the median amplitude error"
         if chosen.seed == MEDIAN
         else f"seed {chosen.seed} of every arm (references have one run)"
     )
-    facts = f"One run per arm (n = 1), {chosen.weights}; {how}: {told}."
+    facts = f"One run per arm (n = 1), {chosen.weights}; {how}: {description}."
     st.caption(escape.markdown(facts))
     blank: dict[str, list[str]] = {}
     for one in scenes:
@@ -114,7 +114,7 @@ def columns_of(scenes: Sequence[Scene], difference: str) -> list[str]:
 
 
 def choose_view(window: Window, count: int, block: Block) -> panels.View:
-    """What is sent: all of it, or at full scale a mean of it, which is said."""
+    """The image sent to the browser: all of it, or at full scale a mean (the caption states it)."""
     whole = panels.fitting(window, count, True)
     if whole.step == 1:
         return whole
@@ -150,7 +150,7 @@ def pixel_m(one: Scene) -> float | None:
 def key_words(
     columns: Sequence[str], ranges: dict[str, panels.Look], scenes: Sequence[Scene], window: Window
 ) -> str:
-    told = [
+    description = [
         f"{ranges[c].title}: {ranges[c].low:.3g} to {ranges[c].high:.3g} {ranges[c].unit}, "
         f"{ranges[c].key}"
         for c in columns
@@ -159,7 +159,9 @@ def key_words(
         "the global phase against the truth is removed, as the scores do" if scenes[0].truth else ""
     )
     where = f"rows {window.y0}–{window.y1 - 1}, columns {window.x0}–{window.x1 - 1} of the object"
-    return f"{'; '.join(told)}; {phase}. Shown: {where}. Drag to zoom, double-click to return."
+    return (
+        f"{'; '.join(description)}; {phase}. Shown: {where}. Drag to zoom, double-click to return."
+    )
 
 
 def exports(

@@ -231,9 +231,9 @@ def named(made: go.Figure, names: Sequence[str], scenes: Sequence[Scene]) -> Non
     for i, name in enumerate(names):
         one = seeds.get(name)
         shown = name if len(name) <= longest else f"{name[: longest - 1]}…"
-        told = f"<b>{plot_style.label(shown)}</b>" + (f" s{one.seed}" if one else "")
+        label = f"<b>{plot_style.label(shown)}</b>" + (f" s{one.seed}" if one else "")
         made.add_annotation(
-            text=told, hovertext=plot_style.label(name), x=0.5, y=1.0, yanchor="bottom",
+            text=label, hovertext=plot_style.label(name), x=0.5, y=1.0, yanchor="bottom",
             xref=f"x{i + 1 if i else ''} domain", yref="paper", showarrow=False,
             font={"size": 12 if len(names) < 7 else 10},
         )  # fmt: skip
@@ -315,9 +315,9 @@ def profiles(
             made.add_trace(line(x, y, "truth", plot_style.GRAY, "solid", 4, j == 1), row=1, col=j)
         for one in scenes:
             y = cut(one, window, one.images[channel], profile)
-            told = " (not evaluable)" if channel in one.blank else ""
+            label = " (not evaluable)" if channel in one.blank else ""
             k = place[one.arm]
-            name = f"{plot_style.label(one.arm)}{told}"
+            name = f"{plot_style.label(one.arm)}{label}"
             trace = line(x, y, name, plot_style.colour(k), plot_style.dash(k), 1.6, j == 1)
             made.add_trace(trace.update(legendgroup=one.arm), row=1, col=j)
         made.update_yaxes(title_text=f"{channel} ({UNITS[channel]})", row=1, col=j)

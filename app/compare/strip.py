@@ -107,5 +107,5 @@ def lost_words(row: RowOf) -> str:
     by_reason: dict[str, list[str]] = {}
     for seed, reason in row.lost.items():
         by_reason.setdefault(reason, []).append(seed)
-    told = "; ".join(f"{', '.join(seeds)} {reason}" for reason, seeds in by_reason.items())
-    return plot_style.label(told if len(told) < 70 else told[:69] + "…")
+    reasons = "; ".join(f"{', '.join(seeds)} {reason}" for reason, seeds in by_reason.items())
+    return plot_style.label(reasons if len(reasons) < 70 else reasons[:69] + "…")

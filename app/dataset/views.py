@@ -125,7 +125,7 @@ def object_and_probe(part: reading.Part, manifest: Manifest, image: int, others:
     with places[1].container():
         st.markdown("**Object, phase**")
         _object(part, image, pixel, phase=True)
-    message = "Probe as told to every method" if probes.assumed(manifest) else "Probe"
+    message = "Probe assumed by every method" if probes.assumed(manifest) else "Probe"
     with places[2].container():
         st.markdown(f"**{message}, amplitude**")
         _field(part.probe, pixel, phase=False, name="probe", key="probe_amplitude")
@@ -191,22 +191,22 @@ def _true_probe(part: reading.Part, manifest: Manifest, others: Any, pixel: Pixe
         st.markdown("**Difference of amplitude**")
         change = np.abs(part.probe) - np.abs(truth)
         top = float(np.abs(change).max()) or 1.0
-        shades = figures.Shades("RdBu_r", -top, top, "told minus true")
+        shades = figures.Shades("RdBu_r", -top, top, "assumed minus true")
         chart(figures.picture(change, shades, pixel), f"difference up to {top:.3g}", "probe_diff")
     with places[3].container():
         st.markdown("**Difference of phase**")
         turn = np.where(lit, np.angle(product), np.nan)
         chart(
             figures.picture(turn, figures.phase_shades(turn), pixel),
-            f"phase of told times conjugate of true, up to {np.nanmax(np.abs(turn)):.3g} rad",
+            f"phase of assumed times conjugate of true, up to {np.nanmax(np.abs(turn)):.3g} rad",
             "probe_turn",
         )
 
 
-def _differences(true: Any, told: Any) -> Markdown:
-    left, right = dict(flat(true)), dict(flat(told))
+def _differences(true: Any, assumed: Any) -> Markdown:
+    left, right = dict(flat(true)), dict(flat(assumed))
     keys = [key for key in {**left, **right} if left.get(key) != right.get(key)]
-    parts = (f"{key} {left.get(key, '–')} (true), {right.get(key, '–')} (told)" for key in keys)
+    parts = (f"{key} {left.get(key, '–')} (true), {right.get(key, '–')} (assumed)" for key in keys)
     return escape.markdown("; ".join(parts) + ".")
 
 

@@ -30,7 +30,7 @@ class Listed:
 
     @property
     def status(self) -> str:
-        """The word of its chip: what it lost since goes before what it said."""
+        """The word of its chip; a verdict that was lost since comes first."""
         return "stale" if self.changed else self.claim.status
 
     @property

@@ -23,10 +23,10 @@ class Address:
     settled: bool
 
     def begin(self, field: str, key: str, usual: str, options: Collection[str] = ()) -> None:
-        """Let the widget `key` of a field start with the address's word, or with `usual`.
+        """Let the widget `key` of a field start with its value in the address, or with `usual`.
 
-        The address speaks of the first widget of a field. What it says and is none of `options`
-        is told.
+        The address sets the first widget of a field. A value that is none of `options` is
+        reported.
         """
         name, first = f"claim-{field}", True
         if self.settled:

@@ -121,7 +121,7 @@ def _id(arm: str) -> str:
 
 
 def _standing(proposal: Proposal, claim: ClaimDraft, registered: tuple[int, ...]) -> None:
-    """What the claim can become, said before it is fixed."""
+    """What the claim can become, shown before it is committed."""
     notes = []
     ran = (
         sorted(set(load.results()[proposal.draft.base].seeds) & set(_seeds(proposal)))

@@ -143,7 +143,7 @@ def _cell(prefix: str, field: Field, default: str | None, before: str | None, re
     text = read(key, field.path, shown).strip()
     if field.choices and text not in field.choices:
         text = shown
-    # A field that the section's name brought and that nobody filled has to be said all the same.
+    # A field that came with the name of the section is reported even if nobody filled it.
     return Cell(field, key, shown if default is not None else "\0", before, text)
 
 

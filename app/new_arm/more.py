@@ -43,8 +43,8 @@ def _form(name: str, row: Arm) -> None:
         return
     seeds, minutes = tuple(priced.answer["seeds"]), priced.answer["minutes"]
     price = "never measured, so no estimate" if minutes is None else f"about {minutes:.0f} min"
-    told = f"seeds {join_words(map(str, seeds))}; {counted(len(seeds), 'run')}, {price}"
-    st.markdown(f"**{escaped(told)}**")
+    description = f"seeds {join_words(map(str, seeds))}; {counted(len(seeds), 'run')}, {price}"
+    st.markdown(f"**{escaped(description)}**")
     commits = committing.unclean(load.ROOT) is not None
     line = f"study arms extend {name} -n {n}{' --commit' if commits else ''}"
     st.code(line, language=None, wrap_lines=True)

@@ -109,8 +109,10 @@ def _time(answer: Mapping[str, Any], proposal: Proposal) -> str:
     runs = f"{answer['seeds']} {'run' if answer['seeds'] == 1 else 'runs'}"
     if answer["minutes"] is None:
         return f"{runs}; {proposal.draft.base} was never measured, so no estimate"
-    told = f"{answer['minutes']:.0f} min" if answer["minutes"] >= 1 else "under 1 min"
-    return f"{runs}, about {told} on {answer['cores']} cores, as measured on {proposal.draft.base}"
+    message = f"{answer['minutes']:.0f} min" if answer["minutes"] >= 1 else "under 1 min"
+    return (
+        f"{runs}, about {message} on {answer['cores']} cores, as measured on {proposal.draft.base}"
+    )
 
 
 # --- the command and the buttons --------------------------------------------------------------
@@ -225,11 +227,15 @@ def announce() -> None:
     if added is None:
         return
     st.session_state["from"] = added.base
-    told = f"Added {escaped(added.name)} to params.yaml"
-    told += f" and {escaped(added.claim)} to claims.yaml" if added.claim else ""
-    told += f", committed as {escaped(added.commit)}." if added.commit else ": not committed yet."
+    message = f"Added {escaped(added.name)} to params.yaml"
+    message += f" and {escaped(added.claim)} to claims.yaml" if added.claim else ""
+    message += (
+        f", committed as {escaped(added.commit)}." if added.commit else ": not committed yet."
+    )
     if added.trouble is None:
-        st.success(told, icon=":material/check_circle:")
+        st.success(message, icon=":material/check_circle:")
     else:
-        st.warning(f"{told} It is not started: {escaped(added.trouble)}", icon=":material/warning:")
+        st.warning(
+            f"{message} It is not started: {escaped(added.trouble)}", icon=":material/warning:"
+        )
     layout.link("runs", f"Runs of {escaped(added.name)}", arm=added.name)

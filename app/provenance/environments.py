@@ -116,7 +116,7 @@ def standing(commit: str | None, known: History) -> tuple[str, str]:
     if commit in known.commits:
         return "ok", "in this history"
     if not known.whole:
-        return "unknown", "cannot be told: no git here, or a shallow clone"
+        return "unknown", "unknown: no git here, or a shallow clone"
     return "differs", "not in this history"
 
 

@@ -23,8 +23,11 @@ class Container:
     @property
     def sentence(self) -> str:
         if self.image:
-            where = "in" if self.inside else "without the traces of a container, but told to be in"
-            return f"The app runs {where} the image {self.image}."
+            if self.inside:
+                return f"The app runs in the image {self.image}."
+            return (
+                f"The app is declared to run in the image {self.image}; no container was detected."
+            )
         if self.inside:
             return (
                 f"The app runs in a container that does not say which image it is: start it with "

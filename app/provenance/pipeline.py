@@ -1,7 +1,7 @@
 """Stages of one pipeline folder as dvc.yaml and its .dvc files declare them, without DVC itself.
 
 Our pipelines use a small part of DVC's language: plain stages, `foreach` over a mapping of
-params.yaml, `${key}` and `${item.NAME}`. What is not understood is said, never guessed.
+params.yaml, `${key}` and `${item.NAME}`. What is not understood is reported, never guessed.
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ def _progress(pull_id: str, was_running: bool) -> None:
         causes = dict.fromkeys(pull.cause.splitlines())  # one for every output that failed alike
         st.error(escape.markdown(" ".join(causes)))
     if pull.lines:
-        with st.expander("What it said"):
+        with st.expander("Output"):
             st.code("\n".join(pull.lines), language=None)
 
 

@@ -105,7 +105,7 @@ def _declared(stage: Stage, record: Record) -> Iterator[str]:
 
 
 def _input(path: str, held: Content, look: _Look) -> str | None:
-    """Why an input speaks for running again; NOT_HERE where nothing can be said."""
+    """Why an input speaks for running again; NOT_HERE if its state is unknown."""
     same = look.same(path, held)
     if same is None:
         made = look.made.get(path)

@@ -42,9 +42,9 @@ def refusal() -> None:
         _error(message)
 
 
-def _error(said: str) -> None:
+def _error(message: str) -> None:
     """A refusal; the table of an unclear scan keeps its lines."""
-    lines = said.splitlines() or [""]
+    lines = message.splitlines() or [""]
     st.error(escape.markdown(lines[0]), icon=":material/error:")
     if lines[1:]:
         st.code("\n".join(lines[1:]), language=None, wrap_lines=True)

@@ -96,6 +96,6 @@ def read_config(top: Path) -> Any:
 
 
 if __name__ == "__main__":  # `make setup`
-    said = settle(Path(sys.argv[1]))
-    if said:
-        print(f"setup: {said}")  # noqa: T201
+    note = settle(Path(sys.argv[1]))
+    if note:
+        print(f"setup: {note}")  # noqa: T201

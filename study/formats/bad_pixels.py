@@ -41,13 +41,13 @@ class Cleaned:
     """`patterns` (K, n, n) of the frames kept, zero at pixels that are not `known` (n, n), computed
     when they are asked for.
 
-    `frames`: the indices kept; `said`: sentences for the manifest.
+    `frames`: the indices kept; `notes`: sentences for the manifest.
     """
 
     patterns: Frames
     known: Bool[np.ndarray, "n n"]
     frames: Int64[np.ndarray, " K"]
-    said: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 def clean(
@@ -64,7 +64,7 @@ def clean(
     all)`. Raises UserError when more would have to go, when half of the pixels would be masked, and
     for negative pixels that are not flags.
     """
-    found, kinds, said = _surveyed(patterns, given, most_left_out, where, progress)
+    found, kinds, notes = _surveyed(patterns, given, most_left_out, where, progress)
     frames = np.flatnonzero(found.assumed.kept)
     hidden = found.hidden
     pixels = {
@@ -79,7 +79,7 @@ def clean(
             f"({_counts(pixels)}); at most half may be: crop the patterns, or correct the mask"
         )
     cleaned = without(patterns, bad).chosen(frames)
-    return Cleaned(cleaned, ~bad, frames, (*said, *_sentences(pixels)))
+    return Cleaned(cleaned, ~bad, frames, (*notes, *_sentences(pixels)))
 
 
 def without(patterns: Frames, bad: Bool[np.ndarray, "n n"]) -> Derived:
@@ -121,16 +121,16 @@ def _surveyed(
         elif not np.array_equal(always, assumed.always):
             assumed = replace(assumed, always=always)
         else:
-            kept, said = _frames(found, most_left_out, where)
+            kept, notes = _frames(found, most_left_out, where)
             if np.array_equal(kept, assumed.kept):
-                return found, kinds, said
+                return found, kinds, notes
             assumed = replace(assumed, kept=kept)
 
 
 def _frames(
     found: Survey, most_left_out: float, where: Path
 ) -> tuple[Bool[np.ndarray, " J"], tuple[str, ...]]:
-    """Frames to keep, and what is said about the others."""
+    """Frames to keep, and notes about the others."""
     light, torn = found.light, found.single > BAD_FRAME
     if not light.any():
         raise UserError(f"no pixel of {where} that is not masked has light; check the mask")
@@ -144,12 +144,12 @@ def _frames(
             f"pattern {int(left_out.argmax())}); at most {most_left_out:.0%} are left out: check "
             "the file, or allow more with `--left-out`"
         )
-    said = [
+    notes = [
         f"left out: {int(chosen.sum())} patterns {why} ({_listed(np.flatnonzero(chosen))})"
         for chosen, why in ((empty, "without light"), (torn, "with invalid pixels"))
         if chosen.any()
     ]
-    return ~left_out, tuple(said)
+    return ~left_out, tuple(notes)
 
 
 # --- what differs from its surroundings -------------------------------------------------------
@@ -246,13 +246,13 @@ def _bridged(
 
 def _sentences(found: Mapping[str, Bool[np.ndarray, "n n"]]) -> list[str]:
     taken = np.zeros(next(iter(found.values())).shape, bool)
-    said = []
+    notes = []
     for kind, pixels in found.items():
         new = pixels & ~taken
         taken |= pixels
         if new.any():
-            said.append(f"bad pixels: {int(new.sum())} {kind}{_where(new)}")
-    return said
+            notes.append(f"bad pixels: {int(new.sum())} {kind}{_where(new)}")
+    return notes
 
 
 def _where(pixels: Bool[np.ndarray, "n n"]) -> str:

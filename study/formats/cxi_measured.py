@@ -73,7 +73,7 @@ def _read(entries: Hdf5Entries, beside: Beside) -> RawScan:
     probe = next((found for each in PROBES if (found := _complex(file, each)) is not None), None)
     side = beside.crop_px or (probe.shape[-1] if probe is not None and probe.ndim > 1 else None)
     window, cropped = choose_window(entries, name, side)
-    patterns, bad, said = _patterns(entries, name, window)
+    patterns, bad, notes = _patterns(entries, name, window)
     geometry, energy_said = _geometry(file, path)
     places = next((each for each in TRANSLATIONS if has(entries, each)), TRANSLATION)
     table = _translation(array_at(file, places), len(patterns), path)
@@ -92,10 +92,10 @@ def _read(entries: Hdf5Entries, beside: Beside) -> RawScan:
         values="counts",
         zero_frequency="centre",
         mask=bad,
-        said=(
+        notes=(
             f"layout: CXI; positions are sample translations {where}; {energy_said}",
             *cropped,
-            *said,
+            *notes,
         ),
     )
 
@@ -109,8 +109,8 @@ def _patterns(
     bad = _mask(entries, (prod(stored[:-2]), *window.shape), window)
     patterns = window_frames(entries, name, window)
     grid = [length for length in stored[:-2] if length > 1]
-    said = [f"frames: {' x '.join(map(str, grid))}, in raster order"] if len(grid) > 1 else []
-    return patterns, bad, tuple(said)
+    notes = [f"frames: {' x '.join(map(str, grid))}, in raster order"] if len(grid) > 1 else []
+    return patterns, bad, tuple(notes)
 
 
 def _mask(entries: Hdf5Entries, shape: tuple[int, ...], window: Window) -> Frames | None:
@@ -151,11 +151,11 @@ def _geometry(file: h5py.File, path: Path) -> tuple[Geometry, str]:
             f"{path} has detector pixels of {lengths['x_pixel_size']:g} x "
             f"{lengths['y_pixel_size']:g} m; accepted: square pixels; rebin the detector"
         )
-    energy_j, said = _photon_energy(file, path)
+    energy_j, notes = _photon_energy(file, path)
     geometry = Geometry(
         energy_j=energy_j, distance_m=lengths["distance"], pixel_m=lengths["x_pixel_size"]
     )
-    return geometry, said
+    return geometry, notes
 
 
 def _photon_energy(file: h5py.File, path: Path) -> tuple[float, str]:

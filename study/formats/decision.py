@@ -41,7 +41,7 @@ class Usable:
     """Patterns without bad frames and pixels, as one of the ways in which a file may be read."""
 
     scan: Scan
-    said: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Unclear(UserError):
 @dataclass(frozen=True)
 class Decided:
     convention: Convention
-    said: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 def decide(usable: Sequence[Usable], overrides: Overrides, path: Path) -> tuple[Usable, Decided]:
@@ -86,10 +86,10 @@ def decide(usable: Sequence[Usable], overrides: Overrides, path: Path) -> tuple[
     limits = overrides.limits(n)
     if limits.complete and len(usable) == 1:
         chosen = next(conventions(usable[0].scan, limits))
-        said = ("fit: none; every convention was given, and the scale was not checked",)
+        notes = ("fit: none; every convention was given, and the scale was not checked",)
         if overrides.position_scale is not None:
-            said = _scale(usable[0].scan, [chosen], overrides, path)
-        return usable[0], Decided(chosen, said)
+            notes = _scale(usable[0].scan, [chosen], overrides, path)
+        return usable[0], Decided(chosen, notes)
     ranked = [(fit, which) for which in usable for fit in search(which.scan, limits)]
     ranked.sort(key=lambda pair: pair[0].misfit)
     return _decide(ranked, limits, overrides, path)
@@ -149,9 +149,9 @@ def _decide(
             raise UserError(f"--accept {accept}: the search gave {len(table)} solutions")
         row = table[accept - 1]
         usable = next(which for fit, which in ranked if fit is row)
-        said = f"fit: misfit {row.misfit:.3f}, row {accept} of the table, accepted as given"
+        notes = f"fit: misfit {row.misfit:.3f}, row {accept} of the table, accepted as given"
         scale = _scale(usable.scan, [row.convention], overrides, path)
-        return usable, Decided(row.convention, (said, *scale))
+        return usable, Decided(row.convention, (notes, *scale))
     sure, rival = clear(fits, n, searched=not limits.complete)
     if not sure:
         hint = ""
@@ -172,15 +172,15 @@ def _decide(
         other = (
             f"; runner-up {rival.misfit:.3f} ({names}), margin {1 - best.misfit / rival.misfit:.0%}"
         )
-    said = [f"fit: misfit {best.misfit:.3f}{other}"]
+    notes = [f"fit: misfit {best.misfit:.3f}{other}"]
     turned = rotation(usable.scan, best)
     if turned is not None:
-        said.append(
+        notes.append(
             f"warning: positions turned by {turned.degrees:g} degrees fit better (misfit "
             f"{turned.misfit:.3f}); check the rotation between scan axes and detector"
         )
-    said += _scale(usable.scan, _readings(fits), overrides, path)
-    return usable, Decided(best.convention, tuple(said))
+    notes += _scale(usable.scan, _readings(fits), overrides, path)
+    return usable, Decided(best.convention, tuple(notes))
 
 
 def describe(chosen: Convention, n: int, overrides: Overrides) -> tuple[str, ...]:
@@ -189,12 +189,12 @@ def describe(chosen: Convention, n: int, overrides: Overrides) -> tuple[str, ...
     offset, flip = chosen.offset(n), chosen.positions[1]
     reversed_ = {"none": "", "both": ", both axes reversed"}.get(flip, f", {flip} reversed")
     y, x = chosen.positions[0]
-    said = [
+    notes = [
         f"values: {chosen.values}, {_how(overrides.values)}",
         f"zero frequency: {zero}, {_how(overrides.zero_frequency)}",
     ]
     if any(offset):
-        said.append(
+        notes.append(
             f"beam: off centre by {offset} px (y, x), {_how(overrides.beam_offset)}; patterns are "
             "shifted back, and what a shift moves past an edge is masked"
         )
@@ -204,16 +204,16 @@ def describe(chosen: Convention, n: int, overrides: Overrides) -> tuple[str, ...
         order = f"({same[0][0]}, {same[0][1]})" + (
             "" if same[1] == "none" else f" with {same[1]} reversed"
         )
-        said.append(
+        notes.append(
             f"frames: {name} relative to the positions, {_how(overrides.frame_orientation)} (the "
             f"same as positions {order}, but for the orientation of the object)"
         )
     given = overrides.position_order or overrides.position_flip
     how = "found from the data" if chosen.positions != AS_STORED else "as stored"
-    said.append(f"positions: ({y}, {x}){reversed_}, {'as given' if given else how}")
+    notes.append(f"positions: ({y}, {x}){reversed_}, {'as given' if given else how}")
     if chosen.probe not in (AS_STORED, chosen.frames):
-        said.append("probe: in another orientation than the frames, turned to fit")
-    return tuple(said)
+        notes.append("probe: in another orientation than the frames, turned to fit")
+    return tuple(notes)
 
 
 def _how(given: object) -> str:

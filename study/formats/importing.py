@@ -111,14 +111,14 @@ def read_scan(
     chosen, n = found.convention, given.shape[-1]
     known = turn(unwrapped(usable.scan.known, chosen.shift), chosen.frames)
     counts, counts_said = photons_of(usable.scan.patterns, chosen, known, overrides)
-    modes, geometry, said = turn(modes, chosen.probe), raw.geometry, found.said
+    modes, geometry, notes = turn(modes, chosen.probe), raw.geometry, found.notes
     statements = describe(chosen, n, overrides)
     if overrides.bin is not None:
         modes, known = bin_probe(modes, overrides.bin), bin_known(known, overrides.bin)
         if geometry is not None:
             larger = geometry.pixel_m * overrides.bin
             geometry = geometry.model_copy(update={"pixel_m": larger})
-        said = (*said, binning_said(n, overrides.bin))
+        notes = (*notes, binning_said(n, overrides.bin))
         n = len(known)
     arranged = arrange(usable.scan.positions_px, *chosen.positions)
     corners = arranged - arranged.min(axis=0) + MARGIN_PX
@@ -132,12 +132,12 @@ def read_scan(
         object_shape=(int(height), int(width)),
         geometry=geometry,
         statements=(
-            *raw.said,
+            *raw.notes,
             *mask_said,
-            *usable.said,
+            *usable.notes,
             *statements,
             *counts_said,
-            *said,
+            *notes,
             *probe_said,
             *((filling(hidden),) if hidden else ()),
         ),
@@ -151,10 +151,10 @@ def _probe(
 ) -> tuple[Complex128[np.ndarray, "m n n"], tuple[str, ...]]:
     """Modes of the probe, the strongest first, and the sentences about them."""
     if other is not None:
-        probe, said = all_modes(read_probe_of(Path(other)), Path(other))
-        said = (*said, f"probe: from {Path(other).name}")
+        probe, notes = all_modes(read_probe_of(Path(other)), Path(other))
+        notes = (*notes, f"probe: from {Path(other).name}")
     elif raw.probe is not None:
-        probe, said = all_modes(raw.probe, path)
+        probe, notes = all_modes(raw.probe, path)
     else:
         raise UserError(
             f"{path} holds no probe; give one: `--probe FILE`, an npz with key `probe`, or a "
@@ -168,8 +168,8 @@ def _probe(
         )
     if in_corner(probe[0]):
         probe = np.fft.fftshift(probe, axes=(-2, -1))
-        said = (*said, "probe: stored with its centre in the corner, moved to the middle")
-    return probe, said
+        notes = (*notes, "probe: stored with its centre in the corner, moved to the middle")
+    return probe, notes
 
 
 def _bad_pixels(raw: RawScan, mask: Path | None) -> tuple[Frames | None, tuple[str, ...]]:
@@ -177,8 +177,8 @@ def _bad_pixels(raw: RawScan, mask: Path | None) -> tuple[Frames | None, tuple[s
     if mask is None:
         return raw.mask, ()
     added = read_mask(Path(mask), raw.patterns.shape[-1])
-    said = (f"mask: {int(added.sum())} bad pixels from {Path(mask).name}",)
-    return with_mask_of(raw.mask, added), said
+    notes = (f"mask: {int(added.sum())} bad pixels from {Path(mask).name}",)
+    return with_mask_of(raw.mask, added), notes
 
 
 def _readings_of(
@@ -200,7 +200,7 @@ def _readings_of(
         check_memory(working_bytes(raw.patterns.shape, raw.patterns.dtype), f"{path}")
         stacks.append((np.moveaxis(raw.patterns[:], 2, 0), None, (last,)))
     usable: list[Usable] = []
-    for patterns, marked, said in stacks:
+    for patterns, marked, notes in stacks:
         cleaned = clean(patterns, marked, overrides.left_out, path, progress)
         if len(cleaned.frames) < PERIOD:
             raise UserError(
@@ -209,7 +209,7 @@ def _readings_of(
             )
         places = raw.positions_px[cleaned.frames].astype(np.float64)
         scan = Scan(cleaned.patterns, cleaned.known, probe, places)
-        usable.append(Usable(scan, (*said, *cleaned.said)))
+        usable.append(Usable(scan, (*notes, *cleaned.notes)))
     return usable
 
 

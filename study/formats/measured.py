@@ -31,7 +31,7 @@ class RawScan:
     `patterns` (J, n, n), left in the file where that is possible; `positions_px` (J, 2) window
     corners, taken as (y, x); `probe` (..., m, m) modes or None; `object_shape` where the file has
     an object frame; `values` and `zero_frequency` are what files of this layout hold by custom;
-    `said`: sentences for the manifest. `mask`: pixels without a measurement, (n, n) or (J, n, n)
+    `notes`: sentences for the manifest. `mask`: pixels without a measurement, (n, n) or (J, n, n)
     bool. `object_pixel_m`: where the file states it, but no geometry.
     """
 
@@ -42,7 +42,7 @@ class RawScan:
     geometry: Geometry | None
     values: Values
     zero_frequency: ZeroFrequency
-    said: tuple[str, ...]
+    notes: tuple[str, ...]
     mask: Frames | None = None
     object_pixel_m: float | None = None
 

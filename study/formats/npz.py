@@ -61,14 +61,14 @@ def _ptychopinn(arrays: Mapping[str, np.ndarray], path: Path) -> RawScan:
         raise UserError(
             f"{path} holds {len(x)} xcoords and {len(y)} ycoords; one of each a pattern"
         )
-    said = ["layout: PtychoPINN npz; xcoords and ycoords taken as window centres"]
+    notes = ["layout: PtychoPINN npz; xcoords and ycoords taken as window centres"]
     if patterns.ndim == 3 and patterns.shape[0] != len(y) and patterns.shape[2] == len(y):
         patterns = np.moveaxis(patterns, 2, 0)
-        said.append("patterns: stored with the pattern on the last axis")
+        notes.append("patterns: stored with the pattern on the last axis")
     check_shape(patterns.shape, patterns.dtype, path)
     obj = arrays.get("objectGuess")
     if obj is not None:
-        said.append("objectGuess: its frame is checked; it is not taken as truth")
+        notes.append("objectGuess: its frame is checked; it is not taken as truth")
     return RawScan(
         patterns=patterns,
         positions_px=np.stack([y, x], axis=1) - patterns.shape[-1] // 2,
@@ -77,7 +77,7 @@ def _ptychopinn(arrays: Mapping[str, np.ndarray], path: Path) -> RawScan:
         geometry=None,
         values="amplitudes",
         zero_frequency="centre",
-        said=tuple(said),
+        notes=tuple(notes),
     )
 
 
@@ -92,7 +92,7 @@ def _tike(arrays: Mapping[str, np.ndarray], path: Path) -> RawScan:
         geometry=None,
         values="counts",
         zero_frequency="corner",
-        said=("layout: tike npz",),
+        notes=("layout: tike npz",),
     )
 
 

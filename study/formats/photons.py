@@ -30,7 +30,7 @@ def photons_of(
     factor = overrides.bin or 1
     n = patterns.shape[-1] // factor
     measured = known if factor == 1 else bin_known(known, factor)
-    said: list[str] = []
+    notes: list[str] = []
     dose: np.float32 | None = None
 
     def photons(block: np.ndarray) -> Float32[np.ndarray, "b n n"]:
@@ -42,11 +42,11 @@ def photons_of(
         check_brightest(float(sums.max()), chosen.values)
         mean = float(sums.mean())
         dose = np.float32(overrides.photons_per_pattern / mean)
-        said.append(
+        notes.append(
             f"dose: scaled from {mean:.6g} to {overrides.photons_per_pattern:.6g}, as given"
         )
     elif overrides.values is None and detect_values(patterns) is None:
-        said.append("dose: pixels are not whole photons, so the photon is a nominal unit here")
+        notes.append("dose: pixels are not whole photons, so the photon is a nominal unit here")
 
     def made(block: np.ndarray) -> Float32[np.ndarray, "b m m"]:
         # Also where the data set is written later: extreme numbers overflow, and are refused.
@@ -57,7 +57,7 @@ def photons_of(
             counts = counts if factor == 1 else bin_counts(counts, factor)
             return counts if measured.all() else fill_masked(counts, measured)
 
-    return derived(patterns, made, n, np.float32), tuple(said)
+    return derived(patterns, made, n, np.float32), tuple(notes)
 
 
 def _as_counts(patterns: np.ndarray, values: Values) -> Float32[np.ndarray, "b n n"]:

@@ -73,7 +73,7 @@ class Positions:
 
     table: Float64[np.ndarray, "J 2"]
     units: str
-    said: str
+    notes: str
 
     def in_px(self, object_pixel_m: float | None, where: Path) -> Float64[np.ndarray, "J 2"]:
         """In object pixels. Raises UserError for lengths where the object's pixel is unknown."""

@@ -72,8 +72,8 @@ def one_mode(
     stored: np.ndarray, where: Path
 ) -> tuple[Complex128[np.ndarray, "m m"], tuple[str, ...]]:
     """The strongest of (..., m, m) stored modes. Raises UserError if unusable."""
-    modes, said = all_modes(stored, where, 1)
-    return modes[0], said
+    modes, notes = all_modes(stored, where, 1)
+    return modes[0], notes
 
 
 def in_corner(probe: Complex[np.ndarray, "n n"]) -> bool:

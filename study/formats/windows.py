@@ -43,7 +43,7 @@ class Window:
         """The same square of an array (..., h, w)."""
         return array[(..., *self.index)]
 
-    def said(self, how: str) -> tuple[str, ...]:
+    def notes(self, how: str) -> tuple[str, ...]:
         if self.whole:
             return ()
         centre = (self.top + self.n // 2, self.left + self.n // 2)
@@ -95,7 +95,7 @@ def choose_window(
             "for; give a smaller --crop, or a probe of that side"
         )
     window = Window((height, width), row - n // 2, column - n // 2, n)
-    return window, window.said(how)
+    return window, window.notes(how)
 
 
 def _find_beam(entries: Entries, name: str) -> tuple[float, float]:

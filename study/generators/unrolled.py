@@ -24,8 +24,8 @@ with twice the reach. `alpha` regularises the updates, as in rPIE, and `smoothin
 
 Unrolled networks for inverse problems: Adler & Oktem 2018, arXiv:1707.06474 (learned primal-dual).
 What it is not: a network without physics. It knows the probe and sees all patterns of a group, but
-no position of a group and no neighbouring group; it can be trained on no other probe than the one
-that it is told. With `patterns: 1` the phase is hardly determined by what it sees.
+no position of a group and no neighbouring group; it is trained for the one probe that it is
+given. With `patterns: 1` the phase is hardly determined by what it sees.
 """
 
 from __future__ import annotations

@@ -94,13 +94,13 @@ def parameters(name: str, asked: Asked, slurm: Slurm) -> dict[str, Any]:
     }
 
 
-def refusal(said: str) -> str:
+def refusal(output: str) -> str:
     """sbatch's errors as a sentence."""
-    reasons = re.findall(r"^sbatch: (?:error|fatal): (.*?)\s*$", said, re.MULTILINE)
+    reasons = re.findall(r"^sbatch: (?:error|fatal): (.*?)\s*$", output, re.MULTILINE)
     general = "Batch job submission failed: "
     reasons = list(dict.fromkeys(reason.removeprefix(general) for reason in reasons))
     return (
-        f"Slurm refused the jobs: {'; '.join(reasons) or ' '.join(said.split())[:300]}; correct "
+        f"Slurm refused the jobs: {'; '.join(reasons) or ' '.join(output.split())[:300]}; correct "
         "launch.yaml (`sinfo` lists the partitions)"
     )
 

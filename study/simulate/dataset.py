@@ -133,11 +133,11 @@ def expose(
 class Light:
     """What scales the light: P_sim, its divisor, S, and the object norm of every split.
 
-    `told`: the probe given to every method: `probe`, unless another is assumed.
+    `assumed`: the probe given to every method: `probe`, unless another is assumed.
     """
 
     probe: Complex128[torch.Tensor, "n n"]
-    told: Complex128[torch.Tensor, "n n"]
+    assumed: Complex128[torch.Tensor, "n n"]
     probe_norm: float
     photon_scale: float
     object_norm: dict[str, float]
@@ -196,7 +196,7 @@ def simulate(name: str, params: DataParams) -> Dataset:
         split: _split(scenes[split], params, light, np.random.default_rng(stream))
         for split, stream in zip(SPLITS, noise_streams(params), strict=True)
     }
-    probe = single(light.told.numpy())
+    probe = single(light.assumed.numpy())
     manifest = _manifest(name, params, light, content_hash(probe, splits), splits)
     made = Dataset(manifest=manifest, probe=probe, splits=splits)
     return made if params.mask is None else with_mask(made, known_pixels(params.mask, params.n))

@@ -1,8 +1,8 @@
 """The test object of a data set measured again, at another scan step.
 
-Object, light and noise are those of the stored set: its photon scale S, its probe (the true one of
-its parameters, whatever the methods are told) and the noise seed of its test split. At the set's
-own step these are its counts again, bit by bit.
+Object, light and noise are those of the stored set: its photon scale S, its true probe
+(whatever probe the methods assume) and the noise seed of its test split. At the set's own step these
+are its counts again, bit by bit.
 """
 
 from dataclasses import replace

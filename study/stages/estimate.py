@@ -34,7 +34,7 @@ def check_draft(root: Path, draft: Draft) -> dict[str, Any]:
     """The same facts about an arm that is not written yet, and what it changes.
 
     Seconds are those measured on its base, in proportion to the epochs. Raises UserError for
-    everything that cannot work; another arm with equal settings is told as `twin`.
+    everything that cannot work; `twin` names another arm with equal settings.
     """
     study = load_study(root / "params.yaml")
     plan = planned(study, draft, takes())

@@ -63,8 +63,8 @@ def load_generator(folder: RunFolder, which: str) -> nn.Module:
     """
     generator = load_weights(weights_file(folder, which))[0]
     if folder.object_file(which).is_file():
-        told = load_reconstruction(folder.object_file(which)).probe
-        provide_probe(generator, torch.tensor(told))
+        known = load_reconstruction(folder.object_file(which)).probe
+        provide_probe(generator, torch.tensor(known))
     return generator
 
 

@@ -188,7 +188,7 @@ def write_snapshot(subject: Subject, out: Path, source: str, epoch: int) -> list
 class Judgement:
     """The facts of one epoch end.
 
-    `relative_spread` is None where the measured patterns are all alike and nothing can be said;
+    `relative_spread` is None where all measured patterns are alike, so that it has no meaning;
     `dead_layers` are those over `DEAD_LIMIT`, with their share.
     """
 

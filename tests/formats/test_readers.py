@@ -389,7 +389,7 @@ def test_frames_are_cropped_around_the_beam(tmp_path: Path, shape: tuple[int, in
         file["diffamp"] = np.sqrt(frames)
     scan = read_raw(path)
     assert scan.patterns.shape == (J, N, N)
-    assert any("around the beam" in sentence for sentence in scan.said)
+    assert any("around the beam" in sentence for sentence in scan.notes)
     assert np.allclose(scan.patterns[:] ** 2, COUNTS)
 
 

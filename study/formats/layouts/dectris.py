@@ -38,7 +38,7 @@ def read(entries: Entries, beside: Beside) -> RawScan:
     shapes = {entries.shape(name)[-2:] for name in names}
     if len(shapes) > 1:
         raise UserError(f"{entries.path} has parts of {sorted(shapes)} px; accepted: one shape")
-    window, said = choose_window(entries, names[0], beside.crop_px, _beam(entries))
+    window, notes = choose_window(entries, names[0], beside.crop_px, _beam(entries))
     return RawScan(
         patterns=joined([window_frames(entries, name, window) for name in names]),
         positions_px=positions.in_px(geometry.object_pixel_m(window.n), entries.path),
@@ -47,7 +47,7 @@ def read(entries: Entries, beside: Beside) -> RawScan:
         geometry=geometry,
         values="counts",
         zero_frequency="centre",
-        said=(f"layout: Dectris master, {len(names)} parts", positions.said, *said),
+        notes=(f"layout: Dectris master, {len(names)} parts", positions.notes, *notes),
         mask=_mask(entries, window),
     )
 

@@ -59,7 +59,7 @@ def _read(frames: Entries, parameters: Entries, beside: Beside) -> RawScan:
     side = probe.shape[-1] if probe is not None and probe.ndim >= 2 else None
     if not has(frames, FRAMES):
         raise UserError(f"{frames.path} lacks {FRAMES!r}, the frames of the pair")
-    window, said = choose_window(frames, FRAMES, beside.crop_px or side)
+    window, notes = choose_window(frames, FRAMES, beside.crop_px or side)
     pixel_m = _pixel_m(parameters)
     names = next(
         (pair for pair in POSITIONS if all(has(parameters, name) for name in pair)), POSITIONS[0]
@@ -77,9 +77,9 @@ def _read(frames: Entries, parameters: Entries, beside: Beside) -> RawScan:
         geometry=None,
         values="counts",
         zero_frequency="centre",
-        said=(
+        notes=(
             f"layout: dp and para pair; positions in metres, object pixel {pixel_m:.6g} m",
-            *said,
+            *notes,
         ),
         mask=_mask(frames, window),
         object_pixel_m=pixel_m,

@@ -25,7 +25,7 @@ def read(entries: Entries, beside: Beside) -> RawScan:
     """Raises UserError: no points, no geometry, shapes that do not agree."""
     probe = first(entries, "prb", "probe")
     side = beside.crop_px or (probe.shape[-1] if probe is not None and probe.ndim >= 2 else None)
-    window, said = choose_window(entries, "diffamp", side)
+    window, notes = choose_window(entries, "diffamp", side)
     wavelength, distance, pixel = (
         number(entries, name) for name in ("lambda_nm", "z_m", "ccd_pixel_um")
     )
@@ -47,5 +47,5 @@ def read(entries: Entries, beside: Beside) -> RawScan:
         geometry=geometry,
         values="amplitudes",
         zero_frequency="corner",
-        said=("layout: NSLS-II; points are x, y in um", *said),
+        notes=("layout: NSLS-II; points are x, y in um", *notes),
     )

@@ -42,7 +42,7 @@ def read(entries: Entries, beside: Beside) -> RawScan:
     probe = first(entries, "probe")
     probe = None if probe is None else np.swapaxes(probe, -1, -2)
     side = probe.shape[-1] if probe is not None else None
-    window, said = choose_window(entries, name, beside.crop_px or side)
+    window, notes = choose_window(entries, name, beside.crop_px or side)
     stored = window_frames(entries, name, window)
     pixel_m = number(entries, *PIXELS_M)
     geometry = _geometry(entries, window.n)
@@ -57,7 +57,7 @@ def read(entries: Entries, beside: Beside) -> RawScan:
         geometry=geometry,
         values="counts",
         zero_frequency="centre",
-        said=("layout: PtychoShelves", how, *said),
+        notes=("layout: PtychoShelves", how, *notes),
         object_pixel_m=pixel_m,
     )
 
@@ -76,7 +76,7 @@ def _positions(
 ) -> tuple[Float64[np.ndarray, "J 2"], str]:
     if beside.positions is not None:
         given = read_positions(beside)
-        return given.in_px(pixel_m, entries.path), given.said
+        return given.in_px(pixel_m, entries.path), given.notes
     for name in IN_PX:
         if has(entries, name):
             stored = squeeze_to(as_float(entries.read(name), entries.path), 2)

@@ -39,7 +39,7 @@ def read(entries: Entries, beside: Beside) -> RawScan:
             "--positions FILE.ptyr:/content/positions/NAME --position-units m"
         )
     names = [f"chunks/{index}/data" for index in chunks]
-    window, said = choose_window(entries, names[0], beside.crop_px)
+    window, notes = choose_window(entries, names[0], beside.crop_px)
     shapes = {entries.shape(name)[1:] for name in names}
     if len(shapes) > 1:
         raise UserError(f"{entries.path} has chunks of {sorted(shapes)} px; accepted: one shape")
@@ -56,7 +56,7 @@ def read(entries: Entries, beside: Beside) -> RawScan:
         geometry=geometry,
         values="counts",
         zero_frequency="centre",
-        said=(f"layout: ptypy, {len(chunks)} chunks; positions in metres", *said),
+        notes=(f"layout: ptypy, {len(chunks)} chunks; positions in metres", *notes),
         mask=_mask(weights, window),
     )
 

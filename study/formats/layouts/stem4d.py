@@ -50,7 +50,7 @@ def read(entries: Entries, beside: Beside) -> RawScan:
             "one that is the scan in a file of its own"
         )
     name = cubes[0]
-    window, said = choose_window(entries, name, beside.crop_px)
+    window, notes = choose_window(entries, name, beside.crop_px)
     pixel_m, step_px, how = _step(entries, name, beside, window.n)
     rows, columns = entries.shape(name)[:2]
     # Both refuse sizes that are only declared, before the grid takes any memory.
@@ -65,7 +65,7 @@ def read(entries: Entries, beside: Beside) -> RawScan:
         geometry=None,
         values="counts",
         zero_frequency="centre",
-        said=(f"layout: 4D-STEM, {rows} x {columns} positions; {how}", *said),
+        notes=(f"layout: 4D-STEM, {rows} x {columns} positions; {how}", *notes),
         object_pixel_m=pixel_m,
     )
 

@@ -183,7 +183,7 @@ def weights_file(run: Path) -> Path:
 
 
 def part_hash(part: Part, manifest: Manifest, weights: Mapping[str, str]) -> str:
-    """Name of a part: what it depends on, but not what is only told of it (`good`)."""
+    """Name of a part: what it depends on, without labels (`good`)."""
     settings = settings_of(part.regimes)
     facts = [part.cell.dose, part.cell.probe, part.step_px, sorted(part.networks)]
     content = [FORMAT, facts, settings, manifest.content_sha256, dict(weights), code_sha256()]

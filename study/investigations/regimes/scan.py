@@ -3,7 +3,7 @@
     test object -> rescan -> counts -> method -> stitched object -> scores on illuminated pixels
 
 Design choices
-- All methods see the same counts and the same told probe, and all patches are stitched by the
+- All methods see the same counts and the same assumed probe, and all patches are stitched by the
   illumination-weighted average: tiles as published leave no overlap to use, and cannot bridge gaps.
 - A pixel counts when it received a tenth of the scan's median illumination and a tenth of what the
   brightest pixel of one pattern receives: wide steps light little, and their median with it. The
@@ -230,7 +230,7 @@ def judged(answer: Answer, given: Scanned) -> dict[str, Any]:
     """
     obj = to_object_units(answer.canvas, given.dataset.manifest.object_norm["test"])
     images = crop(obj, given.region).to(torch.complex64).numpy()
-    # The gate is told only that outputs were equal: see `study.evidence.scores`.
+    # The gate only learns that outputs were equal: see `study.evidence.scores`.
     outputs = None if answer.distinct else np.ones((2, 1, 1), dtype=np.complex64)
     try:
         parts = [

@@ -256,21 +256,21 @@ def sentence(trace: Trace) -> str:
     return f"{where}: {_bad(end_facts)}{_growth(end_facts)}; {_end(end_facts)}."
 
 
-def _bad(told: Mapping[str, Any]) -> str:
-    step = told["first_bad_step"]
+def _bad(trace: Mapping[str, Any]) -> str:
+    step = trace["first_bad_step"]
     if step is None:
         return "no step was bad"
-    if told["why_bad"] == "left":
+    if trace["why_bad"] == "left":
         return f"from step {step} on the error is that of a constant object"
-    there = "no number" if told["error_there"] is None else fmt(told["error_there"], 3)
-    usual = "" if told["error_before"] is None else f", {fmt(told['error_before'], 3)} before it"
+    there = "no number" if trace["error_there"] is None else fmt(trace["error_there"], 3)
+    usual = "" if trace["error_before"] is None else f", {fmt(trace['error_before'], 3)} before it"
     return (
         f"step {step} is the first bad one (error {there} times that of a constant object{usual})"
     )
 
 
-def _growth(told: Mapping[str, Any]) -> str:
-    first, most = told["grew_first"], told["grew_most"]
+def _growth(trace: Mapping[str, Any]) -> str:
+    first, most = trace["grew_first"], trace["grew_most"]
     if most is None:
         return ""
     start = (
@@ -283,14 +283,14 @@ def _growth(told: Mapping[str, Any]) -> str:
     return f"{start}, and {most['part']} went furthest, from {span}"
 
 
-def _end(told: Mapping[str, Any]) -> str:
-    error = "no number" if told["final_error"] is None else fmt(told["final_error"], 3)
-    dead = enumerated(told["dead_parts"])
+def _end(trace: Mapping[str, Any]) -> str:
+    error = "no number" if trace["final_error"] is None else fmt(trace["final_error"], 3)
+    dead = enumerated(trace["dead_parts"])
     units = f"all units of {dead} are dead" if dead else "no part is wholly dead"
     return (
-        f"it ended {told['ended']} at {error} times the error of a constant object, {units} and "
-        f"{told['zero_tensors']} of "
-        f"{told['tensors']} tensors get exactly zero gradient"
+        f"it ended {trace['ended']} at {error} times the error of a constant object, {units} and "
+        f"{trace['zero_tensors']} of "
+        f"{trace['tensors']} tensors get exactly zero gradient"
     )
 
 
@@ -315,12 +315,12 @@ def arm_sentence(traces: Sequence[Trace]) -> str:
     )
 
 
-def _dead_of(told: Mapping[str, Any]) -> list[str]:
-    return told["dead_parts"]
+def _dead_of(trace: Mapping[str, Any]) -> list[str]:
+    return trace["dead_parts"]
 
 
-def _most_of(told: Mapping[str, Any]) -> list[str]:
-    return [told["grew_most"]["part"]] if told["grew_most"] else []
+def _most_of(trace: Mapping[str, Any]) -> list[str]:
+    return [trace["grew_most"]["part"]] if trace["grew_most"] else []
 
 
 def _first_bad(bad: Sequence[Mapping[str, Any]], of: int) -> str:
@@ -338,11 +338,11 @@ def _first_bad(bad: Sequence[Mapping[str, Any]], of: int) -> str:
 
 
 def _counts(
-    told: Sequence[Mapping[str, Any]], parts: Callable[[Mapping[str, Any]], list[str]], none: str
+    traces: Sequence[Mapping[str, Any]], parts: Callable[[Mapping[str, Any]], list[str]], none: str
 ) -> str:
     """`decoder.2 (2 of 3), decoder.1 (1 of 3)`: how many seeds have each part in their list."""
-    found = Counter(part for one in told for part in parts(one))
-    return ", ".join(f"{part} ({n} of {len(told)})" for part, n in found.most_common()) or none
+    found = Counter(part for one in traces for part in parts(one))
+    return ", ".join(f"{part} ({n} of {len(traces)})" for part, n in found.most_common()) or none
 
 
 def _span(values: Sequence[float]) -> str:
