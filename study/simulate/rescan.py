@@ -1,8 +1,8 @@
 """The test object of a data set measured again, at another scan step.
 
 Object, light and noise are those of the stored set: its photon scale S, its true probe
-(whatever probe the methods assume) and the noise seed of its test split. At the set's own step these
-are its counts again, bit by bit.
+(whatever probe the methods assume) and the noise seed of its test split. At the set's own step
+these are its counts again, bit by bit.
 """
 
 from dataclasses import replace

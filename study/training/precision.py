@@ -8,9 +8,9 @@ Physics and loss are float32 (float64 where they say so) in all three: the forwa
 matrix product, and autocast ends at the network's head. What is scored is computed in float32 from
 the stored weights.
 
-fp32 is set as firmly as the others: torch lets cuDNN round convolutions to tf32
-unless this is switched off. Products are set by torch's older switch, which sets the newer one as well: the other way
-round the two differ, and whoever reads the older one, as Lightning does, gets a RuntimeError.
+fp32 is set as firmly as the others: torch lets cuDNN round convolutions to tf32 unless this is
+switched off. Products are set by torch's older switch, which sets the newer one as well: the other
+way round the two differ, and whoever reads the older one, as Lightning does, gets a RuntimeError.
 """
 
 from __future__ import annotations
