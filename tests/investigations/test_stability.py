@@ -24,14 +24,20 @@ from study.runs import RunFolder, write_yaml
 from study.settings import Arm, DataParams, UserError, leaves, load_study
 
 GRID = [{"lr": 0.002, "seeds": [1, 2]}, {"lr": 1e20, "seeds": [3]}]
+
+
+def curve(**changes: Any) -> dict[str, Any]:
+    return {"base": "control", "data": "data/tiny", "settings": [], **changes}
+
+
 CURVES = {
-    "plain": {"base": "control", "settings": []},
-    "no_clip": {"base": "control", "settings": ["clip.algorithm=none", "epochs=2"]},
+    "plain": curve(),
+    "no_clip": curve(settings=["clip.algorithm=none", "epochs=2"]),
 }
 
 
 def write_params(root: Path, params: DataParams, arm: Arm, **changes: Any) -> Path:
-    section = {"data": "data/tiny", "epochs": 1, "versus": "plain", "grid": GRID, "curves": CURVES}
+    section = {"epochs": 1, "versus": "plain", "grid": GRID, "curves": CURVES}
     content = {
         "data": {"tiny": params.model_dump(mode="json")},
         "arms": {"control": arm.model_dump(mode="json")},
@@ -279,22 +285,22 @@ def test_without_results_every_curve_is_missing(pipeline: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "noun"),
     [
-        ({"data": "data/absent"}, "data/absent"),
+        ({"curves": {"plain": curve(data="data/absent")}}, "data/absent"),
         ({"versus": "absent"}, "absent"),
         ({"grid": GRID[::-1]}, "order"),
         ({"grid": [GRID[0], {"lr": 1.0, "seeds": [2]}]}, "seed 2"),
         ({"grid": GRID[:1]}, "grid"),
-        ({"curves": {"plain": {"base": "absent", "settings": []}}}, "absent"),
+        ({"curves": {"plain": curve(base="absent")}}, "absent"),
         (
-            {"curves": {"plain": {"base": "control", "settings": ["clip.nothing=1"]}}},
+            {"curves": {"plain": curve(settings=["clip.nothing=1"])}},
             "clip.nothing",
         ),
-        ({"curves": {"plain": {"base": "control", "settings": ["epochs=0"]}}}, "epochs"),
+        ({"curves": {"plain": curve(settings=["epochs=0"])}}, "epochs"),
         (
-            {"curves": {"plain": {"base": "control", "settings": ["clip.algorithm=nothing"]}}},
+            {"curves": {"plain": curve(settings=["clip.algorithm=nothing"])}},
             "nothing",
         ),
-        ({"curves": {"../plain": {"base": "control", "settings": []}}}, "not a name"),
+        ({"curves": {"../plain": curve()}}, "not a name"),
     ],
 )
 def test_settings_that_cannot_work_are_refused_and_nothing_is_written(

@@ -198,22 +198,27 @@ def caption(found: Stable) -> str:
     deaths = first.deaths
     each = sorted(set(deaths.runs))
     level = f"{100 * first.ld50.level:g} %"
-    control, epochs = named(found.versus), first.settings["epochs"]
-    longer = [
-        f"{curve.label}: {curve.settings['epochs']}"
-        for curve in found.curves
-        if curve.settings["epochs"] != epochs
-    ]
-    others = f" ({', '.join(longer)})" if longer else ""
+    control = named(found.versus)
+    epochs, data = (_common(found, key) for key in ("epochs", "data"))
     return (
         f"Share of {'–'.join(map(str, each))} runs per learning rate that died (dots; ringed where "
         f"a loss was not finite): not finite, or a skill below {LOST} at the end. Blue: fitted "
         f"curve and LD50 with its exact {level} interval (an arrow: it leaves the axis or is "
         f"open); grey: curve of {control}. Below: all LD50, and their ratio to that of {control} "
-        f"with its {level} interval, each by itself (not corrected for their number). {epochs} "
-        f"epochs{others} on {first.settings['data']}; every rate has its own seeds, the same for "
-        "all curves."
+        f"with its {level} interval, each by itself (not corrected for their number). Epochs: "
+        f"{epochs}; data set: {data}. Every rate has its own seeds, the same for all curves."
     )
+
+
+def _common(found: Stable, key: str) -> str:
+    """A setting of the first curve, and in brackets the curves where it differs."""
+    usual = found.curves[0].settings[key]
+    others = [
+        f"{curve.label}: {curve.settings[key]}"
+        for curve in found.curves
+        if curve.settings[key] != usual
+    ]
+    return f"{usual} ({', '.join(others)})" if others else str(usual)
 
 
 def alternative(found: Stable) -> str:

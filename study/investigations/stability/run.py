@@ -93,7 +93,7 @@ def planned(study: Study, settings: Stability, name: str) -> Plan:
     """The arms of a curve. Raises UserError for a change that its base arm cannot take."""
     curve = settings.curves[name]
     base = study.arms[curve.base]
-    common = (f"data={settings.data}", f"epochs={settings.epochs}")
+    common = (f"data={curve.data}", f"epochs={settings.epochs}")
     sets = {key: params.model_dump() for key, params in study.data.items()}
 
     def arm(rate: StabilityRate) -> Arm:

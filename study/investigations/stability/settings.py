@@ -31,14 +31,15 @@ class StabilityRate(Model):
 
 
 class StabilityCurve(Model):
-    """A base arm and what is changed in it, each as `study arms new --set` takes it."""
+    """A base arm, the data set of its runs, and changes as `study arms new --set` takes them."""
 
     base: str
+    data: str
     settings: tuple[str, ...]
 
 
 class Stability(Section):
-    """Short runs of every curve on one grid of learning rates, all on one data set.
+    """Short runs of every curve on one grid of learning rates.
 
     `versus`: the curve that the others are compared with.
     """
@@ -46,7 +47,6 @@ class Stability(Section):
     key: ClassVar[str] = "stability"
     arms: ClassVar[tuple[str, ...]] = ("base",)
 
-    data: str
     epochs: Count
     versus: str
     grid: Annotated[tuple[StabilityRate, ...], Field(min_length=2, max_length=100)]
@@ -76,14 +76,13 @@ class Stability(Section):
         return self
 
     def check(self, study: Study) -> None:
-        room, _, stem = self.data.partition("/")
-        if room != "data" or stem not in study.data:
-            known = (f"data/{name}" for name in study.data)
-            raise ValueError(
-                f"stability.data is {quoted(self.data)}, which is not a data set"
-                f"{nearest(self.data, known)}"
-            )
+        sets = [f"data/{name}" for name in study.data]
         for name, curve in self.curves.items():
+            if curve.data not in sets:
+                raise ValueError(
+                    f"stability.curves.{name}.data is {quoted(curve.data)}, which is not a data "
+                    f"set{nearest(curve.data, sets)}"
+                )
             if not isinstance(study.arms.get(curve.base), Arm):
                 trained = [arm for arm, row in study.arms.items() if isinstance(row, Arm)]
                 raise ValueError(
