@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
+from checking import measured_star
 from study.formats.dataset import Dataset, load_dataset, save_dataset, verify_dataset
 from study.formats.importing import held_out, import_scan
 from study.formats.npz import export_npz
@@ -15,8 +16,6 @@ from study.formats.orientation import ALL_AXES, arrange, turn
 from study.settings import SPLITS, UserError
 
 Writer = Callable[..., Path]
-SIEMENS = Path(__file__).parents[3] / "shared" / "data" / "siemens-star-small.npz.bz2"
-
 
 KNOWN = {
     "values": "counts",
@@ -453,13 +452,9 @@ def test_truncated_cxi_files_are_told(scanned: Dataset, tmp_path: Path, share: f
 # --- a real measurement -----------------------------------------------------------------------
 
 
-@pytest.mark.skipif(
-    not SIEMENS.is_file(),
-    reason="the Siemens star scan is not beside this checkout (../shared/data)",
-)
 @pytest.mark.slow
 def test_the_siemens_star_scan_is_understood() -> None:
-    imported = import_scan(SIEMENS, "siemens")
+    imported = import_scan(measured_star(), "siemens")
     assert imported.manifest.patterns == {"train": 430, "validation": 43, "test": 43}
     said = imported.manifest.statements
     assert "values: counts, found from the data" in said

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from scenes import run_rpie
 
+from checking import measured_star
 from study.formats.dataset import Dataset
 from study.formats.importing import import_scan
 from study.formats.reconstruction import Reconstruction
 from study.iterative.apply import reconstruct_rpie
 from study.iterative.task import measured
 
-FILE = Path(__file__).parents[3] / "shared" / "data" / "siemens-star-small.npz.bz2"
 EPIE_R_FACTOR = 0.20  # what six passes of plain ePIE with probe update reach
 SPOKES, HUB_PX = 30, (230, 209)  # counted and read off a picture of the star
 
 
 @pytest.fixture(scope="module")
 def siemens() -> Dataset:
-    if not FILE.is_file():
-        pytest.skip(f"the measured Siemens star is not at ../shared/data/{FILE.name}")
-    return import_scan(FILE, "siemens")
+    return import_scan(measured_star(), "siemens")
 
 
 @pytest.mark.slow
