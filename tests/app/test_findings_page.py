@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import stored
 from checkouts import (
+    ROOT,
     change,
     judge,
     opened,
@@ -286,3 +287,21 @@ def test_a_torn_line_is_kept_and_told(fresh):
 def test_two_by_three_is_inconclusive_with_what_it_lacks(fresh):
     two_by_three(fresh)
     assert "**To decide it**" in said(opened("findings", claim="AGC-001"))
+
+
+@pytest.mark.slow
+def test_every_view_of_the_committed_findings_is_drawn(monkeypatch):
+    """Those without a filter too; the one of an investigation with a figure shows it."""
+    from app import load
+    from study import investigations
+
+    monkeypatch.chdir(ROOT)
+    found = load.findings()
+    assert found is not None
+    views = [view for part in investigations.parts("findings") for view in part.views(found)]
+    assert any(not view.filter_by and view.rows for view in views)
+    for view in views:
+        app = opened("findings", view=view.name)
+        assert len(app.table) == bool(view.rows)
+        drawn = [item for item in app.get("html") if "data:image/svg+xml" in item.proto.body]
+        assert len(drawn) == (view.name == "stability")
