@@ -93,35 +93,52 @@ def values(
 
 
 def curve(table: pandas.DataFrame, name: str, label: str, settings: Settings) -> go.Figure:
-    """Mean and interval of every arm; a line joins arms that differ in this setting only."""
-    made = go.Figure()
+    """Mean and interval of every arm; a line joins arms that differ in this setting only, and its
+    end is named after them."""
+    made, there = go.Figure(), sorted(set(table[name]))
+    log_x, scale = wide(there), axis_of(list(table["estimate"]))
+    assert scale is not None, "a table with a row has an axis"
+    log_y = scale[2] == "log"
     rest = {
         arm: tuple((k, v) for k, v in sorted(settings[arm].items()) if k != name)
         for arm in table["arm"]
     }
     families = list(dict.fromkeys(rest[arm] for arm in table["arm"]))
+    ends = []
     for place, family in enumerate(families):
         part = table.loc[[rest[arm] == family for arm in table["arm"]]].sort_values(by=[name])
         high, low = part["high"] - part["estimate"], part["estimate"] - part["low"]
         made.add_scatter(
             x=part[name], y=part["estimate"], mode="lines+markers" if len(part) > 1 else "markers",
-            line={"color": plot_style.colour(place), "dash": plot_style.dash(place)},
-            marker={"size": 8}, showlegend=False, customdata=part[["arm", "n"]],
+            line=plot_style.line(place), marker={"size": 8}, showlegend=False,
+            customdata=part[["arm", "n"]],
             error_y={"type": "data", "array": high, "arrayminus": low, "thickness": 1.5},
             hovertemplate=f"%{{customdata[0]}}: %{{y:.4g}}, n = %{{customdata[1]}}<br>"
             f"{plot_style.label(name)} %{{x}}<extra></extra>",
         )  # fmt: skip
-    there = sorted(set(table[name]))
-    if wide(there):
+        x, y = (float(part[column].iloc[-1]) for column in (name, "estimate"))
+        ends.append(
+            plot_style.End(
+                family_name(part["arm"]), place, math.log10(x) if log_x else x,
+                math.log10(y) if log_y else y,
+            )
+        )  # fmt: skip
+    if log_x:
         made.update_xaxes(type="log", tickvals=there, ticktext=[f"{value:g}" for value in there])
-    scale = axis_of(list(table["estimate"]))
-    if scale is not None:  # of the means: one wide interval does not hide the others
-        low, high = limits(scale)
-        ends = [math.log10(low), math.log10(high)] if scale[2] == "log" else [low, high]
-        made.update_yaxes(type=scale[2], range=ends, nticks=6)
+    low, high = limits(scale)  # of the means: one wide interval does not hide the others
+    y_range = (math.log10(low), math.log10(high)) if log_y else (low, high)
+    made.update_yaxes(type=scale[2], range=y_range, nticks=6)
     made.update_xaxes(title_text=plot_style.label(name))
     made.update_yaxes(title_text=plot_style.label(label))
-    return plot_style.shape(made, 360)
+    plot_style.shape(made, 360)
+    plot_style.name_ends(made, ends, y_range)
+    return made
+
+
+def family_name(arms: Iterable[str]) -> str:
+    """`control and 4 more`."""
+    first, *others = arms
+    return f"{first} and {len(others)} more" if others else first
 
 
 def heat_map(table: pandas.DataFrame, first: str, second: str, label: str) -> go.Figure:

@@ -217,7 +217,7 @@ def median_trace(line: Curves, quantity: Quantity, first: bool) -> go.Scatter:
     return go.Scatter(
         x=facts.index, y=facts["median"], customdata=np.asarray(facts[["min", "max", "count"]]),
         mode="lines", name=name, legendgroup=line.arm, showlegend=first,
-        line={"color": plot_style.colour(k), "width": 3, "dash": plot_style.dash(k)},
+        line=plot_style.line(k, 3),
         hovertemplate="%{y:.4g} [%{customdata[0]:.4g}, %{customdata[1]:.4g}], "
         f"n = %{{customdata[2]}}<extra>{name}</extra>",
     )  # fmt: skip

@@ -312,13 +312,13 @@ def profiles(
         first = scenes[0]
         if first.truth is not None:
             y = cut(first, window, first.truth[channel], profile)
-            made.add_trace(line(x, y, "truth", plot_style.GRAY, "solid", 4, j == 1), row=1, col=j)
+            truth = {"color": plot_style.GRAY, "dash": "solid", "width": 4}
+            made.add_trace(profile_line(x, y, "truth", truth, j == 1), row=1, col=j)
         for one in scenes:
             y = cut(one, window, one.images[channel], profile)
             label = " (not evaluable)" if channel in one.blank else ""
-            k = place[one.arm]
             name = f"{plot_style.label(one.arm)}{label}"
-            trace = line(x, y, name, plot_style.colour(k), plot_style.dash(k), 1.6, j == 1)
+            trace = profile_line(x, y, name, plot_style.line(place[one.arm], 1.6), j == 1)
             made.add_trace(trace.update(legendgroup=one.arm), row=1, col=j)
         made.update_yaxes(title_text=f"{channel} ({UNITS[channel]})", row=1, col=j)
         across = "x" if profile.along == "row" else "y"
@@ -326,11 +326,11 @@ def profiles(
     return plot_style.shape(made, 280, hovermode="x unified", hoversubplots="axis")
 
 
-def line(
-    x: np.ndarray, y: np.ndarray, name: str, colour: str, dash: str, width: float, legend: bool
+def profile_line(
+    x: np.ndarray, y: np.ndarray, name: str, line: Mapping[str, Any], legend: bool
 ) -> Any:
     return go.Scatter(
         x=x, y=y, mode="lines", name=name, legendgroup=name, showlegend=legend,
-        line={"color": colour, "dash": dash, "width": width},
+        line=dict(line),
         hovertemplate="%{y:.4g}",
     )  # fmt: skip

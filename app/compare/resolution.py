@@ -122,7 +122,7 @@ def traces(
     curve = go.Scatter(
         x=frequency * factor, y=found, mode="lines", name=name, legendgroup=one.arm,
         showlegend=legend or "amplitude" in one.blank, hovertemplate="%{y:.3f}",
-        line={"color": plot_style.colour(k), "dash": plot_style.dash(k), "width": 2},
+        line=plot_style.line(k),
     )  # fmt: skip
     at = crossing(one, channel)
     if at is None:
@@ -138,8 +138,7 @@ def traces(
 def words_only(one: Scene, k: int) -> go.Scatter:
     """A place in the legend for a curve that does not exist."""
     name = f"{plot_style.label(one.arm)} ({'; '.join(one.blank.values())})"
-    line = {"color": plot_style.colour(k), "dash": plot_style.dash(k), "width": 2}
-    return go.Scatter(x=[None], y=[None], mode="lines", name=name, line=line)
+    return go.Scatter(x=[None], y=[None], mode="lines", name=name, line=plot_style.line(k))
 
 
 def crossing(one: Scene, channel: str) -> float | None:

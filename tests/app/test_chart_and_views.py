@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -123,3 +124,45 @@ def test_a_reader_saves_nothing(runs, monkeypatch):
     with pytest.raises(UserError):
         actions.save_view("mine", "arms", {})
     assert not (runs / "views").exists()
+
+
+# --- lines that are told apart without colour -------------------------------------------------
+
+
+def test_every_place_has_a_dash_of_its_own_on_the_page_and_on_paper():
+    from app.compare import plot_style
+    from study.report.figures import style
+
+    for dashes, colours in (
+        (plot_style.DASHES, plot_style.COLOURS),
+        (style.DASHES, style.CYCLE),
+    ):
+        assert len(set(dashes)) == len(dashes) == len(colours)
+
+
+@pytest.mark.parametrize("arms", [2, 11, 40])
+def test_lines_of_a_chart_are_named_at_their_ends(arms: int):
+    import pandas
+
+    from app.arms.chart import curve
+
+    names = [f"arm{i}_{end}" for i in range(arms) for end in "ab"]
+    table = pandas.DataFrame(
+        {"arm": names, "id": names, "estimate": range(2 * arms), "n": 3, "lr": [1, 2] * arms}
+    ).assign(low=lambda t: t["estimate"] - 1, high=lambda t: t["estimate"] + 1)
+    settings = {name: {"lr": 1, "family": name.partition("_")[0]} for name in names}
+    figure = curve(table, "lr", "MAE", settings)
+    told = [note.text for note in figure.layout.annotations]
+    fit = arms * 14 < figure.layout.height
+    assert told == ([f"arm{i}_a and 1 more" for i in reversed(range(arms))] if fit else [])
+    assert {note.x for note in figure.layout.annotations} <= {2}
+
+
+@pytest.mark.parametrize("tops", [[0.0], [5, 5, 5], [-9, 50, 52, 99, 200], [100] * 7])
+def test_names_move_apart_and_stay_inside(tops: list[float]):
+    from app.compare.plot_style import spread
+
+    found = spread(tops, 14, 100)
+    assert all(later - earlier >= 14 for earlier, later in pairwise(found))
+    assert min(found) >= 0 and max(found) <= 100
+    assert spread([10.0, 40.0], 14, 100) == [10.0, 40.0], "names with room stay where they are"

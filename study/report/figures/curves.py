@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from study.report.figures.style import (
     BLACK,
     CYCLE,
+    DASHES,
     GRAY,
     MARKS,
     OUTCOMES,
@@ -32,7 +33,6 @@ COLUMNS = 5
 ROW_MM = 39.0
 LABEL = 24  # characters that fit beside a panel
 LOSS = "val_loss"
-DASHES = ("-", "--", ":", "-.", (0, (6, 2)), (0, (6, 2, 1, 2)), "-", "--")
 
 
 def draw_curves(inputs: Inputs, group: Group) -> Drawing | str:

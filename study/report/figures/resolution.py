@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from study.report.figures.scenes import CHANNELS, Shown, find_shown, missing, ring_curve
 from study.report.figures.style import (
     CYCLE,
+    DASHES,
     GRAY,
     Drawing,
     canvas,
@@ -17,8 +18,6 @@ from study.report.figures.style import (
     short,
 )
 from study.report.gather import Inputs
-
-DASHES = ("-", "-", "-", "--", "--", "-.", ":", ":")
 
 
 def draw_resolution(inputs: Inputs) -> Drawing | str:

@@ -30,6 +30,11 @@ BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PURPLE, SKY, BLACK, GRAY = "#CC79A7", "#56B4E9", "#222222", "#8A8A8A"
 # In the order of the app (app/compare/plot_style.py): an arm has one colour on screen and on paper.
 CYCLE = (BLUE, RED, GREEN, PURPLE, ORANGE, SKY, "#7F6A00", "#5C5C5C")
+# One per colour, so that lines differ without it.
+DASHES: tuple[Any, ...] = (
+    *("-", "--", ":", "-.", (0, (6, 2)), (0, (6, 2, 1, 2))),
+    *((0, (5, 1.5, 1, 1.5, 1, 1.5)), (0, (1, 4))),
+)
 OUTCOMES = {"ok": BLUE, "collapsed": RED, "failed": PURPLE}
 MARKS = {"ok": "o", "collapsed": "x", "failed": "v"}
 STYLE: dict[Any, Any] = {
