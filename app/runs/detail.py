@@ -33,6 +33,7 @@ def show(row: RunRow, state: str, job: Job | None) -> None:
     left, right = st.columns([3, 2], gap="medium")
     with left:
         curves.one(row)
+        resources.by_epoch(row)
     with right:
         _facts(row, state, job)
     _log(row, job)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import psutil
+import streamlit as st
+from plotly.subplots import make_subplots
 
 from app import load
-from app.runs.words import lasting
+from app.compare import plot_style
+from app.runs.words import lasting, run_id
 from study.jobs import RunRow
 from study.reading import UserError, read_text
 from study.runs import RunFolder, provenance, read_json
@@ -47,12 +51,12 @@ def _live(row: RunRow) -> dict[str, str]:
     if row.folder is None:
         return {}
     environment = read_json(row.folder / "environment.json")
-    seconds, peak = _timing(row.folder / "timing.csv")
+    seconds, peaks = _timing(row.folder / "timing.csv")
     status = RunFolder(row.folder).status()
     return {
         "computed on": _machine(environment if isinstance(environment, dict) else {}),
         "took": _time(sum(seconds), len(seconds)) if seconds else "",
-        "peak memory": _memory(peak),
+        "peak memory": _memory(max(peaks, default=None)),
         "now": _process(status) if row.state in ("running", "unknown") else "",
     }
 
@@ -75,15 +79,41 @@ def _memory(mib: float | None) -> str:
     return "" if mib is None else f"{mib:,.0f} MiB"
 
 
-def _timing(file: Path) -> tuple[list[float], float | None]:
-    """Seconds of every epoch so far, and the largest memory in MiB."""
+def by_epoch(row: RunRow) -> None:
+    """Seconds of every epoch and the peak memory so far, of a run whose folder is in work/.
+
+    A collected run has only their sum and maximum, in its provenance.
+    """
+    seconds, peaks = ([], []) if row.folder is None else _timing(row.folder / "timing.csv")
+    if len(seconds) < 2:
+        return
+    made = make_subplots(rows=1, cols=2, horizontal_spacing=0.12)
+    panels = (("s per epoch", seconds), ("peak memory (MiB)", peaks))
+    for place, (title, values) in enumerate(panels, start=1):
+        if len(values) == len(seconds):
+            made.add_scatter(
+                x=list(range(1, len(values) + 1)), y=values, mode="lines+markers",
+                marker={"size": 4}, line=plot_style.line(0), row=1, col=place,
+                hovertemplate="epoch %{x}: %{y:.4g}<extra></extra>",
+            )  # fmt: skip
+        made.update_yaxes(title_text=title, rangemode="tozero", row=1, col=place)
+    made.update_xaxes(title_text="epoch")
+    plot_style.shape(made, 190, showlegend=False)
+    alt = f"Seconds and peak memory of {run_id(row)} by epoch; last: {seconds[-1]:.3g} s"
+    alt += f", {_memory(peaks[-1])}" if peaks else ""
+    st.plotly_chart(made, key="run-resources", config={"displayModeBar": False}, alt=alt)
+
+
+def _timing(file: Path) -> tuple[list[float], list[float]]:
+    """Seconds of every epoch so far, and the peak memory in MiB after each that has one."""
     try:
         lines = list(csv.DictReader(io.StringIO(read_text(file))))
         seconds = [float(line["seconds"]) for line in lines]
         peaks = [float(line["peak_memory_mib"]) for line in lines if line["peak_memory_mib"]]
     except (OSError, UserError, csv.Error, KeyError, ValueError, TypeError):
-        return [], None
-    return seconds, max(peaks, default=None)
+        return [], []
+    finite = all(math.isfinite(value) for value in (*seconds, *peaks))
+    return (seconds, peaks) if finite else ([], [])
 
 
 def _process(status: Mapping[str, Any]) -> str:

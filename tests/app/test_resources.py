@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
 
 import psutil
 import pytest
+from checkouts import opened
 
 from study.jobs import RunRow
 from study.runs import RunFolder, write_json, write_text
@@ -55,3 +57,13 @@ def test_a_damaged_table_is_no_line(folder: Path, text: str) -> None:
 
     write_text(folder / "timing.csv", text)
     assert "took" not in facts(live(folder))
+
+
+def test_a_live_run_has_time_and_memory_by_epoch(toy: Path) -> None:
+    folder = RunFolder(toy / "work" / "one")
+    folder.start("control", 1, 9, {})
+    write_text(folder.timing_file, "epoch,seconds,peak_memory_mib\n1,2.0,100\n2,4.0,300.4\n")
+    charts = opened("runs", run="control/s1").get("plotly_chart")
+    [chart] = [c for c in charts if "MiB" in c.proto.alt]
+    drawn = [list(trace["y"]) for trace in json.loads(chart.proto.spec)["data"]]
+    assert drawn == [[2.0, 4.0], [100.0, 300.4]]
