@@ -4,6 +4,7 @@
 // for a change of tab. Here an action of the user adds one entry, whatever it changes.
 // Zoom: the part of the images that is shown is in the address as ?zoom=x0,x1,y0,y1 (object px),
 // so that it survives a redraw, and a colleague who gets the address sees the same part.
+// Notices: the browser shows the message about a job that ended, once the user has allowed it.
 if (!window.armature) {
   window.armature = true;
   const push = history.pushState.bind(history), replace = history.replaceState.bind(history);
@@ -46,8 +47,25 @@ if (!window.armature) {
       box.dataset.end = box.scrollHeight;
     }
   };
+  const told = new Set();
+  const permission = () => window.Notification?.permission ?? "denied";
+  const tell = () => {
+    document.documentElement.dataset.notices = permission();
+    for (const { dataset, textContent } of document.querySelectorAll("[data-ended]")) {
+      if (told.has(dataset.ended)) continue;
+      told.add(dataset.ended);
+      if (permission() !== "granted") continue;
+      try {
+        new Notification("Armature", { body: textContent, tag: dataset.ended });
+      } catch { /* some phones allow it to service workers only; the page has the message */ }
+    }
+  };
+  addEventListener("click", (event) => {
+    if (event.target.closest?.(".st-key-notify button")) Notification.requestPermission().then(tell);
+  }, { capture: true });
   new MutationObserver(() => {
     follow();
+    tell();
     for (const chart of document.querySelectorAll(".st-key-images-zoom .js-plotly-plot")) {
       if (chart.on && !chart.dataset.kept) {
         chart.dataset.kept = "yes";

@@ -6,6 +6,7 @@ It polls while something runs and stands still otherwise.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from html import escape as html_escape
 
 import streamlit as st
 
@@ -70,7 +71,15 @@ def _ended() -> list[Job]:
 
 
 def _tell(ended: Sequence[Job]) -> None:
-    """A message on whatever page is open."""
+    """A message on whatever page is open; app/browser.js shows it outside of the page too."""
     for job in ended:
         icon, _ = states.look(job.state)
-        st.toast(escape.markdown(str(message(job)["text"])), icon=icon, duration="long")
+        text = str(message(job)["text"])
+        st.toast(escape.markdown(text), icon=icon, duration="long")
+        st.html(f'<span hidden data-ended="{html_escape(job.id)}">{html_escape(text)}</span>')
+
+
+def ask_for_notices() -> None:
+    """A button by which the browser asks for permission; hidden where that is settled."""
+    st.button("Notify me when a job ends", key="notify", icon=":material/notifications:",
+              help="By a message of this browser, while a page of this app is open")  # fmt: skip

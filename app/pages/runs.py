@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from app import layout, load, waiting
+from app import layout, load, strip, waiting
 from app.fragments import fragment
 from app.runs import curves, detail, several, table, working
 from app.runs.words import run_id, state_of
@@ -77,6 +77,7 @@ if not rows:
     working.refused()
     st.stop()
 fragment(at_work, every)(offered(rows))
+strip.ask_for_notices()
 table.filters(rows)
 shown = table.passing(rows)
 if not shown:

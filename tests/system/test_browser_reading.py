@@ -7,6 +7,8 @@ import os
 import pytest
 from playwright.sync_api import expect
 
+from jobs.checkouts import add_job
+from study.jobs.folder import JobFolder
 from study.runs import RunFolder, write_json, write_text
 from system.app_server import ROOT, AppServer
 from system.app_studies import at_work
@@ -79,3 +81,36 @@ def died(run: RunFolder) -> None:
     status = {**run.status(), "pid": 2**22 + 1, "pid_started": 1.0}
     assert status["pid"] != os.getpid()
     write_json(run.path / "status.json", status)
+
+
+NOTIFICATION = """
+(answer) => {
+  window.shown = [];
+  window.Notification = class {
+    static permission = "default";
+    static async requestPermission() { return (Notification.permission = answer); }
+    constructor(title, { body }) { window.shown.push(body); }
+  };
+}
+"""
+
+
+@pytest.mark.parametrize("answer", ["granted", "denied"])
+def test_the_browser_tells_that_a_job_ended_only_when_allowed(
+    stored_app: AppServer, opener: Opener, answer: str
+) -> None:
+    watched = opener(stored_app)
+    watched.page.add_init_script(f"({NOTIFICATION})('{answer}')")
+    with at_work(stored_app.root, "better", 101):
+        page = watched.open_live("runs")
+        watched.under("notify").get_by_role("button").click()
+        expect(watched.under("notify")).to_be_hidden()
+        job = add_job(stored_app.root, "better", state="failed", cause="loss is NaN", ended=1.0)
+        try:
+            expect(page.get_by_test_id("stToast")).to_contain_text("loss is NaN")
+            page.wait_for_selector("[data-ended]", state="attached")
+            expect(page.locator("[data-ended]").first).to_be_hidden()
+            shown = page.evaluate("shown")
+        finally:
+            JobFolder(stored_app.root).job_file(job.id).unlink()
+    assert [("loss is NaN" in text) for text in shown] == ([True] if answer == "granted" else [])
