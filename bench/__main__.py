@@ -31,7 +31,7 @@ MODULES = {
     "step": ("C3-w32", "C3-w64", "C4", "C5", "C5-loss"),
     "size": ("C6-4blocks", "C6-6blocks"),
     "simulate": ("C7-seconds", "C7-memory"),
-    "startup": ("C8-help", "C8-app", "C8-switch", "C8-memory"),
+    "startup": ("C8-help", "C8-app", "C8-cold", "C8-switch", "C8-form", "C8-memory"),
     "index": ("I1", "I2"),
     "reader": ("R1", "R2", "R3"),
     "rpie": ("P1", "P2"),

@@ -118,7 +118,8 @@ def moved(value: Any, draws: np.random.Generator) -> Any:
 def history(seeds: int) -> str:
     """history.csv of `seeds` seeds: the committed ones of the control, over and over."""
     header, *rows = (ROOT / "results" / "control" / "history.csv").read_text().splitlines()
-    first = [row.partition(",")[2] for row in rows if row.startswith("1,")]
+    seed = rows[0].partition(",")[0]
+    first = [row.partition(",")[2] for row in rows if row.startswith(f"{seed},")]
     return "\n".join([header, *(f"{s},{row}" for s in range(1, seeds + 1) for row in first)]) + "\n"
 
 

@@ -4,9 +4,10 @@ Both by the clock: this is about waiting. The app is started as `make app` start
 made for this (`bench.many`), and opened in a headless chromium. First paint is the moment when the
 arms table has been drawn, counted from the start of the navigation by the page itself.
 
-The goal is for a running app: the second and third load. The first load of all, with a cold server
-and a cold browser, is in the details. A page switch ends when the page's title stands and its
-script has run to the end; memory is the server's.
+Warm is a running app: the second and third load; cold is the first load of all, with a cold server
+and a cold browser. A page switch ends when the page's title is there and no script runs any more.
+New arm is answered when the check of a changed learning rate has passed, after a first answer, for
+which a process starts. Memory is the server's.
 """
 
 from __future__ import annotations
@@ -35,14 +36,18 @@ from study.stages.findings import write_findings
 ROOT = Path(__file__).parent.parent
 ARMS, SEEDS = 50, 5
 STARTS, LOADS = 7, 3
-TITLES = ("New arm", "Runs", "Compare", "Findings", "Data", "Provenance", "Arms")
+TITLES = (
+    *("New arm", "Runs", "Compare", "Findings", "Data", "Provenance", "My scan", "Summary", "Arms"),
+)
+RATES = ("0.0021", "0.0022", "0.0023", "0.0024")  # the first starts the process that checks
 
 HELP = Goal("C8-help", "study --help", 0.3, "s", False)
-APP = Goal("C8-app", f"app first paint, {ARMS} arms x {SEEDS} seeds, warm", 3.0, "s", False)
-
-SWITCH = Goal("C8-switch", "app, the slowest of seven page switches", 1.0, "s", False)
-MEMORY = Goal("C8-memory", "app, what 100 refreshes add to 100 before", 20.0, "MB", False)
-REFRESHES = 100
+APP = Goal("C8-app", f"app first paint, {ARMS} arms x {SEEDS} seeds, warm", 1.5, "s", False)
+COLD = Goal("C8-cold", "the same, cold", 6.0, "s", False)
+SWITCH = Goal("C8-switch", "app, the slowest of nine page switches", 0.5, "s", False)
+FORM = Goal("C8-form", "app, New arm: a change is checked", 1.0, "s", False)
+MEMORY = Goal("C8-memory", "app, what 500 refreshes add to 100 before", 20.0, "MB", False)
+REFRESHES = (100, 500)
 
 # Resolves with the page's clock one frame after a table is there: the arms table (its
 # component lives in a shadow root), or a data frame, whose canvas holds more than one colour then.
@@ -114,6 +119,32 @@ new Promise(done => {
 """
 
 
+# Writes a learning rate into the form; seconds until its check has passed.
+ASK = """
+new Promise(done => {
+  const start = performance.now(), rate = RATE;
+  const field = [...document.querySelectorAll("input[aria-label]")]
+    .find(input => /(^|\\s)lr$/.test(input.getAttribute("aria-label")));
+  const write = Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, "value").set;
+  field.focus();
+  write.call(field, rate);
+  field.dispatchEvent(new Event("input", { bubbles: true }));
+  field.blur();
+  const look = () => {
+    const main = document.querySelector('[data-testid="stMain"]').textContent;
+    const button = document.querySelector(".st-key-add-start button");
+    const app = document.querySelector('[data-testid="stApp"]');
+    const still = app.getAttribute("data-test-script-state") === "notRunning";
+    if (!main.includes(`→ ${rate}`) || !still || !button || button.disabled) {
+      return requestAnimationFrame(look);
+    }
+    done((performance.now() - start) / 1000);
+  };
+  requestAnimationFrame(look);
+})
+"""
+
+
 class Server(NamedTuple):
     address: str
     pid: int
@@ -177,6 +208,17 @@ def switches(binary: str, address: str) -> dict[str, float]:
     return rounds[-1]
 
 
+def answers(binary: str, address: str) -> list[float]:
+    """Seconds to the answer of New arm for each of `RATES`."""
+    with browser.opened(binary) as page:
+        page.call("Page.enable")
+        page.call("Page.addScriptToEvaluateOnNewDocument", source=WATCH)
+        page.call("Page.navigate", url=address)
+        page.value("window.painted")
+        page.value(GO.replace("TITLE", json.dumps("New arm")))
+        return [page.value(ASK.replace("RATE", json.dumps(rate))) for rate in RATES]
+
+
 def resident_mb(pid: int) -> float:
     return psutil.Process(pid).memory_info().rss / 1e6
 
@@ -185,7 +227,7 @@ def measure_app() -> list[Figure]:
     binary = browser.find()
     if binary is None:
         why = "no chromium on this machine (apt install chromium)"
-        return [Figure(goal, None, why=why) for goal in (APP, SWITCH, MEMORY)]
+        return [Figure(goal, None, why=why) for goal in (APP, COLD, SWITCH, FORM, MEMORY)]
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         make_checkout(folder, ARMS, SEEDS)
@@ -194,16 +236,18 @@ def measure_app() -> list[Figure]:
         with served(folder) as server:
             cold, *warm = first_paints(binary, f"{server.address}/arms", ARMS)
             took = switches(binary, f"{server.address}/arms")
+            asked = answers(binary, f"{server.address}/arms")
             held = [resident_mb(server.pid)]
-            for _ in range(2):
-                first_paints(binary, f"{server.address}/arms", ARMS, REFRESHES)
+            for refreshes in REFRESHES:
+                first_paints(binary, f"{server.address}/arms", ARMS, refreshes)
                 held.append(resident_mb(server.pid))
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-    details = {"cold": cold, "warm": warm, "load of the machine": load}
     return [
-        Figure(APP, median(warm), details),
+        Figure(APP, median(warm), {"warm": warm, "load of the machine": load}),
+        Figure(COLD, cold, {"load of the machine": load}),
         Figure(SWITCH, max(took.values()), {"s": took}),
-        Figure(MEMORY, held[2] - held[1], {"MB after 0, 100 and 200 refreshes": held}),
+        Figure(FORM, median(asked[1:]), {"s": asked}),
+        Figure(MEMORY, held[2] - held[1], {"MB after 0, 100 and 600 refreshes": held}),
     ]
 
 
