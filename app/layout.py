@@ -134,7 +134,7 @@ STYLE = """
       color: #14171b !important;
     }
   }
-  :root:not([data-notices="default"]) .st-key-notify { display: none; }
+  :root:not([data-notices="default"]) .st-key-notify, [data-ended] { display: none; }
   [class*="st-key-images-zoom"] { overflow-x: auto; }
   [class*="st-key-images-zoom"] > * { min-width: 640px; }
   [data-testid="stPageLink-NavLink"] p { white-space: normal; overflow-wrap: anywhere; }

@@ -76,7 +76,7 @@ def _tell(ended: Sequence[Job]) -> None:
         icon, _ = states.look(job.state)
         text = str(message(job)["text"])
         st.toast(escape.markdown(text), icon=icon, duration="long")
-        st.html(f'<span hidden data-ended="{html_escape(job.id)}">{html_escape(text)}</span>')
+        st.html(f'<span data-ended="{html_escape(job.id)}">{html_escape(text)}</span>')
 
 
 def ask_for_notices() -> None:
