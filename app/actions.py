@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from app import access, comments, load, view_files
-from app.scan_tasks import steps
+from app.scan_tasks import steps, work
 from app.scan_tasks.steps import Upload
 from study import jobs
 from study.artifacts import pull as pulling
@@ -29,142 +29,133 @@ def add(
 
     Raises UserError.
     """
-    _may_write()
-    with _os_errors("params.yaml"):
+    with _writing("params.yaml"):
         claiming.add(load.ROOT, draft, claim, takes, seen, commits)
 
 
 def commit(draft: Draft, claim: ClaimDraft | None, takes: Takes) -> str:
     """Commit what `add` wrote; returns the short hash. Raises UserError when git refuses."""
-    _may_write()
-    return claiming.committed(load.ROOT, draft, claim, takes)
+    with _writing("params.yaml"):
+        return claiming.committed(load.ROOT, draft, claim, takes)
 
 
 def more_seeds(name: str, seeds: Sequence[int], commits: bool) -> str:
     """Append seeds to an arm; returns the commit, "" without one. Raises UserError."""
-    _may_write()
-    jobs.check_idle(load.ROOT, name)
-    with _os_errors("params.yaml"):
+    with _writing("params.yaml"):
+        jobs.check_idle(load.ROOT, name)
         return seed_lists.more_seeds(load.ROOT, name, seeds, commits)
 
 
 def start(arm: str, seeds: tuple[int, ...] | None = None, executor: str = "local") -> str:
     """Queue an arm; returns the job's id. Raises UserError, for an arm that is at work for one."""
-    _may_write()
-    return jobs.submit(load.ROOT, arm, seeds, executor)
+    with _writing("work/launch"):
+        return jobs.submit(load.ROOT, arm, seeds, executor)
 
 
 def stop(job: str) -> None:
-    _may_write()
-    jobs.cancel(load.ROOT, job)
+    with _writing("work/launch"):
+        jobs.cancel(load.ROOT, job)
 
 
 def retry(job: str) -> None:
-    _may_write()
-    jobs.retry(load.ROOT, job)
+    with _writing("work/launch"):
+        jobs.retry(load.ROOT, job)
 
 
 def wake() -> bool:
     """See to it that unfinished work goes on; whether there is any. Raises UserError."""
-    _may_write()
-    return jobs.resume(load.ROOT)
+    with _writing("work/launch"):
+        return jobs.resume(load.ROOT)
 
 
 def archive_arm(name: str) -> archive.Archived:
     """Raises UserError for an arm that is at work, or needed."""
-    _may_write()
-    jobs.check_idle(load.ROOT, name)
-    with _os_errors("params.yaml, results/ or archived/"):
+    with _writing("params.yaml, results/ or archived/"):
+        jobs.check_idle(load.ROOT, name)
         return archive.archive_arm(load.ROOT, name)
 
 
 def rename_arm(name: str, to: str) -> archive.Archived:
     """Raises UserError for an arm that is at work, and for a name that is taken or none."""
-    _may_write()
-    jobs.check_idle(load.ROOT, name)
-    with _os_errors("params.yaml, results/ or archived/"):
+    with _writing("params.yaml, results/ or archived/"):
+        jobs.check_idle(load.ROOT, name)
         return archive.rename_arm(load.ROOT, name, to)
 
 
 def comment(claim: str, name: str, text: str, known: Collection[str]) -> None:
     """Sign a comment on one of the `known` claims. Raises UserError for an invalid comment."""
-    _may_write()
-    comments.add(load.ROOT, claim, name, text, known)
+    with _writing("comments.jsonl"):
+        comments.add(load.ROOT, claim, name, text, known)
 
 
 def save_view(name: str, page: str, query: Mapping[str, list[str]]) -> None:
     """Save an address of a page under a name. Raises UserError."""
-    _may_write()
-    with _os_errors(f"{view_files.FOLDER}/"):
-        view_files.write_view(load.ROOT, name, view_files.View(page=page, query=dict(query)))
+    with _writing(f"{view_files.FOLDER}/"):
+        view_files.write_view(load.ROOT, name, page, query)
 
 
 def delete_view(name: str) -> None:
-    _may_write()
-    with _os_errors(f"{view_files.FOLDER}/"):
+    with _writing(f"{view_files.FOLDER}/"):
         view_files.delete_view(load.ROOT, name)
 
 
 def pull(names: tuple[str, ...]) -> None:
     """Fetch recorded outputs. Raises UserError while another pull runs."""
-    _may_write()
-    pulling.start_pull(load.ROOT, names)
+    with _writing("work/pull"):
+        pulling.start_pull(load.ROOT, names)
 
 
 def cancel_pull(pull_id: str) -> None:
-    _may_write()
-    pulling.cancel_pull(load.ROOT, pull_id)
+    with _writing("work/pull"):
+        pulling.cancel_pull(load.ROOT, pull_id)
 
 
 def begin_scan(scan: Upload | Path, beside: Mapping[str, Upload], units: str | None = None) -> str:
     """Store a scan privately and read it in a child process; its id. Raises UserError."""
-    _may_write()
-    return steps.begin(load.ROOT, scan, beside, units)
+    with _writing(work.FOLDER):
+        return steps.begin(load.ROOT, scan, beside, units)
 
 
 def mask_scan(scan: str, threshold: float | None, shapes: str, upload: Upload | None) -> None:
     """Read a scan again with a mask. Raises UserError."""
-    _may_write()
-    steps.look_again(load.ROOT, scan, threshold, shapes, upload)
+    with _writing(work.FOLDER):
+        steps.look_again(load.ROOT, scan, threshold, shapes, upload)
 
 
 def accept_scan(scan: str, row: int) -> None:
     """Choose a reading of an unclear scan. Raises UserError."""
-    _may_write()
-    steps.accept(load.ROOT, scan, row)
+    with _writing(work.FOLDER):
+        steps.accept(load.ROOT, scan, row)
 
 
 def import_scan(scan: str, name: str) -> None:
     """Start an import into imported/NAME. Raises UserError."""
-    _may_write()
-    steps.import_as(load.ROOT, scan, name)
+    with _writing(work.FOLDER):
+        steps.import_as(load.ROOT, scan, name)
 
 
 def reconstruct_scan(scan: str, source: str, options: Sequence[str]) -> None:
     """Start a reconstruction of an imported scan. Raises UserError."""
-    _may_write()
-    steps.reconstruct(load.ROOT, scan, source, options)
+    with _writing(work.FOLDER):
+        steps.reconstruct(load.ROOT, scan, source, options)
 
 
 def stop_scan(scan: str, task: str) -> None:
-    _may_write()
-    steps.stop(load.ROOT, scan, task)
+    with _writing(work.FOLDER):
+        steps.stop(load.ROOT, scan, task)
 
 
 def remove_scan(scan: str) -> None:
-    _may_write()
-    steps.remove(load.ROOT, scan)
+    with _writing(work.FOLDER):
+        steps.remove(load.ROOT, scan)
 
 
 @contextmanager
-def _os_errors(what: str) -> Iterator[None]:
-    """An OSError while writing as a UserError: a full disk, no permission."""
+def _writing(what: object) -> Iterator[None]:
+    """Raises UserError for those who may not write, and in place of an OSError (a full disk)."""
+    if access.read_only():
+        raise UserError(access.why_read_only())
     try:
         yield
     except OSError as error:
         raise UserError(f"{what} cannot be written: {error.strerror or error}") from None
-
-
-def _may_write() -> None:
-    if access.read_only():
-        raise UserError(access.why_read_only())

@@ -13,10 +13,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
 
+from study.reading import read_text
 from study.runs import read_lines, write_text
+from study.runs.links import lock_at
 from study.settings import UserError, explain
 
 FILE = "comments.jsonl"
@@ -93,18 +95,23 @@ def add(root: Path, claim: str, name: str, text: str, claims: Collection[str]) -
 
 
 def _append(root: Path, comment: Comment) -> None:
-    (root / LOCK).parent.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(root / LOCK, timeout=10):
+        with lock_at(root / LOCK, timeout_s=10):
             file = root / FILE
-            before = file.read_text() if file.is_file() else ""
+            before = _content(file)
             if before and not before.endswith("\n"):
                 before += "\n"
-            if len(before) > MOST_BYTES:
-                raise UserError(f"{FILE} is full ({MOST_BYTES} characters): move old comments away")
             line = json.dumps(comment.model_dump(mode="json"), ensure_ascii=False)
             write_text(file, f"{before}{line}\n")
     except Timeout:
         raise UserError(f"{FILE} is held by another writer; try again in a moment") from None
     except OSError as error:
         raise UserError(f"{FILE} cannot be written: {error.strerror}") from None
+
+
+def _content(file: Path) -> str:
+    """The comments so far. Raises UserError for a full file, and for one that is not text."""
+    try:
+        return read_text(file, MOST_BYTES)
+    except FileNotFoundError:
+        return ""

@@ -7,13 +7,15 @@ A view holds what the address holds, so that it stays right when results change.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from study.reading import read_mapping
+from study.reading import quoted, read_mapping
 from study.runs import write_json
+from study.runs.links import refuse_links
 from study.settings import UserError, check_name
 
 FOLDER = "views"
@@ -34,30 +36,44 @@ class View(BaseModel):
 
 def read_view(file: Path) -> View:
     """Raises UserError for a file that is not a view."""
-    try:
-        return View.model_validate(read_mapping(file))
-    except ValidationError as error:
-        where = ".".join(str(part) for part in error.errors()[0]["loc"])
-        raise UserError(
-            f"{file} is not a saved view: {where or 'its content'} is wrong; accepted: page, and "
-            "query with a list of texts for every key. Correct the file or delete it"
-        ) from None
+    return _checked(
+        read_mapping(file),
+        f"{file} is not a saved view",
+        "page, and query with a list of texts for every key. Correct the file or delete it",
+    )
 
 
-def write_view(root: Path, name: str, view: View) -> None:
-    """Raises UserError for an invalid name, one that is taken, and too many views."""
+def write_view(root: Path, name: str, page: str, query: Mapping[str, list[str]]) -> None:
+    """Raises UserError for an invalid name, one that is taken, an address that is too long to be
+    kept, and too many views."""
     file = root / FOLDER / f"{check_name(name)}.json"
+    view = _checked(
+        {"page": page, "query": dict(query)},
+        "this address cannot be saved",
+        "up to 50 keys with up to 50 texts each, of up to 400 characters. Choose less on the page",
+    )
     if file.exists():
         raise UserError(f"a view {name} exists already; choose another name, or delete it first")
     if len(files(root)) >= MOST:
         raise UserError(f"{FOLDER}/ holds {MOST} views, the most that are listed; delete some")
-    file.parent.mkdir(exist_ok=True)
     write_json(file, view.model_dump())
 
 
+def _checked(content: Any, subject: str, accepted: str) -> View:
+    try:
+        return View.model_validate(content)
+    except ValidationError as error:
+        where = ".".join(str(part) for part in error.errors()[0]["loc"])
+        raise UserError(
+            f"{subject}: {quoted(where) if where else 'its content'} is wrong; accepted: {accepted}"
+        ) from None
+
+
 def delete_view(root: Path, name: str) -> None:
-    """Raises UserError for an invalid name."""
-    (root / FOLDER / f"{check_name(name)}.json").unlink(missing_ok=True)
+    """Raises UserError for an invalid name, and for a folder that is a link out of the checkout."""
+    file = root / FOLDER / f"{check_name(name)}.json"
+    refuse_links(file.parent)
+    file.unlink(missing_ok=True)
 
 
 def files(root: Path) -> list[Path]:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from app import comments, view_files
+from app.scan_tasks import work
+from study.jobs import processes
+from study.jobs.__main__ import begin
+from study.jobs.folder import JobFolder
+from study.jobs.models import Job, new_id
 from study.runs import append_line, write_json, write_text
+from study.runs.links import lock_at, open_log
 from study.runs.temporary import temporary_folder
 from study.settings import UserError
 from study.stages.evaluate import evaluate_arm
@@ -91,6 +99,72 @@ def test_links_inside_a_checkout_and_outside_of_any_are_followed(checkout, tmp_p
     (tmp_path / "home").symlink_to("outside")
     write_text(tmp_path / "home/b.txt", "b")
     assert (checkout / "full/a.txt").is_file() and (tmp_path / "outside/b.txt").is_file()
+
+
+def a_job(root: Path) -> Job:
+    return Job(id=new_id("a"), arm="a", seeds=(1,), executor="local", created=0.0)
+
+
+def refused_request(root: Path) -> None:
+    JobFolder(root).refuse(root / "params.yaml", "not a request")
+
+
+def supervisor(root: Path) -> None:
+    if begin(root) == 2:
+        raise UserError("a link")
+
+
+IN_WORK: dict[str, Callable[[Path], object]] = {
+    "request": lambda root: JobFolder(root).asking(),
+    "refused request": refused_request,
+    "supervisor": supervisor,
+    "job": lambda root: processes.start(root, a_job(root), ["true"]),
+    "comment": lambda root: comments.add(root, "A-1", "Ada", "Seen.", ["A-1"]),
+    "scan": lambda root: work.create(root, "x.cxi"),
+    "lock": lambda root: lock_at(root / "work/some/where.lock"),
+}
+
+
+@pytest.mark.parametrize("name", IN_WORK)
+def test_no_folder_is_made_behind_a_link(checkout, tmp_path, name):
+    (checkout / "work").symlink_to(tmp_path / "outside/new")
+    subprocess.run(("git", "add", "-f", "work"), cwd=checkout, check=True)
+    with pytest.raises(UserError, match="link"):
+        IN_WORK[name](checkout)
+    assert untouched(tmp_path / "outside")
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_no_log_is_written_through_a_link_or_waits_for_a_pipe(checkout, tmp_path, anew):
+    (checkout / "log").symlink_to(tmp_path / "outside/mine.txt")
+    with pytest.raises(UserError, match="link"):
+        open_log(checkout / "log", anew)
+    assert (tmp_path / "outside/mine.txt").read_text() == "mine"
+    os.mkfifo(checkout / "pipe")
+    with pytest.raises(OSError, match="No such device"):
+        open_log(checkout / "pipe", anew)
+
+
+def test_a_job_and_a_scan_leave_the_target_of_their_log(checkout, tmp_path):
+    job = a_job(checkout)
+    scan = work.create(checkout, "x.cxi")
+    logs = (JobFolder(checkout).job_log(job.id), scan / "look.log", scan / "import.out")
+    for log in logs:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.symlink_to(tmp_path / "outside/mine.txt")
+    with pytest.raises(UserError, match="link"):
+        processes.start(checkout, job, ["true"])
+    with pytest.raises(UserError, match="link"):
+        work.start(checkout, scan, "look")
+    assert (tmp_path / "outside/mine.txt").read_text() == "mine"
+
+
+def test_a_view_is_not_deleted_behind_a_link(checkout, tmp_path):
+    (tmp_path / "outside/mine.json").write_text("{}")
+    (checkout / "views").symlink_to(tmp_path / "outside")
+    with pytest.raises(UserError, match="link"):
+        view_files.delete_view(checkout, "mine")
+    assert (tmp_path / "outside/mine.json").exists()
 
 
 COMMANDS: dict[str, Callable[[Path, Path], object]] = {

@@ -18,10 +18,10 @@ from app.scan_tasks import steps
 from app.scan_tasks.work import Scan, Task
 from study.evidence.arms import sha256
 from study.evidence.format import join_words
-from study.formats.arrays import read_arrays
+from study.formats.arrays import misfit, read_arrays
 from study.formats.dataset import Manifest
-from study.formats.reconstruction import Reconstruction
-from study.settings import Arm
+from study.formats.reconstruction import checked
+from study.settings import Arm, UserError
 
 ARRAYS = "app.compare.arrays"
 PRINT = "app.scan.print"
@@ -103,24 +103,30 @@ def read_result(scan: Scan, task: Task) -> Found:
     """Raises UserError for a result that is absent or damaged."""
     file = scan.folder / steps.RESULT
     arrays = read_arrays(file)
+    for name in ("object", "probe"):  # one image and one mode are stored without an axis of theirs
+        if name in arrays and arrays[name].ndim == 2:
+            arrays[name] = arrays[name][None]
+    more = {name: ("f", 2) for name in ("shift_px", "positions_px") if name in arrays}
+    problem = misfit(arrays, {"probe": ("c", 3), **more})
+    if problem is None and not arrays["probe"].size:
+        problem = "holds an empty probe"
+    if problem:
+        raise UserError(f"{file} {problem}; reconstruct the scan again")
+    probe = arrays["probe"]
+    stored = {
+        **{name: arrays[name] for name in ("object", "region", "r_factor") if name in arrays},
+        "predicted_amplitude": np.zeros((0, *probe.shape[1:]), np.float16),
+        "shown": np.zeros(0, np.int64),
+        "distinct": np.array(True),
+        "checkpoint": np.array(task.facts.checkpoint),
+        "epoch": np.array(task.facts.epoch or 0),
+        "probe": probe[0],
+    }
+    result = checked(stored, file)
     dataset = load.dataset(load.ROOT / "imported" / str(scan.imported))
-    obj, probe = arrays["object"], arrays["probe"]
-    obj = obj[None] if obj.ndim == 2 else obj
-    probe = probe[None] if probe.ndim == 2 else probe
-    result = Reconstruction(
-        object=obj,
-        region=arrays["region"],
-        r_factor=arrays["r_factor"],
-        predicted_amplitude=np.zeros((0, *probe.shape[1:]), np.float16),
-        shown=np.zeros(0, np.int64),
-        distinct=True,
-        checkpoint=str(task.facts.get("checkpoint", "last")),
-        epoch=int(task.facts.get("epoch") or 0),
-        probe=probe[0],
-    )
     images, _ = aligned(result, dataset)
     corner = int(result.region[0]), int(result.region[1])
-    source = str(task.facts.get("source", "rpie"))
+    source = task.facts.source
     name = f"{scan.imported}_{Path(source).parent.name or 'rpie'}"
     scene = Scene(
         name, 0, result.checkpoint, images, None, {}, corner, result, dataset, str(file),
@@ -162,15 +168,15 @@ def show(scan: Scan, task: Task) -> None:
 def _numbers(task: Task) -> None:
     facts = task.facts
     labels = {
-        "R fitted": facts.get("r_factor_fitted"),
-        "R held out": facts.get("r_factor_held_out"),
-        "R held out, refined": facts.get("r_factor_held_out_refined"),
-        "median shift (px)": facts.get("shift_px_median"),
-        "seconds": facts.get("seconds"),
+        "R fitted": facts.r_factor_fitted,
+        "R held out": facts.r_factor_held_out,
+        "R held out, refined": facts.r_factor_held_out_refined,
+        "median shift (px)": facts.shift_px_median,
+        "seconds": facts.seconds,
     }
     known = {key: value for key, value in labels.items() if value is not None}
     for place, (label, value) in zip(st.columns(max(len(known), 1)), known.items(), strict=True):
-        place.metric(escape.markdown(label), f"{float(value):.4g}")
+        place.metric(escape.markdown(label), f"{value:.4g}")
     st.caption(
         "R = sum of |√counts − |far field|| over sum of √counts. Held out: patterns that the "
         "reconstruction has not seen. A held-out R far above the fitted R indicates overfitting."
@@ -227,7 +233,7 @@ def _shifts(found: Found) -> None:
 def _exports(found: Found, task: Task) -> None:
     one = found.scene
     again = views.importer.shown(list(task.command))
-    note = join_words([f"{one.arm}", f"R held out {task.facts.get('r_factor_held_out')}"])
+    note = join_words([f"{one.arm}", f"R held out {task.facts.r_factor_held_out}"])
     facts = export.Facts(one.arm, note, (), load.commit(), again)
     late = export.late
     export.popover(

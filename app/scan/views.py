@@ -17,12 +17,13 @@ from app.fragments import fragment
 from app.scan_tasks import importer, mask, places, steps, work
 from app.scan_tasks.steps import Upload
 from app.scan_tasks.work import Scan, Task
-from study.formats.arrays import read_arrays
+from study.formats.arrays import misfit, read_arrays
 from study.settings import UserError
 
 POLL_S = 1.0
 UNITS = ("as stated", "px", "m", "um", "nm")
 ACCEPTED = ("HDF5 (CXI, NeXus, ptypy), npz, MATLAB, Zarr: `docs/formats.md` has the layouts.",)
+AGAIN = "remove the scan and choose its file again"
 DOING = {"look": "Reading", "import": "Importing", "reconstruct": "Reconstructing"}
 
 
@@ -179,11 +180,11 @@ def tell(error: UserError) -> None:
 def detected(task: Task) -> None:
     """Size, misfit and statements of a scan that was read."""
     facts = task.facts
-    misfit, runner_up = importer.fit_of(list(facts.get("statements", ())))
+    misfit, runner_up = importer.fit_of(facts.statements)
     labels = {
-        "patterns": f"{facts.get('patterns', 0):,}",
-        "px per pattern": f"{facts.get('n')} × {facts.get('n')}",
-        "masked px": f"{facts.get('masked', 0):,}",
+        "patterns": f"{facts.patterns:,}",
+        "px per pattern": f"{facts.n} × {facts.n}",
+        "masked px": f"{facts.masked:,}",
     }
     if misfit:
         labels["misfit"] = misfit
@@ -191,7 +192,7 @@ def detected(task: Task) -> None:
         labels["runner-up"] = runner_up
     for place, (label, value) in zip(st.columns(len(labels)), labels.items(), strict=True):
         place.metric(escape.markdown(label), escape.markdown(value))
-    for line in facts.get("statements", ()):
+    for line in facts.statements:
         st.text(f"· {line}")
 
 
@@ -218,7 +219,10 @@ def draw_mask(scan: Scan) -> None:
     if not file.is_file():
         return
     arrays = read_arrays(file)
-    mean, masked = arrays["mean"], arrays["masked"].astype(bool)
+    problem = misfit(arrays, {"mean": ("f", 2), "masked": ("b", 2)})
+    if problem or not arrays["mean"].size or arrays["mean"].shape != arrays["masked"].shape:
+        raise UserError(f"{file} {problem or 'holds arrays that do not agree'}; {AGAIN}")
+    mean, masked = arrays["mean"], arrays["masked"]
     left, right = st.columns([3, 2], gap="medium")
     with left:
         st.plotly_chart(
@@ -267,16 +271,19 @@ def _drawn() -> None:
 
 def readings(scan: Scan, task: Task) -> bool:
     """The table of an unclear scan with a small object each; whether one is accepted."""
-    rows = task.facts.get("readings") or []
+    rows = task.facts.readings
     if not rows:
         return True
     st.warning(
-        f"{escape.markdown(str(task.facts.get('why', '')))} Compare the small reconstructions: "
+        f"{escape.markdown(task.facts.why)} Compare the small reconstructions: "
         "the right one has a sharp object and a low misfit. Choose it, or check probe, positions "
         "and their units.",
         icon=":material/help:",
     )
-    arrays = read_arrays(scan.folder / importer.READINGS)
+    file = scan.folder / importer.READINGS
+    arrays = read_arrays(file)
+    if problem := misfit(arrays, {f"object_{i}": ("c", 2) for i in range(len(rows))}):
+        raise UserError(f"{file} {problem}; {AGAIN}")
     for place, (i, row) in zip(st.columns(len(rows)), enumerate(rows), strict=True):
         with place:
             _reading(arrays[f"object_{i}"], i, row)
@@ -297,8 +304,9 @@ def _row_words(row: int) -> str:
     return f"row {row:d}" if row else "none yet"
 
 
-def _reading(obj: np.ndarray, i: int, row: dict[str, Any]) -> None:
-    st.markdown(f"**Row {i + 1:d}**: misfit {row['misfit']:.3f}")
+def _reading(obj: np.ndarray, i: int, row: work.Reading) -> None:
+    misfit = "not finite" if row.misfit is None else f"{row.misfit:.3f}"
+    st.markdown(f"**Row {i + 1:d}**: misfit {misfit}")
     if obj.size:
         phase = np.angle(obj * np.exp(-1j * np.angle(obj.sum())))
         for name, values, shades in (
@@ -309,7 +317,7 @@ def _reading(obj: np.ndarray, i: int, row: dict[str, Any]) -> None:
                 figures.picture(values, shades, Pixel(None)), key=f"scan-reading-{i}-{name}",
                 config={"displayModeBar": False}, alt=f"Row {i + 1}: {name} of a short fit",
             )  # fmt: skip
-    st.code(str(row["options"]), language=None, wrap_lines=True)
+    st.code(row.options, language=None, wrap_lines=True)
 
 
 # --- 5: import --------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from app.scan_tasks import work
+from study.runs.links import open_log
 
 ERROR_LINES = 12
 
@@ -51,7 +52,7 @@ def _look(folder: Path) -> int:
 
 def _run(folder: Path, task: str) -> int:
     command = work.read_task(folder, task).command
-    with (folder / f"{task}.out").open("wb") as out:
+    with open_log(folder / f"{task}.out", anew=True) as out:
         done = subprocess.run(
             [sys.executable, "-m", "study", *command], stdout=out, stdin=subprocess.DEVNULL
         )

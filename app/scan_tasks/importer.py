@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from study.formats.importing import import_scan
 from study.formats.mask_file import read_mask
 from study.formats.positions import Beside
 from study.formats.readers import read_raw
-from study.runs import write_npz
+from study.runs import write_npz, write_whole
 from study.settings import UserError
 
 MEAN, READINGS, MASK = "mean.npz", "readings.npz", "drawn-mask.npy"
@@ -113,7 +114,7 @@ def look(folder: Path, request: Request) -> dict[str, Any]:
         mean = _mean(raw.patterns)
         drawn = _drawn(request, mean)
         if drawn is not None:
-            np.save(folder / MASK, drawn, allow_pickle=False)
+            write_whole(folder / MASK, partial(np.save, arr=drawn, allow_pickle=False))
             beside = Beside(request.positions, request.units, mask=folder / MASK)
         given = raw.mask if drawn is None else with_mask_of(raw.mask, drawn)
         known = clean(raw.patterns, given, LEFT_OUT, path).known
@@ -165,7 +166,7 @@ def _drawn(request: Request, mean: np.ndarray) -> np.ndarray | None:
     return found
 
 
-def fit_of(statements: list[str]) -> tuple[str, str]:
+def fit_of(statements: Sequence[str]) -> tuple[str, str]:
     """(misfit, runner-up) of the sentence `fit: ...`; empty where there is none."""
     line = next((one for one in statements if one.startswith("fit:")), "")
     fit = re.search(r"misfit ([0-9.]+|inf)", line)

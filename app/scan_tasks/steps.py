@@ -98,10 +98,10 @@ def look_again(
 def accept(root: Path, scan_id: str, row: int) -> None:
     """Choose a row of the table of an unclear scan, or 0 for none."""
     scan = work.read(root, scan_id)
-    rows = scan.task("look").facts.get("readings") or []
+    rows = scan.task("look").facts.readings
     if not 0 <= row <= len(rows):
         raise UserError(f"the table has {len(rows)} rows; row {row} is none of them")
-    options = str(rows[row - 1]["options"]) if row else ""
+    options = rows[row - 1].options if row else ""
     request = replace(scan.request, accept=row or None, options=options)
     work.save(scan.folder, request, scan.uploaded)
 

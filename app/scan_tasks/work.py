@@ -23,15 +23,17 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psutil
+from pydantic import BaseModel, ValidationError
 
 from app.scan_tasks.importer import READ, Request
 from study.jobs.processes import alive
-from study.reading import parse_json, read_mapping, read_text
+from study.reading import open_regular, parse_json, read_mapping, read_text
 from study.runs import children, start_time, write_json
-from study.settings import UserError
+from study.runs.links import make_folder, open_log
+from study.settings import UserError, check_name, explain
 
 ID = re.compile(r"[0-9]{10}-[0-9a-f]{8}")
 FOLDER = Path("work/scans")
@@ -39,11 +41,46 @@ TASKS = ("look", "import", "reconstruct")
 KINDS = ("scan", "probe", "positions", "mask")  # subfolders of uploads
 MOST_AT_WORK = 2
 KEPT_S, REFUSED_S = 7 * 86400.0, 3600.0
+LOG_BYTES = 65536
 STARTING_S = 10.0  # until the number of a child is stored
 STEP = re.compile(r"(\d+) of (\d+)")
 CODE = Path(__file__).parents[2]
 # Held until they end, so that none is left behind as a zombie.
 _STARTED: list[subprocess.Popen[bytes]] = []
+
+
+class Reading(BaseModel):
+    """One way to read an unclear scan. `misfit`: None where it is not finite."""
+
+    misfit: float | None
+    options: str
+
+
+class Facts(BaseModel):
+    """What a task found: `look` up to `why`, `reconstruct` the rest (see `study reconstruct`)."""
+
+    patterns: int = 0
+    n: int = 0
+    masked: int = 0
+    statements: tuple[str, ...] = ()
+    readings: tuple[Reading, ...] = ()
+    why: str = ""
+    checkpoint: str = "last"
+    epoch: int | None = None
+    source: str = "rpie"
+    r_factor_fitted: float | None = None
+    r_factor_held_out: float | None = None
+    r_factor_held_out_refined: float | None = None
+    shift_px_median: float | None = None
+    seconds: float | None = None
+
+
+class _End(BaseModel):
+    """TASK.end.json."""
+
+    state: Literal["finished", "refused", "failed", "stopped"]
+    cause: str | None
+    facts: Facts
 
 
 @dataclass(frozen=True)
@@ -53,7 +90,7 @@ class Task:
     name: str
     state: str
     cause: str | None = None
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Facts = field(default_factory=Facts)
     command: Sequence[str] = ()
     done: int = 0
     total: int = 0
@@ -78,7 +115,7 @@ class Scan:
 def create(root: Path, name: str) -> Path:
     """A new private folder. Old folders without work are removed."""
     parent = root / FOLDER
-    parent.mkdir(parents=True, exist_ok=True)
+    make_folder(parent)
     _sweep(parent)
     folder = parent / f"{int(time.time()):010d}-{uuid.uuid4().hex[:8]}"
     folder.mkdir(mode=0o700)
@@ -89,7 +126,7 @@ def create(root: Path, name: str) -> Path:
 def _sweep(parent: Path) -> None:
     """Remove what is old: scans, and much sooner what is left of those that were refused."""
     for folder in parent.iterdir():
-        if not ID.fullmatch(folder.name):
+        if not ID.fullmatch(folder.name) or folder.is_symlink():
             continue
         age = time.time() - folder.stat().st_mtime
         most = KEPT_S if (folder / READ).exists() else REFUSED_S
@@ -110,7 +147,8 @@ def note_import(folder: Path, name: str) -> None:
 
 
 def read(root: Path, scan_id: str) -> Scan:
-    """Raises UserError for an id that is none, or whose folder was removed."""
+    """Raises UserError for an id that is none, whose folder was removed, or whose files are
+    damaged."""
     folder = root / FOLDER / scan_id
     if not ID.fullmatch(scan_id) or not (folder / "request.json").is_file():
         raise UserError(f"no scan {scan_id[:40]!r} is being worked on here; choose a file again")
@@ -123,7 +161,7 @@ def read(root: Path, scan_id: str) -> Scan:
         str(about.get("name")),
         bool(content.get("uploaded")),
         Request.read(content),
-        None if imported is None else str(imported),
+        None if imported is None else check_name(str(imported)),
     )
 
 
@@ -167,7 +205,7 @@ def start(root: Path, folder: Path, task: str, command: Sequence[str] = ()) -> N
     environment["PATH"] = os.pathsep.join(
         (str(Path(sys.executable).parent), environment.get("PATH", os.defpath))
     )
-    with (folder / f"{task}.log").open("wb") as log:
+    with open_log(folder / f"{task}.log", anew=True) as log:
         words = [sys.executable, "-m", "app.scan_tasks.child", str(folder.resolve()), task]
         try:
             process = children.start(words, root, log, environment=environment)
@@ -211,30 +249,46 @@ def read_task(folder: Path, task: str) -> Task:
         return Task(task, "failed", str(error))
     if content is None:
         return Task(task, "none")
-    words, since = content.get("command"), content.get("since")
-    command = tuple(map(str, words)) if isinstance(words, list) else ()
+    return _ended(folder, task, content, ended) or _at_work(folder, task, content)
+
+
+def _ended(
+    folder: Path, task: str, content: Mapping[str, Any], ended: Mapping[str, Any] | None
+) -> Task | None:
+    if ended is None:
+        return None
+    try:
+        end = _End.model_validate(ended)
+    except ValidationError as error:
+        given = f"{folder / f'{task}.end.json'} is damaged: {explain(error, ended, '', _End)}"
+        return Task(task, "failed", f"{given}; remove the scan and choose the file again")
+    return Task(task, end.state, end.cause, end.facts, _command(content))
+
+
+def _command(content: Mapping[str, Any]) -> tuple[str, ...]:
+    words = content.get("command")
+    return tuple(map(str, words)) if isinstance(words, list) else ()
+
+
+def _at_work(folder: Path, task: str, content: Mapping[str, Any]) -> Task:
+    since = content.get("since")
     seconds = max(0.0, time.time() - since) if isinstance(since, (int, float)) else 0.0
-    if ended is not None:
-        facts = ended.get("facts")
-        cause = ended.get("cause")
-        return Task(
-            task,
-            str(ended.get("state")),
-            None if cause is None else str(cause),
-            facts if isinstance(facts, dict) else {},
-            command,
-        )
     starting = "pid" not in content and seconds < STARTING_S
     if not starting and not alive(content.get("pid"), content.get("pid_started")):
         return Task(task, "failed", f"it ended without a message: {last_line(folder, task)}")
     steps = STEP.findall(_log(folder, task)[-2000:])
     done, total = map(int, steps[-1]) if steps else (0, 0)
-    return Task(task, "running", None, {}, command, done, total, seconds)
+    return Task(task, "running", None, Facts(), _command(content), done, total, seconds)
 
 
 def _log(folder: Path, task: str) -> str:
-    file = folder / f"{task}.log"
-    return file.read_text(errors="replace") if file.is_file() else ""
+    """The end of what a task printed."""
+    try:
+        with open_regular(folder / f"{task}.log") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - LOG_BYTES))
+            return file.read(LOG_BYTES).decode(errors="replace")
+    except (OSError, UserError):
+        return ""
 
 
 def last_line(folder: Path, task: str) -> str:

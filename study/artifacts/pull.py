@@ -25,6 +25,7 @@ from study.artifacts.outputs import chosen, place
 from study.reading import read_mapping
 from study.runs import children, start_time, write_json
 from study.runs import process_alive as alive
+from study.runs.links import open_log
 from study.settings import UserError
 
 ID = re.compile(r"[0-9]{10}-[0-9a-f]{8}")
@@ -63,8 +64,7 @@ def start_pull(root: Path, names: tuple[str, ...]) -> str:
     pull_id = f"{int(time.time()):010d}-{uuid.uuid4().hex[:8]}"
     file = _file(root, pull_id)
     command = [sys.executable, "-m", "study", "pull", *names, "--status", str(file)]
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.with_suffix(".log").open("wb") as log:
+    with open_log(file.with_suffix(".log"), anew=True) as log:
         marked = {**os.environ, children.MARK: str(file)}
         process = children.start(command, root, log, environment=marked)
     _STARTED[:] = [process, *(earlier for earlier in _STARTED if earlier.poll() is None)]

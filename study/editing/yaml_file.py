@@ -10,21 +10,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import BaseFileLock
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from study.reading import parse_yaml, read_yaml_text, real_path
 from study.runs import environment, write_text
+from study.runs.links import lock_at
 from study.settings import UserError
 
 # Fields that describe an arm: written even if another arm has the same values.
 ALWAYS_WRITTEN = ("asks", "versus", "changes")
 
 
-def lock(params_file: Path) -> FileLock:
+def lock(params_file: Path) -> BaseFileLock:
     """Whoever rewrites params.yaml or claims.yaml holds this."""
-    return FileLock(f"{write_target(params_file)}.lock")
+    return lock_at(Path(f"{write_target(params_file)}.lock"))
 
 
 def write_target(file: Path) -> Path:

@@ -15,7 +15,7 @@ import struct
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -74,6 +74,20 @@ def read_arrays(path: Path, names: Collection[str] | None = None) -> dict[str, n
         raise UserError(
             f"{path} is truncated or torn ({brief(error)}); fetch or make it again"
         ) from None
+
+
+def misfit(arrays: Mapping[str, np.ndarray], kinds: Mapping[str, tuple[str, int]]) -> str | None:
+    """What is absent or of another kind than `kinds` say, as the end of a sentence, or None.
+
+    `kinds`: numpy's letters for the type and the number of axes of every array, as ("fc", 2).
+    """
+    for name, (kind, axes) in kinds.items():
+        if name not in arrays:
+            return f"has no key {name}"
+        array = arrays[name]
+        if array.dtype.kind not in kind or array.ndim != axes:
+            return f"holds {name} as {array.dtype} of shape {array.shape}"
+    return None
 
 
 def read_npy(path: Path) -> np.ndarray:

@@ -3,13 +3,14 @@ as evidence reads it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Complex64, Float16, Float32, Int64
 
-from study.formats.arrays import read_arrays
+from study.formats.arrays import misfit, read_arrays
 from study.runs import write_npz
 from study.settings import UserError
 
@@ -38,13 +39,25 @@ class Reconstruction:
     probe: Complex64[np.ndarray, "n n"]
 
 
-def _problem(arrays: dict[str, np.ndarray]) -> str | None:
+KINDS = {
+    "object": ("c", 3),
+    "region": ("iu", 1),
+    "r_factor": ("f", 1),
+    "predicted_amplitude": ("f", 3),
+    "shown": ("iu", 1),
+    "distinct": ("b", 0),
+    "checkpoint": ("U", 0),
+    "epoch": ("iu", 0),
+    "probe": ("c", 2),
+}
+
+
+def _problem(arrays: Mapping[str, np.ndarray]) -> str | None:
     """What makes the arrays no reconstruction, as the end of a sentence, or None."""
-    missing = [item.name for item in fields(Reconstruction) if item.name not in arrays]
-    if missing:
-        return f"has no key {missing[0]}"
+    if (problem := misfit(arrays, KINDS)) is not None:
+        return problem
     obj, region = arrays["object"], arrays["region"]
-    if obj.ndim != 3 or region.shape != (4,):
+    if region.shape != (4,):
         return f"holds an object of shape {obj.shape} and a region of shape {region.shape}"
     y0, x0, y1, x1 = (int(edge) for edge in region)
     if obj.shape[1:] != (y1 - y0, x1 - x0):
@@ -52,6 +65,8 @@ def _problem(arrays: dict[str, np.ndarray]) -> str | None:
     shown, predicted, probe = arrays["shown"], arrays["predicted_amplitude"], arrays["probe"]
     if predicted.shape != (len(shown), *probe.shape) or len(shown) > SHOWN:
         return f"holds {predicted.shape} predicted amplitudes for {len(shown)} patterns"
+    if len(shown) and not 0 <= shown.min() <= shown.max() < len(arrays["r_factor"]):
+        return f"shows patterns {shown.min()} to {shown.max()} of {len(arrays['r_factor'])}"
     return None
 
 
@@ -66,7 +81,11 @@ def save_reconstruction(path: Path, result: Reconstruction) -> None:
 
 def load_reconstruction(path: Path) -> Reconstruction:
     """Read one object file. Raises UserError when it is absent, torn or inconsistent."""
-    arrays = read_arrays(path)
+    return checked(read_arrays(path), path)
+
+
+def checked(arrays: Mapping[str, np.ndarray], path: Path) -> Reconstruction:
+    """The arrays of the file `path` as a reconstruction. Raises UserError: inconsistent."""
     problem = _problem(arrays)
     if problem:
         raise UserError(f"{path} {problem}; run the arm again")

@@ -16,15 +16,21 @@ import time
 from pathlib import Path
 
 from study.jobs.folder import JobFolder
+from study.reading import UserError
 from study.runs import children
+from study.runs.links import make_folder, open_log, refuse_links
 
 SERVE = "--serve"
 TAKE_S = 2.0  # for a moment someone may only be looking whether the lock is held
 
 
 def take(folder: JobFolder) -> int | None:
-    """Descriptor of the lock, or None when another supervisor holds it. Raises OSError."""
-    folder.path.mkdir(parents=True, exist_ok=True)
+    """Descriptor of the lock, or None when another supervisor holds it.
+
+    Raises OSError, and UserError for a link that leads out of the checkout.
+    """
+    refuse_links(folder.lock)
+    make_folder(folder.path)
     descriptor = os.open(folder.lock, os.O_RDWR | os.O_CREAT, 0o644)
     deadline = time.monotonic() + TAKE_S
     while time.monotonic() < deadline:
@@ -43,12 +49,15 @@ def begin(root: Path) -> int:
         lock = take(folder)
         if lock is None:
             return 0
-        with folder.log.open("ab") as log:
+        with open_log(folder.log) as log:
             words = ("-m", "study.jobs", str(folder.root), SERVE, str(lock))
             child = children.start((sys.executable, *words), folder.root, log, pass_fds=(lock,))
         child.returncode = 0  # it is not waited for
     except OSError as error:
         sys.stderr.write(f"{folder.path}: {error.strerror or error}\n")
+        return 2
+    except UserError as error:
+        sys.stderr.write(f"{error}\n")
         return 2
     return 0
 

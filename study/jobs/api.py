@@ -22,6 +22,7 @@ from study.jobs.folder import JobFolder, checked_id
 from study.jobs.models import Job, Request, Supervisor, new_id
 from study.jobs.processes import alive
 from study.jobs.rows import live_now, run_rows
+from study.reading import open_regular
 from study.runs import children
 from study.runs.identity import study_of
 from study.settings import UserError, find_row
@@ -208,10 +209,10 @@ def _submit_and_wake(root: Path, request: Request, alone: str | None) -> None:
 def _held(lock: Path) -> bool:
     """Whether a supervisor holds its lock; the check takes the lock shared for a moment."""
     try:
-        with lock.open("rb") as stream:
+        with open_regular(lock) as stream:
             fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except OSError:
+    except (OSError, UserError):
         return False
     return False

@@ -17,7 +17,7 @@ from subprocess import Popen
 from typing import Any
 
 import psutil
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, Timeout
 
 from study.artifacts import dvc_yaml
 from study.jobs import processes
@@ -25,6 +25,7 @@ from study.jobs.folder import JobFolder
 from study.jobs.models import Job
 from study.reading import parse_yaml, read_text
 from study.runs import read_json, write_text
+from study.runs.links import lock_at
 from study.settings import UserError
 
 AGAIN_AFTER_S = 2.0
@@ -63,7 +64,7 @@ class Step:
     child: Popen[bytes]
     log: Path
     offset: int
-    lock: FileLock
+    lock: BaseFileLock
     started: float = field(default_factory=time.monotonic)
 
     def output(self) -> str:
@@ -82,9 +83,8 @@ def begin(root: Path, job: Job, name: str, words: list[str]) -> Step | str:
     if other is not None:
         return f"waiting for `{other[1]}` (process {other[0]}) to end"
     # The lock under which runs/<arm> is put together (`study.runs.collect`).
-    lock = FileLock(root / "runs" / f".{job.arm}.lock", timeout=0)
+    lock = lock_at(root / "runs" / f".{job.arm}.lock", timeout_s=0)
     try:
-        (root / "runs").mkdir(exist_ok=True)
         lock.acquire()
     except Timeout:
         return f"waiting for another training of {job.arm} to collect its runs"

@@ -17,12 +17,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from filelock import FileLock
+from filelock import BaseFileLock
 from pydantic import BaseModel, ValidationError
 
 from study.jobs.models import JOB_ID, Job, Request, Supervisor
 from study.reading import parse_json
 from study.runs import write_json, write_text
+from study.runs.links import lock_at, make_folder
 from study.runs.reread import Reread
 from study.settings import UserError, explain
 
@@ -43,10 +44,12 @@ class JobFolder:
         self.lock = self.path / "supervisor.lock"
         self.log = self.path / "supervisor.log"
 
-    def asking(self) -> FileLock:
-        """Held while a request is written, and while the supervisor decides to leave."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        return FileLock(self.path / "requests.lock")
+    def asking(self) -> BaseFileLock:
+        """Held while a request is written, and while the supervisor decides to leave.
+
+        Raises OSError, and UserError for a link that leads out of the checkout.
+        """
+        return lock_at(self.path / "requests.lock")
 
     def job_file(self, job_id: str) -> Path:
         """Raises UserError for invalid ids, such as paths."""
@@ -68,7 +71,7 @@ class JobFolder:
 
     def refuse(self, path: Path, sentence: str) -> None:
         """Move an invalid request to refused/, with the reason beside it."""
-        self.refused.mkdir(parents=True, exist_ok=True)
+        make_folder(self.refused)
         stem = re.sub(r"[^A-Za-z0-9_.-]", "_", path.name)[:100].lstrip(".") or "unnamed"
         target = self.refused / f"{time.time_ns()}-{stem}"
         write_text(target.with_name(f"{target.name}.txt"), f"{sentence}\n")

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from study.jobs.folder import JobFolder
 from study.jobs.models import Job
+from study.reading import UserError, brief
 
 UNSAVED_S = 60.0  # longest wait for a disk that cannot be written, with nothing else to do
 
@@ -40,7 +41,7 @@ class JobStore:
     def save(self, job: Job) -> None:
         """Write first, then keep in memory: a request stays until its effect is on disk.
 
-        Raises OSError.
+        Raises OSError, and UserError for a link that leads out of the checkout.
         """
         self.folder.save(job)
         self.jobs[job.id] = job
@@ -54,19 +55,19 @@ class JobStore:
         with self.logging_errors(f"{self.folder.jobs} cannot be written"):
             try:
                 self.folder.save(job)
-            except OSError:
+            except (OSError, UserError):
                 self.unsaved[job.id] = before
                 raise
 
     @contextlib.contextmanager
     def logging_errors(self, what: str) -> Iterator[None]:
-        """Log a disk error once, and continue."""
+        """Log an error of the disk, or a link that leads out of the checkout, once; continue."""
         try:
             yield
             if self.trouble and self.trouble.startswith(what):
                 self.trouble = None
-        except OSError as error:
-            trouble = f"{what}: {error.strerror or error}"
+        except (OSError, UserError) as error:
+            trouble = f"{what}: {brief(error)}"
             if trouble != self.trouble:
                 self.trouble = trouble
                 log(trouble)

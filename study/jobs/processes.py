@@ -21,6 +21,7 @@ from study.jobs.folder import JobFolder
 from study.jobs.models import Job
 from study.runs import children, start_time
 from study.runs import process_alive as alive
+from study.runs.links import open_log
 
 MARK = "ARMATURE_JOB"
 GRACE_S = 20.0
@@ -33,14 +34,17 @@ def mark(root: Path, job_id: str) -> str:
 def start(
     root: Path, job: Job, command: Sequence[str], extra: Mapping[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
-    """Start a command of a job, its output into the job's log. Raises OSError."""
+    """Start a command of a job, its output into the job's log.
+
+    Raises OSError, and UserError for a log that is a link out of the checkout.
+    """
     folder = JobFolder(root)
     environment = {**os.environ, **(extra or {}), MARK: mark(root, job.id)}
     # `study` of dvc.yaml is that of this installation, wherever we were started from.
     own = str(Path(sys.executable).parent)
     environment["PATH"] = os.pathsep.join((own, environment.get("PATH", os.defpath)))
     environment.pop("DVC_STAGE", None)
-    with folder.job_log(job.id).open("ab") as log:
+    with open_log(folder.job_log(job.id)) as log:
         log.write(f"--- {time.strftime('%H:%M:%S')} {' '.join(command[1:])}\n".encode())
         log.flush()
         return children.start(command, folder.root, log, environment=environment)

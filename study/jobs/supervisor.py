@@ -98,7 +98,7 @@ class Loop:
             trouble=self.store.trouble,
             running=running,
         )
-        with contextlib.suppress(OSError):  # then nothing can be written: the log has it
+        with contextlib.suppress(OSError, UserError):  # nothing can be written: the log has it
             self.folder.announce(word)
 
     def _executor(self, name: str) -> Executor:

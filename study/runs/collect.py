@@ -15,12 +15,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from filelock import BaseFileLock, FileLock
+from filelock import BaseFileLock
 
 from study.reading import UserError, parse_json, read_table
 from study.runs import provenance
 from study.runs.folder import TIMING, RunFolder, plain, read_lines, write_json, write_text
-from study.runs.links import refuse_links
+from study.runs.links import lock_at
 from study.runs.temporary import replace_folder, restore_folder, sweep, temporary_folder, unfinished
 
 LIVE_ONLY = (
@@ -113,6 +113,4 @@ def _events(run: RunFolder) -> Iterator[str]:
 
 def collecting(out: Path) -> BaseFileLock:
     """The lock under which runs/<arm> is put together."""
-    refuse_links(out.parent)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(out.with_name(f".{out.name}.lock"))
+    return lock_at(out.with_name(f".{out.name}.lock"))

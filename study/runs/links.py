@@ -6,7 +6,11 @@ changes files outside the checkout.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import BinaryIO
+
+from filelock import BaseFileLock, FileLock
 
 from study.reading import UserError, real_path
 from study.runs import environment
@@ -29,6 +33,30 @@ def refuse_links(path: Path) -> None:
                 "its .git folder; nothing is written there. Replace it with a folder. Links to a "
                 f"larger disk: {', '.join(OWN)}, if git does not track them"
             )
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and its parents. Raises OSError, and UserError as `refuse_links` does."""
+    refuse_links(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def open_log(file: Path, anew: bool = False) -> BinaryIO:
+    """A file that grows while a child writes to it, for appending or from its start (`anew`).
+
+    Raises OSError, also for a pipe that nobody reads, and UserError as `refuse_links` does.
+    """
+    refuse_links(file)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
+    return open(os.open(file, flags | (os.O_TRUNC if anew else 0), 0o644), "ab")  # noqa: PTH123
+
+
+def lock_at(file: Path, timeout_s: float = -1) -> BaseFileLock:
+    """The lock `file`, not yet taken; -1: wait without limit. Raises as `make_folder` does."""
+    refuse_links(file)
+    make_folder(file.parent)
+    return FileLock(file, timeout=timeout_s)
 
 
 def _leads_out(link: Path) -> bool:

@@ -16,11 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from study.formats.dataset import load_dataset, memory_share
 from study.runs import RunFolder, environment, read_json, write_json
 from study.runs.collect import settled_run
+from study.runs.links import lock_at
 from study.runs.seed_folders import seed_folder
 from study.settings import Arm, Reference, Row, UserError
 from study.stages.progress import Watch
@@ -189,10 +188,9 @@ def run_one(job: SeedRun, gpu: int | None, limit_bytes: float) -> None:
 
     process.settle()
     run = RunFolder(job.folder)
-    job.folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)  # see signals_wait
-        with FileLock(f"{job.folder}.lock"):
+        with lock_at(Path(f"{job.folder}.lock")):
             if not run.settled:
                 sweep(run.path)
                 compute(job, run, limit_bytes)

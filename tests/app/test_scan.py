@@ -180,8 +180,8 @@ def test_an_unclear_scan_offers_readings_with_an_object_each(toy):
     data = scan_files.unclear_scan(toy / "unclear.npz").read_bytes()
     folder = reading(toy, "unclear.npz", data)
     assert child.main(folder, "look") == 0
-    rows = work.read_task(folder, "look").facts["readings"]
-    assert len(rows) >= 2 and [row["misfit"] for row in rows] == sorted(r["misfit"] for r in rows)
+    rows = work.read_task(folder, "look").facts.readings
+    assert len(rows) >= 2 and [row.misfit for row in rows] == sorted(r.misfit for r in rows)
     with np.load(folder / importer.READINGS) as arrays:
         assert len(arrays.files) == len(rows)
         assert all(np.iscomplexobj(arrays[name]) and arrays[name].size for name in arrays.files)
@@ -215,7 +215,7 @@ def test_a_mask_is_in_the_command_and_counts_its_pixels(toy):
     data = scan_files.unclear_scan(toy / "unclear.npz").read_bytes()
     folder = reading(toy, "unclear.npz", data, shapes="rectangle 0 0 1 15", accept=1)
     assert child.main(folder, "look") == 0
-    assert work.read_task(folder, "look").facts["masked"] >= 32
+    assert work.read_task(folder, "look").facts.masked >= 32
     scan = work.read(toy, folder.name)
     words = steps.import_command(toy, scan, "x")
     assert np.load(words[words.index("--mask") + 1]).sum() == 32
@@ -269,11 +269,11 @@ def test_from_a_file_to_an_image_with_its_r_factor(toy: Path, tiny_params: DataP
     press(app, "Reconstruct")
     task = ended(toy, scan_id, "reconstruct")
     assert task.state == "finished", task.cause
-    assert 0 < task.facts["r_factor_fitted"] < 0.5
+    assert 0 < task.facts.r_factor_fitted < 0.5
     app.run()
     assert not app.exception and not app.error
     told = {one.label: float(one.value) for one in app.metric}
-    assert told["R held out"] == pytest.approx(task.facts["r_factor_held_out"], rel=1e-3)
+    assert told["R held out"] == pytest.approx(task.facts.r_factor_held_out, rel=1e-3)
     alts = [chart.proto.alt for chart in app.get("plotly_chart")]
     for word in ("amplitude of the object", "phase of the object", "mode 2", "held-out", "refined"):
         assert any(word in alt for alt in alts), word
