@@ -30,14 +30,34 @@ def clean(text: str) -> str:
     return CONTROL.sub("?", text)
 
 
-class _Cleaned:
-    """A text stream that cleans what is written; everything else is the stream's own."""
+LONGEST_WORD, LONGEST_ERROR = 1000, 5000  # characters; a path has up to 4,096, rarely over 200
 
-    def __init__(self, stream: Any) -> None:
-        self.stream = stream
+
+def shortened(text: str) -> str:
+    """`text` without the middle of what nobody can read: very long words, and very long texts."""
+    text = re.sub(rf"\S{{{LONGEST_WORD + 1},}}", lambda word: _cut(word[0], LONGEST_WORD), text)
+    return _cut(text, LONGEST_ERROR)
+
+
+def _cut(text: str, longest: int) -> str:
+    """The begin and the end of a text, `longest` characters together."""
+    if len(text) <= longest:
+        return text
+    end = longest // 4
+    return f"{text[: longest - end - 1]}…{text[-end:]}"
+
+
+class _Cleaned:
+    """A text stream that cleans what is written; everything else is the stream's own.
+
+    `shorten`: also cuts it; for errors, which quote what they refuse.
+    """
+
+    def __init__(self, stream: Any, shorten: bool = False) -> None:
+        self.stream, self.shorten = stream, shorten
 
     def write(self, text: str) -> int:
-        self.stream.write(clean(text))
+        self.stream.write(clean(shortened(text) if self.shorten else text))
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
@@ -50,14 +70,14 @@ class _Cleaned:
 
 @contextlib.contextmanager
 def cleaned_output() -> Iterator[None]:
-    """Clean what is written to stdout and stderr."""
+    """Clean what is written to stdout and stderr, and shorten what is written to stderr."""
     before = sys.stdout, sys.stderr
     for stream in before:
         if isinstance(stream, io.TextIOWrapper):  # a question mark for what it cannot express
             stream.reconfigure(errors="replace")
     # A stream that was closed before we started is None.
-    open_ones = (io.StringIO() if stream is None else stream for stream in before)
-    sys.stdout, sys.stderr = (cast("TextIO", _Cleaned(stream)) for stream in open_ones)
+    out, err = (io.StringIO() if stream is None else stream for stream in before)
+    sys.stdout, sys.stderr = cast("TextIO", _Cleaned(out)), cast("TextIO", _Cleaned(err, True))
     try:
         yield
     finally:

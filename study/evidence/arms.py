@@ -29,7 +29,7 @@ from study.settings import Arm, Reference, Row, Scalar, UserError, diff, explain
 
 # Of a run, kept in its provenance.
 COSTS = ("seconds", "reconstruct_seconds")
-SEED_FILE = re.compile(r"s(\d+)\.json")
+SEED_FILE = re.compile(r"s([0-9]{1,18})\.json")
 OUTCOMES = ("ok", "failed", "collapsed")
 NOT_CROSSED = "not crossed"  # of study.metrics.frc
 

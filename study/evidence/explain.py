@@ -23,6 +23,7 @@ from study.evidence.metric_catalog import Column, find_column
 from study.evidence.pipelines import declared, pipelines_of
 from study.evidence.staleness import current_findings
 from study.evidence.summary import against, numbers
+from study.reading import quoted
 from study.runs import provenance
 from study.settings import UserError, load_study, nearest
 
@@ -33,6 +34,9 @@ PAIRED = {
 }
 KINDS = ("mean", "median", "difference")
 FORM = "ARM/s1/PATH, ARM/mean/PATH, ARM/median/PATH, ARM/difference/PATH or CLAIM/effect"
+
+
+LONGEST_ID = 500
 
 
 @dataclass(frozen=True)
@@ -62,11 +66,13 @@ def explain(number_id: str, root: Path) -> Explanation:
 
     Raises UserError, with what is known, for an id that names nothing.
     """
+    if len(number_id) > LONGEST_ID:
+        raise UserError(f"{quoted(number_id)} is not a number's id; accepted: {FORM}")
     head, _, path = number_id.rpartition("/")
     if path == "effect":
         return _claim_effect(number_id, head, root)
     arm_name, _, kind = head.rpartition("/")
-    if not arm_name or (kind not in KINDS and not re.fullmatch(r"s\d+", kind)):
+    if not arm_name or (kind not in KINDS and not re.fullmatch(r"s[0-9]{1,18}", kind)):
         raise UserError(f"{number_id!r} is not a number's id; accepted: {FORM}")
     column = find_column(path)
     arms = load_all(root)

@@ -17,6 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from study.evidence.arms import SEED_FILE
 from study.evidence.claims import Claim, ClaimBook, parse_claims
 from study.evidence.format import join_words
 from study.reading import parse_yaml
@@ -114,7 +115,11 @@ def seeds_since(root: Path, since: str, arm: str) -> frozenset[int]:
     log = ("log", "--ancestry-path", "--full-history", "--diff-filter=A", "--no-renames")
     words = (*log, "--name-only", "--format=", f"{since}..HEAD", "--")
     later, earlier = (
-        frozenset(int(n) for name in (names or "").split() if (n := Path(name).stem[1:]).isdigit())
+        frozenset(
+            int(seed[1])
+            for name in (names or "").split()
+            if (seed := SEED_FILE.fullmatch(Path(name).name))
+        )
         for names in (
             git(*words, *_seeds_folders(arm), root=root),
             git("ls-tree", "-r", "--name-only", since, "--", *_seeds_folders(arm), root=root),

@@ -11,10 +11,11 @@ from typing import Any
 import pandas
 
 from study import investigations
+from study.evidence.arms import SEED_FILE
 from study.reading import parse_json, read_bytes, read_mapping, real_path
 from study.runs import provenance, write_text
 from study.runs.environment import git_bytes
-from study.runs.links import refuse_links
+from study.runs.links import make_folder, refuse_links
 from study.runs.recorded import (
     FILE,
     Environments,
@@ -70,7 +71,7 @@ def record_results(pipeline: Path, root: Path) -> list[str]:
     files = _untouched(place, before, arms) | files
     environments = _environments(pipeline, place, files, (before, kept))
 
-    (place / "results").mkdir(parents=True, exist_ok=True)
+    make_folder(place / "results")
     sweep(place)
     lines = []
     for arm, found in by_arm.items():
@@ -219,10 +220,11 @@ def _environments(
     before, kept = known
     contents: dict[str, dict[str, list[int]]] = {}
     for name in sorted(files):
-        arm, _, seed = name.partition("/seeds/s")
-        if not seed.removesuffix(".json").isdigit():
+        arm, _, seed = name.partition("/seeds/")
+        match = SEED_FILE.fullmatch(seed)
+        if match is None:
             continue
-        number = int(seed.removesuffix(".json"))
+        number = int(match[1])
         name = f"{arm}/s{number}.json"
         if name in kept or read_mapping(place / provenance.FOLDER / name) is not None:
             continue

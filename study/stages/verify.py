@@ -102,7 +102,7 @@ def retrained(root: Path, study: Study, which: str) -> Line:
     """Train one seed from nothing and compare its losses with the stored run's."""
     name, _, text = which.partition(":")
     row = find_row(study, name)
-    if not isinstance(row, Arm) or not text.isdigit() or int(text) not in row.seeds:
+    if not isinstance(row, Arm) or text not in map(str, row.seeds):
         raise UserError(f"--retrain takes ARM:SEED with a trained arm and its seed; got {which!r}")
     seed = int(text)
     stored = RunFolder(root / "runs" / name / f"s{seed}")

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from pipeline.toy import PARAMS
-from study import terminal
+from study import cli, terminal
 from study.runs import write_json
 
 ROOT = Path(__file__).parent.parent.parent
@@ -156,3 +156,38 @@ def test_closed_streams_do_not_change_the_exit_code(
         cwd=tmp_path, check=False,
     )  # fmt: skip
     assert done.returncode == code
+
+
+@pytest.mark.parametrize("text", ["x" * 20_000, "a " * 10_000, f"{'a ' * 5000}{'b' * 9000} end"])
+def test_an_error_is_short_and_keeps_its_ends(text: str) -> None:
+    sentence = f"study: no such thing: {text}; do this"
+    short = terminal.shortened(sentence)
+    assert len(short) <= terminal.LONGEST_ERROR and max(map(len, short.split())) <= 1000
+    assert short.startswith("study: no such thing:") and short.endswith("; do this")
+
+
+@pytest.mark.parametrize(
+    "arguments", [("explain", "x" * 20_000), ("x" * 20_000,), ("arms", "show", "a " * 9000)]
+)
+def test_long_arguments_are_not_repeated_whole(
+    arguments: tuple[str, ...], tmp_path: Path, monkeypatch, capsys
+) -> None:
+    (tmp_path / "params.yaml").write_text(PARAMS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["study", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2 and 0 < len(capsys.readouterr().err) < 6000
+
+
+@pytest.mark.parametrize("seed", ["²", "9" * 5000, "१", "-1"])
+@pytest.mark.parametrize(
+    "command", [("explain", "control/s{}/last.val_loss"), ("verify", "--retrain", "control:{}")]
+)
+def test_what_is_no_seed_is_a_sentence(seed: str, command, tmp_path: Path, monkeypatch, capsys):
+    (tmp_path / "params.yaml").write_text(PARAMS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["study", *(word.format(seed) for word in command)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2 and len(capsys.readouterr().err) < 2000
