@@ -23,6 +23,7 @@ from study.reading import open_regular
 
 HEADER_BYTES = 128
 COMPRESSED, MATRIX, INTEGERS = 15, 14, (5, 6)
+PLAIN = (1, 2, 3, 4, 5, 6, 7, 9, 12, 13, 16, 17, 18)  # types of numbers and texts
 CELL, STRUCT, OBJECT, SPARSE, FUNCTION, OPAQUE = 1, 2, 3, 5, 16, 17
 NESTED = 64
 BLOCK_BYTES = 2**20
@@ -131,7 +132,8 @@ def _variables(path: Path) -> Iterator[tuple[bytes, str]]:
 
 
 def _check_elements(content: bytes, order: str) -> None:
-    """Raise ValueError where matrices declare more elements than the variable has bytes for.
+    """Raise ValueError where matrices declare more elements than the variable has bytes for, and
+    for types that the format lacks: scipy takes them as places in a table of pointers.
 
     scipy makes cells, structs and texts of the declared size before it reads their elements. Each
     takes at least 8 bytes in cells and structs, and one elsewhere. Matrices are taken one after the
@@ -141,6 +143,8 @@ def _check_elements(content: bytes, order: str) -> None:
     while at + 8 <= len(content):
         kind, length = struct.unpack_from(f"{order}II", content, at)
         if kind != MATRIX:
+            if (kind & 0xFFFF if kind >> 16 else kind) not in PLAIN:
+                raise ValueError(f"an element of type {kind} is not one that the format has")
             at += 8 if kind >> 16 else 8 + length + -length % 8
             continue
         while open_cells and open_cells[-1] == 0:

@@ -123,6 +123,17 @@ def test_matlab_arrays_that_are_only_declared_are_refused(
     refused_within(1e7, lambda: read_mask(path, 8))
 
 
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("kind", [0, 8, 10, 11, 19, 20, 0xFFFF, 2**32 - 1])
+def test_matlab_types_that_the_format_lacks_are_refused(
+    tmp_path: Path, kind: int, packed: bool
+) -> None:
+    """scipy takes the type as a place in a table of pointers: reading one ends the process."""
+    path = mat_file(tmp_path, matrix(6, (1, 1), element(kind, b"\0" * 8)), packed)
+    with pytest.raises(UserError, match="type"):
+        read_mask(path, 8)
+
+
 @pytest.mark.parametrize("do_compression", [False, True])
 def test_matlab_structs_cells_and_texts_are_read(tmp_path: Path, do_compression: bool) -> None:
     numbers = np.arange(12.0).reshape(3, 4)
