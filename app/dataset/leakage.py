@@ -9,6 +9,7 @@ import hashlib
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.spatial import KDTree
@@ -57,9 +58,15 @@ def check(scans: Mapping[str, Scan], manifest: Manifest, diameter: float) -> lis
     ]
 
 
+def object_seeds(manifest: Manifest) -> Mapping[str, Any]:
+    """Seed of the object of every split; empty where the request states none."""
+    seeds = manifest.request.get("object_seeds")
+    return seeds if isinstance(seeds, Mapping) else {}
+
+
 def shared_objects(scans: Mapping[str, Scan], manifest: Manifest) -> list[tuple[str, str]]:
     """Pairs of splits that look at one object: equal truths, equal seeds, or one measured scan."""
-    seeds = manifest.request.get("object_seeds") or {}
+    seeds = object_seeds(manifest)
     pairs = []
     for one, other in itertools.combinations(scans, 2):
         same_seed = one in seeds and seeds.get(one) == seeds.get(other)
@@ -84,7 +91,7 @@ def _objects(
 ) -> Check:
     question = "Objects"
     if not shared:
-        seeds = manifest.request.get("object_seeds") or {}
+        seeds = object_seeds(manifest)
         message = ", ".join(f"{name} {seeds[name]}" for name in scans if name in seeds)
         after = f" (object seeds: {message})" if message else ""
         return Check("ok", "apart", question, f"Every split has an object of its own{after}.")

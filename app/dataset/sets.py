@@ -11,10 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from app import load
+from study.formats.dataset import Manifest
 from study.runs.seed_folders import held_seeds
 from study.settings import NAME, DataParams, Study, UserError
 
 ROOMS = ("data", "imported")
+MOST_IMAGES = 1000  # that can be chosen from
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,12 @@ class Entry:
             return f"`study pull {pull}`, or import the scan again with `{inside}study import`"
         brought = f"{self.pipeline}/data" if self.pipeline else "data"
         return f"`{inside}dvc repro data.dvc` simulates it; `study pull {brought}` brings it"
+
+
+def images_of(manifest: Manifest) -> int:
+    """Objects per split, as the request states them; 1 where it states none."""
+    stated = manifest.request.get("images_per_split")
+    return min(max(stated, 1), MOST_IMAGES) if isinstance(stated, int) else 1
 
 
 def entries() -> dict[str, Entry]:

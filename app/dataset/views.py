@@ -167,7 +167,7 @@ def _field(field: np.ndarray, pixel: Pixel, phase: bool, name: str, key: str) ->
 def _true_probe(part: reading.Part, manifest: Manifest, others: Any, pixel: Pixel) -> None:
     st.warning(
         "This set was exposed with another probe than the one it states: "
-        + _differences(manifest.request["probe"], manifest.request["assumed_probe"])
+        + _differences(*map(manifest.request.get, ("probe", "assumed_probe")))
     )
     sister = probes.sister_with_truth(manifest, others)
     if sister is None:

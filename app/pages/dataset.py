@@ -27,7 +27,7 @@ if not entry.here:
 manifest = load.manifest(entry.folder)
 with right:
     split = choose.one("Split", SPLITS, "split", default="test") or "test"
-    images = int(manifest.request.get("images_per_split") or 1)
+    images = sets.images_of(manifest)
     image = 0
     if images > 1:
         image = int(choose.one("Image", [str(i) for i in range(images)], "image") or 0)

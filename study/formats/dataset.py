@@ -40,6 +40,7 @@ from study.runs import environment, write_json
 from study.runs.seed_folders import held_seeds
 from study.runs.temporary import sweep, sync, temporary_folder
 from study.settings import SPLITS, Count, Model, Positive, UserError, explain
+from study.settings.data import NumberPerSplit, PatternsPerSplit
 
 # Of the memory that is free, for one split: all three together leave a quarter.
 MEMORY_SHARE = 0.25
@@ -66,10 +67,10 @@ class Manifest(Model):
     kind: Literal["simulated", "imported"]
     n: Count
     group_size: Literal[1, 4]
-    patterns: Mapping[str, int]
+    patterns: PatternsPerSplit
     photon_scale: Positive
     probe_norm: Positive
-    object_norm: Mapping[str, float]
+    object_norm: NumberPerSplit
     photons_per_pattern: Positive
     geometry: Geometry
     nominal: bool

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_serializer, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_serializer, model_validator
 
 from study.reading import UserError, quoted, seeds_text
 from study.settings.base import (
@@ -23,6 +23,17 @@ from study.settings.base import (
 )
 
 SPLITS = ("train", "validation", "test")
+
+
+def _of_every_split(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    if absent := [name for name in SPLITS if name not in values]:
+        raise ValueError(f"lacks {absent[0]}; accepted: a value for each of {', '.join(SPLITS)}")
+    return values
+
+
+Patterns = Annotated[int, Field(ge=0)]
+PatternsPerSplit = Annotated[Mapping[str, Patterns], AfterValidator(_of_every_split)]
+NumberPerSplit = Annotated[Mapping[str, float], AfterValidator(_of_every_split)]
 
 
 class SplitSeeds(Model):

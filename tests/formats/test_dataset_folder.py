@@ -230,6 +230,16 @@ def test_a_manifest_of_another_kind_is_told(tiny: Dataset, tmp_path: Path) -> No
         load_manifest(folder)
 
 
+@pytest.mark.parametrize("key", ["patterns", "object_norm"])
+def test_a_manifest_without_a_split_is_told(tiny: Dataset, tmp_path: Path, key: str) -> None:
+    folder = saved(tiny, tmp_path)
+    content = json.loads((folder / "manifest.json").read_text())
+    del content[key]["test"]
+    (folder / "manifest.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=f"{key}.*lacks test"):
+        load_dataset(folder)
+
+
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.95])
 def test_a_torn_split_is_told(tiny: Dataset, tmp_path: Path, share: float) -> None:
     folder = saved(tiny, tmp_path)
