@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import sys
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Hundreds of tests start Python: compiled code is kept also where the environment says otherwise,
+# as in containers.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 # No test makes or fills the embedded remote of whoever runs it; those that want one name a folder.
 os.environ["ARMATURE_STORE"] = ""
 
-from jaxtyping import install_import_hook
+from jaxtyping import install_import_hook  # noqa: E402
 
 # Before anything of `study` is imported: its annotations are then checked at every call.
 install_import_hook("study", "checking.checked")
