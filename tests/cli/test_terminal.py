@@ -53,17 +53,15 @@ COMMANDS = [("runs",), ("runs", "--all"), ("arms", "list"), ("arms", "show", "cn
 REFUSED = [("arms", "show", TEXT), ("stop", TEXT), ("explain", TEXT)]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("arguments", COMMANDS + REFUSED)
-def test_no_command_prints_control_codes(stored, arguments):
-    command = [sys.executable, "-m", "study", *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1", "COLUMNS": "400"}
-    done = subprocess.run(
-        command, cwd=stored, env=environment, stdin=subprocess.DEVNULL, capture_output=True,
-        check=False,
-    )  # fmt: skip
-    printed = (done.stdout + done.stderr).decode()
-    assert done.returncode == (2 if arguments in REFUSED else 0), printed
+def test_no_command_prints_control_codes(stored, arguments, monkeypatch, capsys):
+    monkeypatch.chdir(stored)
+    monkeypatch.setenv("COLUMNS", "400")
+    monkeypatch.setattr(sys, "argv", ["study", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    printed = "".join(capsys.readouterr())
+    assert (ended.value.code or 0) == (2 if arguments in REFUSED else 0), printed
     assert "cause" in printed and not CODE.search(printed)
 
 
