@@ -1,9 +1,10 @@
 """Kill a writing command at every operation on its files, and run it again.
 
-`python tests/stages/crash_points.py SCENARIO [COUNT SEED]` prints one JSON object: how many
-operations the command makes, at how many of them it was killed, and what went wrong. Without COUNT
-every one is tried. Commands run in forked children of one process that has imported everything, so
-a point takes milliseconds (with DVC: a second or two), and DVC's own code is killed too.
+`python tests/stages/crash_points.py SEED SCENARIO[:COUNT]...` prints one JSON object per scenario:
+how many operations the command makes, at how many of them it was killed, and what went wrong.
+Without COUNT every one is tried. Commands run in forked children of one process that has imported
+everything, so a point takes milliseconds (with DVC: a second or two), and DVC's own code is killed
+too.
 
 A scenario is a module-level class with `make` (the state before), `run` (the command), `state`
 (what has to be equal in the end) and `lost` (what a reader misses right after the kill).
@@ -11,7 +12,6 @@ A scenario is a module-level class with `make` (the state before), `run` (the co
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import random
@@ -407,7 +407,9 @@ def campaign(name: str, count: int | None, seed: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(ImportError):
+    orders = [words.partition(":") for words in sys.argv[2:]]
+    if any(issubclass(SCENARIOS[name], Pull) for name, _, _ in orders):
         import dvc.repo  # noqa: F401  (once, before the children)
-    count, seed = (int(sys.argv[2]), int(sys.argv[3])) if sys.argv[2:] else (None, 0)
-    sys.stdout.write(json.dumps(campaign(sys.argv[1], count, seed)) + "\n")
+    for name, _, number in orders:
+        found = campaign(name, int(number) if number else None, int(sys.argv[1]))
+        sys.stdout.write(json.dumps(found) + "\n")
