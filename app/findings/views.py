@@ -15,10 +15,14 @@ from study import investigations
 from study.investigations import View
 from study.reading import UserError
 
-MOST_WHOLE, MOST_PX = 8, 700  # rows that are shown without a scroll; height of the others
+MOST_WHOLE, MOST_PX = 12, 700  # rows that are shown without a scroll; height of the others
 # Paper in the dark too: the figure is the one of the report, with black letters.
-FIGURE = '<img alt="{alt}" src="data:image/svg+xml;base64,{data}" style="{style}">'
-STYLE = "width: 100%; max-width: 900px; background: white; border-radius: 4px; padding: 8px"
+FIGURE = """
+<div style="overflow-x: auto">
+  <img alt="{alt}" src="data:image/svg+xml;base64,{data}" style="width: 100%; min-width: 560px;
+    max-width: 900px; padding: 8px; background: white; border-radius: 4px">
+</div>
+"""
 
 
 def show(view: View) -> None:
@@ -27,8 +31,8 @@ def show(view: View) -> None:
         return
     if view.rows:
         _table(view)
-    _figure(view)
     st.markdown(_bullets(view.sentences))
+    _figure(view)
     if view.details is not None:
         title, sentences = view.details
         with st.expander(escape.markdown(title)):
@@ -86,7 +90,7 @@ def _figure(view: View) -> None:
 def picture(svg: str, alt: str) -> str:
     """HTML of a figure, as wide as the page."""
     data = base64.b64encode(svg.encode()).decode()
-    return FIGURE.format(alt=html_escape(alt), data=data, style=STYLE)
+    return FIGURE.format(alt=html_escape(alt), data=data)
 
 
 @st.cache_data(show_spinner=False, max_entries=4)

@@ -168,7 +168,7 @@ STYLE = """
 <style>
   .arm-pictures { display: flex; flex-wrap: wrap; gap: 6px; font-size: 0.85rem; }
   .arm-pictures figure { margin: 0; width: 118px; }
-  .arm-pictures figure.truth:not(:first-child) { margin-left: 14px; }
+  @media (min-width: 640px) { .arm-pictures .truth:not(:first-child) { margin-left: 14px; } }
   .arm-pictures a { color: inherit; text-decoration: none; display: block; }
   .arm-pictures a:hover figcaption { text-decoration: underline; }
   .arm-pictures img { width: 118px; height: 118px; object-fit: contain; image-rendering: pixelated;
