@@ -10,9 +10,11 @@ reconstructed         control, better, dead (constant), lost (failed) and flat, 
 
 from __future__ import annotations
 
+import functools
 import json
 import re
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,28 @@ def rendered(text: object) -> str:
     return re.sub(r"\\([^a-zA-Z0-9\s])", r"\1", str(text)).replace("\u2060", "")
 
 
+def once(make: Callable[[Path], Study]) -> Callable[[Path], Study]:
+    """`make` runs for the first call of a process; every call writes the files that it made."""
+
+    @functools.cache
+    def made_files() -> tuple[Study, dict[str, bytes]]:
+        with tempfile.TemporaryDirectory() as scratch:
+            root = Path(scratch)
+            study = make(root)
+            files = {path for path in root.rglob("*") if path.is_file()}
+            return study, {path.relative_to(root).as_posix(): path.read_bytes() for path in files}
+
+    @functools.wraps(make)
+    def written(root: Path) -> Study:
+        study, files = made_files()
+        for name, content in files.items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_bytes(content)
+        return study
+
+    return written
+
+
 def settings(root: Path, **arms: Mapping[str, Any]) -> Study:
     """params.yaml with these arms on the data set `tiny` (the root study's quick one)."""
     data = load_study(FIRST_STUDY / "params.yaml").data["quick"].model_dump(mode="json")
@@ -76,12 +100,14 @@ def change(root: Path, name: str, seed: int, **facts: Any) -> None:
     write_json(file, content)
 
 
+@once
 def one_run(root: Path) -> Study:
     study = settings(root, control=stored.arm(seeds=[1]))
     store(root, study, "control", stored.CONTROL)
     return study
 
 
+@once
 def two_by_three(root: Path) -> Study:
     study = settings(
         root, control=stored.arm(seeds=SEEDS), agc=stored.arm("control", SEEDS, clip=stored.AGC)
@@ -92,6 +118,7 @@ def two_by_three(root: Path) -> Study:
     return study
 
 
+@once
 def troubled(root: Path) -> Study:
     """Two arms x three seeds, of which agc failed once (NaN), collapsed once, and ran once."""
     study = two_by_three(root)
@@ -106,6 +133,7 @@ def troubled(root: Path) -> Study:
     return study
 
 
+@once
 def two_data_sets(root: Path) -> Study:
     study = two_by_three(root)
     for seed in SEEDS:

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from checkouts import ROOT, change, judge, one_run, opened, stored, two_by_three
+from checkouts import ROOT, change, judge, once, one_run, opened, stored, two_by_three
 from markdown_calls import unsafe
 from markdown_it import MarkdownIt
 
 from study.runs import write_json, write_text, write_yaml
-from study.settings import load_study
+from study.settings import Study, load_study
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -108,8 +108,8 @@ def test_options_that_mean_something_are_offered_in_a_select_box(toy, option):
 # --- every page, with hostile words in every stored text --------------------------------------
 
 
-@pytest.fixture
-def hostile(toy: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@once
+def with_hostile_words(toy: Path) -> Study:
     """A checkout whose settings, claims, results, runs, comments and findings hold them."""
     study = two_by_three(toy)
     params = json.loads(json.dumps(_plain(study)))
@@ -132,6 +132,12 @@ def hostile(toy: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_text(toy / "comments.jsonl", json.dumps(comment) + "\n")
     pull = {"names": [IMAGE], "state": "failed", "phase": HOSTILE, "cause": HOSTILE}
     write_json(toy / "work" / "pulls" / "20260101-000000-1.json", {**pull, "lines": [HOSTILE]})
+    return study
+
+
+@pytest.fixture
+def hostile(toy: Path) -> Path:
+    with_hostile_words(toy)
     return toy
 
 
