@@ -11,10 +11,16 @@ from ruamel.yaml import YAML
 
 from study.editing.arms import Draft, command, new_arm, parse_seeds, planned
 from study.reading import read_yaml, seeds_text
-from study.settings import CLIP_LIMITS, UserError, diff, leaves, load_study
+from study.settings import CLIP_LIMITS, Study, UserError, diff, leaves, load_study
 
 ROOT = Path(__file__).parent.parent
 FIRST_STUDY = ROOT / "tests" / "first_study"
+
+
+@pytest.fixture(scope="module")
+def study() -> Study:
+    """What `file` has before a test changes it."""
+    return load_study(FIRST_STUDY / "params.yaml")
 
 
 @pytest.fixture
@@ -66,8 +72,7 @@ def test_the_new_arm_differs_from_its_base_in_what_was_set(file, base, changed, 
         ("rpie", "source.name=group_steps", "source.steps=7"),
     ],
 )
-def test_the_order_of_the_settings_does_not_matter(base, name, value):
-    study = load_study(FIRST_STUDY / "params.yaml")
+def test_the_order_of_the_settings_does_not_matter(study, base, name, value):
     networks = {"stable_hybrid": ("width", "fno_blocks", "modes", "layerscale_init")}
     rows = [
         planned(study, Draft("fresh", base, order), networks).row
@@ -176,14 +181,13 @@ FORMS = st.fixed_dictionaries(
 
 @pytest.mark.slow
 @settings(
-    max_examples=100,
+    max_examples=40,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(form=FORMS)
-def test_a_generated_form_is_added_whole_or_is_a_sentence_and_writes_nothing(file, form):
+def test_a_generated_form_is_added_whole_or_is_a_sentence_and_writes_nothing(file, study, form):
     before = file.read_bytes()
-    study = load_study(file)
     try:
         row = new_arm(file, **form)
     except UserError as error:

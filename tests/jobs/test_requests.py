@@ -71,7 +71,7 @@ def good(root: Path) -> dict[str, Any]:
 
 
 @settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @example(name="x.json", content=b"\xff\xfe", change=None)
 @example(name="x.json", content=b"[" * 30000, change=None)
@@ -132,7 +132,7 @@ def test_what_is_no_file_is_refused(root: Path, make: str) -> None:
     assert secret.read_text() == "{}", "what a link points to stays"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(words | st.from_regex(r"\A[0-9]{8}-[0-9]{6}-[0-9]{6}-[a-z]{1,5}-[0-9a-f]{3,5}.?\Z"))
 def test_a_bad_id_is_a_sentence(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     root = tmp_path_factory.getbasetemp()
