@@ -212,6 +212,7 @@ def answers(binary: str, address: str) -> list[float]:
     """Seconds to the answer of New arm for each of `RATES`."""
     with browser.opened(binary) as page:
         page.call("Page.enable")
+        page.call("Emulation.setFocusEmulationEnabled", enabled=True)  # else no field has a blur
         page.call("Page.addScriptToEvaluateOnNewDocument", source=WATCH)
         page.call("Page.navigate", url=address)
         page.value("window.painted")

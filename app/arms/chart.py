@@ -125,6 +125,10 @@ def curve(table: pandas.DataFrame, name: str, label: str, settings: Settings) ->
         )  # fmt: skip
     if log_x:
         made.update_xaxes(type="log", tickvals=there, ticktext=[f"{value:g}" for value in there])
+    # Set by hand: plotly would make room for the names inside of the axes.
+    xs = [math.log10(value) if log_x else float(value) for value in there]
+    room = 0.05 * (xs[-1] - xs[0]) or 0.5
+    made.update_xaxes(range=(xs[0] - room, xs[-1] + room))
     low, high = limits(scale)  # of the means: one wide interval does not hide the others
     y_range = (math.log10(low), math.log10(high)) if log_y else (low, high)
     made.update_yaxes(type=scale[2], range=y_range, nticks=6)
@@ -136,8 +140,8 @@ def curve(table: pandas.DataFrame, name: str, label: str, settings: Settings) ->
 
 
 def family_name(arms: Iterable[str]) -> str:
-    """`control and 4 more`."""
-    first, *others = arms
+    """`control and 4 more`, without the study, which the page names."""
+    first, *others = (arm.rpartition("/")[2] for arm in arms)
     return f"{first} and {len(others)} more" if others else first
 
 

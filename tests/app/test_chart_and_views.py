@@ -156,6 +156,7 @@ def test_lines_of_a_chart_are_named_at_their_ends(arms: int):
     fit = arms * 14 < figure.layout.height
     assert told == ([f"arm{i}_a and 1 more" for i in reversed(range(arms))] if fit else [])
     assert {note.x for note in figure.layout.annotations} <= {2}
+    assert figure.layout.xaxis.range == (0.95, 2.05), "names do not stretch the axis"
 
 
 @pytest.mark.parametrize("tops", [[0.0], [5, 5, 5], [-9, 50, 52, 99, 200], [100] * 7])
