@@ -175,7 +175,8 @@ def test_read_only_has_no_button_that_acts(toy, monkeypatch):
     run(toy, "control", 1, "stopped")
     job(toy, "cnn", "running")
     monkeypatch.setenv("ARMATURE_READ_ONLY", "1")
-    assert not opened("runs").button
+    buttons = {button.key for button in opened("runs").button}
+    assert buttons <= {"notify"}, "asking the browser for notices changes nothing here"
 
 
 @pytest.mark.parametrize("name", ["summary", "arms", "new_arm", "findings", "runs"])
