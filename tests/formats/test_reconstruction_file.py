@@ -18,7 +18,7 @@ def made(images: int = 1, height: int = 5, width: int = 6, shown: int = 2) -> Re
     return Reconstruction(
         object=(real + 1j * real[::-1]).astype(np.complex64),
         region=np.array([3, 4, 3 + height, 4 + width]),
-        r_factor=np.array([0.25, np.nan, 0.5], np.float32),
+        r_factor=np.array([0.25, np.nan, 0.5, 0.75], np.float32),
         predicted_amplitude=generator.random((shown, 4, 4)).astype(np.float16),
         shown=np.arange(shown),
         distinct=True,
@@ -62,10 +62,13 @@ def test_absent_torn_and_foreign_files_are_told(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(UserError, match="torn"):
         load_reconstruction(path)
-    np.savez(path, object=np.zeros((1, 2, 2)))
-    with pytest.raises(UserError, match="has no key region"):
+    np.savez(path, object=np.zeros((1, 2, 2), np.complex64))
+    with pytest.raises(UserError, match="region"):
         load_reconstruction(path)
     arrays = {item.name: getattr(made(), item.name) for item in fields(Reconstruction)}
+    np.savez(path, **{**arrays, "shown": np.array([0, 4])})
+    with pytest.raises(UserError, match="patterns 0 to 4 of 4"):
+        load_reconstruction(path)
     np.savez(path, **{**arrays, "shown": np.arange(3)})
     with pytest.raises(UserError, match=r"\(2, 4, 4\) predicted amplitudes for 3 patterns"):
         load_reconstruction(path)

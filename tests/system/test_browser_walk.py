@@ -138,7 +138,7 @@ def scan(watched: Watched, file: Path, steps: dict[str, float]) -> None:
 
 
 def draw_rectangle(watched: Watched) -> int:
-    """Drag a rectangle in the mean pattern; how many pixels its line of text covers."""
+    """Drag a rectangle in the mean pattern; how many pixels its lines of text cover."""
     page = watched.page
     shapes = page.get_by_role("textbox", name="Shapes")
     panel = watched.under("scan-mean").locator(".nsewdrag")
@@ -155,10 +155,12 @@ def draw_rectangle(watched: Watched) -> int:
         lines = shapes.input_value().splitlines()
         if lines:
             break
-    [(word, *corners)] = [line.split() for line in lines]
-    assert word == "rectangle"
-    y0, x0, y1, x1 = map(int, corners)
-    return (abs(y1 - y0) + 1) * (abs(x1 - x0) + 1)
+    covered: set[tuple[int, int]] = set()  # a slow page may take two drags
+    for word, *corners in [line.split() for line in lines]:
+        assert word == "rectangle"
+        (top, bottom), (left, right) = (sorted(map(int, corners[i::2])) for i in (0, 1))
+        covered |= {(y, x) for y in range(top, bottom + 1) for x in range(left, right + 1)}
+    return len(covered)
 
 
 def metric(watched: Watched, label: str) -> Locator:
