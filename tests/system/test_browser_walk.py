@@ -142,6 +142,7 @@ def draw_rectangle(watched: Watched) -> int:
     page = watched.page
     shapes = page.get_by_role("textbox", name="Shapes")
     panel = watched.under("scan-mean").locator(".nsewdrag")
+    lines: list[str] = []
     for _ in range(TRIES):
         panel.scroll_into_view_if_needed()
         box = panel.bounding_box()
