@@ -1,6 +1,6 @@
 """The checkouts that the browser sees.
 
-AppStudy: a toy clone with DVC and git, whose arms are trained as a user's would be; one claim
+AppStudy: a toy clone with DVC and git, whose arms are trained as a user's would be
     control    two seeds, two epochs
     long       would train for hours: there to be stopped
 stored: results stored by hand, with objects and data; nothing was trained
@@ -37,20 +37,6 @@ LONG = """
     seeds: [1]
     epochs: 100000
 """
-GOAL = """headline: [GOAL-001]
-claims:
-  GOAL-001:
-    text: The control ends at an amplitude error of at most 5 object units.
-    kind: exploratory
-    family: goal
-    arms: {treatment: control, control: bound}
-    bound: 5
-    metric: last.standard.amplitude.mae
-    direction: lower
-    margin: {value: 1, unit: object units}
-    needed_seeds: 6
-    evidence: bound
-"""
 CLAIM = """claims:
   BETTER-001:
     text: Twice the learning rate ends at a lower amplitude error.
@@ -77,8 +63,6 @@ class AppStudy(Checkout):
         [job] = self.launch("control")
         ended = self.over(job)
         assert ended.state == "done", ended.cause
-        write_text(path / "claims.yaml", GOAL)  # before the runs it would be refused: two seeds
-        self.toy.must("dvc", "repro", "-q", "-s", "findings")
         self.toy.commit("reproduced")
 
     def stop_all(self) -> None:
