@@ -134,15 +134,15 @@ def test_no_folder_is_made_behind_a_link(checkout, tmp_path, name):
     assert untouched(tmp_path / "outside")
 
 
-@pytest.mark.parametrize("anew", [False, True])
-def test_no_log_is_written_through_a_link_or_waits_for_a_pipe(checkout, tmp_path, anew):
+@pytest.mark.parametrize("truncate", [False, True])
+def test_no_log_is_written_through_a_link_or_waits_for_a_pipe(checkout, tmp_path, truncate):
     (checkout / "log").symlink_to(tmp_path / "outside/mine.txt")
     with pytest.raises(UserError, match="link"):
-        open_log(checkout / "log", anew)
+        open_log(checkout / "log", truncate)
     assert (tmp_path / "outside/mine.txt").read_text() == "mine"
     os.mkfifo(checkout / "pipe")
     with pytest.raises(OSError, match="No such device"):
-        open_log(checkout / "pipe", anew)
+        open_log(checkout / "pipe", truncate)
 
 
 def test_a_job_and_a_scan_leave_the_target_of_their_log(checkout, tmp_path):

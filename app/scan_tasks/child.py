@@ -52,7 +52,7 @@ def _look(folder: Path) -> int:
 
 def _run(folder: Path, task: str) -> int:
     command = work.read_task(folder, task).command
-    with open_log(folder / f"{task}.out", anew=True) as out:
+    with open_log(folder / f"{task}.out", truncate=True) as out:
         done = subprocess.run(
             [sys.executable, "-m", "study", *command], stdout=out, stdin=subprocess.DEVNULL
         )

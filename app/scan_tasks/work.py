@@ -205,7 +205,7 @@ def start(root: Path, folder: Path, task: str, command: Sequence[str] = ()) -> N
     environment["PATH"] = os.pathsep.join(
         (str(Path(sys.executable).parent), environment.get("PATH", os.defpath))
     )
-    with open_log(folder / f"{task}.log", anew=True) as log:
+    with open_log(folder / f"{task}.log", truncate=True) as log:
         words = [sys.executable, "-m", "app.scan_tasks.child", str(folder.resolve()), task]
         try:
             process = children.start(words, root, log, environment=environment)

@@ -64,7 +64,7 @@ def start_pull(root: Path, names: tuple[str, ...]) -> str:
     pull_id = f"{int(time.time()):010d}-{uuid.uuid4().hex[:8]}"
     file = _file(root, pull_id)
     command = [sys.executable, "-m", "study", "pull", *names, "--status", str(file)]
-    with open_log(file.with_suffix(".log"), anew=True) as log:
+    with open_log(file.with_suffix(".log"), truncate=True) as log:
         marked = {**os.environ, children.MARK: str(file)}
         process = children.start(command, root, log, environment=marked)
     _STARTED[:] = [process, *(earlier for earlier in _STARTED if earlier.poll() is None)]

@@ -41,15 +41,15 @@ def make_folder(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
 
 
-def open_log(file: Path, anew: bool = False) -> BinaryIO:
-    """A file that grows while a child writes to it, for appending or from its start (`anew`).
+def open_log(file: Path, truncate: bool = False) -> BinaryIO:
+    """A file for appending that grows while a child writes to it; `truncate` empties it first.
 
     Raises OSError, also for a pipe that nobody reads, and UserError as `refuse_links` does.
     """
     refuse_links(file)
     file.parent.mkdir(parents=True, exist_ok=True)
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
-    return open(os.open(file, flags | (os.O_TRUNC if anew else 0), 0o644), "ab")  # noqa: PTH123
+    return open(os.open(file, flags | (os.O_TRUNC if truncate else 0), 0o644), "ab")  # noqa: PTH123
 
 
 def lock_at(file: Path, timeout_s: float = -1) -> BaseFileLock:
