@@ -13,7 +13,6 @@ from study.formats.dataset import Dataset
 from study.settings import Arm
 
 ROOT = Path(__file__).parent.parent.parent
-sys.path.insert(0, str(ROOT))  # app is no installed package
 sys.path.insert(0, str(ROOT / "tests" / "evidence"))  # stored.py makes results by hand
 sys.path.insert(0, str(ROOT / "tests" / "report"))  # made.py makes runs by formula
 
