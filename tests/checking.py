@@ -61,13 +61,21 @@ def _neutral(shape: Any) -> Any:
     return origin()
 
 
+STAR = Path("shared", "data", "siemens-star-small.npz.bz2")
+
+
+def find_measured_star() -> Path | None:
+    """The measured Siemens star in shared/data above this checkout, if it is there."""
+    above = (folder / STAR for folder in Path(__file__).resolve().parents[2:])
+    return next((file for file in above if file.is_file()), None)
+
+
 def measured_star() -> Path:
-    """The measured Siemens star in shared/data above this checkout; skips the test without it."""
-    inside = Path("shared", "data", "siemens-star-small.npz.bz2")
-    for folder in Path(__file__).resolve().parents[2:]:
-        if (folder / inside).is_file():
-            return folder / inside
-    pytest.skip(f"no folder above this checkout has the measured Siemens star ({inside})")
+    """The measured Siemens star; skips the test without it."""
+    found = find_measured_star()
+    if found is None:
+        pytest.skip(f"no folder above this checkout has the measured Siemens star ({STAR})")
+    return found
 
 
 def list_recorded(root: Path) -> None:

@@ -3,6 +3,7 @@
 AppStudy: a toy clone with DVC and git, whose arms are trained as a user's would be
     control    two seeds, two epochs
     long       would train for hours: there to be stopped
+GoalStudy: one more, with a goal among its claims
 stored: results stored by hand, with objects and data; nothing was trained
     control, better    fine
     dead               its object is a constant
@@ -37,6 +38,20 @@ LONG = """
     seeds: [1]
     epochs: 100000
 """
+GOAL = """headline: [GOAL-001]
+claims:
+  GOAL-001:
+    text: The control ends at an amplitude error of at most 5 object units.
+    kind: exploratory
+    family: goal
+    arms: {treatment: control, control: bound}
+    bound: 5
+    metric: last.standard.amplitude.mae
+    direction: lower
+    margin: {value: 1, unit: object units}
+    needed_seeds: 6
+    evidence: bound
+"""
 CLAIM = """claims:
   BETTER-001:
     text: Twice the learning rate ends at a lower amplitude error.
@@ -70,6 +85,20 @@ class AppStudy(Checkout):
         for job in [job for job in jobs(self.root) if not job.over]:
             self.study("stop", job.id)
             self.over(job.id)
+
+
+class GoalStudy(AppStudy):
+    """A toy clone whose first page states a goal.
+
+    Claims about one metric have to agree on their margin, so in a shared clone the goal would change
+    what the forms accept.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        write_text(path / "claims.yaml", GOAL)  # before the runs it would be refused: two seeds
+        self.toy.must("dvc", "repro", "-q", "-s", "findings")
+        self.toy.commit("judged")
 
 
 @contextmanager
