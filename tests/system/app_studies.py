@@ -90,8 +90,8 @@ class AppStudy(Checkout):
 class GoalStudy(AppStudy):
     """A toy clone whose first page states a goal.
 
-    Claims about one metric have to agree on their margin, so in a shared clone the goal would change
-    what the forms accept.
+    Claims about one metric have to agree on their margin, so in a shared clone the goal would
+    change what the forms accept.
     """
 
     def __init__(self, path: Path) -> None:
