@@ -251,6 +251,7 @@ def _other_margin(claim: Claim, book: ClaimBook, exempt: Mapping[str, str]) -> s
 
     Claims that another one replaces do not count; nor do, for a new claim, those that are older
     than this check: a rate margin of 0.1, which 8 runs cannot show, would bind every later one.
+    A margin of survival is a part of the horizon, which only claims of one family share.
     """
     replaced = {old for other in book.claims for old in other.replaces}
     if exempt.get(claim.id) != OLDER:
@@ -258,7 +259,8 @@ def _other_margin(claim: Claim, book: ClaimBook, exempt: Mapping[str, str]) -> s
     ids = [other.id for other in book.claims]
     earlier: dict[float, str] = {}
     for other in book.claims[: ids.index(claim.id)]:
-        if other.metric == claim.metric and other.id not in replaced:
+        same_scale = claim.survival is None or other.family == claim.family
+        if other.metric == claim.metric and same_scale and other.id not in replaced:
             earlier.setdefault(other.margin.value, other.id)
     if not earlier or claim.margin.value in earlier or claim.id in replaced:
         return None

@@ -166,6 +166,14 @@ def test_a_second_margin_for_a_metric_is_refused(tmp_path: Path, study: Study) -
     assert not judged(tmp_path, study, A_1=first, B_1=replacing).problems
 
 
+def test_a_margin_of_survival_binds_its_family_alone(tmp_path: Path, study: Study) -> None:
+    """Another family may have another horizon, of which the margin is a part."""
+    long = lived(6, [1, 2, 3, 4, 5, 6])
+    short = {**long, "margin": margin(5, "epochs")}
+    assert judged(tmp_path, study, A_1=long, B_1=short).problems
+    assert not judged(tmp_path, study, A_1=long, B_1={**short, "family": "short"}).problems
+
+
 def test_claims_with_results_of_both_arms_are_reported(tmp_path: Path, study: Study) -> None:
     few = claim(needed_seeds=3)
     assert judged(tmp_path, study, A_1=few).enforced
