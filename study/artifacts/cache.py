@@ -1,7 +1,7 @@
 """`study verify --cache`: checks that every object of the DVC cache matches its hash.
 
-DVC trusts a read-only object, and root (or a disk) can change one all the same; what it is checked
-out into is then wrong without a word.
+DVC does not check read-only objects, although root (or a failing disk) can change them; files
+checked out from them are then wrong without a warning.
 """
 
 from __future__ import annotations
@@ -15,14 +15,13 @@ from study.artifacts.listings import cache_folder, md5, read_listing
 from study.artifacts.outputs import Output, all_outputs, place
 from study.settings import UserError
 
-Line = tuple[str, bool]  # what to print, and whether it is as it should be
+Line = tuple[str, bool]  # what to print, and whether it is in order
 OBJECT = re.compile(r"[0-9a-f]{2}/[0-9a-f]{30}(\.dir)?")
 
 
 def cache_lines(root: Path) -> Iterator[Line]:
-    """One line for every object that does not hash to its name, and a sum.
-
-    Raises UserError for a dvc.lock that cannot be read.
+    """One line for every object whose hash differs from its name, and a summary. Raises UserError
+    for a dvc.lock that cannot be read.
     """
     top, _ = place(root)
     cache = cache_folder(top)
@@ -60,12 +59,13 @@ def _describe(path: Path, top: Path, owners: list[tuple[Output, str]]) -> str:
 
 
 def belongings(cache: Path, outputs: list[Output]) -> dict[str, list[tuple[Output, str]]]:
-    """oid -> the outputs that use it, with the path inside."""
+    """object id -> the outputs that use it, with the path inside."""
     found: dict[str, list[tuple[Output, str]]] = {}
     for output in (item for item in outputs if item.push):
         found.setdefault(output.md5, []).append((output, ""))
         if output.md5.endswith(".dir"):
-            # A listing that is absent, torn or refused names no files; the last has its own line.
+            # A listing that is absent, damaged or refused has no files; a refused one is reported
+            # separately.
             with contextlib.suppress(OSError, UserError):
                 files = read_listing(cache / output.md5[:2] / output.md5[2:])
                 for relpath, md5_of_file in files.items():

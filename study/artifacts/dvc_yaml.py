@@ -13,7 +13,8 @@ from study.reading import UserError, read_yaml
 
 
 class Out(NamedTuple):
-    """An output: `path` from the folder; whether DVC's cache holds it, and a remote gets it."""
+    """An output: `path` from the folder; whether DVC stores it in the cache, and pushes it to
+    remotes."""
 
     path: str
     cached: bool
@@ -21,7 +22,7 @@ class Out(NamedTuple):
 
 
 def declared(folder: Path) -> Mapping[str, Mapping[str, Any]]:
-    """Stage -> its entry in dvc.yaml; empty where there is no dvc.yaml.
+    """Stage -> its entry in dvc.yaml; empty without a dvc.yaml.
 
     Raises UserError unless `stages` is a mapping of mappings.
     """
@@ -37,12 +38,12 @@ def declared(folder: Path) -> Mapping[str, Mapping[str, Any]]:
 
 
 def body(entry: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a stage does: below `do` where it goes over the keys of a mapping (`foreach`)."""
+    """The body of a stage, which is below `do` if the stage iterates over a mapping (`foreach`)."""
     return entry.get("do", entry)
 
 
 def outs(entry: Mapping[str, Any]) -> Iterator[Out]:
-    """The outputs of a stage, also its metrics and plots."""
+    """The outputs of a stage, including metrics and plots."""
     for kind in ("outs", "metrics", "plots"):
         for given in body(entry).get(kind, ()):
             path, options = next(iter(given.items())) if isinstance(given, Mapping) else (given, {})

@@ -1,7 +1,7 @@
-"""Why a remote did not do what was asked: exceptions of four libraries turned into one sentence.
+"""Turn the exceptions of four libraries into one sentence about a remote.
 
-Every library wraps the cause differently, so the whole chain is read: error codes of S3 first, then
-HTTP states, then what the classes are called, then the operating system's errors.
+Every library wraps the cause differently, so the whole chain is read: first S3 error codes, then
+HTTP status codes, then class names, then errors of the operating system.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ NOT_REACHED = (
     "up, the server running? `study remote list` shows the address"
 )
 NO_PLACE = (
-    "has no such place: {where} ({message}). Create the bucket or folder, or correct the address "
-    "(`study remote list`)"
+    "has no such bucket or folder: {where} ({message}). Create the bucket or "
+    "folder, or correct the address (`study remote list`)"
 )
 NOT_WRITABLE = (
-    "is not writable: {where} allows reading only ({message}). Ask its owner for a key that may "
-    "write"
+    "is not writable: {where} allows only reading ({message}). Ask its owner for a key with "
+    "write access"
 )
 FULL = "is full: {where} ({message})"
 SLOW = (
@@ -61,7 +61,7 @@ CLASSES = {
     "FSTimeoutError": NOT_REACHED,
 }
 DENIED = ("AccessDenied", "Forbidden", "403")
-NO_WRITING = (*DENIED, "405")  # 405: a webdav server for reading only
+NO_WRITING = (*DENIED, "405")  # 405: a read-only webdav server
 SYSTEM = {
     errno.ENOSPC: FULL,
     errno.EDQUOT: FULL,
@@ -74,9 +74,8 @@ SYSTEM = {
 
 
 def explain(error: BaseException, name: str, where: str, writing: bool = False) -> str:
-    """ "remote 'lab' refused the key: ..." for an exception that its filesystem raised.
-
-    `writing`: reading had worked before, so that a denial is one of writing.
+    """ "remote 'lab' refused the key: ..." for an exception of its filesystem. `writing`: reading
+    has worked before, so a denial concerns writing.
     """
     chain = list(_chain(error))
     message = _message(chain)
@@ -105,7 +104,7 @@ def _template(chain: list[BaseException], writing: bool) -> str:
 
 
 def code_of(error: BaseException) -> str | None:
-    """The code of an S3 error, or the state of an HTTP answer."""
+    """The code of an S3 error, or the status of an HTTP response."""
     response = getattr(error, "response", None)
     if isinstance(response, dict):
         return str(response.get("Error", {}).get("Code"))
@@ -128,9 +127,9 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _message(chain: list[BaseException]) -> str:
-    """The words of the innermost error that has some, on one line and of bounded length."""
+    """The message of the innermost error that has one, on one line and of limited length."""
     texts = [re.sub(r"\s+", " ", str(item)).strip(" .") for item in chain]
-    # botocore names the call that it made, which tells a user nothing.
+    # botocore names its internal call, which does not help a user.
     texts = [re.sub(r"^An error occurred \((.*?)\) when .*? operation", r"\1", t) for t in texts]
     words = next((text for text in reversed(texts) if text), type(chain[0]).__name__)
     return words if len(words) <= 200 else f"{words[:200]}..."

@@ -1,10 +1,10 @@
-"""Are the small results in git what the pipeline computed? Compared with the md5 in dvc.lock.
+"""Check that the small results in git are those that the pipeline computed, by the md5 in dvc.lock.
 
-Results are plain files in git, so editing one leaves no trace in the DVC cache. But each is an
-output of a stage (`cache: false`), and dvc.lock holds its md5. recorded.json lists the results of
-other pipelines that the findings rest on; they are compared with it. provenance/ is not an output;
-each of its files has to describe the outputs that the result beside it was scored from. Only
-outputs are checked: a changed dependency means that a stage is due, not that a number is wrong.
+Results are plain files in git, so editing one leaves no trace in the DVC cache. However, each is an
+output of a stage (`cache: false`), and dvc.lock has its md5. Results of other pipelines that the
+findings use are compared with recorded.json. provenance/ is not an output; each of its files must
+describe the outputs from which its result was scored. Only outputs are checked: a changed
+dependency means that a stage is outdated, not that a number is wrong.
 """
 
 from __future__ import annotations
@@ -24,21 +24,22 @@ from study.runs.environment import git, git_bytes
 from study.runs.recorded import FILE, Recorded, all_recorded, check
 from study.settings import UserError
 
-Line = tuple[str, bool]  # what to print, and whether it is as it should be
+Line = tuple[str, bool]  # what to print, and whether it is in order
 MOST_COMMITS = 50  # that are searched for the content that dvc.lock means
 Listing = Mapping[str, str]  # path below a folder -> md5; "" for a single file
 
 
 def integrity_lines(root: Path) -> Iterator[Line]:
-    """A line for every pipeline in `root` and below it, and for every recorded.json; one more for
-    every file whose content is not what these say.
+    """A line for every pipeline in `root` and below it, and for every recorded.json, and one for
+    every file that differs from them.
 
     Raises UserError for a dvc.lock or dvc.yaml that cannot be read.
     """
     folders = [root / name for name in pipelines(root)]
     for folder in folders:
         lock = folder / "dvc.lock"
-        # Another pipeline may have been cloned without results; recorded.json names what it lacks.
+        # Another pipeline may have been cloned without results; recorded.json lists the missing
+        # ones.
         if lock.is_file() and (folder == root or (folder / "results").is_dir()):
             yield from _summed(_name(lock, root), *locked_problems(folder, root))
     for name, listed in all_recorded(root).items():
@@ -51,7 +52,7 @@ def integrity_lines(root: Path) -> Iterator[Line]:
 
 
 def changed_files(root: Path) -> list[str]:
-    """The sentences of `integrity_lines` that say that something is not as it should be."""
+    """The lines of `integrity_lines` about files that are not in order."""
     return [line for line, fine in integrity_lines(root) if not fine]
 
 
@@ -69,8 +70,8 @@ def _name(path: Path, root: Path) -> str:
 
 
 def locked_problems(folder: Path, root: Path) -> tuple[int, list[str]]:
-    """How many outputs without cache the dvc.lock of a pipeline folder names, and a sentence for
-    every file of them that differs. `root`: the folder that the sentences start from."""
+    """The number of uncached outputs in the dvc.lock of a pipeline folder, and a sentence for every
+    file that differs. Paths in the sentences are relative to `root`."""
     wanted = uncached(folder)
     count, problems = 0, []
     for stage, locked in read_lock(folder / "dvc.lock").items():
@@ -88,7 +89,7 @@ def locked_problems(folder: Path, root: Path) -> tuple[int, list[str]]:
 
 
 def _differing(path: Path, wanted: str, root: Path) -> list[str]:
-    """A sentence for every file of one output that is not what its md5 says."""
+    """A sentence for every file of one output that differs from its md5."""
     name = _name(path, root)
     if not path.exists():
         return [f"{name} is missing; dvc.lock has it with md5 {wanted}"]
@@ -97,7 +98,7 @@ def _differing(path: Path, wanted: str, root: Path) -> list[str]:
         return []
     message = f"dvc.lock has md5 {wanted}, found {content_md5(here)}"
     then = None if path.is_file() else _committed_listing(path, wanted)
-    if then is None:  # nothing here tells which of its files it is
+    if then is None:  # the md5 of a folder does not show which file differs
         return [f"{name} differs from the output of the pipeline: {message}"]
     return [
         f"{name}/{file} {_moved(here.get(file), then.get(file))} ({message} for the folder)"
@@ -121,7 +122,7 @@ def listing_of(path: Path) -> Listing:
 
 
 def content_md5(listing: Listing) -> str:
-    """The md5 that dvc.lock gives a file or a folder with this content."""
+    """The md5 of a file or folder with this content, as in dvc.lock."""
     if set(listing) == {""}:
         return listing[""]
     entries = [{"md5": digest, "relpath": name} for name, digest in sorted(listing.items())]
@@ -130,8 +131,8 @@ def content_md5(listing: Listing) -> str:
 
 
 def _committed_listing(folder: Path, wanted: str) -> Listing | None:
-    """The content of a folder in the newest commit in which it had the md5 `wanted`; None where
-    there is none."""
+    """The content of a folder in the newest commit in which it had the md5 `wanted`; None if there
+    is none."""
     log = git("log", f"-{MOST_COMMITS}", "--format=%H", "HEAD", "--", ".", root=folder)
     for commit in (log or "").split():
         names = git("ls-tree", "-r", "--name-only", "-z", commit, root=folder) or ""
@@ -148,8 +149,8 @@ def _committed_listing(folder: Path, wanted: str) -> Listing | None:
 
 
 def recorded_problems(root: Path, pipeline: str, listed: Recorded) -> tuple[int, list[str]]:
-    """How many files the recorded.json of a pipeline folder lists, and a sentence for every one
-    that is not as it was recorded, and for every result that is not listed."""
+    """The number of files in the recorded.json of a pipeline folder, and a sentence for every file
+    that differs from it and for every result that it does not list."""
     folder, problems = root / pipeline, []
     for name in sorted(listed.files):
         try:
@@ -173,8 +174,8 @@ def recorded_problems(root: Path, pipeline: str, listed: Recorded) -> tuple[int,
 
 
 def provenance_problems(results: Path, root: Path) -> tuple[int, list[str]]:
-    """How many results of a results/ folder keep their provenance apart, and a
-    sentence for every one that has none. `root`: the folder that the sentences start from."""
+    """The number of results of a results/ folder with a provenance file, and a sentence for every
+    result without one. Paths in the sentences are relative to `root`."""
     count, problems = 0, []
     for file in sorted(results.glob("*/seeds/s*.json")):
         content = read_json(file)

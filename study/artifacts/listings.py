@@ -1,9 +1,10 @@
 """Listings of the DVC cache (`.dir` objects): which file of a stored folder has which hash.
 
-dvc.lock names a listing and a remote delivers it, so whoever changes both chooses the paths in it.
-DVC joins them to the folder of the output as they are: `../../study/cli/arms.py` would replace
-code. Every listing is therefore checked before it enters the cache and before it is used, and the
-whole cache is checked before DVC runs a command that may place outputs by itself:
+The hash of a listing is in dvc.lock and its content on a remote, so anyone who changes both chooses
+the paths in it. DVC joins these paths to the folder of the output without checks:
+`../../study/cli/arms.py` would replace code. Every listing is therefore checked before it enters
+the cache and before it is used, and the whole cache is checked before DVC runs a command that may
+place outputs:
 
     python -m study.artifacts.listings repro train@control  # check, then `dvc repro train@control`
 """
@@ -21,15 +22,15 @@ from typing import Any, NoReturn
 from study.artifacts.store import read_config
 from study.reading import DEEPEST, UserError, is_inside, read_bytes
 
-# An entry takes 60 to 200 bytes: room for 80,000 files at least. A hostile list of empty
+# An entry takes 60 to 200 bytes, so this allows at least 80,000 files. A hostile list of empty
 # lists takes 25 times its size in memory, 400 MB.
 LARGEST_BYTES = 2**24
 MD5 = re.compile(r"[0-9a-f]{32}")
-LONGEST_NAME = 255  # bytes; common file systems take no more
+LONGEST_NAME = 255  # bytes, the limit of common file systems
 
 
 class UnsafeListing(UserError):
-    """A listing that names a place outside its folder."""
+    """A listing with a path outside its folder."""
 
 
 class BrokenListing(UserError):
@@ -72,7 +73,8 @@ def _entry(file: Path, entry: Any) -> tuple[str, str]:
         raise BrokenListing(
             f"{_named(file)} is not a listing: an entry has something else than relpath and md5"
         )
-    # The hash becomes a path too: on the remote, in the cache and in the folder for downloads.
+    # The hash becomes part of a path too: on the remote, in the cache and in the folder for
+    # downloads.
     if not MD5.fullmatch(md5):
         raise UnsafeListing(f"{_named(file)} names the object {md5!r:.100}, which is not an md5")
     if not is_inside(relpath):
@@ -98,7 +100,7 @@ def _named(file: Path) -> str:
 
 
 def cache_folder(top: Path) -> Path:
-    """The objects of this checkout's cache, which the DVC setting cache.dir can move.
+    """The folder of this checkout's cache, which the DVC setting cache.dir can change.
 
     Raises UserError for a DVC configuration that cannot be read.
     """
@@ -112,15 +114,14 @@ def cache_folder(top: Path) -> Path:
 
 
 def check_cached(root: Path) -> None:
-    """Raise UserError when the cache of a checkout holds an unsafe listing.
-
-    `dvc checkout` and `dvc repro` place what is in the cache, also by its record of earlier runs.
+    """Raise UserError if the cache of a checkout contains an unsafe listing. `dvc checkout` and
+    `dvc repro` place files from the cache, also from its record of earlier runs.
     """
     top = top_of(root.resolve())
     if top is None:
         return
     cache = cache_folder(top)
-    # Before DVC 3 the objects lay one level higher, and DVC still reads them there.
+    # Before DVC 3 the objects were one level higher, and DVC still reads them there.
     for folder in (cache, cache.parent.parent):
         for file in folder.glob("[0-9a-f][0-9a-f]/*.dir"):
             try:
@@ -128,7 +129,7 @@ def check_cached(root: Path) -> None:
             except UnsafeListing as error:
                 raise UserError(f"{error}. Remove it from the cache: rm -f {file}") from None
             except (BrokenListing, OSError):
-                continue  # DVC cannot use it; `study verify --cache` names it
+                continue  # DVC cannot use it; `study verify --cache` reports it
 
 
 def top_of(folder: Path) -> Path | None:
@@ -138,7 +139,8 @@ def top_of(folder: Path) -> Path | None:
 
 
 def main() -> NoReturn:
-    """Check the cached listings, then become the DVC command; 2 when one is refused."""
+    """Check the cached listings, then run the DVC command in this process; 2 if a listing is
+    refused."""
     try:
         check_cached(Path())
     except UserError as error:

@@ -1,7 +1,7 @@
 """dvc.lock, read without DVC.
 
-DVC writes it in one fixed layout, so inputs and outputs are read line by line (half a megabyte: 10
-ms; a YAML parser: a second). What is nested or written otherwise is parsed when asked for.
+DVC writes it in a fixed layout, so inputs and outputs are read line by line (10 ms for half a
+megabyte; a YAML parser takes a second). Nested values and other layouts are parsed on demand.
 """
 
 from __future__ import annotations
@@ -51,16 +51,15 @@ class Locked:
         return found
 
     def value(self, name: str) -> Any:
-        """`cmd` or `params`; None where it has none. Raises UserError if it is not valid YAML."""
+        """`cmd` or `params`; None if absent. Raises UserError if it is not valid YAML."""
         lines = self.sections.get(name)
         content = parse_yaml("\n".join(lines), "dvc.lock", fast=True) if lines else None
         return content.get(name) if isinstance(content, Mapping) else None
 
 
 def read_lock(file: Path) -> dict[str, Locked]:
-    """stage -> what was recorded of it; empty before the first run.
-
-    Raises UserError for a file that is not a dvc.lock, or has marks of an unfinished merge.
+    """stage -> its record; empty before the first run. Raises UserError for a file that is not a
+    dvc.lock, or has conflict marks.
     """
     if not file.is_file():
         return {}

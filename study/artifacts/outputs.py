@@ -1,7 +1,8 @@
-"""What a pipeline stores in the DVC cache, and which of it is not here: read from dvc.lock only.
+"""The outputs that a pipeline stores in the DVC cache, and those that are missing here.
 
-No dvc import, no remote asked: the app calls this on every page. dvc.yaml says which of the outputs
-the cache holds, since dvc.lock does not.
+This only reads dvc.lock and dvc.yaml, without importing DVC or querying a remote, since the app
+calls it on every page. dvc.yaml is needed because dvc.lock does not contain which outputs are
+cached.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ CACHE = Path(".dvc/cache/files/md5")
 
 @dataclass(frozen=True)
 class Output:
-    """One output that the cache holds: an arm's runs, the data sets, an imported set."""
+    """One cached output: the runs of an arm, the data sets, or an imported data set."""
 
-    name: str  # how a user calls it: control, studies/better, data, imported/siemens
+    name: str  # name for users: control, studies/better, data, imported/siemens
     pipeline: str  # folder below the checkout; "" for the root
-    path: str  # as dvc.lock names it, from the pipeline's folder
-    address: str  # how DVC calls it, from the checkout: studies/dvc.yaml:train@better
+    path: str  # path in dvc.lock, from the pipeline's folder
+    address: str  # name for DVC, from the checkout: studies/dvc.yaml:train@better
     md5: str
     size: int  # bytes
     files: int
@@ -60,7 +61,7 @@ def outputs(top: Path, pipeline: str = "") -> list[Output]:
 
 
 def pipelines(top: Path) -> tuple[str, ...]:
-    """The root's own pipeline, "", and the folders of the checkout `top` that hold a dvc.yaml."""
+    """The pipeline of the root, "", and the folders of the checkout `top` with a dvc.yaml."""
     return ("", *sorted(file.parent.name for file in top.glob("*/dvc.yaml")))
 
 
@@ -69,10 +70,9 @@ def all_outputs(top: Path) -> list[Output]:
 
 
 def chosen(top: Path, pipeline: str, names: tuple[str, ...], everything: bool) -> list[Output]:
-    """The outputs that a user means: named ones, all pipelines, or one pipeline whole.
-
-    A name is an arm, `data` or an imported set of `pipeline`, or of another one behind its folder.
-    Raises UserError for a name that no dvc.lock records.
+    """The outputs that a user selects: by name, all pipelines, or one whole pipeline. A name is an
+    arm, `data` or an imported data set of `pipeline`, or FOLDER/NAME of another pipeline. Raises
+    UserError for a name that no dvc.lock records.
     """
     if not names:
         return all_outputs(top) if everything else outputs(top, pipeline)
@@ -82,14 +82,14 @@ def chosen(top: Path, pipeline: str, names: tuple[str, ...], everything: bool) -
     for name in names:
         if name not in table:
             raise UserError(
-                f"dvc.lock records no stored runs of {name!r} (what has not run yet, `dvc repro` "
-                f"computes){nearest(name, table)}"
+                f"dvc.lock records no stored runs of {name!r} (`dvc repro` computes missing "
+                f"runs){nearest(name, table)}"
             )
     return [table[name] for name in dict.fromkeys(names)]
 
 
 def missing(top: Path, everything: bool = False) -> list[Output]:
-    """Recorded outputs that are not in this checkout: what a pull would download."""
+    """Recorded outputs that are not in this checkout, which a pull would download."""
     found = all_outputs(top) if everything else outputs(top)
     return [item for item in found if item.push and not item.folder(top).exists()]
 
@@ -97,7 +97,8 @@ def missing(top: Path, everything: bool = False) -> list[Output]:
 def place(root: Path) -> tuple[Path, str]:
     """(top of the checkout, name of the pipeline) of the folder that a command runs in.
 
-    Raises UserError for a pipeline below another folder: what is pushed would be the root's.
+    Raises UserError for a pipeline below another folder, since a push would send the root's
+    outputs.
     """
     top = environment.checkout(root).resolve()
     relative = root.resolve().relative_to(top).as_posix()
@@ -129,7 +130,7 @@ def _of_stages(folder: Path, pipeline: str) -> Iterator[Output]:
 
 
 def uncached(folder: Path) -> dict[str, set[str]]:
-    """Stage as dvc.lock names it -> its outputs that are in git instead of the cache (`outs`,
+    """Stage in dvc.lock -> its outputs that are in git instead of the cache (`outs`,
     `metrics` and `plots` with `cache: false`). Raises UserError as `outputs` does."""
     declared = dvc_yaml.declared(folder)
     settings = folder / "params.yaml"
@@ -157,7 +158,8 @@ def _written(
 
 
 def _keys(foreach: Any, params: Any) -> Any:
-    """The keys that a stage with `foreach: ${a.b}` goes over: those of that mapping of `params`."""
+    """The keys over which a stage with `foreach: ${a.b}` iterates: those of that mapping in
+    `params`."""
     for part in str(foreach).removeprefix("${").removesuffix("}").split("."):
         params = params.get(part) if isinstance(params, Mapping) else None
     return params or ()

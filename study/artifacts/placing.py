@@ -1,4 +1,4 @@
-"""Placing a pulled output in the checkout, after a check of what DVC would place and where."""
+"""Place a pulled output in the checkout, after checking what DVC would place and where."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ UNSAVED = "{where} has files that are not stored anywhere; move it away, then pu
 
 
 def list_output(remote: Remote, output: Mapping[str, Any]) -> dict[str, str]:
-    """oid -> path inside the checkout, of the files of an output whose listing is in the cache.
+    """object id -> path inside the checkout, for the files of an output whose listing is in the
+    cache.
 
     Raises Incomplete for a listing that cannot be used.
     """
@@ -39,10 +40,10 @@ def list_output(remote: Remote, output: Mapping[str, Any]) -> dict[str, str]:
 def check_place(
     remote: Remote, output: Mapping[str, Any], outputs: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Compare what DVC would place for the address of an output with what was checked.
+    """Compare what DVC would place for the address of an output with what has been checked.
 
     A stage can have several outputs, and a .dvc file a `wdir` or a path of its own. Raises
-    Incomplete when DVC would place anything that is not among `outputs`, or into a place that git
+    Incomplete if DVC would place anything that is not among `outputs`, or at a path that git
     tracks.
     """
     top = Path(remote.repo.root_dir)
@@ -69,9 +70,8 @@ def check_place(
 
 
 def check_untracked(top: Path, where: str) -> None:
-    """Raise Incomplete when git tracks the place of an output, or a link on the way to it.
-
-    Stored outputs are never in git; a tracked path would be replaced by what a remote sent.
+    """Raise Incomplete if git tracks the path of an output, or a link on the way to it. Stored
+    outputs are never in git; a pull would replace a tracked path by content from the remote.
     """
     path = top / where
     links = [one for one in (path, *path.parents) if one.is_relative_to(top) and one.is_symlink()]
@@ -93,7 +93,8 @@ def check_untracked(top: Path, where: str) -> None:
 
 
 def place(remote: Remote, output: Mapping[str, Any]) -> None:
-    """Put an output whose objects are all here into the checkout. Raises Incomplete, Refused."""
+    """Put an output whose objects are all in the cache into the checkout. Raises Incomplete,
+    Refused."""
     from dvc.exceptions import CheckoutError, DvcException
     from dvc.lock import LockError
     from dvc.repo import lock_repo
@@ -101,14 +102,14 @@ def place(remote: Remote, output: Mapping[str, Any]) -> None:
     repo, where = remote.repo, output["where"]
     folder = Path(repo.root_dir) / where
     target = real_path(folder)
-    # The supervisor and `dvc repro` put runs/ARM together under this lock.
+    # The supervisor and `dvc repro` collect runs/ARM under this lock.
     runs = collecting(folder) if folder.parent.name == "runs" else contextlib.nullcontext()
     repo.drop_data_index()
     try:
         with runs, lock_repo(repo):
             if output["md5"].endswith(".dir"):
                 place_folder(remote, output, target)
-            # Finds nothing to do in a folder; DVC records what it has seen.
+            # There is nothing left to place for a folder, but DVC records its state.
             repo.checkout(targets=[output["address"]], force=False)
     except LockError:
         raise Refused(
@@ -123,10 +124,9 @@ def place(remote: Remote, output: Mapping[str, Any]) -> None:
 
 
 def place_folder(remote: Remote, output: Mapping[str, Any], target: Path) -> None:
-    """Build the folder beside its place, then exchange the two.
-
-    DVC alone writes file by file: what it leaves when it is killed looks like files of the user,
-    and the next pull refuses to replace them. Raises Incomplete, DVC's errors.
+    """Build the folder beside its target, then exchange the two. DVC itself writes file by file:
+    after a kill, the files it leaves look like files of the user, and the next pull refuses to
+    replace them. Raises Incomplete, DVC's errors.
     """
     from dvc_data.hashfile.checkout import checkout
     from dvc_data.hashfile.hash_info import HashInfo
@@ -146,12 +146,12 @@ def place_folder(remote: Remote, output: Mapping[str, Any], target: Path) -> Non
         content = Tree.load(cache, HashInfo("md5", output["md5"]))
         checkout(str(building), repo.fs, content, cache, force=True, quiet=True)
         replace_folder(building, target)
-    for relpath, value in wanted.items():  # spares DVC from hashing it all again
+    for relpath, value in wanted.items():  # so that DVC need not hash the files again
         repo.state.save(str(target / relpath), repo.fs, HashInfo("md5", value))
 
 
 def hashes(repo: Any, folder: Path) -> dict[str, str]:
-    """path inside -> md5 of the files in a folder, without what a killed DVC left half-copied."""
+    """path inside -> md5 of the files in a folder, without half-copied files of a killed DVC."""
     found: dict[str, str] = {}
     for path in sorted(folder.rglob("*")):
         if (path.is_dir() and not path.is_symlink()) or DVC_TEMPORARY.fullmatch(path.name):

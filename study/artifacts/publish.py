@@ -1,7 +1,7 @@
 """`study publish`: artifacts on a shared remote, and a page that explains how to use them.
 
-PUBLISHED.md is a plain file of the repository, because that is what a colleague has first. It is
-written only after everything that it promises is on the remote.
+PUBLISHED.md is a file of the repository, because a colleague clones the repository first. It is
+written only after everything that it lists is on the remote.
 """
 
 from __future__ import annotations
@@ -21,10 +21,9 @@ PAGE = "PUBLISHED.md"
 
 
 def publish(root: Path, everything: bool, remote: str | None) -> list[str]:
-    """Push, then write PUBLISHED.md. Lines for the user, what to commit last.
-
-    Raises UserError, and writes nothing, when a colleague's clone could not use it: changes that
-    are not committed, a remote that only this machine knows, artifacts that are nowhere.
+    """Push, then write PUBLISHED.md. Returns lines for the user, the last one with what to commit.
+    Raises UserError, and writes nothing, if a colleague's clone could not use it: uncommitted
+    changes, a remote known only to this machine, or missing artifacts.
     """
     top, pipeline = place(root)
     commit = _committed(top)
@@ -48,7 +47,7 @@ def page(
     remote: tuple[str, str],
     outputs: list[Output],
 ) -> str:
-    """The text of PUBLISHED.md; the same for the same commit and remote."""
+    """The text of PUBLISHED.md; equal for equal commit and remote."""
     name, url = remote
     size = sum(item.size for item in outputs)
     return "\n".join(
@@ -108,7 +107,7 @@ def _access(name: str, url: str) -> list[str]:
 
 
 def _committed(top: Path) -> tuple[str, str]:
-    """(commit, its date). Raises UserError when what others would clone is not what is here."""
+    """(commit, its date). Raises UserError if a clone would differ from this checkout."""
     commit = environment.git("rev-parse", "HEAD", root=top)
     changes = environment.git("status", "--porcelain", "--untracked-files=no", root=top)
     if commit is None or changes is None:
@@ -122,7 +121,7 @@ def _committed(top: Path) -> tuple[str, str]:
 
 
 def _reachable(top: Path, remote: str | None) -> tuple[str, str]:
-    """(name, address) of a remote that a clone on another machine knows. Raises UserError."""
+    """(name, address) of a remote that is known to a clone on another machine. Raises UserError."""
     name = remote or remotes.default_remote(top)
     if name is None or name == EMBEDDED:
         raise UserError(
@@ -142,7 +141,7 @@ def _reachable(top: Path, remote: str | None) -> tuple[str, str]:
 def _after(top: Path, url: str) -> list[str]:
     lines = [f"written: {PAGE}; next: git add {PAGE} && git commit -m 'Publish' && git push"]
     if environment.git("remote", root=top) in (None, ""):
-        lines.append("this repository has no git remote yet: colleagues need one to clone")
+        lines.append("this repository has no git remote yet, which colleagues need to clone it")
     if "://" not in url:
-        lines.append(f"note that pulling needs read access to the folder {url}")
+        lines.append(f"pulling needs read access to the folder {url}")
     return lines

@@ -1,9 +1,9 @@
-"""Pulling from the app: a detached `study pull`, its progress in a file, ended by a signal.
+"""Pull from the app: a detached `study pull` that writes its progress to a file.
 
     work/pull/<id>.json     names, state, phase, done and total objects, size, lines, cause
     work/pull/<id>.log      what the command printed
 
-A reload or a second browser reads the same file; a killed app changes nothing.
+A reload or a second browser reads the same file; the pull continues if the app is killed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from study.settings import UserError
 ID = re.compile(r"[0-9]{10}-[0-9a-f]{8}")
 FOLDER = Path("work/pull")
 ENDED = ("finished", "failed", "cancelled")
-# Held until they end, so that none is left behind as a zombie or forgotten with a warning.
+# Kept until they end, to avoid zombies and warnings of subprocess.
 _STARTED: list[subprocess.Popen[bytes]] = []
 
 
@@ -55,9 +55,8 @@ class Pull:
 
 
 def start_pull(root: Path, names: tuple[str, ...]) -> str:
-    """Start pulling these outputs (all of this pipeline for none); the id of the pull.
-
-    Raises UserError for a name that dvc.lock does not record, before anything starts.
+    """Start pulling these outputs (without names: all of this pipeline); returns the id of the
+    pull. Raises UserError for a name that dvc.lock does not record, before anything starts.
     """
     top, pipeline = place(root)
     found = [item for item in chosen(top, pipeline, tuple(names), False) if item.push]
@@ -115,7 +114,7 @@ def pulls(root: Path) -> list[Pull]:
 
 
 def _readable(root: Path, pull_id: str) -> Pull | None:
-    """A damaged file hides its own pull only."""
+    """The pulls with a readable file; a damaged file hides only its own pull."""
     try:
         return read_pull(root, pull_id)
     except UserError:
@@ -123,9 +122,8 @@ def _readable(root: Path, pull_id: str) -> Pull | None:
 
 
 def cancel_pull(root: Path, pull_id: str) -> None:
-    """End a running pull; what came stays in the cache, and nothing is half placed by us.
-
-    Raises UserError for an unknown id; an ended pull is left as it is.
+    """End a running pull. Downloaded objects stay in the cache; no output is placed partially.
+    Raises UserError for an unknown id; nothing happens for a pull that has ended.
     """
     content = _content(root, pull_id)
     if content.get("state") not in ENDED:

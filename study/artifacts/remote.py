@@ -1,4 +1,4 @@
-"""`study pull`, `study push`: outputs of the study from and to a remote, transfer as they move."""
+"""`study pull`, `study push`: move outputs from and to a remote, with progress."""
 
 from __future__ import annotations
 
@@ -81,15 +81,15 @@ class Wanted:
 
 
 def pull(wanted: Wanted, status: Path | None = None) -> list[str]:
-    """Bring outputs into the cache and the checkout; lines about each.
-
-    An output that lacks an object, or whose object is corrupted, is not placed at all; the others
-    are. Raises UserError with every reason.
+    """Download outputs into the cache and the checkout; returns a line about each. An output with a
+    missing or corrupted object is not placed at all; the others are. Raises UserError with all
+    reasons.
     """
     outputs = wanted.outputs()
     pushed = [item for item in outputs if item.push]
     hashes = {item.md5 for item in pushed}
-    # What no remote holds comes back with its twin: build/dataset is the same bytes as data.
+    # Outputs that are not pushed come with an identical one: build/dataset has the same bytes as
+    # data.
     twins = [item for item in outputs if not item.push and item.md5 in hashes]
     transfer = _transfer_of(pushed, status)
     request = wanted.request("pull", [*pushed, *twins])
@@ -97,9 +97,8 @@ def pull(wanted: Wanted, status: Path | None = None) -> list[str]:
 
 
 def push(wanted: Wanted, again: bool = False, status: Path | None = None) -> list[str]:
-    """Send what the remote lacks; with `again` also what it has, over the old objects.
-
-    Raises UserError with every reason.
+    """Upload objects that the remote does not have; with `again` replace those that it has. Raises
+    UserError with all reasons.
     """
     outputs = [item for item in wanted.outputs() if item.push]
     transfer = _transfer_of(outputs, status)
@@ -107,9 +106,8 @@ def push(wanted: Wanted, again: bool = False, status: Path | None = None) -> lis
 
 
 def check(root: Path, remote: str | None = None) -> str:
-    """A real round trip: store a small object, read it, compare, remove it. One sentence.
-
-    Raises UserError with the reason, NoRemote when there is none.
+    """Store a small object, read it, compare it and remove it; returns one sentence. Raises
+    UserError with the reason, NoRemote without a remote.
     """
     events = list(ask(Wanted(root, remote=remote).request("check", [])))
     reached = next(event for event in events if event["event"] == "reached")
@@ -126,7 +124,7 @@ def _transfer_of(outputs: list[Output], status: Path | None) -> Transfer:
 
 
 def _move(transfer: Transfer, request: Mapping[str, Any], sizes: Mapping[str, int]) -> list[str]:
-    """Run a request to its end and keep `transfer` up to date, whatever ends it."""
+    """Run a request to its end and keep `transfer` up to date, also if the request fails."""
     transfer.write()
     try:
         with ended_by_sigterm(), _bar(request["action"], transfer) as bar:

@@ -1,7 +1,7 @@
-"""One request to the process that talks to a remote, with a deadline until the remote answers.
+"""Send one request to the process that accesses a remote, with a deadline for the first answer.
 
-The deadline lives here and not in the libraries: what asyncssh, botocore and httpx wait for, and
-how often they try again, differs and cannot all be set.
+The deadline is enforced here and not in the libraries, since asyncssh, botocore and httpx differ in
+their timeouts and retries, and not all of these can be set.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from study.runs import children
 from study.settings import UserError
 
 START_S = 120.0  # importing DVC and a client, on a slow disk
-WAIT_S = 8.0  # together with a start of 3 to 5 s: a sentence within 15 s
+WAIT_S = 8.0  # with a start of 3 to 5 s, an error message comes within 15 s
 PLACE = "ARMATURE_REMOTE_WAIT_S"
 
 NO_REMOTE = (
@@ -39,12 +39,11 @@ class NoRemote(UserError):
 
 
 def ask(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Events of the request, one by one; closing the iterator ends the process.
-
-    Raises UserError with the reason when the remote cannot serve it, NoRemote when there is none.
+    """Events of the request, one by one; closing the iterator ends the process. Raises UserError
+    with the reason if the request fails, NoRemote without a remote.
     """
     if not (Path(request["top"]) / ".dvc").is_dir():
-        raise NoRemote(NO_REMOTE)  # a folder that DVC does not know
+        raise NoRemote(NO_REMOTE)  # not a folder of DVC
     check_config(Path(request["top"]))
     with tempfile.TemporaryFile() as errors, _started(errors, request["top"]) as process:
         assert process.stdin and process.stdout
@@ -78,7 +77,8 @@ def ask(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def wait_s() -> float:
-    """Seconds that a remote gets for its first answer. Raises UserError for no number."""
+    """Seconds until a remote must have answered. Raises UserError if the setting is not a
+    number."""
     given = os.environ.get(PLACE, "")
     if not given:
         return WAIT_S
@@ -90,9 +90,9 @@ def wait_s() -> float:
 
 @contextlib.contextmanager
 def _started(errors: Any, top: str) -> Iterator[subprocess.Popen[str]]:
-    """The process, in a session of its own: no terminal to ask for a password, and ours to end."""
+    """Start the process in its own session: it cannot prompt for a password, and we can end it."""
     command = (sys.executable, "-m", "study.artifacts.remote_worker")
-    # DVC names stages from the folder that it starts in.
+    # DVC names stages relative to its working folder.
     process = children.start(
         command, Path(top), subprocess.PIPE, err=errors, stdin=subprocess.PIPE, text=True
     )
@@ -108,12 +108,13 @@ def _started(errors: Any, top: str) -> Iterator[subprocess.Popen[str]]:
 
 
 class Cancelled(BaseException):
-    """SIGTERM came; not an error, so nothing catches it by chance."""
+    """SIGTERM was received; not a subclass of Exception, so that `except Exception` does not catch
+    it."""
 
 
 @contextlib.contextmanager
 def ended_by_sigterm() -> Iterator[None]:
-    """SIGTERM unwinds, so that the other process ends too."""
+    """Turn SIGTERM into an exception, so that the other process is ended too."""
 
     def stop(*_: object) -> None:
         raise Cancelled
@@ -146,6 +147,6 @@ def _crash(errors: Any) -> str:
     kind, _, message = lines[-1].partition(": ")
     return (
         f"the transfer ended unexpectedly ({message or kind:.300}). Run it again; if that does not "
-        "help, restore dvc.lock and the .dvc files (`git status` names those that differ), check "
-        "that `dvc status` works here"
+        "help, restore dvc.lock and the .dvc files (`git status` names those that differ), and "
+        "check that `dvc status` works here"
     )

@@ -1,20 +1,20 @@
-"""The process for remotes: `python -m study.artifacts.remote_worker`, one request on stdin.
+"""The process that accesses remotes: `python -m study.artifacts.remote_worker`, request on stdin.
 
-It alone imports DVC's library, whose exact version is pinned; the command that started it shows
-what it says (one JSON object per line) and holds the deadline: a library that waits for a dead host
-is ended from outside.
+Only this process imports DVC's library, whose exact version is pinned. Its parent displays its
+output (one JSON object per line) and enforces the deadline, so that a library that waits for a dead
+host is ended from outside.
 
 Design choices
-- Every object is hashed: before it is sent, and after it came, beside the cache and not in it. What
-  does not hash to its name goes nowhere.
-- What a remote has is asked of the remote each time. DVC keeps an index of its own, by which a
-  remote that lost an object would stay without it.
-- A folder is placed in one step, so that a killed pull leaves the earlier one or the new one.
+- Every object is hashed before it is sent, and after it was received, outside the cache. An object
+  whose hash differs from its name is not sent or stored.
+- The remote is queried for its objects each time. DVC uses a local index, so a remote that lost an
+  object would not get it again.
+- A folder is replaced in one step, so that a killed pull leaves either the earlier or the new one.
 - A listing is checked before it enters the cache and again before it is used: its paths come from a
-  remote, and DVC would follow `../../study/cli/arms.py`. DVC's own idea of where an output belongs
-  is compared with ours before DVC places anything.
-- A listing (.dir) is sent after the files that it names, so that a broken push leaves nothing that
-  looks whole. An output is placed in the checkout only when all its objects are here.
+  remote, and DVC would follow `../../study/cli/arms.py`. Before DVC places anything, the path that
+  it would use is compared with ours.
+- A listing (.dir) is sent after its files, so that an interrupted push does not look complete. An
+  output is placed in the checkout only if all its objects are in the cache.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from study.artifacts.transport import Incomplete, Refused, Remote
 
 
 def send_event(event: str, **values: Any) -> None:
-    """One line for the process that reads us; whole, whichever thread says it."""
+    """Print one line for the parent process; lines of several threads are not mixed."""
     line = json.dumps({"event": event, **values}) + "\n"
     with _SPEAKING:
         sys.stdout.write(line)
@@ -44,13 +44,12 @@ _SPEAKING = threading.Lock()
 
 
 def pull(remote: Remote, output: Mapping[str, Any], outputs: Sequence[Mapping[str, Any]]) -> int:
-    """Bring one output and place it. Returns how many objects came. Raises Incomplete, Refused.
-
-    `outputs`: all of the request, see `check_place`.
+    """Download one output and place it. Returns the number of downloaded objects. Raises
+    Incomplete, Refused. `outputs`: all outputs of the request, see `check_place`.
     """
     listing = output["md5"]
     tick = ticking(output["name"])
-    # A listing that was changed in the cache would name the wrong files.
+    # A listing that was changed in the cache would have the wrong files.
     whole = remote.cached(listing).is_file() and md5(remote.cached(listing)) == listing[:32]
     if not whole:
         remote.fetch([listing], {listing: f"the listing of {output['where']}"}, tick)
@@ -64,7 +63,8 @@ def pull(remote: Remote, output: Mapping[str, Any], outputs: Sequence[Mapping[st
 
 
 def push(remote: Remote, outputs: list[Mapping[str, Any]], again: bool) -> None:
-    """Send what the remote lacks of these outputs; with `again` all of it."""
+    """Upload the objects of these outputs that the remote does not have; with `again` all of
+    them."""
     here = [output for output in outputs if remote.cached(output["md5"]).is_file()]
     absent = [output for output in outputs if output not in here]
     known = remote.present(output["md5"] for output in absent)
@@ -140,7 +140,7 @@ def serve(request: Mapping[str, Any]) -> None:
 
 
 def main() -> int:
-    # Libraries that print would break the lines that the other process reads.
+    # Output of libraries would break the lines for the parent process.
     with contextlib.redirect_stderr(sys.stderr):
         try:
             serve(json.load(sys.stdin))

@@ -1,6 +1,6 @@
-"""`study remote`: adding a remote and its key. The address is shared, the key never is.
+"""`study remote`: add a remote and its key. The address is shared, the key is not.
 
-Every remote gets `verify: true`, by which plain `dvc pull` too refuses a corrupted object.
+Every remote gets `verify: true`, so that plain `dvc pull` refuses corrupted objects too.
 """
 
 from __future__ import annotations
@@ -17,13 +17,12 @@ from study.settings import UserError
 
 SCHEMES = ("s3", "ssh", "webdav", "webdavs", "")  # "" is a folder
 REMOTE_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
-S3_TIMES = {"connect_timeout": "10", "read_timeout": "60"}  # seconds; DVC takes whole ones
+S3_TIMES = {"connect_timeout": "10", "read_timeout": "60"}  # seconds; DVC accepts only integers
 
 
 def add_remote(root: Path, name: str, url: str, endpoint: str | None, private: bool) -> list[str]:
-    """Add or change a remote and make it the default. Lines about what to do next.
-
-    Raises UserError for a name or an address that is none, and for an address with a password.
+    """Add or change a remote and make it the default; returns lines about the next steps. Raises
+    UserError for an invalid name or address, and for an address with a password.
     """
     top = environment.checkout(root)
     kind = _check(name, url, endpoint)
@@ -49,7 +48,7 @@ def store_key(
 ) -> list[str]:
     """Write the credentials of a remote to .dvc/config.local, readable by its owner only.
 
-    Raises UserError for an unknown remote, and when what its kind needs is not given.
+    Raises UserError for an unknown remote, and if credentials that its kind needs are missing.
     """
     top = environment.checkout(root)
     config = read_config(top)
@@ -80,12 +79,12 @@ def without_password(url: str) -> str:
 
 
 def committed_default(top: Path) -> str | None:
-    """The default remote that a clone of this repository will have."""
+    """The default remote in the committed configuration, which every clone has."""
     return read_config(top).read("repo")["core"].get("remote")
 
 
 def committed_url(top: Path, name: str) -> str | None:
-    """The address of a remote in the committed .dvc/config; None where it is known here only."""
+    """The address of a remote in the committed .dvc/config; None if it is configured only here."""
     found = read_config(top).read("repo")["remote"].get(name)
     return str(found["url"]) if found else None
 
@@ -109,8 +108,8 @@ def _check(name: str, url: str, endpoint: str | None) -> str:
         )
     if parts.password:
         raise UserError(
-            "the address holds a password and would be committed; leave it out and store it with "
-            f"`study remote key {name}`"
+            "the address contains a password and would be committed; leave it out and store it "
+            f"with `study remote key {name}`"
         )
     if endpoint and (kind != "s3" or not re.match(r"https?://[^/\s]+", endpoint)):
         raise UserError(f"--endpoint takes http(s)://HOST:PORT of an S3 server; got {endpoint!r}")

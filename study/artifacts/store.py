@@ -1,8 +1,9 @@
 """The embedded remote: a folder of this user, outside every checkout, shared between the clones.
 
-`make setup` writes it to .dvc/config.local, so that a fresh clone has a remote that works, offline
-and without an account. It is the default only where nobody chose one: DVC lets config.local win
-over the committed .dvc/config, so ours steps back as soon as another default is there.
+`make setup` writes it to .dvc/config.local, so that a fresh clone has a working remote, offline and
+without an account. It is the default only if no other default is configured. Since config.local
+takes precedence over the committed .dvc/config, it gives up being the default as soon as another
+default is configured.
 """
 
 from __future__ import annotations
@@ -30,9 +31,8 @@ def folder() -> Path | None:
 
 
 def settle(top: Path) -> str | None:
-    """Make the embedded remote and, where no other default exists, the default.
-
-    Returns a sentence when something was changed. Raises OSError where the folder cannot be made.
+    """Create the embedded remote, as the default if there is no other. Returns a sentence if
+    something was changed. Raises OSError if the folder cannot be created.
     """
     config = read_config(top)
     place = folder()
@@ -55,7 +55,7 @@ def settle(top: Path) -> str | None:
 
 
 def step_back(top: Path) -> str | None:
-    """Give up being the default where the user or the project chose another one."""
+    """Stop being the default if the user or the project configured another one."""
     config = read_config(top)
     chosen = _chosen(config)
     if chosen is None or config.read("local")["core"].get("remote") != NAME:
@@ -82,7 +82,8 @@ def _chosen(config: Any) -> str | None:
 
 
 def check_config(top: Path) -> None:
-    """Raise UserError unless DVC's settings are regular files: DVC would wait for a pipe."""
+    """Raise UserError unless DVC's configuration files are regular files, since DVC would block on
+    a pipe."""
     for name in ("config", "config.local"):
         with contextlib.suppress(FileNotFoundError):
             open_regular(top / ".dvc" / name).close()

@@ -1,4 +1,4 @@
-"""Objects to and from one DVC remote, each hashed before it is sent and after it arrived."""
+"""Send objects to and fetch them from one DVC remote, with a hash check before and after."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CLIENTS = {
 
 
 class Refused(Exception):
-    """The request cannot be served; the sentence for the user."""
+    """The request failed; the message is for the user."""
 
 
 class Incomplete(Exception):
@@ -73,9 +73,8 @@ class Remote:
         return self._found.odb.oid_to_path(oid)
 
     def present(self, oids: Iterable[str]) -> set[str]:
-        """Which of these objects the remote has now, at the size that they have here.
-
-        Not every server writes whole files: a killed push can leave a part under the final name.
+        """Which of these objects the remote has, with the same size as here. A killed push can
+        leave a partial file under the final name, since not every server writes files atomically.
         """
         wanted = list(oids)
         with ThreadPoolExecutor(JOBS) as pool:
@@ -93,7 +92,7 @@ class Remote:
         return size is not None and (not here.is_file() or here.stat().st_size == size)
 
     def load_client(self) -> None:
-        """Import what speaks the protocol: seconds that are the disk's and not the remote's."""
+        """Import the client library of the protocol, which can take seconds on a slow disk."""
         with contextlib.suppress(ImportError):
             importlib.import_module(CLIENTS.get(self._found.fs.protocol, "dvc.fs"))
 
@@ -117,7 +116,7 @@ class Remote:
             raise Refused(explain(error, self.name, self.where, not reading)) from error
 
     def _connect(self) -> None:
-        """A plain connection first: libraries repeat a refused one for half a minute."""
+        """Test a plain connection first, since libraries retry a refused one for half a minute."""
         address = urllib.parse.urlsplit(self.endpoint or self.url.replace("webdav", "http", 1))
         if address.scheme not in ("http", "https") or not address.hostname:
             return
@@ -136,7 +135,7 @@ class Remote:
         try:
             self.fs.ls(self._found.path)
         except FileNotFoundError as error:
-            # A remote that nothing was sent to yet has no folder; a missing bucket says so.
+            # An unused remote has no folder yet; a missing bucket raises an error.
             if "NoSuchBucket" in codes(error):
                 raise
 
@@ -167,7 +166,7 @@ class Remote:
     def fetch(
         self, oids: Iterable[str], named: Mapping[str, str], tick: Callable[[], None]
     ) -> None:
-        """Bring objects into the cache, each hashed before it gets there. Raises Incomplete."""
+        """Download objects into the cache, each hashed before it is stored. Raises Incomplete."""
         problems: dict[str, str] = {}
 
         def one(oid: str) -> None:
@@ -184,7 +183,7 @@ class Remote:
             raise Incomplete(problems)
 
     def _fetched(self, oid: str, what: str, scratch: Path) -> str | None:
-        """None when the object is in the cache now, else what is wrong."""
+        """None if the object is now in the cache, else what is wrong."""
         part = scratch / oid
         try:
             self.fs.get_file(self.path(oid), str(part))
@@ -211,7 +210,7 @@ class Remote:
         return None
 
     def send(self, oids: Iterable[str], named: Mapping[str, str], tick: Callable[[], None]) -> None:
-        """Send objects of the cache, each hashed before it leaves. Raises Incomplete."""
+        """Upload objects of the cache, each hashed before it is sent. Raises Incomplete."""
         problems: dict[str, str] = {}
 
         def one(oid: str) -> None:
@@ -229,7 +228,7 @@ class Remote:
         if md5(self.cached(oid)) != oid.partition(".")[0]:
             return (
                 f"{what} is corrupted in this cache (object {oid}) and was not uploaded; "
-                "`study verify --cache` says how to repair it"
+                "`study verify --cache` shows how to repair it"
             )
         target = self.path(oid)
         parent = self.fs.parent(target)

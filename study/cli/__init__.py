@@ -61,10 +61,8 @@ app.add_typer(remotes.app, name="remote")
 
 @cleaned_output()
 def main() -> None:
-    """Entry point.
-
-    Errors of the user and of the operating system (full disk, read-only checkout) end with one
-    sentence and exit code 2, Ctrl-C with exit code 130.
+    """Entry point. User errors and errors of the operating system (full disk, read-only checkout)
+    end with one sentence and exit code 2, Ctrl-C with exit code 130.
     """
     with plain_errors("study"):
         app()

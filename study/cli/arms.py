@@ -135,7 +135,7 @@ def _draft(
 
 @dataclass(frozen=True)
 class ClaimOptions:
-    """The options of `study arms new` that register a claim; without `claim` there is none."""
+    """The options of `study arms new` that register a claim; none is registered without `claim`."""
 
     claim: Annotated[
         str | None, typer.Option(help="Id of a claim to register: NAME against its base")
@@ -154,7 +154,7 @@ class ClaimOptions:
     needed_seeds: Annotated[int, typer.Option(help="Number of paired seeds")] = 8
 
     def draft(self, arm: str) -> ClaimDraft | None:
-        """The claim on `arm`; None where none was asked for."""
+        """The claim on `arm`; None if none was requested."""
         from study.editing.claiming import ClaimDraft
 
         if not self.claim:
@@ -204,7 +204,7 @@ def new(
         )
     draft = _draft(name, base, settings, None if seeds == REGISTERED else seeds, asks)
     study = load_study(PARAMS)
-    there = name in study.arms  # an interrupted command is completed
+    there = name in study.arms  # completes an interrupted command
     check_draft(Path(), draft)
     row = planned(study, draft, takes()).row
     proposed = proposed_seeds(Path(), study, draft, row, claim) if claim else ()
@@ -264,7 +264,7 @@ def extend(
 ) -> None:
     """Add fresh seeds to an arm.
 
-    Its settings stay as they are, and stored runs are kept; `study launch NAME` runs the new seeds.
+    Settings and stored runs are kept; `study launch NAME` runs the new seeds.
     """
     from study.editing.arms import parse_seeds
     from study.editing.seeds import fresh_seeds, more_seeds
@@ -278,7 +278,11 @@ def extend(
     if as_json:
         print(json.dumps({"arm": name, "seeds": chosen, "minutes": minutes}))
     else:
-        price = "never measured, so no estimate" if minutes is None else f"about {minutes} min"
+        price = (
+            "no estimate: its run time was never measured"
+            if minutes is None
+            else f"about {minutes} min"
+        )
         print(f"{name}: seeds {seeds_text(chosen)}, {len(chosen)} runs, {price}")
     if dry_run:
         return

@@ -31,7 +31,7 @@ def plan(
 def doctor() -> None:
     """Check versions, device, disk, remote and cache.
 
-    Exit code 1 when the installation is broken.
+    Exits with code 1 if the installation is broken.
     """
     from study.stages.doctor import examine
 

@@ -40,10 +40,10 @@ def import_scan(
 ) -> None:
     """Import a measured scan as imported/NAME.
 
-    Conventions that are not given are found by fitting; where the data leave them open, a table of
-    the best readings is printed and nothing is imported.
+    Conventions that are not given are found by fitting. If the data do not decide them, a table of
+    the best candidates is printed and nothing is imported.
 
-    Some patterns are held out; they give an R-factor that the reconstruction did not fit.
+    Some patterns are held out, for an R-factor of data that no reconstruction has fitted.
     """
     from study.stages.importing import import_file
 

@@ -36,7 +36,7 @@ def launch(
     from study.jobs import check_start, submit
 
     chosen, names = _numbers(seeds), list(dict.fromkeys(arm))
-    for name in names:  # either all start or none
+    for name in names:  # all start, or none
         check_start(ROOT, name, chosen, executor)
     submitted = []
     for name in names:
@@ -109,7 +109,8 @@ def _numbers(text: str | None) -> list[int] | None:
 
 
 def _named(what: str, over: bool) -> str:
-    """The id of a job, or of the last job of an arm (`over`: that has ended). Raises UserError."""
+    """The id of a job, or of the last job of an arm (`over`: the last one that has ended). Raises
+    UserError."""
     from study.jobs import jobs
     from study.settings import NAME, UserError
 

@@ -14,7 +14,7 @@ from study.settings import UserError
 
 @dataclass(frozen=True)
 class Loaded:
-    """One run. Everything is read when it is first asked for.
+    """One run. Every attribute is read from disk on first access.
 
     `status`, `settings` (effective), `history` (a data frame), `reconstruction("best" | "last")`,
     `metrics` (the scored JSON, None before `study evaluate`), `network("best" | "last")`.
@@ -62,7 +62,7 @@ class Loaded:
 
 
 def load(run: str | Path) -> Loaded:
-    """One run folder, such as runs/control/s1. Raises UserError when it is none."""
+    """One run folder, such as runs/control/s1. Raises UserError for any other folder."""
     folder = real_path(Path(run))
     if not (folder / "status.json").is_file():
         raise UserError(f"{run} is not a run folder: it has no status.json; try runs/ARM/sSEED")

@@ -1,4 +1,4 @@
-"""Options of a command that belong together, as one object."""
+"""Group options of a command that belong together into one object."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any, get_type_hints
 
 
 def grouped(kind: type, parameter: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Decorator of a typer command: the fields of the dataclass `kind` become its options, in the
-    place of `parameter`, which the function gets as one object.
+    """Decorator of a typer command: the fields of the dataclass `kind` become its options, and the
+    function receives them as one object, its argument `parameter`.
 
         @app.command()
         @grouped(ClaimOptions, "claim")

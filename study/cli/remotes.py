@@ -61,7 +61,7 @@ def push(
 def publish(everything: All = False, remote: RemoteName = None) -> None:
     """Push artifacts and write PUBLISHED.md for colleagues.
 
-    It names what is needed to see and check the results.
+    PUBLISHED.md lists what a colleague needs to fetch and check the results.
     """
     from study.artifacts.publish import publish as give
 

@@ -34,7 +34,9 @@ def train(
     ] = False,
     devices: Annotated[
         int,
-        typer.Option(min=1, help="GPUs per run, which share each batch (without GPU: cores)"),
+        typer.Option(
+            min=1, help="GPUs per run; each batch is split between them (without GPU: cores)"
+        ),
     ] = 1,
     jobs: Annotated[
         int | None,
@@ -56,7 +58,7 @@ def train(
         if arm is None:
             count = train_all(ROOT, jobs)
             print(
-                f"trained {count} runs; `dvc repro` collects them"
+                f"trained {count} runs; `dvc repro` records them"
                 if count
                 else "all runs are complete"
             )
@@ -77,12 +79,12 @@ def fingerprint() -> None:
     from study.stages.fingerprint import write_fingerprints
 
     moved = write_fingerprints(load_study(ROOT / "params.yaml"), ROOT / "fingerprints")
-    print(f"moved: {', '.join(moved)}" if moved else "no arm behaves differently")
+    print(f"moved: {', '.join(moved)}" if moved else "no behaviour has changed")
 
 
 @dataclass(frozen=True)
 class RpieFlags:
-    """Settings of rPIE; `study.iterative.apply.reconstruct_rpie` explains them."""
+    """Settings of rPIE, described in `study.iterative.apply.reconstruct_rpie`."""
 
     passes: Annotated[int, typer.Option(min=1, help="rPIE: passes over the scan")] = 50
     alpha: Annotated[float, typer.Option(min=1e-6, max=1.0, help="rPIE: regularisation")] = 0.1
@@ -114,7 +116,7 @@ def reconstruct(
 ) -> None:
     """Reconstruct a data set with a saved run or rPIE.
 
-    Options from --probe on are those of `study import`, for a scan file.
+    For a scan file, the options from --probe on are those of `study import`.
     """
     from study.stages.apply import apply_source
 

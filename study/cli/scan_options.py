@@ -21,7 +21,8 @@ BESIDE = ("positions", "position_units", "step_px", "crop", "mask")
 
 @dataclass(frozen=True)
 class ScanOptions:
-    """What a user states about a scan; what is not given is taken from the file or found."""
+    """The user's statements about a scan; the rest is taken from the file or determined from the
+    data."""
 
     probe: Annotated[Path | None, typer.Option(help="File whose probe replaces the stored one")] = (
         None
@@ -76,7 +77,7 @@ class ScanOptions:
     ] = None
 
     def request(self) -> ScanRequest:
-        """The same for the library."""
+        """The same options as an object of the library."""
         from study.formats.positions import Beside
         from study.formats.scan_request import ScanRequest
 
@@ -95,7 +96,7 @@ class ScanOptions:
 
 
 def with_options(**groups: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """A command whose arguments named in `groups` are spelled out as one option per field.
+    """Turn the arguments of a command that are named in `groups` into one option per field.
 
     `@with_options(options=ScanOptions)`: Typer reads the options of a command from its signature,
     where those of a group take the place of its argument.

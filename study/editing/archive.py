@@ -1,21 +1,21 @@
-"""Taking an arm out of the study, or giving it another name: nothing that was found is lost.
+"""Remove an arm from the study, or rename it; its results and claims are kept.
 
-    archived/<arm>/             in git, for people only
+    archived/<arm>/             in git, read by people only
         arm.yaml                the arm's block and the claims that named it, as they were;
                                 `renamed`: the new name, if it got one
         seeds/, history.csv     its results, moved from results/<arm>/
-        provenance/             how they were computed, moved from provenance/<arm>/
+        provenance/             how the results were computed, moved from provenance/<arm>/
 
-A claim is fixed before its runs and names its arms. When an arm goes, the claims that name it leave
-claims.yaml with it, and the next findings list them, with all their verdicts, under `superseded`.
-A new name is a new arm to every claim: the same happens, and the block stays under its new name.
-Claims of the checkout on FOLDER/<arm> are in another folder's file; they are taken out by hand
-first, or they would name an arm that is not there.
-Weights stay under runs/<arm>/ and in the DVC cache; runs found again under their hash cost nothing.
+A claim is fixed before its runs and names its arms. When an arm is archived, the claims that name
+it are removed from claims.yaml too, and the next findings list them, with all their verdicts, under
+`superseded`. A renamed arm is a new arm for every claim, so the same happens, but its block stays
+in params.yaml under the new name. Claims of the root study on FOLDER/<arm> are in another file;
+remove them by hand first, otherwise they would name a missing arm. Weights stay under runs/<arm>/
+and in the DVC cache; runs with the same hash are used again.
 
-Each step leaves a checkout that works: the copy first, then the claims, the arm, the results.
-Until the last step the folder is called archived/.<arm>: that is how the same command, given again
-after a kill, finds what is left to do.
+Each step leaves a working checkout: first the copy, then the claims, the arm, the results. Until
+the last step the folder is called archived/.<arm>. If the command is killed, repeating it finds
+this folder and does the remaining steps.
 """
 
 from __future__ import annotations
@@ -41,18 +41,16 @@ RECORD = "arm.yaml"
 
 @dataclass(frozen=True)
 class Archived:
-    """Where the arm went, and the claims that went with it."""
+    """The archive folder of the arm, and the claims that were archived with it."""
 
     folder: Path
     claims: tuple[str, ...]
 
 
 def archive_arm(root: Path, name: str) -> Archived:
-    """Remove arm `name` from the pipeline folder `root` as described above.
-
-    The caller makes sure that it does not run. Raises UserError, and changes nothing, for an
-    unknown arm, one that others are compared with, and one that a question, a section or a claim of
-    the checkout names.
+    """Remove arm `name` from the pipeline folder `root`. The caller makes sure that it is not
+    running. Raises UserError, and changes nothing, for an unknown arm, one that others are compared
+    with, and one that a question, a section or a claim of the checkout names.
     """
     params = root / PARAMS
     with yaml_file.lock(params):
@@ -79,7 +77,7 @@ def rename_arm(root: Path, old: str, new: str) -> Archived:
     """Rename an arm everywhere in params.yaml; its results go to the archive.
 
     Raises UserError, and changes nothing, for an unknown arm, one that a claim of the checkout
-    names, and a name that is taken or none.
+    names, and a new name that is taken or invalid.
     """
     params = root / PARAMS
     with yaml_file.lock(params):
@@ -138,7 +136,8 @@ def _move(root: Path, name: str, params: str, to: str | None) -> Archived:
     block = yaml_file.read(root / PARAMS)[1]["arms"][name]
     begun = _begun(root, name)
     if begun is not None and begun.block != _plain_block(name, block):
-        # Cut short, and the arm was edited since: what was taken out then is kept by itself.
+        # Interrupted, and the arm was edited since: keep what was removed then in a separate
+        # folder.
         _settle(root, name)
         begun = None
     taken = dict(begun.claims) if begun else {}
@@ -157,7 +156,7 @@ def _move(root: Path, name: str, params: str, to: str | None) -> Archived:
 
 
 def _settled(root: Path, name: str, begun: _Begun) -> Archived:
-    """The last steps: the results follow, and the folder gets its name."""
+    """The last steps: move the results, then rename the folder."""
     results, kept = root / "results" / name, root / provenance.FOLDER / name
     moved = {item: item.name for item in (results.iterdir() if results.is_dir() else ())}
     moved |= {kept: provenance.FOLDER} if kept.is_dir() else {}
@@ -173,7 +172,7 @@ def _settled(root: Path, name: str, begun: _Begun) -> Archived:
 
 
 def _settle(root: Path, name: str) -> Path:
-    """Give the folder of a command that is done, or that is given up, its name."""
+    """Give the folder of a completed or abandoned command its final name."""
     folder = _free(root / "archived", name)
     return _pending(root, name).rename(folder)
 
@@ -189,14 +188,14 @@ def _claims_on(text: str, file: Path, name: str) -> list[Claim]:
 
 
 def _record(name: str, block: Any, claims: Mapping[str, Any], to: str | None) -> str:
-    """The arm's block as it was, and its claims in the style of claims.yaml."""
+    """The arm's original block, and its claims in the style of claims.yaml."""
     lines = ["arms:", *(f"  {line}" for line in yaml_file.dumped({name: yaml_file.copied(block)}))]
     lines += ["", f"renamed: {to}"] if to is not None else []
     return "\n".join([*lines, "", appended("claims:\n", claims) if claims else "claims: {}\n"])
 
 
 def _plain_block(name: str, block: Any) -> Any:
-    """The block as its record gives it back."""
+    """The block as it is read back from its record."""
     return _plain(_record(name, block, {}, None))["arms"][name]
 
 
@@ -236,7 +235,7 @@ def _emptied(text: str) -> str:
 
 
 def _renamed(text: str, study: Study, document: CommentedMap, old: str, new: str) -> str:
-    """The text with every place that names the arm, and no other, changed."""
+    """The text with the arm renamed everywhere, and nothing else changed."""
     lines = text.split("\n")
     for line, column in sorted(_places(text, study, document, old), reverse=True):
         rest = lines[line][column:]
@@ -263,7 +262,7 @@ def _places(text: str, study: Study, document: CommentedMap, old: str) -> Iterab
 
 
 def _anchor_places(text: str, section: CommentedMap, old: str) -> Iterable[tuple[int, int]]:
-    """The anchor of the arm and its aliases, where they bear the arm's name."""
+    """The anchor of the arm and its aliases, if they have the arm's name."""
     if yaml_file.anchored(section) != (old, old):
         return
     name = re.escape(old)
@@ -282,13 +281,13 @@ def _refuse_anchor(section: CommentedMap, name: str) -> None:
     if using:
         listed = ", ".join(using[:6]) + (f" and {len(using) - 6} more" if using[6:] else "")
         raise UserError(
-            f"{listed} take settings from {name!r} (<<: *{found[1]}); archive them first, or spell "
-            "their settings out"
+            f"{listed} take settings from {name!r} (<<: *{found[1]}); archive them first, or write "
+            "out their settings"
         )
 
 
 def _refuse_needed(study: Study, name: str) -> None:
-    """Raise UserError with who needs the arm."""
+    """Raise UserError that names what needs the arm."""
     needing = [other for other, row in study.arms.items() if row.versus == name]
     if needing:
         raise UserError(
@@ -304,7 +303,7 @@ def _refuse_needed(study: Study, name: str) -> None:
 
 
 def _refuse_links(root: Path, name: str) -> None:
-    """Raise UserError for a link where files are moved: they would be those of another folder."""
+    """Raise UserError for a link among the files to move: it leads to files of another folder."""
     kept = root / provenance.FOLDER
     folders = (root / "results", kept, root / "archived")
     for path in (*folders, root / "results" / name, kept / name, _pending(root, name)):

@@ -1,14 +1,14 @@
-"""Adding an arm: one block in params.yaml, written like the others, all or nothing.
+"""Add an arm: one block in params.yaml in the style of the others, written whole or not at all.
 
-Where the file has an anchored arm (`control: &control`), a block is `<<: *control` and the settings
-that differ; what is read is the same as if every setting were spelled out.
+If the file has an anchored arm (`control: &control`), a block is `<<: *control` and the settings
+that differ, which is equivalent to listing every setting.
 
-The command line and the app call the same functions. Comments and order of the file are kept (the
-block is inserted, every other line stays); the whole file is validated before anything is written,
-under the file's lock and from what the file says then, so that another editor's change is kept.
+The command line and the app call the same functions. The block is inserted and every other line
+stays, so comments and order are kept. The file is read and validated under its lock before anything
+is written, so that changes of another editor are kept.
 
-    planned     what a draft would become, from settings only: nothing is read or written
-    new_arm     the same, written
+    planned     the arm that a draft describes, from settings only: nothing is read or written
+    new_arm     the same, written to params.yaml
 """
 
 from __future__ import annotations
@@ -85,13 +85,13 @@ FIRST_VALUES: Mapping[str, Mapping[str, Scalar]] = {
 }
 OWN_FIELDS = frozenset(field for values in FIRST_VALUES.values() for field in values)
 LONGEST_QUESTION = 300
-# Names of the options that each network takes (`study arms fields`): this file knows no network.
+# Names of the options of each network (`study arms fields`): this file does not import networks.
 Takes = Mapping[str, Collection[str]]
 
 
 @dataclass(frozen=True)
 class Draft:
-    """An arm that is asked for: `base` with `settings` ("section.field=value") changed.
+    """A requested arm: `base` with `settings` ("section.field=value") changed.
 
     `asks` None: the question is put together from the difference. `seeds` None: those of the base.
     """
@@ -113,11 +113,9 @@ class Planned:
 
 
 def planned(study: Study, draft: Draft, takes: Takes | None = None) -> Planned:
-    """What `draft` becomes in `study`; nothing is read or written.
-
-    Raises UserError for invalid names, names of other arms, unknown fields, values of the wrong
-    type, and changes that change nothing. An arm that is exactly this one may exist already: a
-    command that was killed after writing it is completed by the same command.
+    """The arm that `draft` describes in `study`; nothing is read or written. Raises UserError for
+    invalid names, names of other arms, unknown fields, values of the wrong type, and changes
+    without effect. Exactly this arm may exist already: repeating a killed command completes it.
     """
     return _plan(study, lambda _, row: spelled(row), draft, takes)[0]
 
@@ -134,9 +132,9 @@ def new_arm(
 ) -> Row:
     """Add arm `name`: `base` with `settings` ("section.field=value") changed. Returns the new row.
 
-    `seen`: the row that was looked at before; when the base has changed meanwhile, so that another
-    one would be written, that is refused. Raises UserError, and writes nothing, for what `planned`
-    refuses and for an arm whose settings another one has already.
+    `seen`: the row that the user has checked; if the base has changed since, so that a different
+    row would be written, the change is refused. Raises UserError, and writes nothing, for what
+    `planned` refuses and if another arm has the same settings.
     """
     draft = Draft(name, base, tuple(settings), asks, None if seeds is None else tuple(seeds))
     with lock(params_file):
@@ -163,7 +161,7 @@ def extended(
 ) -> tuple[Row, str]:
     """The new row, and `text` (a params.yaml, loaded as `document`) with it.
 
-    The text is unchanged when it holds exactly this arm already. Raises as `new_arm`.
+    The text is unchanged if it contains exactly this arm already. Raises as `new_arm`.
     """
     study = parse(plain_nodes(document), str(params_file))
     plan, block = _plan(study, lambda name, _: document["arms"][name], draft, takes)
@@ -183,7 +181,7 @@ def extended(
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
-    """Seeds as people write them: "1-6, 11". Raises UserError for anything else."""
+    """Seeds from a text such as "1-6, 11". Raises UserError for anything else."""
     seeds: list[int] = []
     for part in re.split(r"[,\s]+", text.strip()):
         match = re.fullmatch(r"(\d{1,10})(?:-(\d{1,10}))?", part, re.ASCII)
@@ -193,13 +191,13 @@ def parse_seeds(text: str) -> tuple[int, ...]:
             )
         first, last = int(match[1]), int(match[2] or match[1])
         if not 0 <= last - first < MOST_SEEDS or len(seeds) + last - first >= MOST_SEEDS:
-            raise UserError(f"seeds {part} are empty or more than {MOST_SEEDS}; give fewer")
+            raise UserError(f"seeds {part} are an empty range or more than {MOST_SEEDS} seeds")
         seeds.extend(range(first, last + 1))
     return tuple(seeds)
 
 
 def command(draft: Draft) -> list[str]:
-    """The words of the command line that do the same."""
+    """The words of the equivalent command line."""
     words = ["study", "arms", "new", draft.name, "--from", draft.base]
     words += [word for setting in draft.settings for word in ("--set", setting)]
     words += [] if draft.seeds is None else ["--seeds", seeds_text(draft.seeds).replace(" ", "")]
@@ -227,7 +225,7 @@ def _plan(
 
 
 def spelled(row: Row) -> dict[str, Any]:
-    """The row as the file would have it."""
+    """The row as a block of the file."""
     block = row.model_dump(mode="json")
     return {**block, "generator": row.generator.flat()} if isinstance(row, Arm) else block
 
@@ -235,7 +233,8 @@ def spelled(row: Row) -> dict[str, Any]:
 def changed_block(
     base: Mapping[str, Any], row: Row, settings: Sequence[str], takes: Takes | None = None
 ) -> dict[str, Any]:
-    """A copy of `base`, the block of `row`, with the settings. Raises UserError for a bad one.
+    """A copy of `base`, the block of `row`, with the settings. Raises UserError for an invalid
+    setting.
 
     The order of settings of different fields does not matter: a name or clip rule resets fields of
     its section, so names and rules are applied first.
@@ -302,7 +301,7 @@ def _full_name(key: str, known: Mapping[str, Any], block: Mapping[str, Any], tak
 
 
 def _follow_name(block: Mapping[str, Any], path: str, target: dict[str, Any], takes: Takes) -> None:
-    """A new rule or name adds its own fields at their usual values and removes the old ones."""
+    """A new rule or name adds its own fields with their default values and removes the old ones."""
     value = target[path.rsplit(".", 1)[-1]]
     if path == "clip.gradient_clip_algorithm" and value in CLIP_LIMITS:
         block["clip"]["gradient_clip_val"] = CLIP_LIMITS[value]
@@ -320,7 +319,7 @@ def _follow_name(block: Mapping[str, Any], path: str, target: dict[str, Any], ta
 
 
 def _described(block: dict[str, Any], draft: Draft, study: Study) -> Planned:
-    """Fill in asks, versus and changes from the difference itself."""
+    """Fill in `asks`, `versus` and `changes` from the difference to the base."""
     name, base = draft.name, draft.base
     trial = parse(
         {
@@ -345,10 +344,11 @@ def _described(block: dict[str, Any], draft: Draft, study: Study) -> Planned:
 
 
 def _question(draft: Draft, changes: Mapping[str, tuple[Scalar, Scalar]]) -> str:
-    """The question as one line. Raises UserError for one that no file or page can show."""
+    """The question on one line. Raises UserError if it is too long or has unprintable
+    characters."""
     if not (requested := " ".join((draft.asks or "").split())):
         new = ", ".join(f"{key} = {_word(value)}" for key, (_, value) in changes.items())
-        return f"What does {new} change against {draft.base}?"
+        return f"What does {new} change compared with {draft.base}?"
     if len(requested) > LONGEST_QUESTION or not requested.isprintable():
         raise UserError(
             f"the question has {len(requested)} characters or unprintable ones; accepted: one "
@@ -358,5 +358,5 @@ def _question(draft: Draft, changes: Mapping[str, tuple[Scalar, Scalar]]) -> str
 
 
 def _word(value: Scalar) -> str:
-    """A value as the file spells it."""
+    """A value as it is written in the file."""
     return json.dumps(value) if value is None or isinstance(value, bool) else str(value)

@@ -1,10 +1,10 @@
-"""A new arm together with the claim that it is run for.
+"""Write a new arm together with its claim.
 
-Every step can be repeated: a command that was killed, or whose commit git refused, is completed by
-the same command. What it wrote already is recognised and left as it is.
+Every step can be repeated: if a command was killed, or git refused its commit, repeating it
+completes the work. What is already written is recognised and kept.
 
-A claim is fixed before its runs (study/evidence/claims.py says what it holds). Its block goes to
-the end of claims.yaml in the style of that file; every other line stays as it is.
+A claim is fixed before its runs (`study/evidence/claims.py` has its fields). Its block is appended
+to claims.yaml in the style of that file; every other line is kept.
 """
 
 from __future__ import annotations
@@ -83,10 +83,11 @@ def add(
 ) -> Row:
     """Write the arm, and its claim where there is one, into the pipeline folder `root`.
 
-    Entries that already exist with the same content are kept. `commits`: `committed` follows, so
-    other uncommitted edits of the same files are refused here, before anything is written.
-    Raises UserError as `study.editing.arms.new_arm` does, for a claim that claims.yaml cannot take
-    and for one that cannot be decided; then, and when the disk fails, both files are as they were.
+    Entries that already exist with the same content are kept. `commits`: the caller calls
+    `committed` next, so other uncommitted edits of the same files are refused here, before anything
+    is written. Raises UserError as `study.editing.arms.new_arm` does, for a claim that claims.yaml
+    cannot take and for one that cannot be decided; then, and when the disk fails, both files are as
+    they were.
     """
     params, claims = root / PARAMS, root / CLAIMS
     with yaml_file.lock(params):
@@ -97,14 +98,14 @@ def add(
             _refuse_other_edits(root, draft, claim, takes, longer, claimed)
         if claim is not None and claimed is not None:
             check_decidable(root, claimed, claim.id, _study_with(params, draft.name, row))
-        # The arm first: a claim about an arm that is not there would be an error of the study.
+        # The arm first: a claim about a missing arm would make the study invalid.
         yaml_file.write_changed(params, longer)
         if claimed is None:
             return row
         try:
             yaml_file.write_changed(claims, claimed)
         except BaseException:
-            with contextlib.suppress(OSError):  # the first error counts; the next run completes it
+            with contextlib.suppress(OSError):  # the first error is reported
                 yaml_file.write_changed(params, before)
             raise
     return row
@@ -113,11 +114,10 @@ def add(
 def proposed_seeds(
     root: Path, study: Study, draft: Draft, row: Row, claim: ClaimDraft
 ) -> tuple[int, ...]:
-    """The seeds that follow for the draft's data set once its claim is registered; empty for an arm
-    that draws none (study/evidence/registered.py has the derivation).
-
-    `study`: what params.yaml in `root` holds; `row`: what the draft becomes. Raises UserError for a
-    claim that cannot be written.
+    """The seeds derived for the draft's data set with its claim registered; empty for an arm
+    without seeds (`study/evidence/registered.py` has the derivation). `study`: content of
+    params.yaml in `root`; `row`: the arm of the draft. Raises UserError for a claim that cannot be
+    written.
     """
     if not isinstance(row, Arm):
         return ()
@@ -129,10 +129,10 @@ def proposed_seeds(
 
 
 def seeded(root: Path, draft: Draft, proposed: Collection[int]) -> Draft:
-    """The draft with the proposed seeds where its base has them too, or without any.
+    """The draft with the proposed seeds if its base has them too, otherwise without seeds.
 
     Runs are compared seed by seed: an arm with other seeds than its base could not be compared. An
-    arm that exists keeps its own.
+    existing arm keeps its seeds.
     """
     known = load_study(root / PARAMS).arms
     row, base = known.get(draft.name), known.get(draft.base)
@@ -151,9 +151,8 @@ def check_decidable(
     arms: Mapping[str, ArmResults] | None = None,
 ) -> None:
     """Raise UserError when a claim of `text`, a claims.yaml for the pipeline folder `root`, cannot
-    be decided (study/evidence/decidability.py says when).
-
-    `study`: with the claim's arms; `arms`: the stored results where they were read already.
+    be decided (`study/evidence/decidability.py` has the rules). `study`: with the claim's arms;
+    `arms`: the stored results, if they were read already.
     """
     book = parse_claims(_loaded(text, root / CLAIMS), root / CLAIMS)
     claim = next(claim for claim in book.claims if claim.id == claim_id)
@@ -169,15 +168,15 @@ def _study_with(params: Path, name: str, row: Row) -> Study:
 def committed(
     root: Path, draft: Draft, claim: ClaimDraft | None, takes: Takes | None = None
 ) -> str:
-    """Commit what `add` wrote; returns the short hash, also when it was committed before.
+    """Commit what `add` wrote; returns the short hash, even if it was committed before.
 
     Raises UserError when git refuses, and when the files hold other uncommitted edits: a file is
-    committed whole. The arm stays written, and the message says so.
+    committed whole. The arm then stays written, as the message states.
     """
     names = [PARAMS] if claim is None else [PARAMS, CLAIMS]
     message = f"Add arm {draft.name}" + (f" and claim {claim.id}" if claim else "")
     files = [os.path.relpath(yaml_file.write_target(root / name), root) for name in names]
-    with yaml_file.lock(root / PARAMS):  # no other command edits the files until they are committed
+    with yaml_file.lock(root / PARAMS):  # until the files are committed
         row, longer = arms.with_arm(root / PARAMS, draft, takes)
         claimed = claim and with_claim(root / CLAIMS, claim, draft, row.changes)
         try:
@@ -222,12 +221,12 @@ def _arm_added(text: str, root: Path, draft: Draft, takes: Takes | None) -> str:
 
 
 def _edits(name: str, was: str | None, now: str, added: Callable[[str], str]) -> list[str]:
-    """The changes of `now` beyond `added(was)` in words."""
+    """The changes of `now` beyond `added(was)`, in words."""
     if was is None:
         return [f"{name} is not in git yet"]
     try:
         wanted = added(was)
-    except UserError:  # the last commit does not have the arm it starts from, for example
+    except UserError:  # for example, the last commit does not contain the base arm
         wanted = None
     if wanted == now:
         return []
@@ -267,9 +266,8 @@ def command(draft: Draft, claim: ClaimDraft | None, commits: bool = False) -> li
 
 
 def with_claim(claims: Path, claim: ClaimDraft, draft: Draft, changes: Collection[str]) -> str:
-    """The whole of claims.yaml with the new claim at its end. Raises UserError for a bad one.
-
-    The text is unchanged when it holds exactly this claim already.
+    """The text of claims.yaml with the new claim at its end. Raises UserError for an invalid claim.
+    The text is unchanged if it contains exactly this claim already.
     """
     text = read_yaml_text(claims) if claims.is_file() else NO_CLAIMS
     return claim_added(text, claims, claim, draft, changes)
@@ -284,7 +282,7 @@ def claim_added(
     entry = entry_of(claim, draft.name, draft.base, changes)
     if known is not None and known.arms.treatment != draft.name:
         raise UserError(f"claim {claim.id!r} already exists; choose another id")
-    # This one only: the sentence names it.
+    # Check this claim only, so that the message names it.
     requested = parse_claims({"claims": {claim.id: entry}}, file).claims[0]
     if known == requested:
         return text
@@ -298,7 +296,7 @@ def claim_added(
 
 
 def appended(text: str, entries: Mapping[str, Mapping[str, Any]]) -> str:
-    """claims.yaml with more claims at its end, each a block in the style of the file."""
+    """claims.yaml with claims appended, each as a block in the style of the file."""
     lines = text.rstrip("\n").split("\n")
     lines = ["claims:" if line.replace(" ", "") == "claims:{}" else line for line in lines]
     for claim_id, entry in entries.items():
@@ -309,7 +307,7 @@ def appended(text: str, entries: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _styled(entry: Mapping[str, Any]) -> CommentedMap:
-    """Contrasts, margins and short lists on one line each, as the file has them."""
+    """Write contrasts, margins and short lists on one line each, as in the file."""
     styled = CommentedMap(entry)
     for key, value in entry.items():
         if isinstance(value, Mapping):

@@ -1,7 +1,7 @@
-"""Commit what a new arm wrote, so that its runs start from a tree that anyone can go back to.
+"""Commit a new arm, so that its runs start from a commit that others can check out.
 
-A run whose tree was not clean counts for no claim (study/evidence/comparison.py), so an arm that is
-added and started in one command is committed in between.
+Claims exclude runs from an unclean tree (`study/evidence/comparison.py`), so an arm that is added
+and started in one command is committed in between.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from study.runs import children, environment
 from study.settings import UserError
 
-# For this checkout: --global would write to a home that a container loses.
+# For this checkout: --global would write to the home folder, which a container loses.
 NOBODY = (
     "git has no name and address for commits. Run in this checkout "
     'git config user.name "Your Name" and git config user.email you@example.org'
@@ -26,10 +26,7 @@ GRACE_S = 5.0  # for git to remove its lock files
 
 
 def unclean(root: Path) -> tuple[str, ...] | None:
-    """Files, as seen from `root`, that a run started now would be called unclean for.
-
-    None where there is no git.
-    """
+    """Files, relative to `root`, that would make a run started now unclean. None without git."""
     changed = environment.changes(root)
     if changed is None:
         return None
@@ -38,11 +35,10 @@ def unclean(root: Path) -> tuple[str, ...] | None:
 
 
 def commit(root: Path, names: Sequence[str], message: str) -> str:
-    """Commit these files of `root` alone, whatever else is staged; returns the short hash.
-
-    Files that are committed already are left alone; the hash is then that of their last commit.
-    Raises UserError with git's own words when it refuses; without an identity (a container, a new
-    machine), with the commands that give one.
+    """Commit only these files of `root`, whatever else is staged; returns the short hash. If they
+    are committed already, the hash is that of their last commit. Raises UserError with git's
+    message if git refuses; without a name and address (a container, a new machine), with the
+    commands that set them.
     """
     if not _git(root, "status", "--porcelain", "--", *names).strip():
         return _git(root, "log", "-1", "--format=%h", "--", *names).strip()
@@ -51,7 +47,7 @@ def commit(root: Path, names: Sequence[str], message: str) -> str:
     new = [name for name in names if not _git(root, "ls-files", "--", name).strip()]
     try:
         if new:
-            _git(root, "add", "--intent-to-add", "--", *new)  # else git does not know them
+            _git(root, "add", "--intent-to-add", "--", *new)  # otherwise git does not know them
         _git(root, "commit", "--quiet", "--only", "--message", message, "--", *names)
     except UserError:
         if new:  # such an entry would block `git merge --abort`, for example
@@ -62,7 +58,8 @@ def commit(root: Path, names: Sequence[str], message: str) -> str:
 
 
 def committed_text(root: Path, name: str) -> str | None:
-    """A file of `root` as the last commit has it, as a checkout would write it; None if absent."""
+    """The content of a file of `root` in the last commit, as a checkout would write it; None if
+    absent."""
     return environment.git("cat-file", "--filters", f"HEAD:./{name}", root=root)
 
 
@@ -80,7 +77,7 @@ def _git(root: Path, *arguments: str) -> str:
     """
     quiet = {key: value for key, value in os.environ.items() if key != "GPG_TTY"}
     try:
-        # In a session of its own it has no terminal to ask on, and hooks end with it.
+        # In its own session it has no terminal for prompts, and its hooks can be ended with it.
         process = children.start(
             ("git", *arguments),
             root,
@@ -111,7 +108,7 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """End git and its hooks: first in a way that lets git remove its lock files."""
+    """End git and its hooks, first with a signal that lets git remove its lock files."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, number)

@@ -1,9 +1,9 @@
-"""The same arm with more seeds: its `seeds` line in params.yaml, and no other arm changed.
+"""Add seeds to an arm: its `seeds` line in params.yaml changes, other arms do not.
 
-    fresh_seeds   which seeds an arm could have next
-    more_seeds    the same, written
+    fresh_seeds   the next seeds that an arm could have
+    more_seeds    writes seeds to params.yaml
 
-Runs that are there keep their results: a run is identified by its settings, data and seed.
+Existing runs keep their results: a run is identified by its settings, data and seed.
 """
 
 from __future__ import annotations
@@ -25,10 +25,9 @@ PARAMS = "params.yaml"
 
 
 def fresh_seeds(root: Path, study: Study, name: str, n: int) -> tuple[int, ...]:
-    """The next `n` seeds of arm `name`: those that its data set has objects for, else those that
-    follow from the claims (`study arms seeds`), else the numbers after its largest seed.
-
-    Raises UserError for an arm that draws none, and where the data set has no more.
+    """The next `n` seeds of arm `name`: those of its data set if it lists seeds, else those derived
+    from the claims (`study arms seeds`), else the numbers after its largest seed. Raises UserError
+    for an arm without seeds, and if the data set has too few.
     """
     row = _network(study, name)
     held = study.data[row.data.removeprefix("data/")].seeds if _simulated(study, row) else None
@@ -52,10 +51,9 @@ def fresh_seeds(root: Path, study: Study, name: str, n: int) -> tuple[int, ...]:
 
 def more_seeds(root: Path, name: str, seeds: Sequence[int], commits: bool = False) -> str:
     """Append `seeds` to those of arm `name`; with `commits` also to git. Returns the short hash of
-    the commit, "" without one.
-
-    Raises UserError for an arm that draws no seeds, seeds that it has, a file with other edits that
-    would be committed along, and where params.yaml cannot be extended without another change.
+    the commit, or "". Raises UserError for an arm without seeds, for seeds that it already has, for
+    other edits of the file that would be committed too, and if params.yaml cannot be extended
+    without other changes.
     """
     params = root / PARAMS
     with yaml_file.lock(params):
@@ -71,7 +69,7 @@ def more_seeds(root: Path, name: str, seeds: Sequence[int], commits: bool = Fals
         written = parse_study(parse_yaml(longer, params), str(params))
         if written.arms != {**study.arms, name: wanted}:
             raise UserError(
-                f"the seeds of {name} in {params} cannot be changed alone; edit them by hand"
+                f"the seeds of {name} in {params} cannot be changed separately; edit them by hand"
             )
         yaml_file.write_changed(params, longer)
         if not commits:
@@ -93,13 +91,13 @@ def _simulated(study: Study, row: Row) -> bool:
 
 
 def _refuse_edits(root: Path) -> None:
-    """Raise UserError when params.yaml holds uncommitted edits: a file is committed whole."""
+    """Raise UserError if params.yaml has uncommitted edits: the whole file would be committed."""
     if PARAMS in (unclean(root) or ()):
         raise UserError(f"{PARAMS} has uncommitted changes; commit them first, or omit the commit")
 
 
 def _with_seeds(text: str, document: CommentedMap, study: Study, name: str, wanted: Arm) -> str:
-    """The text with the seeds of `name`; arms that take theirs from it keep what they have."""
+    """The text with the new seeds of `name`; arms that merge its block keep their seeds."""
     arms = document["arms"]
     found = yaml_file.anchored(arms)
     lists = {name: wanted.seeds}
@@ -107,7 +105,7 @@ def _with_seeds(text: str, document: CommentedMap, study: Study, name: str, want
         taking = (other for other in arms if other != name and "seeds" not in _own(arms[other]))
         lists |= {other: study.arms[other].seeds for other in taking if _takes(arms[other])}
     lines = text.split("\n")
-    for arm in sorted(lists, key=lambda arm: -arms.lc.key(arm)[0]):  # from the end: lines move
+    for arm in sorted(lists, key=lambda arm: -arms.lc.key(arm)[0]):  # line numbers change
         block, line = arms[arm], f"seeds: [{', '.join(map(str, lists[arm]))}]"
         key = "seeds" if "seeds" in _own(block) else "changes"
         first, indent = block.lc.key(key)
@@ -120,12 +118,12 @@ def _with_seeds(text: str, document: CommentedMap, study: Study, name: str, want
 
 
 def _own(block: CommentedMap) -> set[str]:
-    """Keys that a block has without those that `<<` brings."""
+    """Keys of a block without those merged by `<<`."""
     return {str(key) for key in block.lc.data if key != "<<"} if block.lc.data else set()
 
 
 def _takes(block: CommentedMap) -> bool:
-    """Whether a block takes settings from an anchored one."""
+    """Whether a block merges settings from an anchored one."""
     return bool(block.merge)
 
 

@@ -1,5 +1,5 @@
 """params.yaml and claims.yaml as files: read with lines and comments, edited by lines, written
-under one lock. `study.editing.arms` and `study.editing.claiming` decide what a block holds.
+under one lock. `study.editing.arms` and `study.editing.claiming` decide what a block contains.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ ALWAYS_WRITTEN = ("asks", "versus", "changes")
 
 
 def lock(params_file: Path) -> BaseFileLock:
-    """Whoever rewrites params.yaml or claims.yaml holds this."""
+    """Lock that must be held to rewrite params.yaml or claims.yaml."""
     return lock_at(Path(f"{write_target(params_file)}.lock"))
 
 
 def write_target(file: Path) -> Path:
-    """The file that a write to `file` replaces: a symbolic link stays, its target is rewritten.
+    """The file that a write to `file` replaces: for a symbolic link, its target.
 
     Raises UserError for a link that leads out of the checkout or to nothing.
     """
@@ -45,9 +45,8 @@ def write_target(file: Path) -> Path:
 
 
 def write_changed(file: Path, text: str) -> None:
-    """Write params.yaml, claims.yaml or a record of them, unless that is what the file holds.
-
-    The caller holds `lock`: what writers that were killed left half-written is removed.
+    """Write params.yaml, claims.yaml or a record of them, unless the content is the same. The
+    caller holds `lock`; unfinished files of killed writers are removed.
     """
     target = write_target(file)
     for left in target.parent.glob(f".{target.name}.*.tmp"):
@@ -57,7 +56,7 @@ def write_changed(file: Path, text: str) -> None:
 
 
 def read(file: Path) -> tuple[str, CommentedMap]:
-    """A params.yaml as text and as a document that knows its lines. Raises UserError."""
+    """A params.yaml as text and as a document with line numbers. Raises UserError."""
     if not file.is_file():
         raise UserError(f"{file} does not exist; run inside a pipeline folder of Armature")
     text = read_yaml_text(file)
@@ -65,7 +64,7 @@ def read(file: Path) -> tuple[str, CommentedMap]:
 
 
 def loaded(text: str, file: Path) -> CommentedMap:
-    """The text of a params.yaml as a document that knows its lines. Raises UserError."""
+    """The text of a params.yaml as a document with line numbers. Raises UserError."""
     document = parse_yaml(text, file, typ="rt")
     if not isinstance(document, CommentedMap):
         raise UserError(f"{file} has no settings; run inside a pipeline folder of Armature")
@@ -78,14 +77,14 @@ def inserted(text: str, document: CommentedMap, name: str, block: Mapping[str, A
     keys = list(document)
     after = keys[keys.index("arms") + 1 :]
     end = document.lc.key(after[0])[0] if after else len(lines)
-    while end > 0 and re.match(r"#|\s*$", lines[end - 1]):  # they belong to what follows
+    while end > 0 and re.match(r"#|\s*$", lines[end - 1]):  # they belong to the next block
         end -= 1
     new = ["", *(f"  {line}" for line in _written(document["arms"], name, block))]
     return "\n".join([*lines[:end], *new, *lines[end:]]) + "\n"
 
 
 def anchored(arms: Mapping[str, Any]) -> tuple[str, str] | None:
-    """The arm that others take their settings from, and its anchor: `control: &control`."""
+    """The arm whose settings others merge, and its anchor: `control: &control`."""
     for name, block in arms.items():
         if isinstance(block, CommentedMap) and block.anchor.value is not None:
             return name, block.anchor.value
@@ -93,9 +92,8 @@ def anchored(arms: Mapping[str, Any]) -> tuple[str, str] | None:
 
 
 def _written(arms: Mapping[str, Any], name: str, block: Mapping[str, Any]) -> list[str]:
-    """Lines of a new arm: `<<: *control` and what differs from it, or else every setting.
-
-    Merging is shallow: a group such as `clip` is written whole.
+    """Lines of a new arm: `<<: *control` and what differs from it, or every setting. Merging is
+    shallow: a group such as `clip` is written in full.
     """
     found = anchored(arms)
     shared = arms[found[0]] if found else {}

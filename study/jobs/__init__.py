@@ -1,10 +1,10 @@
-"""The supervisor: start arms, watch, cancel, resume, commit. One detached process per folder.
+"""Background jobs, run by a supervisor: one detached process per pipeline folder.
 
-    submit cancel retry resume      ask for something
-    jobs run_rows active supervisor_state      see what is going on
+    submit cancel retry resume               send a request to the supervisor
+    jobs run_rows active supervisor_state    read the current state
 
-Training starts as a process of its own, the very command of dvc.yaml. The truth is in files under
-work/launch and in the run folders; any process may be killed at any moment.
+Training runs in a separate process, with the same command as in dvc.yaml. All state is in files
+under work/launch and in the run folders, so any process may be killed at any moment.
 """
 
 from study.jobs.api import (

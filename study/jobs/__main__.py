@@ -1,9 +1,8 @@
-"""`python -m study.jobs ROOT`: start the supervisor of a pipeline folder and let go of it.
+"""`python -m study.jobs ROOT`: start the supervisor of a pipeline folder, detached.
 
-This process takes the lock, hands it to a second one (`--serve LOCK`, its file descriptor) in a
-session of its own, and ends at once: so nobody has to wait for the supervisor, and whoever started
-it gets a plain answer. Exit code 0: a
-supervisor serves the folder. 2: it cannot, and the reason is printed.
+This process takes the lock, passes it to a second process in its own session (`--serve LOCK`, the
+file descriptor), and ends at once, so that its caller does not wait. Exit code 0: a supervisor is
+running. Exit code 2: it could not be started, and the reason is printed.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from study.runs import children
 from study.runs.links import make_folder, open_log, refuse_links
 
 SERVE = "--serve"
-TAKE_S = 2.0  # for a moment someone may only be looking whether the lock is held
+TAKE_S = 2.0  # another process may hold the lock for a moment, to test it
 
 
 def take(folder: JobFolder) -> int | None:
@@ -52,7 +51,7 @@ def begin(root: Path) -> int:
         with open_log(folder.log) as log:
             words = ("-m", "study.jobs", str(folder.root), SERVE, str(lock))
             child = children.start((sys.executable, *words), folder.root, log, pass_fds=(lock,))
-        child.returncode = 0  # it is not waited for
+        child.returncode = 0  # its end is not awaited
     except OSError as error:
         sys.stderr.write(f"{folder.path}: {error.strerror or error}\n")
         return 2
@@ -65,7 +64,7 @@ def begin(root: Path) -> int:
 def serve(root: Path, lock: int) -> None:
     from study.jobs.supervisor import Loop
 
-    # Its own commands must not hold the lock after it.
+    # Commands started by the supervisor must not inherit the lock.
     os.set_inheritable(lock, False)
     Loop(root).run(leave=lambda: os.close(lock))
 

@@ -1,8 +1,8 @@
 """The interface for the app and the command line: start, stop, continue, list.
 
-Every function takes `root`, the pipeline folder. None waits for the work. `submit`, `cancel`
-and `retry` write a request, which the supervisor takes within a second. With `ARMATURE_READ_ONLY=1`
-whatever would write is refused.
+Every function takes `root`, the pipeline folder, and returns without waiting for the work.
+`submit`, `cancel` and `retry` write a request, which the supervisor reads within a second. With
+`ARMATURE_READ_ONLY=1` all functions that write raise UserError.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from study.runs.identity import study_of
 from study.settings import UserError, find_row
 
 READ_ONLY = "ARMATURE_READ_ONLY"
-FORMER = "study.launch"  # what this package was called: the module that an earlier supervisor runs
+FORMER = "study.launch"  # former name of this package, which an earlier supervisor runs
 
 
 def read_only() -> bool:
@@ -38,11 +38,10 @@ def read_only() -> bool:
 def submit(
     root: Path, arm: str, seeds: Sequence[int] | None = None, executor: str = "local"
 ) -> str:
-    """Queue an arm (all its seeds, or some) and return the job's id.
+    """Queue an arm (all or some of its seeds) and return the id of the job.
 
-    Raises UserError for an unknown arm, seed or executor, for an arm that a job is already working
-    on or that a new claim names which cannot be decided, in read-only mode, and when work/launch
-    cannot be written.
+    Raises UserError for an unknown arm, seed or executor, if another job works on the arm, if a new
+    claim on the arm cannot be decided, in read-only mode, and if work/launch cannot be written.
     """
     chosen = check_start(root, arm, seeds, executor)
     request = Request(
@@ -55,7 +54,7 @@ def submit(
 def check_start(
     root: Path, arm: str, seeds: Sequence[int] | None = None, executor: str = "local"
 ) -> tuple[int, ...]:
-    """The seeds that `submit` would start. Raises UserError as it does, and writes nothing."""
+    """The seeds that `submit` would start. Raises the same errors and writes nothing."""
     # Imports scipy, which status queries do not need.
     from study.evidence.decidability import refuse_undecidable
 
@@ -72,19 +71,19 @@ def check_start(
 
 
 def check_alone(root: Path, arm: str) -> None:
-    """Raise UserError while a job works on the arm."""
+    """Raise UserError if a job works on the arm."""
     for job in jobs(root):
         if job.arm == arm and not job.over:
             raise UserError(
-                f"arm {arm!r} is {job.state} already, as job {job.id}; stop that one first, or "
+                f"arm {arm!r} is {job.state} already, as job {job.id}; stop this job first or "
                 "wait for it"
             )
 
 
 def check_idle(root: Path, arm: str) -> None:
-    """Raise UserError while a job or a run by hand (`study train`, `dvc repro`) works on the arm.
+    """Raise UserError if a job or a manual run (`study train`, `dvc repro`) works on the arm.
 
-    A run without a heartbeat counts too: its process lives.
+    This includes runs without a heartbeat, whose process exists.
     """
     check_alone(root, arm)
     rows = [row for row in run_rows(root, jobs(root)) if row.arm == arm]
@@ -95,7 +94,8 @@ def check_idle(root: Path, arm: str) -> None:
 
 
 def cancel(root: Path, job_id: str) -> None:
-    """Stop a job: checkpoint, end, SIGKILL after 20 s. Raises UserError when it is over."""
+    """Stop a job: it writes a checkpoint and ends; SIGKILL after 20 s. Raises UserError if it is
+    over."""
     check_writable()
     job = find_job(root, job_id)
     if job.over:
@@ -107,7 +107,7 @@ def cancel(root: Path, job_id: str) -> None:
 def retry(root: Path, job_id: str) -> None:
     """Queue a failed or cancelled job again; it continues from its checkpoints.
 
-    Raises UserError for a job in another state, and while another job works on the arm.
+    Raises UserError for a job in another state, and if another job works on the arm.
     """
     check_writable()
     job = find_job(root, job_id)
@@ -128,24 +128,24 @@ def resume(root: Path) -> bool:
 
 
 def unfinished(root: Path) -> bool:
-    """Whether a request or a job waits for the supervisor, or is with it."""
+    """Whether there is a request or a job that is not over."""
     folder = JobFolder(root)
     return any(True for _ in folder.pending()) or any(not job.over for job in folder.job_list())
 
 
 def active(root: Path) -> bool:
-    """Whether anything may change soon: a job, a request, or a run that stamped its folder within
-    the last minute (`dvc repro` and `study train` by hand). Cheap."""
+    """Whether anything may change soon: a job, a request, or a manual run (`dvc repro`, `study
+    train`) with a heartbeat within the last minute. Fast."""
     return unfinished(root) or live_now(Path(root))
 
 
 def jobs(root: Path) -> tuple[Job, ...]:
-    """Every job, oldest first; requests that are not taken yet are in it already."""
+    """Every job, oldest first, including requests that the supervisor has not read yet."""
     return JobFolder(root).known_jobs()
 
 
 def find_job(root: Path, job_id: str) -> Job:
-    """Raises UserError for an unknown id."""
+    """The job with this id. Raises UserError for an unknown id."""
     checked_id(job_id)
     found = next((job for job in jobs(root) if job.id == job_id), None)
     if found is None:
@@ -154,7 +154,7 @@ def find_job(root: Path, job_id: str) -> Job:
 
 
 def supervisor_state(root: Path) -> Supervisor | None:
-    """Last report of the supervisor, `running` while its process lives; None: never started."""
+    """Last report of the supervisor, `running` if its process exists; None: never started."""
     word = JobFolder(root).supervisor()
     if word is None:
         return None
@@ -173,8 +173,8 @@ def ensure(root: Path) -> None:
 
 
 def check_supervisor(root: Path) -> None:
-    """Raise UserError while a supervisor of an earlier version works: modules that it has not
-    imported yet, and commands that it starts, have other names now."""
+    """Raise UserError if a supervisor of an earlier version is running: modules that it has not
+    imported yet, and commands that it starts, have been renamed since."""
     word = supervisor_state(root)
     if word is None or not word.running:
         return
@@ -182,8 +182,8 @@ def check_supervisor(root: Path) -> None:
         if FORMER in psutil.Process(word.pid).cmdline():
             raise UserError(
                 f"the supervisor (process {word.pid}) runs an earlier version of the code; end it "
-                f"(`kill {word.pid}`: its runs and jobs go on under the next one), then repeat "
-                "the command"
+                f"with `kill {word.pid}` (the next supervisor continues its runs and jobs), then "
+                "repeat the command"
             )
 
 
@@ -193,7 +193,8 @@ def check_writable() -> None:
 
 
 def _submit_and_wake(root: Path, request: Request, alone: str | None) -> None:
-    """Write a request, then wake the supervisor; `alone`: an arm that no other job may work on."""
+    """Write a request, then make sure that a supervisor runs; `alone`: an arm that no other job may
+    work on."""
     folder = JobFolder(root)
     check_supervisor(root)
     try:
@@ -207,7 +208,7 @@ def _submit_and_wake(root: Path, request: Request, alone: str | None) -> None:
 
 
 def _held(lock: Path) -> bool:
-    """Whether a supervisor holds its lock; the check takes the lock shared for a moment."""
+    """Whether a supervisor holds its lock; the test takes a shared lock for a moment."""
     try:
         with open_regular(lock) as stream:
             fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""What one array task does on its node: one seed of one arm, as a subprocess.
+"""One array task on its node: it trains one seed of one arm in a subprocess.
 
     Slurm: time limit near, or preemption     ->  USR2  ->  stop the trainer, wait, requeue, resume
     Slurm: preemption without that signal     ->  TERM  ->  the trainer stops; requeue, resume
@@ -6,7 +6,8 @@
     the trainer fails                         ->  the task fails, also in Slurm
 
 submitit pickles this object by the name of its module, so this file imports nothing heavy. A task
-never calls dvc and never collects: tasks of one arm would race. The head does both.
+never calls dvc and never collects runs, since tasks of one arm would race; the supervisor on the
+login node does both.
 """
 
 from __future__ import annotations
@@ -25,12 +26,13 @@ from study.jobs import scontrol
 from study.runs import children
 
 POLL_S = 0.5
-START = "--- start on"  # first line of a start in the log, which has all starts
+START = "--- start on"  # first line of each start in the log
 STOPPED = 130  # exit code of `study train` after a stop that kept its checkpoint
 
 
 def usr_signal() -> signal.Signals:
-    """The signal on which submitit checkpoints; its own environment variable may change it."""
+    """The signal on which submitit checkpoints; an environment variable of submitit may change
+    it."""
     return signal.Signals[f"SIG{os.environ.get('SUBMITIT_PREEMPT_SIGNAL', 'USR2')}"]
 
 
@@ -65,7 +67,7 @@ class ArmSeed:
     def __call__(self) -> str:
         """Train until settled. Raises SystemExit with a message when the trainer ended otherwise.
 
-        submitit writes a traceback of itself under anything else, for what a user asked for.
+        Any other exception makes submitit log a traceback, even if the user stopped the task.
         """
         sys.stdout.write(f"{START} {platform.node()} at {time.strftime('%H:%M:%S')}\n")
         sys.stdout.flush()
@@ -95,7 +97,7 @@ class ArmSeed:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, blocked)
 
     def _lives(self) -> bool:
-        """Whether the trainer runs; leaves its exit code to be fetched.
+        """Whether the trainer runs; does not collect its exit code.
 
         `Popen.wait` holds a lock that a signal handler, which interrupts it, could never get.
         """
@@ -108,7 +110,8 @@ class ArmSeed:
             return False
 
     def checkpoint(self) -> Any:
-        """Called by submitit in its signal handler: stop, wait, and be submitted again."""
+        """Called by submitit in its signal handler: stop the trainer, wait, and requeue the
+        task."""
         from submitit.helpers import DelayedSubmission
 
         if self.process is not None and self._lives():

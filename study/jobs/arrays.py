@@ -1,7 +1,7 @@
 """Job arrays: arms x seeds submitted with a concurrency limit, and cancelled.
 
-submitit writes the batch file, submits it and brings its checkpoint protocol; states are read by
-`scontrol.py`, because submitit's own need an accounting database that many sites lack.
+submitit writes the batch file, submits it and has the checkpoint protocol. States are read by
+`scontrol.py`, because those of submitit need an accounting database, which many sites do not have.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from study.jobs.batches import Batch, Task
 from study.jobs.cluster_file import Asked, Slurm
 from study.settings import UserError
 
-MARGIN_S = 15.0  # of the time that Slurm leaves between the signal and the end
+MARGIN_S = 15.0  # of the time between Slurm's signal and the end
 
 
 def submit(
     root: Path, tasks: Sequence[Task], asked: Mapping[str, Asked], slurm: Slurm
 ) -> list[Task]:
-    """Submit tasks, one array for each set of equal resources; the tasks with their ids.
+    """Submit tasks, one array for each set of equal resources; returns the tasks with their ids.
 
-    `asked`: the resources of each arm. Raises UserError with sbatch's own reason; arrays submitted
-    before a refused one are cancelled: all tasks are submitted, or none.
+    `asked`: the resources of each arm. Raises UserError with the message of sbatch; arrays
+    submitted before a refused one are cancelled, so that all tasks are submitted or none.
     """
     scontrol.check_slurm()
     done: list[Batch] = []
@@ -73,7 +73,7 @@ def _submit_array(root: Path, batch: Batch, asked: Asked, slurm: Slurm) -> list[
 
 
 def parameters(name: str, asked: Asked, slurm: Slurm) -> dict[str, Any]:
-    """The resources of one array under submitit's names."""
+    """The resources of one array under the names that submitit uses."""
     return {
         "job_name": name,
         "partition": asked.partition,
@@ -85,8 +85,8 @@ def parameters(name: str, asked: Asked, slurm: Slurm) -> dict[str, Any]:
         "signal_delay_s": slurm.stop_s,
         "stderr_to_stdout": True,
         "setup": list(slurm.setup) or None,
-        "wckey": None,  # submitit's default is refused where sites keep a list of them
-        # An option that is False is left out: submitit would write the word.
+        "wckey": None,  # some sites refuse submitit's default
+        # Options that are False are left out, since submitit would write the word False.
         "additional_parameters": {
             "requeue": True,
             **{option: value for option, value in asked.sbatch.items() if value is not False},

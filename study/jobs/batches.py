@@ -1,9 +1,9 @@
-"""Which array task trains which seed of which job: written down before and after `sbatch`.
+"""Which array task trains which seed of which job, stored before and after `sbatch`.
 
     work/slurm/batches/<name>.json     one array; <name> is its name in Slurm too
 
-A supervisor that is killed leaves what it submitted; its successor finds the tasks by these files.
-An array whose ids were never written is cancelled by its name: nobody knows it.
+The tasks of a killed supervisor continue; the next supervisor finds them by these files. An array
+whose ids were never written is cancelled by its name.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from study.settings import Model
 
 
 class Task(Model):
-    """One seed on its way. `folder`: its run in work/; `id`: in Slurm, None before `sbatch`."""
+    """One submitted seed. `folder`: its run in work/; `id`: in Slurm, None before `sbatch`."""
 
     job: str
     attempt: int
@@ -41,12 +41,13 @@ class Batch(Model):
 
 
 def folder(root: Path) -> Path:
-    """Batch files, pickles and logs of submitit; on the file system that the nodes share."""
+    """Folder of the batch files, pickles and logs of submitit, on a file system shared with the
+    nodes."""
     return root / "work" / "slurm"
 
 
 def log_file(root: Path, task: str) -> Path:
-    """What a task prints, errors included, over all its starts."""
+    """Output of a task, including errors, of all its starts."""
     return folder(root) / f"{task}_0_log.out"
 
 
@@ -58,7 +59,7 @@ def planned(root: Path, tasks: Sequence[Task]) -> Batch:
 
 
 def submitted(root: Path, batch: Batch, ids: Sequence[str]) -> Batch:
-    """The batch with the ids that Slurm gave, on disk."""
+    """The batch with the ids from Slurm, written to disk."""
     tasks = [
         task.model_copy(update={"id": id_}) for task, id_ in zip(batch.tasks, ids, strict=True)
     ]
@@ -74,7 +75,7 @@ def forget(root: Path, batch: Batch) -> None:
 def known(root: Path, job: Job) -> list[Task]:
     """Tasks that an earlier supervisor submitted for this start of a job.
 
-    Raises UserError when Slurm is not there to be asked.
+    Raises UserError if Slurm is not available.
     """
     found = []
     for file in sorted((folder(root) / "batches").glob("*.json")):

@@ -1,4 +1,4 @@
-"""launch.yaml: the resources of cluster jobs, for all arms and for single ones.
+"""launch.yaml: the resources of cluster jobs, for all arms and for individual arms.
 
     slurm:
       at_once: 8              # array tasks that run in parallel
@@ -6,8 +6,7 @@
       arms:
         control_d6: {minutes: 300}
 
-The file is optional: without it every task asks for the defaults below. It changes no result, so
-no stage depends on it.
+The file is optional; the defaults are below. It does not affect results, so no stage depends on it.
 """
 
 from __future__ import annotations
@@ -70,10 +69,10 @@ class Slurm(Model):
     """How a launch uses the cluster.
 
     at_once: array tasks that run in parallel. requeues: how often a task may reach its time limit.
-    stop_s: seconds before the limit at which a task checkpoints. setup: shell lines of your own at
-    the start of every task, such as `module load cuda`. command: what runs `study` on a node, such
-    as `[apptainer, exec, --nv, --bind, "CHECKOUT:/study", /path/armature.sif, python, -m, study]`
-    (docs/cluster.md); None: this installation.
+    stop_s: seconds before the limit at which a task checkpoints. setup: your own shell lines at the
+    start of every task, such as `module load cuda`. command: the command that runs `study` on a
+    node, such as `[apptainer, exec, --nv, --bind, "CHECKOUT:/study", /path/armature.sif, python,
+    -m, study]` (docs/cluster.md); None: this installation.
     """
 
     at_once: Annotated[StrictInt, Field(ge=1, le=MOST)] = 8
@@ -101,7 +100,7 @@ class Slurm(Model):
 
 
 def _set(asked: Asked) -> dict[str, Any]:
-    """The fields that a block of the file names."""
+    """The fields that are set in a block of the file."""
     return {name: getattr(asked, name) for name in asked.model_fields_set}
 
 
@@ -114,7 +113,7 @@ class LaunchFile(Model):
 def load_cluster(root: Path, arms: Mapping[str, Any]) -> Slurm:
     """The section `slurm` of launch.yaml in `root`, or the defaults. `arms`: those that exist.
 
-    Raises UserError that names the unknown key, the wrong value or the arm that is none.
+    Raises UserError that names the unknown key, the wrong value or the unknown arm.
     """
     file = root / NAME
     if not file.is_file():

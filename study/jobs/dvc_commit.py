@@ -1,8 +1,8 @@
-"""The DVC commands around a training: the data before it, the commit and the scores after it.
+"""The DVC commands of a job: the data before training, the commit and the scores after it.
 
-They run one at a time, as processes of their job. DVC has locks of its own: a command that finds
-one taken is tried again later, and none is begun while another DVC command is at work, because our
-command would make it fail.
+They run one at a time, as processes of their job. A command that finds a lock of DVC taken is tried
+again later. No command is started while a foreign DVC command runs, because ours would make it
+fail.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def stage_names(root: Path) -> set[str]:
 
 @dataclass
 class Step:
-    """One DVC command of one job, on its way."""
+    """One running DVC command of one job."""
 
     job: str
     name: str
@@ -72,17 +72,17 @@ class Step:
 
     @property
     def busy(self) -> bool:
-        """Whether it ended because another DVC command holds a lock."""
+        """Whether the command ended because another DVC command holds a lock."""
         text = self.output()
         return any(sign in text for sign in BUSY)
 
 
 def begin(root: Path, job: Job, name: str, words: list[str]) -> Step | str:
-    """Start a DVC command, or return what it has to wait for. Raises OSError."""
+    """Start a DVC command, or return the reason why it must wait. Raises OSError."""
     other = other_dvc(root)
     if other is not None:
         return f"waiting for `{other[1]}` (process {other[0]}) to end"
-    # The lock under which runs/<arm> is put together (`study.runs.collect`).
+    # The lock under which runs/<arm> is collected (`study.runs.collect`).
     lock = lock_at(root / "runs" / f".{job.arm}.lock", timeout_s=0)
     try:
         lock.acquire()
@@ -126,7 +126,7 @@ def dvc_folder(root: Path) -> Path:
 
 
 def tail(log: Path, offset: int) -> str:
-    """What was added to a log since `offset`, its last 64 KiB at most."""
+    """The text added to a log since `offset`, at most its last 64 KiB."""
     try:
         with log.open("rb") as stream:
             size = stream.seek(0, 2)
@@ -137,12 +137,12 @@ def tail(log: Path, offset: int) -> str:
 
 
 def last_output(log: Path) -> str:
-    """What the last command in a job's log printed; its first line names the command."""
+    """The output of the last command in the log of a job; its first line names the command."""
     return tail(log, 0).rpartition("--- ")[2].partition("\n")[2]
 
 
 def forget(root: Path, stage: str) -> None:
-    """Take a stage out of dvc.lock, so that the next `dvc repro` runs it."""
+    """Remove a stage from dvc.lock, so that the next `dvc repro` runs it."""
     from ruamel.yaml import YAML
 
     path, stream = root / "dvc.lock", io.StringIO()
@@ -155,7 +155,8 @@ def forget(root: Path, stage: str) -> None:
 
 
 def last_words(text: str, code: int | None) -> str:
-    """Why a command failed, from its output: our message, that of DVC, or the name of an error."""
+    """Why a command failed, from its output: our message, DVC's message, or the name of an
+    error."""
     if code is not None and code < 0:
         return f"it was killed by signal {-code}"
     lines = [line.strip() for line in text.splitlines() if line.strip() and line[:3] != "---"]

@@ -1,4 +1,4 @@
-"""Runs one DVC command at a time, and none while a foreign DVC command runs."""
+"""Run one DVC command at a time, and none while a foreign DVC command runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KILLS = 3
 
 
 class DvcLock:
-    """The current DVC command of this supervisor, and the jobs that wait."""
+    """The current DVC command of this supervisor, and the jobs that wait for it."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -56,7 +56,7 @@ class DvcLock:
         raise UserError(f"dvc {' '.join(words)}: {dvc_commit.last_words(output, code)}")
 
     def _again(self, job: Job) -> bool:
-        """Whether a killed command is tried again; recording twice is harmless."""
+        """Whether a killed command is run again; recording a result twice is harmless."""
         count = self.killed.pop(job.id, 0) + 1
         if count == KILLS:  # a retry of the job starts a new count
             return False

@@ -1,8 +1,8 @@
-"""Where jobs compute: the interface that the supervisor needs, and its implementations.
+"""Executors: where jobs compute. The interface for the supervisor, and the table of executors.
 
-An executor trains and nothing else: data before, and commits after, are the supervisor's. What it
-must remember over a restart is in the job (`place`, `pid`, `pid_started`) or in its own files.
-It tells the truth from the run folders where it can, not from what a scheduler believes.
+An executor only trains; the supervisor prepares the data and commits the results. State that must
+survive a restart is in the job (`place`, `pid`, `pid_started`) or in files of the executor. Where
+possible, an executor determines outcomes from the run folders, not from the scheduler.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Protocol, runtime_checkable
 from study.jobs.models import Job, Place
 from study.settings import UserError, nearest
 
-# One line per executor: name, module, class.
+# name of the executor -> module and class
 EXECUTORS = {
     "local": ("study.jobs.local", "Local"),
     "slurm": ("study.jobs.slurm", "Slurm"),
@@ -25,9 +25,8 @@ EXECUTORS = {
 
 @dataclass(frozen=True)
 class Ended:
-    """A job's processes are gone. `code` None: unknown. `cause`: the message of the executor.
-
-    `died`: it did not end by itself (killed, node lost): it is started again.
+    """The end of a job's processes. `code` None: unknown. `cause`: message of the executor. `died`:
+    killed or lost with its node, so the job is started again.
     """
 
     code: int | None
@@ -38,34 +37,37 @@ class Ended:
 @runtime_checkable
 class Executor(Protocol):
     def slots(self) -> str:
-        """Its capacity in words: `2 cores`."""
+        """The capacity in words, such as `2 cores`."""
         ...
 
     def place(self, job: Job, others: Sequence[Job]) -> Place | None:
-        """Where the job may start, given the running jobs `others` of this executor."""
+        """The place where the job may start, given the running jobs `others`; None: it must
+        wait."""
         ...
 
     def start(self, root: Path, job: Job) -> Job:
-        """Start `study train` for the job at its place; the job with what finds it again.
+        """Start `study train` for the job at its place; returns the job with its process id.
 
         Raises OSError or UserError when it cannot be started.
         """
         ...
 
     def recover(self, root: Path, job: Job) -> Job:
-        """After a restart of the supervisor: the job with what was started but not written down."""
+        """After a restart of the supervisor: the job with a process that was started but not
+        stored."""
         ...
 
     def ended(self, root: Path, job: Job) -> Ended | None:
-        """None while the job runs or waits, also under an earlier supervisor."""
+        """None while the job runs or waits, even if an earlier supervisor started it."""
         ...
 
     def stop(self, root: Path, job: Job) -> None:
-        """Ask the job to checkpoint and end, later kill it. Called until `ended` returns."""
+        """Request a checkpoint and the end of the job, later kill it. Called until `ended` returns
+        a value."""
         ...
 
     def note(self, root: Path, job: Job) -> str | None:
-        """What a running job waits for, or where it is; None: unknown."""
+        """What a running job waits for, or where it runs; None: unknown."""
         ...
 
 
@@ -76,7 +78,7 @@ def make(name: str) -> Executor:
 
 
 def check_ready(root: Path, name: str) -> None:
-    """Raise UserError when an executor is unknown or cannot work here."""
+    """Raise UserError if an executor is unknown or not usable on this machine."""
     module, kind = EXECUTORS[check_executor(name)]
     check = getattr(getattr(importlib.import_module(module), kind), "check", None)
     if check is not None:
@@ -84,7 +86,7 @@ def check_ready(root: Path, name: str) -> None:
 
 
 def ready(root: Path) -> list[str]:
-    """The executors that can work here, `local` first."""
+    """The executors usable on this machine, `local` first."""
     found = []
     for name in EXECUTORS:
         try:
@@ -102,7 +104,7 @@ def check_executor(name: str) -> str:
 
 
 def train_command(job: Job, all_seeds: bool) -> list[str]:
-    """The arguments of `study` that train a job: those of dvc.yaml, with the differences."""
+    """The arguments of `study` that train a job: those of dvc.yaml, with additions."""
     seeds = [] if all_seeds else [word for seed in job.seeds for word in ("--seed", str(seed))]
     jobs = ["--jobs", str(job.place.jobs)] if job.place and job.place.jobs else []
     return ["train", "--arm", job.arm, *seeds, *jobs]

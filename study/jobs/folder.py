@@ -1,7 +1,7 @@
-"""work/launch on disk: its files, which are validated when they are read.
+"""The files of work/launch, which are validated when they are read.
 
-requests/<id>.json   written by the app and the command line, taken by the supervisor
-refused/             invalid requests, each with a sentence beside it
+requests/<id>.json   written by the app and the command line, read by the supervisor
+refused/             invalid requests, each with a file that gives the reason
 jobs/<id>.json       written by the supervisor only; <id>.log is what the job printed
 supervisor.json, supervisor.lock, supervisor.log, requests.lock
 """
@@ -27,7 +27,7 @@ from study.runs.links import lock_at, make_folder
 from study.runs.reread import Reread
 from study.settings import UserError, explain
 
-LARGEST_BYTES = 65536  # a request or a job is a few hundred
+LARGEST_BYTES = 65536  # a request or a job has a few hundred
 Checked = TypeVar("Checked", bound=BaseModel)
 
 
@@ -45,7 +45,7 @@ class JobFolder:
         self.log = self.path / "supervisor.log"
 
     def asking(self) -> BaseFileLock:
-        """Held while a request is written, and while the supervisor decides to leave.
+        """Lock held while a request is written, and while the supervisor decides to end.
 
         Raises OSError, and UserError for a link that leads out of the checkout.
         """
@@ -70,7 +70,7 @@ class JobFolder:
         write_json(self.state, supervisor.model_dump())
 
     def refuse(self, path: Path, sentence: str) -> None:
-        """Move an invalid request to refused/, with the reason beside it."""
+        """Move an invalid request to refused/, with a file that gives the reason."""
         make_folder(self.refused)
         stem = re.sub(r"[^A-Za-z0-9_.-]", "_", path.name)[:100].lstrip(".") or "unnamed"
         target = self.refused / f"{time.time_ns()}-{stem}"
@@ -80,7 +80,7 @@ class JobFolder:
     # -- reading
 
     def pending(self) -> Iterator[tuple[Path, Request | str]]:
-        """Every file in requests/, oldest name first: the request, or why it is none."""
+        """Every file in requests/, oldest name first: the request, or why it is invalid."""
         for path in _entries(self.requests):
             try:
                 request = read_checked(path, Request)
@@ -88,20 +88,20 @@ class JobFolder:
                     raise UserError(f"{path.name!r} holds the request {request.id!r}")
                 yield path, request
             except FileNotFoundError:
-                continue  # taken in this moment
+                continue  # the supervisor has just read and removed it
             except UserError as error:
                 yield path, f"request refused: {error}"
 
     def job_list(self) -> list[Job]:
-        """Every readable job, oldest first; files that are not jobs are left out."""
+        """Every readable job, oldest first; other files are skipped."""
         paths = [path for path in _entries(self.jobs) if path.suffix == ".json"]
         found = [(path.stem, cached(path, Job)) for path in paths]
         return [job for name, job in found if job is not None and job.id == name]
 
     def known_jobs(self) -> tuple[Job, ...]:
-        """Every job, oldest first; requests that are not taken yet are in it already."""
-        # First the requests: the supervisor writes a job before it removes the request, so that one
-        # which is taken meanwhile is seen at least once.
+        """Every job, oldest first, including requests that the supervisor has not read yet."""
+        # First the requests: the supervisor writes a job before it removes the request, so a
+        # request that it reads meanwhile is seen at least once.
         waiting = list(self.pending())
         found = {job.id: job for job in self.job_list()}
         for _, request in waiting:
@@ -123,16 +123,15 @@ class JobFolder:
 
 
 def checked_id(job_id: str) -> str:
-    """The id itself. Raises UserError unless it is one that `new_id` could have made."""
+    """The id. Raises UserError unless `new_id` could have made it."""
     if not isinstance(job_id, str) or not JOB_ID.fullmatch(job_id):
         raise UserError(f"{job_id!r:.100} is not a job; `study runs` lists them")
     return job_id
 
 
 def read_checked(path: Path, model: type[Checked]) -> Checked:
-    """The content of a JSON file. Raises UserError for anything else.
-
-    Only small regular files are opened: a link may lead out of the folder, a pipe never ends.
+    """The content of a JSON file. Raises UserError for anything else. Only small regular files are
+    opened: a link may lead out of the folder, and reading a pipe would not end.
     """
     facts = path.lstat()
     if not stat.S_ISREG(facts.st_mode):
@@ -170,7 +169,7 @@ def _readable(path: Path, model: type[Checked]) -> Checked | None:
 
 
 def _entries(folder: Path) -> list[Path]:
-    """Names in a folder, sorted, without those that are still being written (`.x.tmp`)."""
+    """Names in a folder, sorted, without files that are still being written (`.x.tmp`)."""
     try:
         with os.scandir(folder) as found:
             names = [entry.name for entry in found]

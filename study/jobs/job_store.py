@@ -1,4 +1,4 @@
-"""The unfinished jobs, in memory and on disk; disk errors are reported and survived."""
+"""The unfinished jobs, in memory and on disk; disk errors do not end the supervisor."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from study.jobs.folder import JobFolder
 from study.jobs.models import Job
 from study.reading import UserError, brief
 
-UNSAVED_S = 60.0  # longest wait for a disk that cannot be written, with nothing else to do
+UNSAVED_S = 60.0  # longest wait for a disk that cannot be written, when idle
 
 
 class JobStore:
-    """`jobs` mirrors the content of jobs/. `trouble`: the present disk error."""
+    """`jobs` mirrors the content of jobs/. `trouble`: the current disk error."""
 
     def __init__(self, folder: JobFolder) -> None:
         self.folder = folder
@@ -39,7 +39,7 @@ class JobStore:
         return next((job for job in self.folder.job_list() if job.id == job_id), None)
 
     def save(self, job: Job) -> None:
-        """Write first, then keep in memory: a request stays until its effect is on disk.
+        """Write to disk first, then to memory, so that a request stays until its effect is on disk.
 
         Raises OSError, and UserError for a link that leads out of the checkout.
         """

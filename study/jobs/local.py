@@ -1,7 +1,7 @@
 """Executor `local`: processes on this machine, one job per GPU, or as many as there are cores.
 
-A job on cores takes one for each of its seeds, at most all of them; the next waits its turn. A GPU
-takes one job, whose seeds share it (`study.stages.slots`).
+A job on cores takes one core per seed, at most all cores; the next job waits. A GPU takes one job,
+whose seeds share it (`study.stages.slots`).
 """
 
 from __future__ import annotations
@@ -66,11 +66,11 @@ class Local:
         running = (
             processes.alive(job.pid, job.pid_started) if child is None else child.poll() is None
         )
-        if running or not self._stopping.stop(root, job.id):  # seeds outlive a killed parent
+        if running or not self._stopping.stop(root, job.id):  # seeds may outlive it
             return None
         self._children.pop(job.id, None)
         code = None if child is None else child.returncode
-        # 130: stopped by a foreign signal, as when the machine shuts down.
+        # 130: stopped by a signal from elsewhere, such as the shutdown of the machine.
         return Ended(code, died=code is None or code < 0 or code == 130)
 
     def stop(self, root: Path, job: Job) -> None:
@@ -81,7 +81,7 @@ class Local:
 
 
 def visible_gpus() -> list[str]:
-    """Names for CUDA_VISIBLE_DEVICES of the NVIDIA GPUs here; none where torch is built without."""
+    """Names for CUDA_VISIBLE_DEVICES of the NVIDIA GPUs; empty if torch is built without CUDA."""
     if (environment.version("torch") or "").endswith("+cpu"):
         return []
     given = os.environ.get("CUDA_VISIBLE_DEVICES")

@@ -1,6 +1,7 @@
 """The files of work/launch: requests, jobs and the state of the supervisor, as frozen models.
 
-A job is one arm with some or all of its seeds. Its id is its request's id and its file's name.
+A job is one arm with some or all of its seeds. Its id is that of its request and the name of its
+file.
 """
 
 from __future__ import annotations
@@ -29,9 +30,10 @@ class _File(BaseModel):
 
 
 class Request(_File):
-    """A user's request; `arm`, `seeds` and `executor` belong to starts only.
+    """A user's request; only starts have `arm`, `seeds` and `executor`.
 
-    `id` names the request's file. A start becomes the job of that id; the others name their `job`.
+    `id` is the name of the request's file. A start becomes the job with this id; other requests
+    name their `job`.
     """
 
     id: JobId
@@ -53,7 +55,7 @@ class Request(_File):
 
 
 class Place(_File):
-    """Where a job computes: `jobs` seeds in parallel on cores, or one GPU."""
+    """The place where a job computes: `jobs` seeds in parallel on cores, or one GPU."""
 
     jobs: Annotated[int, Field(ge=1)] | None = None
     gpu: str | None = None
@@ -62,10 +64,10 @@ class Place(_File):
 class Job(_File):
     """Background training of one arm. Times are seconds since 1970; None: not yet, or not known.
 
-    `note`: what it waits for just now. `cause`: why it ended as it did. `deaths`: how often it died
-    since the last finished epoch; `progress`: epochs done over all its seeds. `settings`: hash of
-    the settings it first started with. `committed`: the DVC stages that hold its result. `cancel`:
-    a stop was asked for.
+    `note`: what it is waiting for. `cause`: why it ended. `deaths`: how often it was killed since
+    the last finished epoch. `progress`: epochs done over all its seeds. `settings`: hash of the
+    settings with which it first started. `committed`: the DVC stages that contain its result.
+    `cancel`: a stop was requested.
     """
 
     id: JobId
@@ -93,12 +95,12 @@ class Job(_File):
         return self.state in OVER
 
     def but(self, **changes: object) -> Job:
-        """The job with other values, checked like any other."""
+        """A copy of the job with other values, validated."""
         return Job.model_validate({**self.model_dump(), **changes})
 
 
 class Supervisor(_File):
-    """supervisor.json: the supervisor of this folder. `trouble`: why it cannot work."""
+    """supervisor.json: the supervisor of this folder. `trouble`: why it cannot continue."""
 
     pid: int
     pid_started: float

@@ -3,8 +3,8 @@
     [notify]                                  in .streamlit/secrets.toml, which git ignores
     webhook = "https://chat.example.org/hooks/..."
 
-The address comes from this file alone. It is asked once, without redirects, and a webhook that does
-not answer changes nothing for the job: the supervisor's log has the reason.
+The address is read only from this file. The message is sent once, without redirects. If the webhook
+does not answer, the job is not affected, and the reason is in the log of the supervisor.
 
     {"text": "control is done: 8 seeds", "job": ..., "arm": ..., "state": "done", "cause": null,
      "seeds": [...], "ended": 1700000000.0}
@@ -26,11 +26,11 @@ from study.settings import UserError
 
 FILE = Path(".streamlit/secrets.toml")
 TIMEOUT_S = 10.0
-KEPT = "/?%:@!$&'()*+,;=-._~"  # of an address; other characters are encoded
+KEPT = "/?%:@!$&'()*+,;=-._~"  # allowed in an address; other characters are encoded
 
 
 def address(root: Path) -> SplitResult | None:
-    """The webhook of this folder, None without one. Raises UserError for a malformed entry."""
+    """The webhook of this folder, or None. Raises UserError for a malformed entry."""
     try:
         content = tomllib.loads(read_text(root / FILE))
     except FileNotFoundError:
@@ -57,7 +57,7 @@ def address(root: Path) -> SplitResult | None:
 
 
 def message(job: Job) -> dict[str, object]:
-    """What is sent about a job that ended."""
+    """The message about a job that ended."""
     seeds = f"{len(job.seeds)} seed{'' if len(job.seeds) == 1 else 's'}"
     cause = f" ({job.cause})" if job.cause else ""
     return {
@@ -74,7 +74,7 @@ def message(job: Job) -> dict[str, object]:
 def send(parts: SplitResult, content: dict[str, object]) -> None:
     """POST JSON once. Raises OSError or HTTPException, and UserError for another answer than 2xx.
 
-    The address is not part of any message: it may hold a secret.
+    Error messages do not contain the address, which may include a secret.
     """
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(parts.hostname or "", parts.port, timeout=TIMEOUT_S)
@@ -90,7 +90,7 @@ def send(parts: SplitResult, content: dict[str, object]) -> None:
 
 
 def notify(root: Path, job: Job, log: Callable[[str], None]) -> threading.Thread | None:
-    """Send the message of a job that ended, in a thread of its own; None without a webhook."""
+    """Send the message about a job that ended, in a new thread; None without a webhook."""
     try:
         parts = address(root)
     except UserError as error:

@@ -1,8 +1,8 @@
-"""Processes of a job: started in a new session, found by a mark in the environment, and stopped.
+"""Start, find and stop the processes of a job, which carry a mark in their environment.
 
-Every process of a job carries `ARMATURE_JOB` in its environment, and so do its children. That finds
-those whose parent was killed, and those that a killed supervisor had no time to write down; a
-process number that was given out again does not carry it.
+Every process of a job and its children have `ARMATURE_JOB` in their environment. This identifies
+processes whose parent was killed, and those that a killed supervisor could not store; an unrelated
+process with a reused process id does not have the mark.
 """
 
 from __future__ import annotations
@@ -34,13 +34,12 @@ def mark(root: Path, job_id: str) -> str:
 def start(
     root: Path, job: Job, command: Sequence[str], extra: Mapping[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
-    """Start a command of a job, its output into the job's log.
-
-    Raises OSError, and UserError for a log that is a link out of the checkout.
+    """Start a command of a job with its output in the log of the job. Raises OSError, and UserError
+    for a log that is a link out of the checkout.
     """
     folder = JobFolder(root)
     environment = {**os.environ, **(extra or {}), MARK: mark(root, job.id)}
-    # `study` of dvc.yaml is that of this installation, wherever we were started from.
+    # `study` in dvc.yaml must be that of this installation.
     own = str(Path(sys.executable).parent)
     environment["PATH"] = os.pathsep.join((own, environment.get("PATH", os.defpath)))
     environment.pop("DVC_STAGE", None)
@@ -51,7 +50,7 @@ def start(
 
 
 def of_job(root: Path, job_id: str) -> list[psutil.Process]:
-    """Living processes that carry the mark of a job."""
+    """Running processes with the mark of a job."""
     wanted = mark(root, job_id)
     found = []
     for process in psutil.process_iter():
@@ -62,7 +61,7 @@ def of_job(root: Path, job_id: str) -> list[psutil.Process]:
 
 
 def leader(members: Sequence[psutil.Process]) -> psutil.Process | None:
-    """The one that was started, of the processes of a job."""
+    """The process of a job that is the parent of the others."""
     for process in members:
         with contextlib.suppress(OSError):
             if os.getsid(process.pid) == process.pid:
@@ -71,7 +70,7 @@ def leader(members: Sequence[psutil.Process]) -> psutil.Process | None:
 
 
 class Stopping:
-    """Ends the processes of jobs: SIGTERM once to each, SIGKILL to what is left after 20 s."""
+    """Ends the processes of jobs: SIGTERM once to each, SIGKILL after 20 s."""
 
     def __init__(self, grace_s: float = GRACE_S) -> None:
         self.grace_s = grace_s
@@ -79,7 +78,8 @@ class Stopping:
         self._asked: set[tuple[int, float]] = set()
 
     def stop(self, root: Path, job_id: str) -> bool:
-        """Ask, or force, what is left of a job; whether nothing is. Call again until it is so."""
+        """Signal the remaining processes of a job; returns whether none is left. Call it again
+        until then."""
         left = of_job(root, job_id)
         if not left:
             self._since.pop(job_id, None)
@@ -90,7 +90,8 @@ class Stopping:
                 if time.monotonic() - since > self.grace_s:
                     process.kill()
                 elif (key := (process.pid, start_time(process))) not in self._asked:
-                    # Only once: a second signal would interrupt a parent that waits for its seeds.
+                    # Only once: a second signal would interrupt a parent that is waiting for its
+                    # seeds.
                     self._asked.add(key)
                     process.terminate()
         return False

@@ -1,8 +1,8 @@
-"""One row for every known arm and seed of this folder, from the run folders and the jobs.
+"""One row per known arm and seed of this folder, from the run folders and the jobs.
 
-The truth is in status.json: of the live folder in work/, or of the collected one in runs/<arm>,
-whose start and end are in provenance/. Files are read again only when they changed, so that
-thousands of runs cost a look at each.
+States are read from status.json in the folder of a running run in work/, or in the collected folder
+in runs/<arm>, whose start and end are in provenance/. Files are read again only if they have
+changed, so that thousands of runs cost one `stat` call each.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from study.runs.identity import RunIdentity, identity_of, study_of
 from study.runs.reread import Reread
 from study.settings import Arm, UserError
 
-SILENT_S = 60.0  # a clock may be off, or was set: as far in the future is as silent
+SILENT_S = 60.0  # clocks may differ or be set: a time this far in the future counts as no heartbeat
 LAST_EPOCHS = 5
 STATUS = "status.json"
 NAMES = {"finished": "done"}
@@ -62,7 +62,8 @@ class RunRow:
 
     @property
     def folder(self) -> Path | None:
-        """Folder of the run, computed on demand: ten thousand paths take a tenth of a second."""
+        """Folder of the run, computed on demand: ten thousand paths would take a tenth of a
+        second."""
         return None if self.place is None else Path(self.place)
 
 
@@ -98,7 +99,7 @@ class Found:
 
 
 def run_rows(root: Path, jobs: Sequence[Job] | None = None) -> tuple[RunRow, ...]:
-    """Every arm and seed, sorted. `jobs`: those of `study.jobs.jobs`, read again when None."""
+    """Every arm and seed, sorted. `jobs`: those of `study.jobs.jobs`, read again if None."""
     root = Path(root)
     if jobs is None:
         jobs = JobFolder(root).known_jobs()
@@ -117,7 +118,7 @@ def run_rows(root: Path, jobs: Sequence[Job] | None = None) -> tuple[RunRow, ...
 
 
 def not_started(root: Path, rows: Sequence[RunRow]) -> tuple[RunRow, ...]:
-    """The seeds of params.yaml that have neither a run nor a job in `rows`, nor a result in git.
+    """The seeds of params.yaml without a run or job in `rows` and without a result in git.
 
     Raises UserError when params.yaml cannot be read.
     """
@@ -186,7 +187,8 @@ def _collected(root: Path) -> dict[tuple[str, int], Found]:
 
 
 def _folders(folder: Path | str) -> Iterable[str]:
-    """Names with their folder, as text: making paths of thousands costs more than reading them."""
+    """Names with their folder, as text: making thousands of Path objects costs more than listing
+    them."""
     try:
         with os.scandir(folder) as entries:
             return [entry.path for entry in entries if entry.name[0] != "."]
@@ -203,7 +205,7 @@ def _status(place: str) -> Status | None:
 
 
 def _once(read: Reread[Any], name: str) -> Any:
-    """None when the file is absent, torn or something else."""
+    """None if the file is absent, incomplete or not a status."""
     try:
         return read(name)
     except OSError:
@@ -233,21 +235,20 @@ _statuses, _provenance = Reread(_parsed), Reread(_dates)
 
 
 def _newest(root: Path, live: Sequence[Found], collected: Found | None) -> Found | None:
-    """The collected run, unless a live one ran after it was collected."""
+    """The collected run, unless a run in work/ is newer."""
     newest = max(live, key=lambda found: found.status.started or 0.0, default=None)
     if newest is None or collected is None:
         return newest or collected
     try:
         since = collected.folder.parent.stat().st_mtime
-    except OSError:  # it is being collected again, or checked out
+    except OSError:  # it is just being collected again or checked out
         return newest
     return newest if _after(newest, since, collected) else collected
 
 
 def _after(live: Found, since: float, collected: Found) -> bool:
-    """Whether a live run was active after the other was collected, at `since`.
-
-    A time in the future is ignored: that clock was set back.
+    """Whether a run in work/ was active after `since`, when the other was collected. A time in the
+    future is ignored, since that clock was set back.
     """
     limit, status = time.time() + SILENT_S, live.status
     if status.state == "running" and alive(status.pid, status.pid_started):
@@ -289,7 +290,7 @@ def _row_of(arm: str, seed: int, found: Found, job: Job | None) -> RunRow:
 
 
 def _at_work(row: RunRow, status: Status, job: Job | None) -> RunRow:
-    """Whether a run with the state *running* really runs."""
+    """Whether a run with the state *running* is really running."""
     away = job is not None and job.executor != "local" and not job.over  # on another machine
     if not away and not alive(status.pid, status.pid_started):
         return replace(row, state="stopped", cause=GONE)
@@ -308,7 +309,7 @@ LONGEST_S = 1e9
 
 
 def _eta(row: RunRow) -> float | None:
-    """Seconds left, from the time that the last epochs took."""
+    """Seconds left, estimated from the last epochs."""
     if row.folder is None or not row.epoch:
         return None
     try:
@@ -317,11 +318,11 @@ def _eta(row: RunRow) -> float | None:
     except (OSError, UserError, csv.Error, KeyError, ValueError, TypeError):
         return None
     left = sum(took) / len(took) * (row.epochs - row.epoch) if took else -1.0
-    return left if 0 <= left < LONGEST_S else None  # NaN compares false too
+    return left if 0 <= left < LONGEST_S else None  # comparisons with NaN are false too
 
 
 def _job_end(row: RunRow, job: Job) -> RunRow:
-    """A failed job explains a run that did not end or start."""
+    """The row of a run that did not start or end, with the cause of its failed job."""
     if row.folder is None:
         state = "cancelled" if job.state == "cancelled" else "stopped"
         return replace(row, state=state, cause=job.cause, ended=job.ended)
@@ -355,14 +356,14 @@ def _working_rows(
                 after = GOES_ON if served else UNSERVED
                 causes = (row.cause, None if job.cancel else after)
                 row = replace(row, cause="; ".join(filter(None, causes)))
-            else:  # stopped earlier; its job will continue it
+            else:  # stopped earlier; its job will continue this run
                 row = replace(row, state="queued", cause=note, ended=None)
         rows[job.arm, seed] = _scheduled(row, scheduled.of(seed) if scheduled else None)
     return rows
 
 
 def _died(row: RunRow, status: Status, job: Job) -> bool:
-    """Whether a run of an active job ended in its present attempt without being settled."""
+    """Whether a run of an active job ended in its current attempt without being settled."""
     if job.state != "running":
         return False
     if status.state == "running":  # but its process is gone
@@ -371,7 +372,7 @@ def _died(row: RunRow, status: Status, job: Job) -> bool:
 
 
 def _scheduled(row: RunRow, task: SnapshotTask | None) -> RunRow:
-    """The row of a seed that a scheduler has: why it waits, or where it runs."""
+    """The row of a seed that is in Slurm: why it waits, or where it runs."""
     if task is None or row.state in ("done", "failed", "collapsed", "unknown"):
         return row
     if task.waits:

@@ -1,8 +1,8 @@
-"""State of our jobs in Slurm, parsed from `scontrol show job`.
+"""State of jobs in Slurm, parsed from `scontrol show job`.
 
-`scontrol` asks the controller for one job array only, works without an accounting database, and
-gives restarts and exit codes, which `squeue` of many versions cannot. A job that ended is shown for
-a while (MinJobAge, five minutes by default) and then forgotten: the run folder remembers.
+`scontrol` queries a single job array, works without an accounting database, and gives restarts and
+exit codes, which many versions of `squeue` do not. Slurm forgets a job some time after its end
+(MinJobAge, five minutes by default); its outcome is then known only from the run folder.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Task:
 
     @property
     def sentence(self) -> str:
-        """The state for a person: where it runs, why it waits, how it ended."""
+        """The state in words: where it runs, why it waits, how it ended."""
         if self.waits:
             again = f" (requeued, start {self.restarts + 1})" if self.restarts else ""
             return f"waiting: {self.reason or 'not looked at yet'}{again}"
@@ -62,12 +62,12 @@ class Task:
 
 
 def missing() -> list[str]:
-    """The commands of Slurm that are not on PATH."""
+    """The Slurm commands that are not on PATH."""
     return [name for name in NEEDED if shutil.which(name) is None]
 
 
 def check_slurm() -> None:
-    """Raise UserError if commands of Slurm are missing on this machine."""
+    """Raise UserError if Slurm commands are missing on this machine."""
     absent = missing()
     if absent:
         raise UserError(
@@ -77,9 +77,9 @@ def check_slurm() -> None:
 
 
 def call(*command: str) -> subprocess.CompletedProcess[str]:
-    """A command of Slurm. Raises UserError when it is absent or the controller does not answer."""
+    """Run a Slurm command. Raises UserError if it is absent or the controller does not answer."""
     try:
-        # Otherwise scontrol cuts a list of waiting tasks after 64 characters.
+        # Without this, scontrol truncates a list of waiting tasks after 64 characters.
         environment = {**os.environ, "SLURM_BITSTR_LEN": "0"}
         return children.run(command, environment=environment, limit_s=TIMEOUT_S)
     except FileNotFoundError:
@@ -93,10 +93,10 @@ def call(*command: str) -> subprocess.CompletedProcess[str]:
 
 
 def show(array: str) -> dict[str, Task] | None:
-    """The tasks of a job array by their id (`12_3`, or `12`); None when Slurm gave no answer.
-
-    An array that Slurm has forgotten is empty: its tasks ended. A controller that is silent, and a
-    supervisor that was started where Slurm is not on PATH, say nothing of what the tasks do.
+    """The tasks of a job array by their id (`12_3`, or `12`); None if Slurm gave no answer. The
+    result is empty for an array that Slurm has forgotten, whose tasks have ended. If the controller
+    does not answer, or Slurm is not on the PATH of the supervisor, the state of the tasks is
+    unknown.
     """
     try:
         done = call("scontrol", "--oneliner", "show", "job", array)
@@ -132,7 +132,7 @@ def _given(value: str) -> str:
 
 
 def _ids(facts: dict[str, str]) -> list[str]:
-    """`12_3` for each task that a line stands for: a waiting array is one line, `4,6-9%2`."""
+    """`12_3` for each task of a line: a waiting array is one line, `4,6-9%2`."""
     array, tasks = facts.get("ArrayJobId"), facts.get("ArrayTaskId")
     if array is None or tasks is None:
         return [facts["JobId"]]

@@ -1,15 +1,15 @@
-"""Executor `slurm`: the seeds of every job that starts together become one job array.
+"""Executor `slurm`: the seeds of all jobs that start together become one job array.
 
-    find      after a restart: what an earlier supervisor submitted
+    find      after a restart: tasks that an earlier supervisor submitted
     prepare   on this machine: settings checked, fingerprint taken
     gather    jobs that start within a second share an array
     compute   array tasks; each trains one seed and writes only to work/ (`array_task.py`)
     collect   on this machine: runs/<arm>, from which the supervisor commits
 
 Design choices
-- Nodes never call dvc and never collect. What a job was submitted as is in `batches.py`.
-- Slurm says where a task is, the run folder how it ended (`task_outcome.py`).
-- A controller that does not answer is waited for; nothing is decided without it.
+- Nodes never call dvc and never collect runs. `batches.py` stores which tasks belong to a job.
+- The state of a task comes from Slurm, its outcome from the run folder (`task_outcome.py`).
+- If the controller does not answer, the executor waits and decides nothing.
 """
 
 from __future__ import annotations
@@ -35,17 +35,16 @@ from study.runs.identity import identity_of
 from study.settings import UserError, load_study
 
 GATHER_S, GATHER_MOST_S = 1.0, 300.0
-HEAD_AT_ONCE = 4  # processes on a login node, which many people share
+HEAD_AT_ONCE = 4  # processes on a login node shared by many people
 LOOK_EVERY_S = 5.0  # the controller serves a whole cluster
-SILENT_S = 30.0  # between queries that are not answered: each delays other jobs
+SILENT_S = 30.0  # between unanswered queries, each of which delays other jobs
 CANCEL_EVERY_S = 15.0
 
 
 @dataclass
 class Way:
-    """How far a job has come. `result`: its end, when that is known before it is asked for.
-
-    `silent`: the last query of Slurm was not answered.
+    """The phase of a job. `result`: its end, if known before `ended` is called. `silent`: Slurm did
+    not answer the last query.
     """
 
     job: Job
@@ -58,7 +57,7 @@ class Way:
     result: Ended = field(default_factory=lambda: Ended(None))
 
     def over_for(self, task: batches.Task, shown: Mapping[str, scontrol.Task]) -> float:
-        """Seconds since Slurm was first seen to have nothing more to do for a task."""
+        """Seconds since a task was first seen to be over in Slurm."""
         name = task.id or ""
         if name in shown and (shown[name].waits or shown[name].runs):
             self.over_since.pop(name, None)
@@ -77,14 +76,14 @@ class Slurm:
         return "a Slurm cluster"
 
     def place(self, job: Job, others: Sequence[Job]) -> Place | None:
-        """At once, as long as this machine, a login node, has few others to prepare."""
+        """At once, unless this login node is already preparing several jobs."""
         begun = sum(other.state == "preparing" for other in others)
         begun += sum(way.phase == "prepare" for way in self._ways.values())
         return Place() if begun < HEAD_AT_ONCE else None
 
     @staticmethod
     def check(root: Path) -> None:
-        """Raise UserError for a machine without Slurm and for a mistake in launch.yaml."""
+        """Raise UserError on a machine without Slurm and for an error in launch.yaml."""
         scontrol.check_slurm()
         load_cluster(root, load_study(root / "params.yaml").arms)
 
@@ -122,7 +121,7 @@ class Slurm:
         elif time.monotonic() > way.next_cancel:
             way.next_cancel = time.monotonic() + CANCEL_EVERY_S
             self._shown.clear()
-            with contextlib.suppress(UserError):  # asked again
+            with contextlib.suppress(UserError):  # requested again
                 arrays.cancel(task.id for task in way.tasks if task.id)
 
     def note(self, root: Path, job: Job) -> str | None:
@@ -143,7 +142,8 @@ class Slurm:
         return processes.start(root, job, [sys.executable, "-m", "study", *words])
 
     def _find(self, root: Path, way: Way) -> Ended | None:
-        """Go on with what was submitted; without any, its supervisor was killed before that."""
+        """Continue with submitted tasks; if there are none, the supervisor was killed before
+        submission."""
         if time.monotonic() < self._ask_after:
             return None
         try:
@@ -171,7 +171,7 @@ class Slurm:
         way.phase, self._due = "gather", now + GATHER_S
 
     def _gather(self, root: Path, way: Way) -> Ended | None:
-        """Submit all jobs that wait here, once no other has come for a moment."""
+        """Submit all waiting jobs, once no other job has arrived for a moment."""
         now = time.monotonic()
         preparing = any(other.phase == "prepare" for other in self._ways.values())
         if now < self._latest and (preparing or now < self._due):
@@ -196,7 +196,7 @@ class Slurm:
             for task in way.tasks:
                 log = batches.log_file(root, task.id or "").relative_to(root)
                 line = f"seed {task.seed}: Slurm task {task.id}, log in {log}"
-                with contextlib.suppress(OSError):  # only information; the tasks continue
+                with contextlib.suppress(OSError):  # only the display; the tasks continue
                     append_line(root / "work" / "launch" / "jobs" / f"{way.job.id}.log", line)
 
     def _compute(self, root: Path, way: Way) -> Ended | None:
@@ -204,7 +204,7 @@ class Slurm:
         way.silent = shown is None
         if shown is None:
             return None
-        with contextlib.suppress(OSError):  # what is shown to people decides nothing
+        with contextlib.suppress(OSError):  # the snapshot is for display only
             slurm_snapshot.write(root, way.job.id, way.tasks, shown)
         bad: list[tuple[int, str, bool]] = []
         for task in way.tasks:
@@ -225,7 +225,8 @@ class Slurm:
         return None if code is None else Ended(code, died=code < 0)
 
     def _look(self, tasks: Sequence[batches.Task]) -> dict[str, scontrol.Task] | None:
-        """What Slurm shows of these tasks, at most five seconds old; None while it is silent."""
+        """State of these tasks in Slurm, at most five seconds old; None if Slurm does not
+        answer."""
         found: dict[str, scontrol.Task] = {}
         for array in sorted({(task.id or "").partition("_")[0] for task in tasks}):
             looked, shown = self._shown.get(array, (-LOOK_EVERY_S, {}))
@@ -243,7 +244,7 @@ class Slurm:
 
 
 def unsettled(root: Path, job: Job) -> list[batches.Task]:
-    """The seeds of a job that have to be trained with the present settings."""
+    """The seeds of a job that must be trained with the current settings."""
     origin = identity_of(root, job.arm)
     tasks = []
     for seed in job.seeds:

@@ -1,16 +1,16 @@
-"""The supervisor: one loop that accepts requests and completes every job.
+"""The supervisor: one loop that accepts requests and advances every job.
 
     queued -> preparing (data) -> running (study train) -> committing (dvc) -> done
                                                        any of them -> failed | cancelled
 
 Design choices
-- One thread, one job file written whole at each change, no state anywhere else: killed at any
-  moment, the next supervisor continues from the files (`_recover`).
-- A job is written down as running before its process starts, and the process carries its name.
-- A trainer that dies is started again while it makes progress: three deaths in a row without one
-  finished epoch, and the job has failed.
-- It leaves when nothing is left. A request is written, and the decision to leave is made, under
-  one lock: none arrives unseen.
+- One thread, and one job file that is rewritten at each change. There is no other state, so after a
+  kill the next supervisor continues from the files (`_recover`).
+- A job is stored as running before its process starts, and the process carries the job's mark.
+- A trainer that is killed is started again while it makes progress. After three kills in a row
+  without a finished epoch the job has failed.
+- The supervisor ends when all jobs are over. Requests are written, and the decision to end is made,
+  under one lock, so no request is missed.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Loop:
     # -- the loop
 
     def run(self, leave: Callable[[], None]) -> None:
-        """Serve until nothing is left; `leave` gives up the lock that makes this the only one."""
+        """Run until all jobs are over; `leave` releases the lock of the supervisor."""
         self._recover()
         while True:
             self.tick()
@@ -71,7 +71,7 @@ class Loop:
             time.sleep(TICK_S)
 
     def tick(self) -> None:
-        """Look at everything once."""
+        """Read all requests and advance every job once."""
         self.dvc.reap()
         with self.store.logging_errors("requests cannot be read"):
             self._take_requests()
@@ -98,7 +98,7 @@ class Loop:
             trouble=self.store.trouble,
             running=running,
         )
-        with contextlib.suppress(OSError, UserError):  # nothing can be written: the log has it
+        with contextlib.suppress(OSError, UserError):  # the error is in the log
             self.folder.announce(word)
 
     def _executor(self, name: str) -> Executor:
@@ -119,7 +119,7 @@ class Loop:
                     self.folder.refuse(path, refused)
 
     def _apply(self, request: Request) -> str | None:
-        """Execute a request; repeating it has no effect. Returns why it cannot be done."""
+        """Execute a request; repeating it has no effect. Returns the reason if it is refused."""
         if request.kind == "start":
             if self.folder.job_file(request.id).exists():
                 return None
@@ -153,7 +153,7 @@ class Loop:
     # -- one job
 
     def _advanced(self, job: Job) -> Job:
-        """The job after one look at it. Whatever goes wrong with it is its own end."""
+        """The job after one step. An error ends only this job."""
         advance = {
             "queued": self._queued,
             "preparing": self._preparing,
@@ -172,7 +172,7 @@ class Loop:
             return self._over(job, "failed", f"the supervisor failed: {error!r}")
 
     def _over(self, job: Job, state: str, cause: str | None) -> Job:
-        """The end of a job; what it left running is stopped before it is called so."""
+        """End a job, after its remaining processes have been stopped."""
         if self.dvc.of(job.id):
             self.dvc.drop()
         self.ending[job.id] = (state, cause)
@@ -211,9 +211,8 @@ class Loop:
         return self.dvc.take(job, "data.dvc", ["repro", "data.dvc"], self._prepared)
 
     def _data_busy(self, job: Job, missing: bool) -> bool:
-        """Whether a job has to wait because DVC removes data/ before it writes it again.
-
-        The writing waits for every reader, and readers that came later wait for the writing.
+        """Whether a job must wait because DVC removes data/ before it writes it again. The writer
+        waits for all earlier readers, and later readers wait for the writer.
         """
         others = [other for other in self.store.jobs.values() if other.id != job.id]
         if missing:
@@ -234,7 +233,7 @@ class Loop:
             state="running", settings=origin.settings, attempts=job.attempts + 1,
             pid=None, pid_started=None, note=None,
         )  # fmt: skip
-        self.store.save(job)  # before the process: a kill in between leaves a job that looks for it
+        self.store.save(job)  # stored first: after a kill, the job looks for it
         return self._executor(job.executor).start(self.root, job)
 
     def _running(self, job: Job) -> Job:
@@ -252,14 +251,15 @@ class Loop:
         return self._again(job, ended)
 
     def _finished_unseen(self, job: Job, ended: Ended) -> bool:
-        """Whether a trainer that outlived its supervisor completed; its exit code is unknown."""
+        """Whether a trainer that outlived its supervisor was successful; its exit code is
+        unknown."""
         if ended.code is not None:
             return False
         origin = identity_of(self.root, job.arm)
         return job.settings == origin.settings and all(map(origin.collected, job.seeds))
 
     def _again(self, job: Job, ended: Ended) -> Job:
-        """Start a trainer that died once more, unless it cannot get further."""
+        """Start a killed trainer again, unless it makes no progress."""
         cause = ended.cause or dvc_commit.last_words(
             dvc_commit.last_output(self.folder.job_log(job.id)), ended.code
         )
@@ -308,14 +308,14 @@ class Loop:
             try:
                 stale_guard(job, identity_of(self.root, job.arm))
             except UserError:
-                dvc_commit.forget(self.root, name)  # it was recorded with what came meanwhile
+                dvc_commit.forget(self.root, name)  # recorded with inputs that changed meanwhile
                 raise
         return job.but(committed=(*job.committed, name), note=None)
 
     # -- after a restart
 
     def _recover(self) -> None:
-        """Find the processes of jobs that ran when the last supervisor ended."""
+        """Find the processes of jobs that were running when the last supervisor ended."""
         for job in self.store.in_turn():
             if job.state == "running":
                 with contextlib.suppress(UserError):
@@ -323,8 +323,8 @@ class Loop:
 
 
 def stale_guard(job: Job, origin: RunIdentity) -> None:
-    """Raise UserError when the job's runs started from other settings, data or behaviour than hold
-    now: DVC would record them as the result of what is there now."""
+    """Raise UserError if the job's runs started from other settings, data or behaviour than the
+    current ones, since DVC would record them as results of the current ones."""
     stale = [seed for seed in job.seeds if not origin.collected(seed)]
     if stale or job.settings not in (None, origin.settings):
         which = f"seeds {', '.join(map(str, stale))} of " if stale else ""

@@ -1,4 +1,4 @@
-"""Outcome of an array task: from the run folder, then Slurm, then its log."""
+"""Outcome of an array task, from the run folder, then Slurm, then its log."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from study.jobs import batches, dvc_commit, scontrol
 from study.jobs.array_task import START
 
 SETTLE_S = 90.0  # possible delay of the last status of a run on a shared file system
-# The log of a task that an earlier version of the code submitted, when this package had that name.
+# In the log of a task that an earlier version submitted, when this package had another name.
 FORMER = "No module named 'study.launch'"
 # States of tasks that were killed: a new start continues from the checkpoint.
 DIED = ("NODE_FAIL", "BOOT_FAIL", "PREEMPTED", "REVOKED")
@@ -23,7 +23,8 @@ CAUSES = {
 
 @dataclass(frozen=True)
 class TaskOutcome:
-    """`open`: waits or runs, or its last status may still arrive. `cause`: why it is unsettled."""
+    """`open`: the task waits or runs, or its last status may still arrive. `cause`: why the run is
+    not settled."""
 
     open: bool
     cause: str | None = None
@@ -33,7 +34,8 @@ class TaskOutcome:
 def outcome_of(
     root: Path, task: batches.Task, shown: scontrol.Task | None, over_s: float
 ) -> TaskOutcome:
-    """`shown`: None if Slurm no longer lists the task; `over_s`: seconds since it was over."""
+    """The outcome. `shown`: None if Slurm no longer lists the task; `over_s`: seconds since its
+    end."""
     if shown is not None and (shown.waits or shown.runs):
         return TaskOutcome(open=True)
     if task.run(root).settled:
@@ -49,7 +51,7 @@ def outcome_of(
 
 
 def _words(root: Path, task: batches.Task, shown: scontrol.Task) -> str:
-    """Why it failed: from the log of its last start, else from Slurm."""
+    """Why the task failed, from the log of its last start, else from Slurm."""
     printed = dvc_commit.tail(batches.log_file(root, task.id or ""), 0).rpartition(START)[2]
     if FORMER in printed:
         return "an earlier version of the code submitted it; `study retry` submits it with this one"
