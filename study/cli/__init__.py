@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from study import investigations
 from study.cli import arms, care, data, launch, remotes, report, results, runs
@@ -42,6 +43,24 @@ class GroupedCommands(TyperGroup):
         return command.get_short_help_str(limit=LINE)
 
 
+class OptionsGivenOnce(TyperCommand):
+    """A command that refuses a repeated option, of which only the last value would count."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the arguments. Raises UserError for a repeated option that takes one value."""
+        _, _, given = self.make_parser(ctx).parse_args(list(args))
+        for option, times in Counter(given).items():
+            takes_one = isinstance(option, TyperOption) and not (option.multiple or option.is_flag)
+            if takes_one and times > 1:
+                from study.settings import UserError
+
+                raise UserError(
+                    f"{option.opts[0]} was given {times} times, and `{ctx.command_path}` takes it "
+                    "once; give it once, or run the command once per value"
+                )
+        return super().parse_args(ctx, args)
+
+
 LINE = 63  # characters of a command's help that fit beside its name in 80 columns
 
 app = typer.Typer(
@@ -57,6 +76,9 @@ app.add_typer(arms.app, name="arms")
 for module in (data, runs, launch, results, report, care, remotes, *investigations.parts("cli")):
     module.register(app)
 app.add_typer(remotes.app, name="remote")
+for group in (app, arms.app, remotes.app):
+    for command in group.registered_commands:
+        command.cls = OptionsGivenOnce
 
 
 @cleaned_output()

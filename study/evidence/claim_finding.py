@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     ConfigDict,
     Discriminator,
     Tag,
+    computed_field,
+    model_validator,
 )
 
 from study.evidence import words
@@ -234,6 +236,18 @@ class ClaimFinding(Stored):
     def decided(self) -> bool:
         return self.status in ("supported", "refuted", "equivalent")
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _word_follows(cls, given: Any, handler: Callable[[Any], ClaimFinding]) -> ClaimFinding:
+        """The word is stored for readers of findings.json, and must be that of the numbers."""
+        if not isinstance(given, Mapping) or "word" not in given:
+            return handler(given)
+        claim = handler({key: value for key, value in given.items() if key != "word"})
+        if claim.word != given["word"]:
+            raise ValueError(f"the word is {given['word']!r}, but the numbers give {claim.word!r}")
+        return claim
+
+    @computed_field
     @property
     def word(self) -> str:
         """What the numbers say, by the interval against zero and the margin; where arms differ,

@@ -58,6 +58,28 @@ def here(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("train", "--arm", "control", "--arm", "agc"),
+        ("train", "--arm", "control", "--jobs", "1", "--jobs", "2"),
+        ("arms", "new", "x", "--from", "control", "--from", "agc"),
+    ],
+)
+def test_an_option_that_is_no_list_is_given_once(
+    here: Path, call: Call, arguments: tuple[str, ...]
+) -> None:
+    before = sorted(here.rglob("*"))
+    code, _, errors = call(*arguments)
+    assert code == 2 and "2 times" in errors
+    assert sorted(here.rglob("*")) == before
+
+
+def test_a_list_option_is_repeated(here: Path, call: Call) -> None:
+    code, _, errors = call("train", "--arm", "none_such", "--seed", "1", "--seed", "2")
+    assert code == 2 and "none_such" in errors
+
+
 def snapshot(folder: Path) -> dict[str, bytes]:
     files = (path for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock")
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}

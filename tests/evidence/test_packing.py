@@ -45,6 +45,14 @@ def test_the_file_in_git_is_read_back_equal() -> None:
     assert text == (ROOT / "findings.json").read_text()
 
 
+def test_the_word_of_a_verdict_is_stored_and_follows_from_the_numbers(findings: Findings) -> None:
+    stored = packed(findings)
+    assert stored["claims"]["A-1"]["word"] == findings.claims["A-1"].word
+    other = {**stored["claims"]["A-1"], "word": "equivalent"}
+    with pytest.raises(UserError, match="word"):
+        read(text_of({**stored, "claims": {"A-1": other}}))
+
+
 def test_what_follows_is_not_written(findings: Findings) -> None:
     stored = packed(findings)
     arm = stored["arms"]["agc"]
