@@ -24,7 +24,7 @@ from bench.figure import Figure, figures_of
 from study.runs import environment, write_json
 
 LATEST = Path(__file__).with_name("latest.json")
-PACKAGES = ("torch", "numpy", "lightning", "neuraloperator", "streamlit", "h5py")
+PACKAGES = ("torch", "numpy", "lightning", "neuraloperator", "streamlit", "h5py", "ptychi")
 # module -> the goals that its `measure()` returns, in this order.
 MODULES = {
     "spectral": ("C1", "C2", "C2-64"),

@@ -40,16 +40,23 @@ def _limit(entry: dict[str, Any]) -> str:
 
 def _where(entries: Sequence[dict[str, Any]]) -> str:
     """The machines and the versions that the entries were measured with."""
-    told = []
+    machines: dict[str, dict[str, dict[str, None]]] = {}
     for entry in entries:
-        machine, versions = entry["machine"], entry["versions"]
+        machine = entry["machine"]
         line = (
             f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gb']:g} GB, "
-            f"GPU: {machine['gpu'] or 'none'}; "
-            + ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
+            f"GPU: {machine['gpu'] or 'none'}"
         )
-        told.append(line)
-    return "Measured on: " + "; and on: ".join(dict.fromkeys(told)) + "."
+        packages = machines.setdefault(line, {})
+        for name, version in entry["versions"].items():
+            if version is not None:
+                packages.setdefault(name, {})[version] = None
+    lines = [
+        f"{line}; "
+        + ", ".join(f"{name} {' and '.join(packages[name])}" for name in sorted(packages))
+        for line, packages in machines.items()
+    ]
+    return "Measured on: " + "; and on: ".join(lines) + "."
 
 
 def written(text: str, entries: Sequence[dict[str, Any]]) -> str:
