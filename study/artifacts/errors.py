@@ -27,6 +27,14 @@ NOT_WRITABLE = (
     "write access"
 )
 FULL = "is full: {where} ({message})"
+HERE_FULL = (
+    "answers ({where}), but the disk of this checkout's DVC cache is full ({message}). Free some "
+    "space (`study clean` shows what can be deleted), then run the command again"
+)
+HERE_READ_ONLY = (
+    "answers ({where}), but this checkout's DVC cache is read-only ({message}). Use a writable "
+    "checkout"
+)
 SLOW = (
     "did not answer within {message} s: {where}. Is the address right, is a firewall or VPN in the "
     "way? A slow connection gets more time with ARMATURE_REMOTE_WAIT_S=60"
@@ -72,6 +80,9 @@ SYSTEM = {
     errno.ETIMEDOUT: NOT_REACHED,
 }
 
+# Reading writes nothing on the remote: these come from the place that receives.
+RECEIVING = {errno.ENOSPC: HERE_FULL, errno.EDQUOT: HERE_FULL, errno.EROFS: HERE_READ_ONLY}
+
 
 def explain(error: BaseException, name: str, where: str, writing: bool = False) -> str:
     """ "remote 'lab' refused the key: ..." for an exception of its filesystem. `writing`: reading
@@ -84,6 +95,7 @@ def explain(error: BaseException, name: str, where: str, writing: bool = False) 
 
 
 def _template(chain: list[BaseException], writing: bool) -> str:
+    system = SYSTEM if writing else SYSTEM | RECEIVING
     for item in chain:
         code = code_of(item)
         if writing and code in NO_WRITING:
@@ -96,8 +108,8 @@ def _template(chain: list[BaseException], writing: bool) -> str:
         for kind in type(item).__mro__:
             if kind.__name__ in CLASSES:
                 return CLASSES[kind.__name__]
-        if isinstance(item, OSError) and item.errno in SYSTEM:
-            return SYSTEM[item.errno]
+        if isinstance(item, OSError) and item.errno in system:
+            return system[item.errno]
     if any(isinstance(item, PermissionError) for item in chain):
         return NOT_WRITABLE if writing else KEY
     return NO_PLACE if any(isinstance(i, FileNotFoundError) for i in chain) else OTHER
