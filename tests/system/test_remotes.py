@@ -290,7 +290,7 @@ def test_every_refusal_is_a_sentence(s3, running, made, tmp_path):
     says("refused the key", "InvalidAccessKeyId")
     s3.give_key(fresh)
     fresh.must("dvc", "remote", "modify", "--local", "lab", "url", "s3://nowhere/arm")
-    says("no such place", "s3://nowhere/arm")
+    says("no such bucket or folder", "s3://nowhere/arm")
     fresh.must("dvc", "remote", "modify", "--local", "lab", "url", "s3://bk/arm")
     closed = f"http://127.0.0.1:{servers.free_port()}"
     fresh.must("dvc", "remote", "modify", "--local", "lab", "endpointurl", closed)
