@@ -23,7 +23,7 @@ def wrapped(outer: Exception, inner: Exception) -> Exception:
         (wrapped(PermissionError("words"), client("InvalidAccessKeyId")), False, "refused the key"),
         (wrapped(PermissionError("words"), client("403")), False, "refused the key"),
         (wrapped(PermissionError("words"), client("AccessDenied")), True, "is not writable"),
-        (wrapped(FileNotFoundError("words"), client("NoSuchBucket")), False, "no such bucket or folder"),
+        (wrapped(FileNotFoundError("words"), client("NoSuchBucket")), False, "no such bucket"),
         (NoCredentialsError(), False, "refused the key"),
         (EndpointConnectionError(endpoint_url="http://x"), False, "is not reachable"),
         (ConnectionRefusedError(errno.ECONNREFUSED, "no"), False, "is not reachable"),
