@@ -45,7 +45,10 @@ def _look(folder: Path) -> int:
         cause = "the scan needs more memory than is free; crop or bin it"
     finally:
         if work.read_task(folder, "look").state != "finished":
-            work.forget(folder, work.KINDS if first else ("mask",))
+            if first:
+                work.forget_all(folder)
+            else:
+                work.forget(folder, ("mask",))
     work.end(folder, "look", "refused", cause)
     return 2
 

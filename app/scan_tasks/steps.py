@@ -141,7 +141,7 @@ def stop(root: Path, scan_id: str, task: str) -> None:
     scan = work.read(root, scan_id)
     work.stop(scan.folder, task)
     if not (scan.folder / importer.READ).is_file():
-        work.forget(scan.folder)
+        work.forget_all(scan.folder)
 
 
 def remove(root: Path, scan_id: str) -> None:

@@ -28,7 +28,7 @@ from typing import Any, Literal
 import psutil
 from pydantic import BaseModel, ValidationError
 
-from app.scan_tasks.importer import READ, Request
+from app.scan_tasks.importer import MASK, MEAN, READ, READINGS, Request
 from study.jobs.processes import alive
 from study.reading import open_regular, parse_json, read_mapping, read_text
 from study.runs import children, start_time, write_json
@@ -185,6 +185,13 @@ def forget(folder: Path, kinds: Sequence[str] = KINDS) -> None:
     """Remove the files that came from outside."""
     for kind in kinds:
         shutil.rmtree(folder / kind, ignore_errors=True)
+
+
+def forget_all(folder: Path) -> None:
+    """Remove them and what was computed from them, for example the mean pattern."""
+    forget(folder)
+    for name in (MEAN, READINGS, MASK):
+        (folder / name).unlink(missing_ok=True)
 
 
 # --- child processes --------------------------------------------------------------------------

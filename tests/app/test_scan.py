@@ -135,6 +135,19 @@ def test_a_file_of_another_kind_ends_as_a_sentence_with_nothing_kept(toy, data):
     assert uploads(toy) == [] and not (folder / importer.MEAN).exists()
 
 
+@pytest.mark.parametrize("wrong", ["probeGuess", "xcoords"])
+def test_nothing_computed_from_a_refused_scan_is_kept(toy, wrong):
+    """The fault is found when the mean pattern was already written."""
+    with np.load(scan_files.unclear_scan(toy / "scan.npz")) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    stream = io.BytesIO()
+    np.savez(stream, **arrays | {wrong: arrays[wrong] * np.nan})
+    folder = reading(toy, "scan.npz", stream.getvalue(), shapes="rectangle 0 0 1 1")
+    assert child.main(folder, "look") == 2
+    assert work.read_task(folder, "look").state == "refused"
+    assert [file for file in folder.rglob("*") if file.suffix in (".npz", ".npy")] == []
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not HOSTILE, reason="the hostile files of the workplace are not here")
 def test_hostile_files_end_as_a_sentence_with_nothing_kept(toy):
