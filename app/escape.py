@@ -18,10 +18,22 @@ SYMBOLS = str.maketrans({character: f"\\{character}" for character in r"\`*_{}[]
 # become links, names of icons become icons. A word joiner, which has no width, separates them.
 FOUND_LATER = re.compile(r"(?<=:)(?=//|material/|streamlit:)|(?<=www)(?=\.)|(?<=@)(?=\w)", re.I)
 JOINER = "\u2060"
+# Between backticks; of characters that mean nothing more in code, also where it is not ours.
+COMMAND = re.compile(r"`((?:cd [\w./-]+ && )?(?:dvc|git|make|study) [\w ./=,+-]+)`")
 NUMBERED = re.compile(r"^(\d+)\.(?=\s|$)")  # the start of a list
 
 
 def markdown(text: str) -> Markdown:
     """Text as Markdown that renders as it is written, on one line."""
-    line = FOUND_LATER.sub(JOINER, " ".join(text.split()))
-    return NUMBERED.sub(r"\1\\.", line.translate(SYMBOLS))
+    return NUMBERED.sub(r"\1\\.", _escaped(" ".join(text.split())))
+
+
+def sentence(text: str) -> Markdown:
+    """A message of ours, which may quote stored text: as `markdown`, with its commands as code."""
+    parts = COMMAND.split(" ".join(text.split()))
+    shown = "".join(f"`{part}`" if i % 2 else _escaped(part) for i, part in enumerate(parts))
+    return NUMBERED.sub(r"\1\\.", shown)
+
+
+def _escaped(line: str) -> str:
+    return FOUND_LATER.sub(JOINER, line).translate(SYMBOLS)

@@ -20,7 +20,7 @@ P = ParamSpec("P")
 
 def show_error(error: UserError) -> None:
     """Show what a user or a broken file did wrong, on any page."""
-    st.error(escape.markdown(str(error)), icon=":material/error:")
+    st.error(escape.sentence(str(error)), icon=":material/error:")
 
 
 def fragment(draw: Callable[P, None], run_every: float | None = None) -> Callable[P, None]:

@@ -29,7 +29,7 @@ def tell(number_id: str) -> None:
     try:
         message = explain(number_id, load.ROOT)
     except UserError as error:
-        st.warning(escape.markdown(str(error)))
+        st.warning(escape.sentence(str(error)))
         return
     unit = f" {message.unit}" if message.unit else ""
     value = "null" if message.value is None else f"{fmt(message.value, 6)}{unit}"

@@ -52,7 +52,7 @@ def _strip(was_busy: bool) -> None:
         for state, count in facts.jobs.items():
             states.chip(state, f"{count:d} {escape.markdown(state)}")
         if access.read_only():
-            why = escape.markdown(access.why_read_only())
+            why = escape.sentence(access.why_read_only())
             st.badge("read only", icon=":material/lock:", color="orange", help=why)
     ended = _ended()
     if facts.busy != was_busy:

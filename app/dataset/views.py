@@ -31,7 +31,7 @@ def absent(entry: sets.Entry) -> None:
     states.chip("not pulled", "not here")
     st.info(
         f"The data set {escape.markdown(entry.id)} is not in this checkout. Get it: "
-        f"{escape.markdown(entry.how_to_get)}."
+        f"{escape.sentence(entry.how_to_get)}."
     )
     if entry.asked is not None:
         st.markdown("**Requested**")
@@ -320,7 +320,7 @@ def split_checks(entry: sets.Entry) -> None:
     try:
         found = reading.checks(entry.folder)
     except UserError as error:
-        st.error(escape.markdown(str(error)))
+        st.error(escape.sentence(str(error)))
         return
     for check in found:
         label = escape.markdown(f"{check.question}: {check.label}")

@@ -64,6 +64,6 @@ def _keep(claim: str, name: str, text: str) -> None:
     try:
         actions.comment(claim, name, text, () if found is None else found.claims)
     except UserError as error:
-        st.error(escape.markdown(str(error)))
+        st.error(escape.sentence(str(error)))
     else:
         st.rerun()

@@ -71,7 +71,7 @@ def _figure(view: View) -> None:
     try:
         found = _drawn(view.name, load.stamp(*load.result_places(), load.ROOT / "findings.json"))
     except UserError as error:  # a curve that is not as it was recorded; the table is of findings
-        st.caption(escape.markdown(str(error)))
+        st.caption(escape.sentence(str(error)))
         return
     if found is None:
         return

@@ -32,7 +32,7 @@ def show(found: Mapping[str, Judged], folder: str) -> None:
         )
     running = last is not None and not last.over
     if access.read_only():
-        st.caption(escape.markdown(access.why_read_only()))
+        st.caption(escape.sentence(access.why_read_only()))
     elif absent and not running:
         _ask(absent)
     if last is not None:
@@ -58,14 +58,14 @@ def _start(names: tuple[str, ...]) -> None:
     try:
         actions.pull(names)
     except UserError as error:
-        st.toast(escape.markdown(str(error)), icon=":material/error:")
+        st.toast(escape.sentence(str(error)), icon=":material/error:")
 
 
 def _cancel(pull_id: str) -> None:
     try:
         actions.cancel_pull(pull_id)
     except UserError as error:
-        st.toast(escape.markdown(str(error)), icon=":material/error:")
+        st.toast(escape.sentence(str(error)), icon=":material/error:")
 
 
 def _progress(pull_id: str, was_running: bool) -> None:
@@ -84,7 +84,7 @@ def _progress(pull_id: str, was_running: bool) -> None:
     )
     if pull.cause:
         causes = dict.fromkeys(pull.cause.splitlines())  # one for every output that failed alike
-        st.error(escape.markdown(" ".join(causes)))
+        st.error(escape.sentence(" ".join(causes)))
     if pull.lines:
         with st.expander("Output"):
             st.code("\n".join(pull.lines), language=None)

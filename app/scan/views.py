@@ -46,7 +46,7 @@ def refusal() -> None:
 def _error(message: str) -> None:
     """A refusal; the table of an unclear scan keeps its lines."""
     lines = message.splitlines() or [""]
-    st.error(escape.markdown(lines[0]), icon=":material/error:")
+    st.error(escape.sentence(lines[0]), icon=":material/error:")
     if lines[1:]:
         st.code("\n".join(lines[1:]), language=None, wrap_lines=True)
 
@@ -63,7 +63,7 @@ def command(words: list[str]) -> None:
 def choose_file() -> None:
     """Upload a scan or choose one from the configured folders."""
     if access.read_only():
-        st.info(escape.markdown(access.why_read_only()))
+        st.info(escape.sentence(access.why_read_only()))
         return
     with st.form("scan-form", border=True):
         uploaded = st.file_uploader(

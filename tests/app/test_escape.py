@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,31 @@ def test_escaped_text_renders_as_it_is_written(text):
     (paragraph,) = [token for token in PARSER.parse(escaped) if token.type == "inline"]
     shown = "".join(child.content for child in paragraph.children or ())
     assert shown.replace("\u2060", "") == " ".join(text.split())
+
+
+@pytest.mark.parametrize("text", [*TEXTS, HOSTILE, "a `b` c", "`study pull <img src=x>`", "end `"])
+@pytest.mark.parametrize("command", ["study pull control", "cd studies && dvc repro data.dvc"])
+def test_a_message_shows_its_commands_as_code_and_the_rest_as_written(text, command):
+    from app.escape import sentence
+
+    for message in (f"{text} is not here: `{command}` brings it.", f"Use `{command}`: {text}"):
+        escaped = sentence(message)
+        assert set(live(escaped)) == {"code_inline"}
+        (paragraph,) = [token for token in PARSER.parse(escaped) if token.type == "inline"]
+        parts = [(child.type, child.content) for child in paragraph.children or ()]
+        assert [content for kind, content in parts if kind == "code_inline"] == [command]
+        shown = "".join(f"`{c}`" if kind == "code_inline" else c for kind, c in parts)
+        assert shown.replace("\u2060", "") == " ".join(message.split())
+
+
+def test_no_page_shows_the_backticks_of_a_command(runs):
+    shutil.rmtree(runs / "runs" / "control")
+    shutil.rmtree(runs / "data")
+    for name, query in (("compare", {"arms": ["control"], "tab": "Images"}), ("dataset", {})):
+        app = opened(name, **query)
+        told = [box.value for box in (*app.info, *app.warning, *app.error)]
+        assert any("`study pull" in text for text in told), name
+        assert not any("\\`" in text for text in told), name
 
 
 # The options of a segmented control; `choose.one` offers only those that mean nothing in Markdown.
