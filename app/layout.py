@@ -135,8 +135,12 @@ STYLE = """
     }
   }
   :root:not([data-notices="default"]) .st-key-notify, [data-ended] { display: none; }
-  [class*="st-key-images-zoom"] { overflow-x: auto; }
-  [class*="st-key-images-zoom"] > * { min-width: 640px; }
+  [class*="st-key-wide-"] { overflow-x: auto; }
+  [class*="st-key-wide-"] > * { min-width: 640px; }
+  [class*="st-key-wide-images"] > * { min-width: 900px; }
+  [class*="st-key-open-"] button :is(div, span, p) {
+    white-space: normal; overflow-wrap: anywhere; text-align: left;
+  }
   [data-testid="stPageLink-NavLink"] p { white-space: normal; overflow-wrap: anywhere; }
   a:focus-visible, button:focus-visible {
     outline: 2px solid currentColor !important; outline-offset: 1px;

@@ -148,10 +148,10 @@ def _cell(row: ArmRow, column: TableColumn, scale: Axis | None) -> dict[str, Any
 
 
 def _seeds(cell: Cell, row: ArmRow) -> str:
-    """`5 of 6 seeds`, `4 survivors of 20`; what is not a network has one value and no seeds."""
+    """`5 of 6 seeds`, `4 survivors of 20`; what is not a network has values and no survivors."""
     n = len(cell.values)
     if not row.line.arm.trained:
-        return "one value" if n else ""
+        return {0: "", 1: "one value"}.get(n, f"{n} values")
     return (
         f"{counted(n, 'survivor')} of {cell.ran}"
         if cell.status == "partial"

@@ -110,8 +110,9 @@ def choose_seed(options: Sequence[str]) -> str:
         options,
         key="seed",
         bind="query-params",
-        help="median: each arm's seed in the middle by amplitude error; a number: that seed of "
-        "every arm. References have one run.",
+        help="median: each arm's seed in the middle by amplitude error, or the first arm's where "
+        "seeds have objects of their own; a number: that seed of every arm. A baseline with one "
+        "run shows that one.",
     )
 
 

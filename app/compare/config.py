@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 
 import pandas
@@ -73,7 +74,12 @@ def _differs(
 def setting_text(settings: Mapping[str, Scalar] | None, name: str) -> str:
     if settings is None:
         return "seeds differ"
-    return str(settings[name]) if name in settings else "–"
+    return value_text(settings[name]) if name in settings else "–"
+
+
+def value_text(value: Scalar) -> str:
+    """A value as params.yaml spells it."""
+    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
 
 
 def changes(arms: Sequence[str]) -> list[str]:
@@ -89,6 +95,8 @@ def changes(arms: Sequence[str]) -> list[str]:
             sentences.append(f"{arm} against {other}: the seeds of one of them differ in settings.")
             continue
         found = factors(*rows)  # type: ignore[arg-type]
-        parts = [f"{name} {old} → {new}" for name, (old, new) in found.items()]
+        parts = [
+            f"{name} {value_text(old)} → {value_text(new)}" for name, (old, new) in found.items()
+        ]
         sentences.append(f"{arm} against {other}: {'; '.join(parts) or 'no setting differs'}.")
     return sentences

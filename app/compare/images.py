@@ -10,7 +10,7 @@ import pandas
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from app import choose, escape, export, states
+from app import choose, escape, export, load, states
 from app.compare import panels, plot_style
 from app.compare.chosen import MEDIAN, Block, Chosen, fenced
 from app.compare.panels import Profile
@@ -70,13 +70,14 @@ def draw(chosen: Chosen, block: Block, scenes: Sequence[Scene], wanted: Wanted) 
     )
     zoom = panels.zoom_of(st.query_params.get("zoom", ""), view.window)
     made = panels.figure(scenes, view, columns, ranges, profile, bar, zoom)
-    with st.container(key=block.key("images-zoom")):
+    with plot_style.wide(block.key("images")):
         plot_style.show(made, block.key("images"), alt, doubleClick="autosize")
     tell_seeds(chosen, scenes)
     st.caption(escape.markdown(key_words(columns, ranges, scenes, window)))
     lines = panels.profiles(scenes, window, profile, block.place)
     description = f"Amplitude and phase along {profile.along} {profile.at} of truth, {names}"
-    plot_style.show(lines, block.key("profile"), description)
+    with plot_style.wide(block.key("profile")):
+        plot_style.show(lines, block.key("profile"), description)
     exports(chosen, block, scenes, window, profile, alt)
 
 
@@ -85,15 +86,20 @@ def tell_absent(absent: dict[str, str]) -> None:
     for sentence in absent.values():
         state = "not pulled" if "not pulled" in sentence else "missing"
         icon, _ = states.look(state)
-        st.info(escape.markdown(sentence), icon=icon)
+        st.info(escape.sentence(sentence), icon=icon)
 
 
 def tell_seeds(chosen: Chosen, scenes: Sequence[Scene]) -> None:
     description = join_words(f"{one.arm} s{one.seed}" for one in scenes)
+    usual = (
+        "the seed with the first arm's median amplitude error"
+        if load.results()[chosen.arms[0]].objects_differ  # so that all show one object
+        else "each arm's seed with the median amplitude error"
+    )
     how = (
-        "each arm's seed with the median amplitude error"
+        usual
         if chosen.seed == MEDIAN
-        else f"seed {chosen.seed} of every arm (references have one run)"
+        else f"seed {chosen.seed} of every arm (a baseline with one run shows that one)"
     )
     facts = f"One run per arm (n = 1), {chosen.weights}; {how}: {description}."
     st.caption(escape.markdown(facts))

@@ -10,6 +10,7 @@ from typing import Any
 import plotly.graph_objects as go
 import streamlit as st
 from plotly.colors import sequential
+from streamlit.delta_generator import DeltaGenerator
 
 # Okabe and Ito, in the order of the theme; the first one is legible on paper and on ink.
 COLOURS = (
@@ -109,6 +110,12 @@ def spread(tops: Sequence[float], gap: float, height: float) -> list[float]:
     for i in reversed(range(len(found))):
         found[i] = min(found[i], height - gap * (len(found) - 1 - i))
     return found
+
+
+def wide(key: str) -> DeltaGenerator:
+    """A place for charts of several panels: in a narrow window it scrolls, so that they keep a
+    legible size (see the style of `app.layout`)."""
+    return st.container(key=f"wide-{key}")
 
 
 def show(figure: go.Figure, key: str, alt: str, **config: Any) -> Any:

@@ -39,14 +39,15 @@ def draw(chosen: Chosen, block: Block) -> None:
     pattern = choose_pattern(scenes, block)
     names = join_words(one.arm for one in scenes)
     alt = f"R-factor of every test pattern at its place in the scan, one map an arm: {names}"
-    st.plotly_chart(
-        maps(scenes, pattern),
-        key=block.key("scan_map"),
-        config=plot_style.CONFIG,
-        alt=alt,
-        on_select=lambda: picked(block),
-        selection_mode="points",
-    )
+    with plot_style.wide(block.key("scan_map")):
+        st.plotly_chart(
+            maps(scenes, pattern),
+            key=block.key("scan_map"),
+            config=plot_style.CONFIG,
+            alt=alt,
+            on_select=lambda: picked(block),
+            selection_mode="points",
+        )
     st.caption(
         "One mark a pattern, one colour scale for all arms (0 to the 98th percentile). Choose a "
         "mark, or type its number above. Patterns whose window leaves the scored region have none."
@@ -216,7 +217,8 @@ def patterns(scenes: Sequence[Scene], pattern: int, block: Block) -> None:
     alt = (
         f"Pattern {pattern}: measured, predicted, difference for {join_words(o.arm for o in shown)}"
     )
-    plot_style.show(pattern_figure(shown, pattern), block.key("patterns"), alt)
+    with plot_style.wide(block.key("patterns")):
+        plot_style.show(pattern_figure(shown, pattern), block.key("patterns"), alt)
     st.caption(
         "Amplitude = sqrt(counts) / photon scale, without unit; measured and predicted on one "
         f"logarithmic scale of {DECADES:g} decades, zero frequency in the centre; the difference "

@@ -10,13 +10,14 @@ import plotly.graph_objects as go
 import streamlit as st
 from plotly.subplots import make_subplots
 
-from app import export, load, numbers
+from app import escape, export, load, numbers
 from app.compare import plot_style
 from app.compare.chosen import Block, Chosen, fenced
 from app.compare.images import pixel_m, tell_absent, tell_seeds
 from app.compare.rows import lost_seeds
 from app.compare.scenes import CHANNELS, Scene, blanked, find
 from study.evidence.cells import cell
+from study.evidence.evaluable import NOT_EVALUABLE
 from study.evidence.format import fmt, join_words
 from study.evidence.metric_catalog import KNOWN
 from study.evidence.summary import summarise
@@ -26,6 +27,7 @@ PRINT = "app.compare.print_figures"
 
 THRESHOLD = 0.5
 HEAD = ("arm", "channel", "unit")
+BRIEF = "n/e"  # for "not evaluable" in a cell
 
 
 def show(chosen: Chosen, found: Sequence[Block]) -> None:
@@ -40,25 +42,34 @@ def draw(chosen: Chosen, block: Block) -> None:
     if scenes:
         tell_seeds(chosen, scenes)
         alt = f"Fourier ring correlation with the truth of {join_words(one.arm for one in scenes)}"
-        plot_style.show(figure(scenes, block.place), block.key("frc"), alt)
+        with plot_style.wide(block.key("frc")):
+            plot_style.show(figure(scenes, block.place), block.key("frc"), alt)
         st.caption(
             "Mean removed, Hann window. Gray line: 0.5; a mark where a curve first falls "
             "below it. A degenerate channel has no curve."
         )
     st.markdown("**Crossing of 0.5, every seed** (as scored). Choose a cell to see its id.")
+    rows = crossings(chosen, block, unit_of(scenes))
     event = st.dataframe(
-        rows := crossings(chosen, block, unit_of(scenes)),
+        [{name: brief(text) for name, text in row.items()} for row in rows],
         hide_index=True,
         key=block.key("crossings"),
         on_select="rerun",
         selection_mode="single-cell",
         alt="FRC crossings by seed",
     )
+    if reasons := sorted({text for row in rows for text in row.values() if brief(text) != text}):
+        st.caption(escape.markdown(f"{BRIEF}: {'; '.join(reasons)}."))
     with st.container(horizontal=True):
         if picked := picked_id(event, rows, chosen):
             numbers.show(picked)
         if scenes:
             exports(chosen, block, scenes)
+
+
+def brief(text: str) -> str:
+    """A cell of the table, which has no room for the reason."""
+    return BRIEF if text.startswith(NOT_EVALUABLE) else text
 
 
 def picked_id(event: Any, rows: Sequence[Mapping[str, str]], chosen: Chosen) -> str | None:

@@ -26,6 +26,7 @@ METRICS: Mapping[str, Column] = {
     },
     **{path: column for path, column in KNOWN.items() if path.startswith("training.")},
 }
+MOST_NAMED = 4  # seeds in a cell or a note
 PARTS = {"best": "best", "last": "last", "gap": "last minus best"}
 
 
@@ -119,7 +120,25 @@ def _text(found: Cell, results: ArmResults) -> str:
     if found.status != NOT_EVALUABLE:
         return found.bounded(3)
     reasons = join_words(f"{NOT_EVALUABLE}: {why}" for why in sorted({*found.reasons.values()}))
-    return f"{reasons} ({join_words(found.reasons)})" if len(results.seeds) > 1 else reasons
+    if len(results.seeds) == 1:
+        return reasons
+    return f"{reasons} ({seeds_text(list(found.reasons), len(results.seeds))})"
+
+
+def seeds_text(names: Sequence[str], of: int) -> str:
+    """Names of some of `of` seeds, for a narrow place: `all 12 seeds`, or the first few."""
+    if 1 < of == len(names):
+        return f"all {of} seeds"
+    more = len(names) - MOST_NAMED
+    return join_words([*names[:MOST_NAMED], *([f"{more} more"] if more > 0 else [])])
+
+
+def lost_text(lost: Mapping[str, str], of: int) -> str:
+    """Seeds by the reason why they have no number: `s3 and s4: not evaluable: constant phase`."""
+    by_reason: dict[str, list[str]] = {}
+    for seed, reason in lost.items():
+        by_reason.setdefault(reason, []).append(seed)
+    return "; ".join(f"{seeds_text(seeds, of)}: {why}" for why, seeds in by_reason.items())
 
 
 def plus(facts: Estimate) -> str:
@@ -173,13 +192,15 @@ def epochs(facts: ArmFinding) -> str:
 def _seeds(facts: ArmFinding, shown: Cell) -> str:
     if not facts.trained:
         words = {"floor": "floor: constant on purpose", "ceiling": "ceiling"}
-        return words.get(str(facts.label), "one run")
+        usual = counted(len(shown.values), "run") if shown.values else "–"
+        return words.get(str(facts.label), usual)
     return f"{len(shown.values)} of {counted(facts.seeds.known, 'seed')}"
 
 
 def _note(facts: ArmFinding, outcomes: Mapping[str, str], lost: Mapping[str, str]) -> str:
     """What went wrong, by seed."""
     words = [f"{seed} {outcome}" for seed, outcome in outcomes.items() if outcome != "ok"]
-    words += [f"{seed} {why}" for seed, why in lost.items() if outcomes[seed] == "ok"]
+    silent = {seed: why for seed, why in lost.items() if outcomes[seed] == "ok"}
+    words += [lost_text(silent, len(outcomes))] if silent else []
     missing = [f"s{seed}" for seed in facts.seeds.missing]
     return "; ".join([*words, *([f"{join_words(missing)} not stored"] if missing else [])])

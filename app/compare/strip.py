@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import plotly.graph_objects as go
 
 from app.compare import plot_style
-from app.compare.rows import METRICS, RowOf, Settings, title_of
+from app.compare.rows import METRICS, RowOf, Settings, lost_text, title_of
 from study.evidence.estimates import Estimate
 from study.report.series import Axis, Seeds, axis_of, limits
 
@@ -103,9 +103,6 @@ def interval(arm: str, facts: Estimate, y: int, place: int) -> go.Scatter:
 
 
 def lost_words(row: RowOf) -> str:
-    """What the seeds without a mark are: `s3, s4 not evaluable: constant amplitude`."""
-    by_reason: dict[str, list[str]] = {}
-    for seed, reason in row.lost.items():
-        by_reason.setdefault(reason, []).append(seed)
-    reasons = "; ".join(f"{', '.join(seeds)} {reason}" for reason, seeds in by_reason.items())
+    """What the seeds without a mark are: `s3 and s4: not evaluable: constant amplitude`."""
+    reasons = lost_text(row.lost, len(row.outcomes))
     return plot_style.label(reasons if len(reasons) < 70 else reasons[:69] + "…")

@@ -41,7 +41,7 @@ with st.container(horizontal=True, gap="medium"):
     layout.link("arms", "All arms")
     layout.link("new_arm", "Run an arm of your own")
 st.caption(
-    "Run it yourself: `make repro` computes the study (about 30 minutes on two cores) and compares "
+    "Run it yourself: `make repro` computes the study (about an hour on two cores) and compares "
     "it with the committed results. Report: `make report` writes one HTML file with figures and "
     "inputs into build/report."
 )

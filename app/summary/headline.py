@@ -38,7 +38,7 @@ def _line(listed: Listed) -> None:
         f":small[({escape.markdown(kind(claim))})]"
     )
     with middle:
-        st.html(interval.picture(claim, interval.reach([claim]), claim.status))
+        st.html(interval.picture(claim, interval.reach([claim]), listed.state))
     with right:
         layout.link("findings", escape.markdown(claim.id), claim=claim.id)
 

@@ -21,6 +21,7 @@ from study.settings import UserError
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 ROOT = Path(__file__).parent.parent.parent
+COLOUR = re.compile(r"background:(#\w{6})")
 FACTS = {
     "seed": 1, "checkpoint": "best", "region": [0, 0, 9, 9], "amplitude": [0.0, 2.0],
     "phase": [-1.0, 1.0], "panels": ["truth", "reconstruction"],
@@ -74,6 +75,16 @@ def test_a_headline_has_its_words_effect_interval_and_number_of_seeds(fresh):
     assert re.search(rf"{claim['n']} of \d+ seeds", drawn)
     links = {link.proto.label: link.proto.query_string for link in app.get("page_link")}
     assert links["AGC\\-001"] == "claim=AGC-001"
+
+
+def test_a_claim_has_one_colour_on_both_pages(fresh):
+    """Also where a difference is below the margin, which is not as good as a larger one."""
+    with_headline(fresh)
+    findings = json.loads((fresh / "findings.json").read_text())
+    findings["claims"]["AGC-001"] |= {"status": "supported", "margin": 10.0}
+    (fresh / "findings.json").write_text(json.dumps(findings))
+    colours = [set(COLOUR.findall(html(opened(page)))) for page in ("summary", "findings")]
+    assert colours[0] == colours[1] and len(colours[0]) == 1
 
 
 def test_an_address_of_the_former_first_page_opens_the_arms(fresh):
