@@ -131,6 +131,9 @@ ADVICE: Mapping[int, str] = {
     errno.EMFILE: "raise the limit of open files (`ulimit -n`)",
 }
 
+# HDF5 tells the time, the file, the address of the buffer and more, on two lines.
+HDF5 = re.compile(r"filename = '(?P<file>[^'\n]+)', file descriptor = ")
+
 
 def describe(error: OSError) -> str:
     """An error of the operating system as a sentence: file, reason, and advice where there is."""
@@ -138,5 +141,7 @@ def describe(error: OSError) -> str:
     files = [
         os.fsdecode(n) for n in (error.filename, error.filename2) if isinstance(n, str | bytes)
     ]
+    if error.errno in errno.errorcode and (told := HDF5.search(reason)):
+        files, reason = [*files, told["file"]], os.strerror(error.errno)
     advice = ADVICE.get(error.errno or 0)
     return "; ".join(filter(None, [": ".join([*files[-1:], reason]), advice]))

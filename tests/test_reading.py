@@ -21,6 +21,7 @@ from study.reading import (
 )
 from study.runs import RunFolder
 from study.settings import MOST, load_study, parse_study
+from study.terminal import describe
 
 ROOT = Path(__file__).parent.parent
 
@@ -169,6 +170,18 @@ def test_errors_of_the_system_are_a_sentence(
     errors = capsys.readouterr().err
     assert ended.value.code == 2 and "results/x.json" in errors and len(errors.splitlines()) == 1
     assert sys.exc_info() == (None, None, None)
+
+
+def test_an_error_of_hdf5_names_the_file_and_the_reason_alone() -> None:
+    """HDF5 adds the time, a descriptor and an address, on two lines."""
+    told = (
+        "Can't write data (file write failed: time = Tue Dec  1 13:39:11 2026\n, filename = "
+        "'runs/scan.cxi', file descriptor = 3, errno = 28, error message = 'No space left on "
+        "device', buf = 0x562b108a1380, total write size = 96, offset = 5000)"
+    )
+    assert describe(OSError(errno.ENOSPC, told)) == (
+        "runs/scan.cxi: No space left on device; free some space, then run the command again"
+    )
 
 
 def test_a_damaged_status_is_not_overwritten(tmp_path: Path) -> None:
