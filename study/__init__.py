@@ -1,7 +1,7 @@
 """Armature: reproducible studies of neural ptychography.
 
 `study.load(run)` gives a notebook the network, the arrays and the metrics of one run folder.
-Importing this package loads no torch.
+Importing this package does not import torch.
 """
 
 from __future__ import annotations

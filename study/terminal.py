@@ -1,8 +1,8 @@
-"""What the command line prints: without the control codes that stored text may hold.
+"""Print text without the control codes that stored text may contain.
 
-A cause, a log line or a file name can hold escape sequences that clear the screen, overwrite other
-lines, or set the title or the clipboard of a terminal. All output of `study` passes through here:
-`print` through the streams that `cleaned_output` sets, tables and bars through `console`.
+A cause, a log line or a file name can contain escape sequences that clear the screen, overwrite
+other lines, or set the title or the clipboard of a terminal. All output of `study` passes through
+this module: `print` through the streams set by `cleaned_output`, tables and bars through `console`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202
 
 
 def clean(text: str) -> str:
-    """`text` with a question mark for every control code; tabs and newlines stay."""
+    """`text` with a question mark instead of every control code, except tabs and newlines."""
     return CONTROL.sub("?", text)
 
 
@@ -34,13 +34,13 @@ LONGEST_WORD, LONGEST_ERROR = 1000, 5000  # characters; a path has up to 4,096, 
 
 
 def shortened(text: str) -> str:
-    """`text` without the middle of what nobody can read: very long words, and very long texts."""
+    """`text` with very long words, and very long texts, shortened in the middle."""
     text = re.sub(rf"\S{{{LONGEST_WORD + 1},}}", lambda word: _cut(word[0], LONGEST_WORD), text)
     return _cut(text, LONGEST_ERROR)
 
 
 def _cut(text: str, longest: int) -> str:
-    """The begin and the end of a text, `longest` characters together."""
+    """The beginning and the end of a text, together `longest` characters."""
     if len(text) <= longest:
         return text
     end = longest // 4
@@ -48,9 +48,8 @@ def _cut(text: str, longest: int) -> str:
 
 
 class _Cleaned:
-    """A text stream that cleans what is written; everything else is the stream's own.
-
-    `shorten`: also cuts it; for errors, which quote what they refuse.
+    """A text stream that cleans what is written and otherwise behaves like the original. `shorten`:
+    also shorten it; for errors, which quote refused input.
     """
 
     def __init__(self, stream: Any, shorten: bool = False) -> None:
@@ -73,9 +72,9 @@ def cleaned_output() -> Iterator[None]:
     """Clean what is written to stdout and stderr, and shorten what is written to stderr."""
     before = sys.stdout, sys.stderr
     for stream in before:
-        if isinstance(stream, io.TextIOWrapper):  # a question mark for what it cannot express
-            stream.reconfigure(errors="replace")
-    # A stream that was closed before we started is None.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a question mark if it cannot encode it
+    # A stream that was closed before the start is None.
     out, err = (io.StringIO() if stream is None else stream for stream in before)
     sys.stdout, sys.stderr = cast("TextIO", _Cleaned(out)), cast("TextIO", _Cleaned(err, True))
     try:
@@ -85,9 +84,8 @@ def cleaned_output() -> Iterator[None]:
 
 
 def console(stderr: bool = False, width: int | None = None) -> Console:
-    """A rich console for tables and bars: its own codes pass, those in texts do not.
-
-    Texts are not read as rich's markup.
+    """A rich console for tables and bars: its own control codes are printed, those in texts are
+    not. Texts are not parsed as rich markup.
     """
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.segment import Segment
@@ -107,7 +105,7 @@ def console(stderr: bool = False, width: int | None = None) -> Console:
 
 @contextlib.contextmanager
 def plain_errors(program: str) -> Iterator[None]:
-    """Turn a user's error, and one of the operating system, into a sentence and exit code 2."""
+    """Turn user errors and errors of the operating system into a sentence and exit code 2."""
     try:
         yield
     except UserError as error:
@@ -116,7 +114,7 @@ def plain_errors(program: str) -> Iterator[None]:
         message = describe(error)
     else:
         return
-    with contextlib.suppress(OSError):  # stderr may be on the disk that is full
+    with contextlib.suppress(OSError):  # stderr may be on the full disk
         sys.stderr.write(f"{program}: {message}\n")
         sys.stderr.flush()
     raise SystemExit(2)
@@ -136,7 +134,7 @@ HDF5 = re.compile(r"filename = '(?P<file>[^'\n]+)', file descriptor = ")
 
 
 def describe(error: OSError) -> str:
-    """An error of the operating system as a sentence: file, reason, and advice where there is."""
+    """An error of the operating system as a sentence: file, reason, and advice if available."""
     reason = error.strerror or str(error) or type(error).__name__
     files = [
         os.fsdecode(n) for n in (error.filename, error.filename2) if isinstance(n, str | bytes)

@@ -1,4 +1,4 @@
-"""Build the container image with the engine that is here (`make image`).
+"""Build the container image with the first engine found (`make image`).
 
 Standard library only.
 
@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> int:
     done = subprocess.run(command(engine, torch, tag, arguments[1:]), cwd=ROOT, check=False)
     if done.returncode:
         return refuse(f"{engine} could not build {tag} (above), exit code {done.returncode}")
-    print(f"image: {tag} is built; what it can do: docs/deployment.md")
+    print(f"image: {tag} is built; see docs/deployment.md")
     return 0
 
 

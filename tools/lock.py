@@ -1,7 +1,7 @@
 """Resolve pyproject.toml once and write both requirement files (`make lock`).
 
-`requirements.lock` carries hashes and CUDA packages; `requirements-cpu.txt` is the same resolution
-without either; `tools/container/development.txt` names what only developers use, which an image
+`requirements.lock` has hashes and CUDA packages; `requirements-cpu.txt` is the same resolution
+without either; `tools/container/development.txt` lists packages for developers only, which an image
 leaves out.
 """
 

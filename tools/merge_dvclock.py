@@ -2,8 +2,8 @@
 
     merge_dvclock.py BASE OURS THEIRS       (git's %O %A %B; the result goes to OURS)
 
-The side that changed a stage wins; a stage that both changed differently is left out, and the next
-`dvc repro` derives it again. Text merging would join halves of two stages.
+A stage that one side changed is taken from that side. A stage that both changed differently is left
+out, and the next `dvc repro` records it again. Merging by lines would join halves of two stages.
 """
 
 import sys

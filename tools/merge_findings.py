@@ -1,10 +1,10 @@
-"""Git merge driver for findings.json: our file, with the verdicts that either side ever gave.
+"""Git merge driver for findings.json: our file with the verdict histories of both sides.
 
     merge_findings.py BASE OURS THEIRS      (git's %O %A %B; the result goes to OURS)
 
-findings.json is computed, so it needs no merging but for one thing: the history of each claim is
-kept nowhere else. The merge of dvc.lock drops the stage that both sides ran, and the next
-`dvc repro` writes the rest again from the merged results.
+findings.json is computed, and only the history of each claim is stored nowhere else. The merge of
+dvc.lock drops the stage that both sides ran, and the next `dvc repro` computes the rest again from
+the merged results.
 """
 
 import sys
@@ -39,7 +39,7 @@ def _joined(ours: Any, theirs: Any) -> Any:
 
 
 def _history(ours: list[Any], theirs: list[Any]) -> list[Any]:
-    """Every verdict of both once, by date; our present one stays the last."""
+    """All verdicts of both sides without repetitions, by date; our current one stays the last."""
     lost = [verdict for verdict in theirs if verdict not in ours]
     if not lost:
         return ours

@@ -2,13 +2,13 @@
 
     merge_params.py BASE OURS THEIRS        (git's %O %A %B; the result goes to OURS)
 
-Two arms that start from the same one share most of their lines. Merging by lines joins halves of
-them into one entry with every key twice (`merge=union` did so without a word), so whole entries are
-merged: `arms.control` is one, with the comment above it, and so is a claim. An entry that both
-sides changed differently gets git's usual marks, in the whole file.
+Two arms that start from the same arm share most of their lines. Merging by lines would join halves
+of them into one entry with duplicate keys (`merge=union` does so without a warning). Therefore
+whole entries are merged, such as `arms.control` with the comment above it, or a claim. If both
+sides changed an entry differently, the whole file gets git's conflict marks.
 
-An arm that is written as `<<: *control` follows the merged control. Arms whose settings neither
-side had are named; a file in which an alias has lost its anchor is left to a person.
+An arm that is written as `<<: *control` follows the merged control. Arms with settings that neither
+side had are reported. A file in which an alias has lost its anchor must be corrected by hand.
 """
 
 import re
@@ -62,7 +62,8 @@ def merge(base: str, ours: str, theirs: str) -> str:
 
 
 def _kept(base: str | None, ours: str | None, theirs: str | None) -> str | None:
-    """The side that changed; ends of blocks differ by blank lines when something follows."""
+    """The changed side. Blank lines at the end of a block are ignored, since they depend on what
+    follows."""
     old, left, right = (None if text is None else text.strip("\n") for text in (base, ours, theirs))
     if left == old and right != old:
         return theirs
@@ -72,7 +73,7 @@ def _kept(base: str | None, ours: str | None, theirs: str | None) -> str | None:
 
 
 def _order(ours: list[Key], theirs: list[Key]) -> list[Key]:
-    """Our order; what only they have comes at the end of its section, or of the file."""
+    """Our order; entries that only they have come at the end of their section, or of the file."""
     order = list(ours)
     for key in theirs:
         if key not in order:
@@ -82,9 +83,8 @@ def _order(ours: list[Key], theirs: list[Key]) -> list[Key]:
 
 
 def followers(merged: str, sides: Sequence[str]) -> list[str]:
-    """Arms of the merged file with settings that they have on neither side.
-
-    Raises UserError where the merged text is not valid YAML: an alias without its anchor.
+    """Arms of the merged file with settings that neither side has. Raises UserError if the merged
+    text is not valid YAML, such as an alias without its anchor.
     """
     now = _arms(merged)
     before = [_arms(side) for side in sides]

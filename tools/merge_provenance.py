@@ -2,8 +2,8 @@
 
     merge_provenance.py BASE OURS THEIRS    (git's %O %A %B; the result goes to OURS)
 
-Two clones that compute the same run describe equal outputs with other machines and dates. The
-result was there with the first. Records of different outputs are a conflict, as the results are.
+Two clones that compute the same run describe equal outputs with different machines and dates. The
+earlier record is kept. Records of different outputs are a conflict, like the results themselves.
 """
 
 import json
@@ -13,21 +13,25 @@ from typing import Any
 
 
 def merge(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any] | None:
-    """The earlier record; None where the two describe different outputs."""
+    """The earlier record; None if the two describe different outputs."""
     if ours["outputs"] != theirs["outputs"]:
         return None
     return min(ours, theirs, key=_order)
 
 
 def _order(record: dict[str, Any]) -> tuple[str, str]:
-    """Dates are ISO 8601 in UTC; a record without one is the later."""
+    """Key for the order: dates are ISO 8601 in UTC; a record without a date counts as the later
+    one."""
     return record.get("ended") or "~", json.dumps(record, sort_keys=True)
 
 
 def main(ours: Path, theirs: Path) -> int:
     merged = merge(json.loads(ours.read_text()), json.loads(theirs.read_text()))
     if merged is None:
-        print("provenance of different outputs: keep that of the results kept", file=sys.stderr)
+        print(
+            "provenance of different outputs: keep the file that belongs to the results you keep",
+            file=sys.stderr,
+        )
         return 1
     ours.write_text(json.dumps(merged, indent=1, sort_keys=True, allow_nan=False) + "\n")
     return 0

@@ -2,8 +2,8 @@
 
     python tools/picture.py OUT.png
 
-Amplitude in a common gray range taken from the truth; phase symmetric in rad, the global phase
-against the truth removed. Pixels are square and not smoothed.
+Amplitude in a common grey range taken from the truth; phase in rad, symmetric, with the global
+phase relative to the truth removed. Pixels are square and not smoothed.
 """
 
 import sys

@@ -1,9 +1,9 @@
-"""Draw the app's pages as they look in this checkout, into docs/app-NAME.png.
+"""Take screenshots of the app's pages in this checkout, docs/app-NAME.png.
 
     python tools/screenshots.py [NAME ...]
 
-Run it in a checkout with results, runs and data (`make repro`). It starts an app of its own on a
-free port of 127.0.0.1 and ends it. Needs chromium (`apt-get install chromium`).
+Run it in a checkout with results, runs and data (`make repro`). It starts its own app on a free
+port of 127.0.0.1 and stops it at the end. Needs chromium (`apt-get install chromium`).
 """
 
 import io
@@ -34,8 +34,8 @@ FLAGS = [
 
 @dataclass(frozen=True)
 class Shot:
-    """`where`: address in the app; `scan`: a simulated scan is read there first, and removed;
-    `upto`: scroll to what is under this key."""
+    """`where`: address in the app; `scan`: read a simulated scan there first, and remove it;
+    `upto`: scroll to the element with this key."""
 
     where: str
     dark: bool = False
@@ -69,7 +69,7 @@ def main(names: list[str]) -> int:
         return 2
     chromium = shutil.which("chromium")
     if chromium is None:
-        print("screenshots: no chromium here; `apt-get install chromium` brings it")
+        print("screenshots: chromium is not installed; run `apt-get install chromium`")
         return 2
     with app() as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
@@ -83,7 +83,7 @@ def main(names: list[str]) -> int:
 
 @contextmanager
 def app() -> Iterator[str]:
-    """The address of an app on this checkout."""
+    """Run an app on this checkout; gives its address."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
@@ -112,7 +112,7 @@ def wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
 
 
 def taken(browser: Browser, address: str, shot: Shot) -> bytes:
-    """The picture, once the page has settled."""
+    """The screenshot, after the page has settled."""
     scheme = "dark" if shot.dark else "light"
     page = browser.new_page(viewport=WINDOW, color_scheme=scheme)
     page.set_default_timeout(PATIENCE_S * 1000)
@@ -139,10 +139,10 @@ def taken(browser: Browser, address: str, shot: Shot) -> bytes:
 
 
 def read_scan(page: Page) -> None:
-    """Let My scan read the test patterns of the first data set, as a scan without their truth."""
+    """Let My scan read the test patterns of the first data set, as a scan without truth."""
     files = sorted((ROOT / "data").glob("**/test.cxi"))
     if not files:
-        raise SystemExit("screenshots: no data here; `make repro` or `make pull` brings them")
+        raise SystemExit("screenshots: no data in this checkout; run `make repro` or `make pull`")
     page.locator(".st-key-scan-upload input[type=file]").set_input_files(files[0])
     page.wait_for_selector("text=test.cxi")
     page.get_by_role("button", name="Read the scan").click()
@@ -150,7 +150,7 @@ def read_scan(page: Page) -> None:
 
 
 def small(png: bytes) -> bytes:
-    """The picture in at most 256 colours, which is a third of its size."""
+    """The picture with at most 256 colours, a third of its size."""
     image = Image.open(io.BytesIO(png)).convert("RGB")
     out = io.BytesIO()
     image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(

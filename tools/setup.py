@@ -1,18 +1,19 @@
-"""Make `.venv` with every pinned dependency and `study` on it.
+"""Create `.venv` with every pinned dependency and the `study` package.
 
 Standard library only: this file runs before anything is installed.
 
     python3 tools/setup.py [auto|cpu|cuda]
 
 Design choices
-- `requirements.lock` (hashed, CUDA wheels) serves GPU machines, `requirements-cpu.txt` (same
-  versions, no hashes, no CUDA packages) everything else: a hashed lock refuses a local CPU build.
+- `requirements.lock` (hashes, CUDA wheels) is for GPU machines, `requirements-cpu.txt` (same
+  versions, no hashes, no CUDA packages) for all others, since hashes would refuse a local CPU
+  build.
 - uv installs in seconds and pip in minutes; uv ignores pip's configuration, so the indexes and
   find-links that pip would use are passed on.
-- A stamp holds the hash of what was installed and where: an unchanged set-up costs nothing.
-- The torch of the stamp stays until another is asked for by name. Then `.venv` is made again, since
-  the CPU build of a version satisfies the pin of the CUDA one. So it is where a checkout was moved
-  or copied: its scripts would run the other place's Python and code.
+- A stamp file has the hash of what was installed and where, so an unchanged set-up costs nothing.
+- The torch of the stamp is kept until TORCH names another one. Then `.venv` is created again, since
+  the CPU build of a version satisfies the pin of the CUDA build. It is also created again if the
+  checkout was moved or copied, since its scripts would run Python and code of the old path.
 """
 
 import hashlib
@@ -71,7 +72,7 @@ def refuse(sentence: str) -> int:
 
 
 def detect() -> str:
-    """`cuda` where an NVIDIA driver is loaded, else `cpu`."""
+    """`cuda` if an NVIDIA driver is loaded, else `cpu`."""
     return "cuda" if Path("/proc/driver/nvidia/version").exists() else "cpu"
 
 
@@ -108,7 +109,7 @@ def install(requirements: Path, torch: str) -> None:
             "pip",
             "install",
             "-q",
-            "--compile-bytecode",  # once and not in every process, where Python may write none
+            "--compile-bytecode",  # once, since processes may not be allowed to write bytecode
             "--python",
             python,
             *pip_sources(python),
@@ -116,7 +117,7 @@ def install(requirements: Path, torch: str) -> None:
         done = run(*uv, *backend(torch, python), "-r", str(requirements), *hashes, check=False)
         if not done and backend(torch, python):
             print(
-                "setup: uv found no CPU wheel of torch (above); taking the default ones, "
+                "setup: uv found no CPU wheel of torch (above); using the default wheels, "
                 f"{DEFAULT_WHEELS_GB} GB",
                 flush=True,
             )
@@ -131,7 +132,8 @@ def install(requirements: Path, torch: str) -> None:
 
 
 def whole_environment() -> bool:
-    """Whether .venv was made here, by this version of Python, and to its end (pip comes last)."""
+    """Whether .venv was created at this path, by this version of Python, and completely (pip is
+    last)."""
     config = VENV / "pyvenv.cfg"
     version = ".".join(map(str, sys.version_info[:2]))
     lines = config.read_text().splitlines() if config.is_file() else []
@@ -183,7 +185,7 @@ def pip_sources(python: str) -> list[str]:
 
 
 def backend(torch: str, python: str) -> tuple[str, ...]:
-    """`--torch-backend=cpu` unless CUDA is wanted, on macOS, or where a local wheel serves."""
+    """`--torch-backend=cpu`, except for CUDA, on macOS, and if there is a local CPU wheel."""
     if torch == "cuda" or sys.platform == "darwin" or local_cpu_wheel(python):
         return ()
     return ("--torch-backend=cpu",)
@@ -202,7 +204,7 @@ def local_cpu_wheel(python: str) -> bool:
 
 
 def register() -> None:
-    """Settings of this clone alone: merge drivers and the embedded remote."""
+    """Settings of this clone only: merge drivers and the embedded remote."""
     if not (ROOT / ".git").exists():
         return
     python = VENV / "bin" / "python"
@@ -214,9 +216,9 @@ def register() -> None:
 
 
 def embed_store() -> None:
-    """The embedded remote (study/artifacts/store.py), looked at again when a configuration changed.
+    """Set up the embedded remote (study/artifacts/store.py), again if a configuration changed.
 
-    It is a convenience: where its folder cannot be made, the set-up continues without it.
+    It is optional: if its folder cannot be created, the set-up continues without it.
     """
     stamp = VENV / ".armature-store"
     if (ROOT / ".dvc").is_dir() and not (stamp.is_file() and stamp.read_text() == store_state()):
@@ -228,7 +230,7 @@ def embed_store() -> None:
 
 
 def store_state() -> str:
-    """Inputs for the embedded remote: DVC's configurations, and its folder."""
+    """The inputs of the embedded remote: DVC's configurations and its folder."""
     home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
     system = Path("/etc/xdg/dvc/config")
     files = (ROOT / ".dvc" / "config", ROOT / ".dvc" / "config.local", home / "dvc/config", system)

@@ -1,15 +1,15 @@
-"""The report: one HTML file with what was asked, what was found and the evidence for it.
+"""The report: one HTML file with the questions, the results and the evidence for them.
 
-Everything comes from stored artifacts; nothing here imports torch, and nothing is trained.
+It is made from stored artifacts only; nothing here imports torch or trains.
 
     findings.json, results/, runs/  --gather-->  Inputs
     Inputs, templates/, figures/  --sections, page-->  report.html
     figures/*.svg and *.csv, inputs/, ro-crate-metadata.json (`crate`)
 
 Design choices
-- Words are in the templates, numbers come from the findings: no sentence about a result is typed.
-- A number carries the id under which `study explain` knows it.
-- A table or figure whose artifacts are not stored here is replaced by a sentence that says so.
-- The page is made for a screen and for paper (`@media print`): the browser writes the PDF.
-- Equal input gives an equal page: no clock is read.
+- Text is in the templates, numbers come from the findings: no result is typed by hand.
+- A number carries its id for `study explain`.
+- If the artifacts of a table or figure are not stored here, a sentence replaces it.
+- The page has a print stylesheet (`@media print`), so a browser can write the PDF.
+- Equal inputs give an equal page, since no clock is read.
 """

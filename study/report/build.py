@@ -1,4 +1,4 @@
-"""From a pipeline folder to build/report: page, figures, crate."""
+"""Write build/report for a pipeline folder: page, figures, RO-Crate."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ from study.settings import UserError
 
 
 def write_report(root: Path, out: Path) -> list[Path]:
-    """Write the report of the pipeline folder `root` into `out`; returns the files a reader opens.
-
-    Raises UserError without findings and for torn results, and for links that
-    lead out of the checkout.
+    """Write the report of the pipeline folder `root` into `out`; returns the files that a reader
+    opens. Raises UserError without findings, for damaged results, and for links that lead out of
+    the checkout.
     """
     for folder in (out / "figures", out / "inputs"):
         refuse_links(folder)

@@ -19,7 +19,7 @@ from study.evidence.metric_catalog import OUTCOME
 from study.report.gather import Inputs
 
 DIGITS = 3
-# What templates may call without an import.
+# Functions available in every template.
 IN_TEMPLATES = (
     *("number", "estimate", "printed", "status", "score", "delta", "effect", "outcomes"),
     *("named", "pipeline"),
@@ -27,9 +27,8 @@ IN_TEMPLATES = (
 
 
 def number(text: str, source: str, below: str = "") -> Markup:
-    """A value as text. `source`: the id for `study explain`, or the file and entry that hold it.
-
-    `below`: its interval, in a second line of a table cell.
+    """A value as text. `source`: the id for `study explain`, or file and entry of the value.
+    `below`: its interval, on a second line of a table cell.
     """
     under = Markup(' <span class="i">{}</span>').format(printed(below)) if below else ""
     return Markup('<span class="n" title="{}">{}{}</span>').format(source, printed(text), under)
@@ -41,7 +40,8 @@ def printed(text: str) -> str:
 
 
 def estimate(facts: Estimate | None, source: str | None = None) -> Markup | str:
-    """A stored estimate with its interval; a dash for None. `source`: where it has no id."""
+    """A stored estimate with its interval; a dash for None. `source`: for an estimate without an
+    id."""
     if facts is None:
         return ABSENT
     source = source or (facts.id if isinstance(facts, Difference) else "")
@@ -49,7 +49,7 @@ def estimate(facts: Estimate | None, source: str | None = None) -> Markup | str:
 
 
 def status(text: str) -> Markup:
-    """A verdict's status; weight and word distinguish it, colour only repeats them."""
+    """The status of a verdict, distinguished by word and font weight and also by colour."""
     return Markup('<span class="s s-{}">{}</span>').format(anchor(text), text)
 
 
@@ -59,9 +59,8 @@ def anchor(text: str) -> str:
 
 
 def score(inputs: Inputs, arm: str, path: str, digits: int = DIGITS) -> Markup | str:
-    """Mean over seeds with its interval, or what is in its place.
-
-    Where fewer seeds have the number than ran, their count follows it.
+    """Mean over seeds with its interval, or the reason why there is none. If some seeds that ran do
+    not have the number, the count of those that do follows it.
     """
     cell = inputs.cell(arm, path)
     if cell.facts is None:
@@ -76,7 +75,7 @@ def delta(inputs: Inputs, arm: str, path: str) -> Markup | str:
 
 
 def effect(claim: ClaimFinding) -> Markup:
-    """The effect of a claim, or why there is none; a level only where there is an interval."""
+    """The effect of a claim, or why there is none; the level is given only with an interval."""
     found, test = claim.effect, claim.test
     if found is None:
         return breakable(claim.reason)
@@ -116,18 +115,18 @@ def rounded(share: float) -> str:
 
 
 def named(inputs: Inputs, arm: str) -> Markup:
-    """The arm's name without its pipeline; with its label where it is not a trained arm."""
+    """The arm's name without its pipeline; with its label if it is not a trained arm."""
     label = inputs.arms[arm].label if arm in inputs.arms else None
     return breakable(short(arm) if label in ("arm", None) else f"{short(arm)} ({label})")
 
 
 def breakable(text: str) -> Markup:
-    """Text that may break behind an underscore or a slash, as a narrow column needs."""
+    """Text that may break after an underscore or a slash, for narrow columns."""
     return Markup("<wbr>").join(re.findall(r"[^_/]*[_/]|[^_/]+", text))
 
 
 def pipeline(arms: Sequence[str]) -> str:
-    """Where the arms of a table come from, as a sentence."""
+    """The origin of the arms of a table, as a sentence."""
     places = sorted({arm.rpartition("/")[0] for arm in arms})
     found = [f"recorded from {place}/" if place else "of the root study" for place in places]
     return f"Arms {join_words(found)}."

@@ -1,7 +1,7 @@
-"""The report folder as a research object (RO-Crate): what was made, from what, and how.
+"""The report folder as a research object (RO-Crate): files, their inputs and their origin.
 
-Inputs are copied to inputs/, so that the folder can be sent and checked as it is; each has its
-sha256. No author is named; dates are those of the newest run.
+Inputs are copied to inputs/ with their sha256, so that the folder can be sent and checked by
+itself. No author is named; dates are those of the newest run.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ def write_crate(inputs: Inputs, out: Path, title: str, results: Sequence[Path]) 
 
 
 def remove_earlier(out: Path, title: str) -> None:
-    """Remove figures and inputs of an earlier report in `out`: the files that its metadata lists
-    with the sha256 that they have. Other files of these folders stay."""
+    """Remove figures and inputs of an earlier report in `out`: the files whose sha256 is that in
+    its metadata. Other files of these folders stay."""
     facts = read_json(out / NAME)
     entities = facts.get("@graph") if isinstance(facts, dict) else None
     entities = entities if isinstance(entities, list) else []
@@ -80,7 +80,7 @@ def remove_earlier(out: Path, title: str) -> None:
 
 
 def _copy(inputs: Inputs, folder: Path) -> list[Path]:
-    """Every file that was read, at its place below `folder`."""
+    """Copy every file that was read to its path below `folder`."""
     copies = []
     for file in sorted(inputs.used):
         target = folder / file.relative_to(inputs.root)
@@ -93,7 +93,7 @@ def _copy(inputs: Inputs, folder: Path) -> list[Path]:
 
 
 def _files(crate: ROCrate, out: Path, files: Iterable[Path]) -> list[Any]:
-    """One entity a file, with hash, size and type."""
+    """One entity per file, with hash, size and type."""
     return [
         crate.add_file(
             file,
@@ -117,7 +117,7 @@ def _tool(crate: ROCrate, text: str) -> Any:
 def _action(
     crate: ROCrate, inputs: Inputs, tools: Sequence[Any], read: Sequence[Any], made: Sequence[Any]
 ) -> None:
-    """`study report`: instrument, inputs, outputs, and the commit it ran from."""
+    """The action `study report`: instrument, inputs, outputs and commit."""
     own = next((tool for tool in tools if tool["name"] == PACKAGES[0]), tools[0])
     digest = hashlib.sha256("".join(e["sha256"] for e in read).encode()).hexdigest()
     properties = {

@@ -8,7 +8,7 @@
     [<pipeline>/]runs/<arm>/s<seed>/  reconstructions, environments; may be absent
     [<pipeline>/]data/<name>/         truth and test patterns; may be absent
 
-A stored object is shown only when its hash is that of the object that was scored.
+A stored object is shown only if its hash is that of the scored object.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ NAMED = ("findings.json", "claims.yaml", "params.yaml", "studies/params.yaml", "
 
 
 def not_here(what: str, why: str = "") -> str:
-    """The sentence in place of what was not pulled and not computed."""
+    """The sentence that replaces artifacts which were neither pulled nor computed."""
     more = f" ({why})" if why else ""
     return f"{what}: not stored here; `study pull --all` or `make repro-all`{more}."
 
 
 @dataclass
 class Inputs:
-    """Everything that was found; files that are read later are added to `used`."""
+    """All inputs that were found; files that are read later are added to `used`."""
 
     root: Path
     findings: Findings
@@ -63,20 +63,20 @@ class Inputs:
     _histories: dict[str, pandas.DataFrame] = field(default_factory=dict)
 
     def cell(self, arm: str, path: str) -> Cell:
-        """One number of an arm as findings.json has it; computed where that holds no such number,
-        as of recorded arms."""
+        """One number of an arm from findings.json; computed if it is not stored there, as for
+        recorded arms."""
         entry = self.findings.arms.get(arm)
         if entry is None or path not in entry.numbers:
             entry = summarise(arm, None, self.arms.get(arm), [path])
         return cell(entry, path)
 
     def missing(self, arm: str) -> int:
-        """How many declared seeds have no result."""
+        """The number of declared seeds without a result."""
         entry = self.findings.arms.get(arm)
         return 0 if entry is None else len(entry.seeds.missing)
 
     def difference(self, arm: str, path: str) -> Difference | None:
-        """The arm minus its `versus`, paired by seed; None where there is no such pair."""
+        """The arm minus its `versus`, paired by seed; None without such pairs."""
         entry, control = self.findings.arms.get(arm), self.versus.get(arm)
         stored = None if entry is None else entry.difference.get(path)
         if stored or control is None or control not in self.arms or arm not in self.arms:
@@ -84,12 +84,13 @@ class Inputs:
         return against(self.arms[arm], self.arms[control], [path]).get(path)
 
     def stored(self, names: Sequence[str], label: str | None = None) -> list[str]:
-        """Those of `names` that have results, of one `label` (arm, floor, ...) or of any."""
+        """The arms of `names` with results, with one `label` (arm, floor, ...) or with any."""
         there = [name for name in names if name in self.arms]
         return [name for name in there if label in (None, self.arms[name].label)]
 
     def ordered(self, names: Sequence[str]) -> list[str]:
-        """Those with results: what the others are compared with, trained arms, then references."""
+        """The arms with results: first those that others are compared with, then trained arms, then
+        references."""
         return sorted(
             self.stored(names), key=lambda n: (self.arms[n].label != "arm", n in self.versus)
         )
@@ -99,25 +100,25 @@ class Inputs:
 
     @property
     def main(self) -> str:
-        """Prefix of the arms that the question is answered with: the studies' where recorded."""
+        """Prefix of the main arms: that of studies/ if its results are recorded."""
         return f"{STUDIES}/" if f"{STUDIES}/better" in self.arms else ""
 
     def runs_of(self, arms: Iterable[str]) -> int:
-        """How many runs (seeds) of these arms have results."""
+        """The number of runs (seeds) of these arms with results."""
         return sum(len(self.arms[arm].seeds) for arm in arms)
 
     # -- files
 
     def place(self, arm: str) -> str:
-        """The folder of an arm's small results, from the root, for a reader."""
+        """The folder of an arm's small results, relative to the root."""
         return self.folder(arm).relative_to(self.root).as_posix()
 
     def hashes(self) -> dict[str, str]:
-        """sha256 of the files of `NAMED` that are here."""
+        """sha256 of the files of `NAMED` that exist."""
         return {name: sha256(self.root / name) for name in NAMED if (self.root / name).is_file()}
 
     def recorded(self, pattern: str, load: Callable[[Path], Content]) -> Iterator[Content]:
-        """What `load` makes of each recorded file <pipeline>/results/`pattern`, in the order of
+        """The result of `load` for each recorded file <pipeline>/results/`pattern`, in the order of
         names."""
         for file in recorded_files(self.root, pattern):
             self.used.add(file)
@@ -132,7 +133,7 @@ class Inputs:
         return self.root / pipeline / "runs" / name / f"s{seed}"
 
     def history(self, arm: str) -> pandas.DataFrame:
-        """Every epoch of every seed (column `seed`); empty when none is stored."""
+        """Every epoch of every seed (column `seed`); empty if none is stored."""
         if arm not in self._histories:
             file = self.folder(arm) / "history.csv"
             check_arm(self.root, arm, "history.csv")
@@ -158,12 +159,12 @@ class Inputs:
             return f"unreadable ({error})"
 
     def dataset(self, arm: str, seed: int) -> Dataset | None:
-        """Test split and probe of the data that a run had; None when they are not here."""
+        """Test split and probe of the data of a run; None if they are not stored here."""
         facts = self.arms[arm].seeds[seed]["data"] or {}
         try:
             place = self.root / arm.rpartition("/")[0] / facts.get("path", "-")
             folder = seed_folder(place, seed)
-        except UserError:  # the set that is here does not hold the seed
+        except UserError:  # the stored data set does not contain this seed
             return None
         if folder not in self._data:
             self._data[folder] = self._load(folder, facts.get("seed_sha256", facts.get("sha256")))
@@ -180,7 +181,7 @@ class Inputs:
         return dataset
 
     def environments(self) -> list[tuple[Mapping[str, Any], list[str]]]:
-        """Different environments of the runs, without commits, each with its runs."""
+        """The different environments of the runs, without commits, each with its runs."""
         found: list[tuple[Mapping[str, Any], list[str]]] = []
         for arm, results in self.arms.items():
             for seed, content in results.seeds.items():
@@ -214,7 +215,7 @@ class Inputs:
 
 
 def gather(root: Path) -> Inputs:
-    """Read the pipeline folder `root`. Raises UserError without findings or for torn results."""
+    """Read the pipeline folder `root`. Raises UserError without findings or for damaged results."""
     findings = current_findings(root)
     arms = load_all(root)
     versus = {name: arm.versus for name, arm in findings.arms.items() if arm.versus}
@@ -226,7 +227,8 @@ def gather(root: Path) -> Inputs:
 
 
 def _groups(findings: Findings, declared: Sequence[Group]) -> tuple[Group, ...]:
-    """The root study, the named studies, and arms that others recorded, one group a pipeline."""
+    """The root study, the named studies, and arms recorded from other pipelines, one group per
+    pipeline."""
     names = list(findings.arms)
     found = [
         Group(

@@ -1,7 +1,7 @@
-"""The report's page: jinja2 templates filled with what was gathered, figures inside as SVG.
+"""The report's page: jinja2 templates filled with the inputs, with figures as inline SVG.
 
-Templates are named by their path below study/. jinja2 escapes every value; HTML made in Python is
-`Markup`, whose `format` escapes its arguments.
+Template names are paths below study/. jinja2 escapes every value; HTML made in Python is `Markup`,
+whose `format` escapes its arguments.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def environment() -> Environment:
 
 
 def prose(text: str) -> Markup:
-    """A sentence; text between backticks is code."""
+    """A sentence as HTML; text between backticks becomes code."""
     parts = (escape(part) for part in text.split("`"))
     return Markup("").join(
         Markup("<code>{}</code>").format(part) if i % 2 else part for i, part in enumerate(parts)
@@ -92,7 +92,7 @@ def prose(text: str) -> Markup:
 def inline_svg(svg: str, name: str) -> str:
     """The <svg> element for use inside HTML: no prolog, no metadata, only ids that are used.
 
-    The ids get `name` as prefix. HTML knows the namespaces itself, so their addresses go.
+    The ids get `name` as prefix. HTML needs no namespace declarations, so they are removed.
     """
     text = svg[svg.index("<svg") :]
     text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, flags=re.DOTALL)

@@ -34,7 +34,7 @@ def pictures(inputs: Inputs) -> Mapping[str, Any]:
 
 
 def studies(inputs: Inputs) -> Mapping[str, Any]:
-    """Every study: its question, a table of its arms, the seeds and the loss curves."""
+    """All studies: question, table of arms, seeds and loss curves."""
     parts = []
     for group in inputs.groups:
         arms = inputs.ordered(group.arms)
@@ -52,7 +52,7 @@ def studies(inputs: Inputs) -> Mapping[str, Any]:
 
 
 def limits(inputs: Inputs) -> Mapping[str, Any]:
-    """Limits of the verdicts from findings.json, each once."""
+    """Limits of the verdicts in findings.json, without repetitions."""
     claims = inputs.findings.claims
     found: dict[str, list[str]] = {}
     for entry in claims.values():
@@ -73,13 +73,13 @@ def limits(inputs: Inputs) -> Mapping[str, Any]:
 
 
 def provenance(inputs: Inputs) -> Mapping[str, Any]:
-    """Where it all comes from: commits, data, environments, versions, hashes."""
+    """Provenance: commits, data, environments, versions, hashes."""
     commits: dict[str, int] = {}
     for arm in inputs.arms.values():
         for content in arm.seeds.values():
             commit = content["code"]["commit"] or "no commit"
             commits[commit] = commits.get(commit, 0) + 1
-    # `dvc repro` takes recorded studies as they are: only repro-all computes those again.
+    # `dvc repro` uses recorded studies as they are; only repro-all computes them again.
     recorded = any(name.startswith(f"{gather.STUDIES}/") for name in inputs.findings.arms)
     return {
         "commits": commits,

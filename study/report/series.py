@@ -1,4 +1,4 @@
-"""Data of charts for the page, the report and exported figures; without matplotlib."""
+"""Data of charts for the app, the report and exported figures, without matplotlib."""
 
 from __future__ import annotations
 
@@ -12,19 +12,18 @@ import numpy as np
 import pandas
 
 Points = list[tuple[float, float]]
-Axis = tuple[float, float, Literal["linear", "log"]]  # low and high, as log10 where it is "log"
+Axis = tuple[float, float, Literal["linear", "log"]]  # low and high, as log10 if the axis is "log"
 
-WIDE = 30.0  # beyond this ratio of the largest to the least value an axis is logarithmic
-OUTLIER = 3.0  # widths of the middle half beyond which a seed does not stretch an axis
+WIDE = 30.0  # ratio of the largest to the smallest value above which an axis is logarithmic
+OUTLIER = 3.0  # interquartile ranges beyond which a seed does not extend an axis
 ENOUGH = 8  # values
 PADDING = 0.05  # of the range, on both sides
 
 
 @dataclass(frozen=True)
 class Curves:
-    """One arm's history (columns seed, epoch, ...) with each seed's outcome.
-
-    `place`: index of the arm in what is compared; it decides colour and dash.
+    """One arm's history (columns seed, epoch, ...) with each seed's outcome. `place`: index of the
+    arm in the comparison, which determines colour and dash.
     """
 
     arm: str
@@ -36,7 +35,7 @@ class Curves:
         return column in self.history and bool(self.history[column].notna().any())
 
     def best(self, column: str) -> dict[str, Points]:
-        """outcome -> (epoch, value) of every seed at its best epoch, where the value is finite."""
+        """outcome -> (epoch, value) of every seed at its best epoch, if the value is finite."""
         return self._points(column, best_epoch)
 
     def ends(self, column: str) -> dict[str, Points]:
@@ -57,21 +56,21 @@ class Curves:
         return found
 
     def middle(self, column: str) -> pandas.DataFrame:
-        """By epoch: median, min, max and count over the seeds."""
+        """Median, minimum, maximum and count over the seeds, by epoch."""
         by_epoch = self.history.groupby("epoch")[column]
         facts = {"median": by_epoch.median(), "min": by_epoch.min(), "max": by_epoch.max()}
         return pandas.DataFrame({**facts, "count": by_epoch.count()}).dropna()
 
 
 def finite(rows: pandas.DataFrame, column: str) -> tuple[np.ndarray, np.ndarray]:
-    """Epochs and values of one seed where the value is finite."""
+    """Epochs and values of one seed with finite values."""
     values = rows[column].to_numpy(float)
     kept = np.isfinite(values)
     return rows["epoch"].to_numpy()[kept], values[kept]
 
 
 def best_epoch(rows: pandas.DataFrame) -> int | None:
-    """The earliest epoch of a seed's lowest finite validation loss, as the scores take it."""
+    """The earliest epoch with a seed's lowest finite validation loss, as used for the scores."""
     if "val_loss" not in rows:
         return None
     epochs, losses = finite(rows, "val_loss")
@@ -124,7 +123,7 @@ class Seeds:
 
 
 def axis_of(values: Sequence[float]) -> Axis | None:
-    """From the least to the largest value; a few that lie far out do not stretch it."""
+    """From the smallest to the largest value; a few far outliers do not extend it."""
     if not values:
         return None
     if min(values) > 0 and max(values) / min(values) > WIDE:

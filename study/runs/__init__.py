@@ -1,6 +1,6 @@
-"""Run folders: how they are written, found, collected and described.
+"""Run folders: writing, finding, collecting and describing them.
 
-This package gives the names of `study.runs.folder`; the rest is in its modules.
+This package exports the names of `study.runs.folder`; import the rest from its modules.
 """
 
 from study.runs.children import process_alive, start_time

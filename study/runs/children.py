@@ -1,9 +1,9 @@
-"""The one way to start a child process: an argument list, never a shell, and nothing to type into.
+"""Start child processes, always with an argument list, without a shell and without input.
 
-`run` waits for a short command and captures what it prints. `start` returns at once; the child gets
-a session of its own, so that no signal to our terminal or process group reaches it. `terminate`
-ends it with its children. A stored process number is not trusted: the process has to carry the mark
-that its starter put into the environment, so that a damaged file cannot end anything else.
+`run` waits for a short command and captures its output. `start` returns at once; the child gets its
+own session, so that signals to our terminal or process group do not reach it. `terminate` ends it
+with its children. A stored process id is not trusted: the process must carry the mark that its
+parent put into its environment, so that a damaged file cannot end another process.
 """
 
 from __future__ import annotations
@@ -50,10 +50,9 @@ def run(
     environment: Mapping[str, str] | None = None,
     limit_s: float | None = None,
 ) -> subprocess.CompletedProcess[Any]:
-    """Run a command in `root` to its end, whatever its exit code.
-
-    `show` leaves its output on the screen. `environment` replaces ours. Raises FileNotFoundError
-    where there is no such program, and subprocess.TimeoutExpired after `limit_s`.
+    """Run a command in `root` to its end, whatever its exit code. `show`: do not capture its
+    output. `environment` replaces ours. Raises FileNotFoundError if there is no such program,
+    and subprocess.TimeoutExpired after `limit_s`.
     """
     return subprocess.run(
         command,
@@ -79,8 +78,8 @@ def start(
 ) -> subprocess.Popen[Any]:
     """Start a command in `root` and return at once. Raises OSError.
 
-    `out`, `err`: an open file, subprocess.PIPE or subprocess.DEVNULL; by default errors go where
-    the output goes. `options`: further ones of `subprocess.Popen`, such as `pass_fds` or `text`.
+    `out`, `err`: an open file, subprocess.PIPE or subprocess.DEVNULL; by default errors go to the
+    output. `options`: further options of `subprocess.Popen`, such as `pass_fds` or `text`.
     """
     defaults = {"stdin": subprocess.DEVNULL, "start_new_session": True}
     return subprocess.Popen(
@@ -92,7 +91,7 @@ def terminate(pid: Any, started: Any, mark: str) -> None:
     """Send SIGTERM to a child of `start` and to its own children.
 
     `pid` and `started` (`study.runs.start_time`) may come from a damaged file: nothing happens
-    unless the process leads a session of its own and has `mark` as `MARK` in its environment.
+    unless the process leads its own session and has `mark` as `MARK` in its environment.
     """
     if isinstance(pid, bool) or not isinstance(pid, int) or pid <= 1:
         return
@@ -107,10 +106,9 @@ def terminate(pid: Any, started: Any, mark: str) -> None:
 
 
 def start_time(process: psutil.Process) -> float:
-    """When a process started, in a way that setting the clock does not change.
-
-    On Linux seconds since boot: there the time since 1970 is computed from a boot time that moves
-    with the clock. Raises psutil.Error.
+    """Start time of a process, independent of later changes of the clock. On Linux it is in seconds
+    since boot, because the time since 1970 is computed from a boot time that changes with the
+    clock. Raises psutil.Error.
     """
     created = process.create_time()
     return created - psutil.boot_time() if sys.platform == "linux" else created

@@ -1,10 +1,10 @@
-"""Where a run is found again, and how an arm's runs come together under runs/<arm>.
+"""Find existing runs, and collect the runs of an arm under runs/<arm>.
 
-`work/<hash>` holds live runs; `runs/<arm>` is the one cached output of the arm. The stage keeps it
-(`persist`) while it works, so a run that is collected, or was pulled, is not trained again.
+`work/<hash>` contains runs in progress; `runs/<arm>` is the cached output of the arm. The stage
+keeps it (`persist`), so a collected or pulled run is not trained again.
 
-The collected copy has equal bytes for equal settings, data, seed and kind of processor. What a
-clock, a process or the machine decided goes to provenance/<arm> (`study.runs.provenance`).
+The collected copy has equal bytes for equal settings, data, seed and type of processor. Times,
+process ids and facts about the machine go to provenance/<arm> (`study.runs.provenance`).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LIVE_ONLY = (
     "timing.csv",
     "log.txt",
 )
-# Fields of status.json that the clock and the process decide.
+# Fields of status.json that depend on the clock and the process.
 OF_THE_PROCESS = (
     "pid",
     "pid_started",
@@ -41,12 +41,12 @@ OF_THE_PROCESS = (
     "seconds",
     "reconstruct_seconds",
 )
-# Events of one process; an interrupted run has them, its uninterrupted repetition has not.
+# Events of one process; an interrupted run has them, an uninterrupted one does not.
 INTERRUPTIONS = ("resumed", "started again", "checkpoint_unreadable")
 
 
 def settled_run(live: Path, collected: Path, origin: Mapping[str, Any]) -> RunFolder | None:
-    """The settled run of this origin: the live one, else the collected one, else None."""
+    """The settled run of this origin in work/, else the collected one, else None."""
     out = collected.parent
     if unfinished(out):
         with collecting(out):
@@ -59,15 +59,15 @@ def settled_run(live: Path, collected: Path, origin: Mapping[str, Any]) -> RunFo
 
 
 def collect(found: Iterable[tuple[int, RunFolder]], out: Path) -> None:
-    """Copy the outputs of settled runs to `out`/s<seed>, whole: built beside it, then exchanged
-    with it. How they were computed goes to provenance/<arm> beside runs/<arm>.
-
-    Under a lock: `dvc repro` and the supervisor may come to the end of one arm together.
+    """Copy the outputs of settled runs to `out`/s<seed>. The folder is built beside its target,
+    then exchanged with it. Provenance goes to provenance/<arm> beside runs/<arm>. A lock is held,
+    since `dvc repro` and the supervisor may collect one arm at the same time.
     """
     kept: dict[int, tuple[Mapping[str, Any], Mapping[str, str]]] = {}
     with collecting(out):
         sweep(out.parent)
-        # Before the copies: what a killed exchange left aside may be among the runs found.
+        # Before copying, since folders that a killed exchange left aside may be among the runs
+        # found.
         restore_folder(out)
         with temporary_folder(out) as building:
             for seed, run in found:
@@ -88,7 +88,7 @@ def provenance_of(out: Path, seed: int) -> Path:
 
 
 def outputs_only(run: RunFolder) -> None:
-    """Take from a copied run folder what its files say about clock, process and interruptions."""
+    """Remove facts about clock, process and interruptions from a copied run folder."""
     status = {key: value for key, value in run.status().items() if key not in OF_THE_PROCESS}
     write_json(run.path / "status.json", status)
     table = read_table(run.history_file, as_text=True)
@@ -96,12 +96,12 @@ def outputs_only(run: RunFolder) -> None:
     if timing:  # a run of an earlier version
         write_text(run.history_file, table.drop(columns=timing).to_csv(index=False))
     if run.events_file.is_file():
-        # An epoch that a killed process did not save is repeated, with its events.
+        # An epoch that a killed process did not save is repeated together with its events.
         write_text(run.events_file, "".join(f"{line}\n" for line in dict.fromkeys(_events(run))))
 
 
 def _events(run: RunFolder) -> Iterator[str]:
-    """What happened, without the time; lines that a killed writer left torn are left out."""
+    """The events without their time; incomplete lines of a killed writer are left out."""
     for line in read_lines(run.events_file):
         try:
             event = parse_json(line, run.events_file)
@@ -112,5 +112,5 @@ def _events(run: RunFolder) -> Iterator[str]:
 
 
 def collecting(out: Path) -> BaseFileLock:
-    """The lock under which runs/<arm> is put together."""
+    """The lock under which runs/<arm> is collected."""
     return lock_at(out.with_name(f".{out.name}.lock"))

@@ -1,4 +1,4 @@
-"""What a run was made with: commit, versions, machine. Recorded once, when the run starts."""
+"""The environment of a run: commit, versions, machine; recorded once, when the run starts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import psutil
 from study.runs import children
 
 PACKAGES = ("torch", "lightning", "numpy", "scipy", "scikit-image", "h5py", "dvc", "pandas")
-# dvc.lock, data.dvc and outputs move during a run; these do not, or the run is not clean.
+# dvc.lock, data.dvc and outputs change during a run. If these change, the run is not clean.
 CLEAN_PATHS = (
     "study",
     "app",
@@ -30,7 +30,7 @@ LIMIT_FILES = {"": "memory.max", "memory": "memory.limit_in_bytes"}
 
 
 def git(*arguments: str, root: Path = Path()) -> str | None:
-    """Output of a git command in `root`, or None where git, the repository or the answer lacks."""
+    """Output of a git command in `root`; None without git, without a repository, or if it fails."""
     try:
         done = children.run(("git", *arguments), root)
     except FileNotFoundError:
@@ -39,7 +39,7 @@ def git(*arguments: str, root: Path = Path()) -> str | None:
 
 
 def git_bytes(*arguments: str, root: Path = Path()) -> bytes | None:
-    """As `git`, for content that need not be text."""
+    """Like `git`, for content that need not be text."""
     try:
         done = children.run(("git", *arguments), root, text=False)
     except FileNotFoundError:
@@ -48,7 +48,7 @@ def git_bytes(*arguments: str, root: Path = Path()) -> bytes | None:
 
 
 def dvc(*arguments: str, root: Path, show: bool = False) -> subprocess.CompletedProcess[str]:
-    """Run a dvc command of this installation in `root`; `show` leaves its output on the screen."""
+    """Run a dvc command of this installation in `root`; `show`: do not capture its output."""
     command = (sys.executable, "-m", "dvc", *arguments)
     return children.run(command, root, show=show)
 
@@ -60,7 +60,7 @@ def checkout(root: Path = Path()) -> Path:
 
 
 def describe(root: Path, device: str) -> dict[str, Any]:
-    """The content of environment.json. `dirty` is None where there is no git."""
+    """The content of environment.json. `dirty` is None without git."""
     commit = git("rev-parse", "HEAD", root=root)
     changed = changes(root)
     return {
@@ -77,7 +77,7 @@ def describe(root: Path, device: str) -> dict[str, Any]:
 
 
 def changes(root: Path) -> str | None:
-    """What `git status` says of the paths that have to be clean; None where there is no git."""
+    """Output of `git status` for the paths that must be clean; None without git."""
     return git("status", "--porcelain", "--", *CLEAN_PATHS, root=checkout(root))
 
 
@@ -94,21 +94,21 @@ def cores() -> int:
 
 
 def memory(root: Path = Path("/")) -> int:
-    """Bytes that this process may take: what is free, or less where its control group allows less.
-
-    `root`: where proc and sys lie.
+    """Bytes that this process may use: the free memory, or less if its control group has a lower
+    limit. `root`: folder of proc and sys.
     """
     return min(psutil.virtual_memory().available, *_group_limits(root), sys.maxsize)
 
 
 def _group_limits(root: Path) -> list[int]:
-    """Memory limits of the control groups (versions 1 and 2) that hold this process."""
+    """Memory limits of the control groups (versions 1 and 2) of this process."""
     member = root / "proc/self/cgroup"
     limits = []
     for line in member.read_text().splitlines() if member.is_file() else ():
         _, controller, name = line.split(":", 2)
         if controller in LIMIT_FILES:
-            # All groups above count too; in a container the mount itself is the group.
+            # The limits of all parent groups apply too; in a container the mount itself is the
+            # group.
             group = Path(name.lstrip("/"))
             mount = root / "sys/fs/cgroup" / controller
             files = (mount / place / LIMIT_FILES[controller] for place in (group, *group.parents))
@@ -117,7 +117,7 @@ def _group_limits(root: Path) -> list[int]:
 
 
 def processor() -> str:
-    """Model name of the CPU as the system gives it."""
+    """Model name of the CPU, as reported by the system."""
     info = Path("/proc/cpuinfo")
     if info.is_file():
         for line in info.read_text().splitlines():

@@ -1,6 +1,7 @@
-"""What a run of an arm starts from, and whether stored results still belong to it.
+"""The identity of a run: data, behaviour and settings that it starts from.
 
-The same three facts as in `study.stages.train`: data, behaviour, settings. A test holds both equal.
+The identity decides whether stored results still belong to an arm. `study.stages.train` uses the
+same three facts; a test compares both.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from study.settings import DataParams, Row, Study, UserError, find_row, leaves, 
 
 @dataclass(frozen=True)
 class RunIdentity:
-    """One arm of params.yaml as it is now. `fingerprint` None: not computed yet."""
+    """The current state of one arm of params.yaml. `fingerprint` None: not computed yet."""
 
     root: Path
     arm: str
@@ -27,10 +28,11 @@ class RunIdentity:
     fingerprint: str | None
 
     def facts(self, seed: int) -> dict[str, Any] | None:
-        """What a run of this seed starts from; None while data or fingerprint are missing."""
+        """The facts that a run of this seed starts from; None if data or fingerprint are
+        missing."""
         try:
             manifest = read_json(seed_folder(self.root / self.row.data, seed) / "manifest.json")
-        except UserError:  # the set was made before this seed was added
+        except UserError:  # the data set was made before this seed was added
             return None
         if self.fingerprint is None or not isinstance(manifest, dict):
             return None
@@ -43,7 +45,7 @@ class RunIdentity:
         }
 
     def live(self, seed: int) -> RunFolder | None:
-        """The folder in work/ in which this seed is trained."""
+        """The folder in work/ where this seed is trained."""
         facts = self.facts(seed)
         if facts is None:
             return None
@@ -51,7 +53,7 @@ class RunIdentity:
         return RunFolder(self.root / "work" / name)
 
     def collected(self, seed: int) -> bool:
-        """Whether runs/<arm> holds this seed, settled, from exactly this origin."""
+        """Whether runs/<arm> contains this seed, settled, with exactly these facts."""
         status = RunFolder(self.root / "runs" / self.arm / f"s{seed}").status()
         facts = self.facts(seed)
         settled = status.get("state") in SETTLED
@@ -67,11 +69,11 @@ class RunIdentity:
 
     @property
     def settings(self) -> str:
-        """Hash of the settings that act."""
+        """Hash of the settings that affect a run."""
         return hashlib.sha256(json.dumps(leaves(self.row), sort_keys=True).encode()).hexdigest()
 
     def data_missing(self, study: Study) -> bool:
-        """Whether `dvc repro data.dvc` has to make this arm's set first."""
+        """Whether `dvc repro data.dvc` must first make the data set of this arm."""
         room, _, name = self.row.data.partition("/")
         if room != "data":
             return False
@@ -82,7 +84,7 @@ class RunIdentity:
 
 
 def _made_from(wanted: DataParams, folder: Path, seed: int) -> bool:
-    """Whether the data of one seed are there and were made from `wanted`."""
+    """Whether the data of one seed exist and were made from `wanted`."""
     try:
         manifest = read_json(seed_folder(folder, seed) / "manifest.json")
     except UserError:
@@ -92,7 +94,8 @@ def _made_from(wanted: DataParams, folder: Path, seed: int) -> bool:
 
 
 def _within(wanted: Any, have: Any) -> bool:
-    """Whether a set was made from these parameters; it may record more (the hash of a file)."""
+    """Whether a data set was made from these parameters; it may record more, such as the hash of a
+    file."""
     if isinstance(wanted, dict) and isinstance(have, dict):
         return all(key in have and _within(wanted[key], have[key]) for key in wanted)
     return plain(wanted) == have
@@ -102,7 +105,8 @@ _load = Reread(load_study)
 
 
 def study_of(root: Path) -> Study:
-    """The settings of a folder, read again when the file changed. Raises UserError like load_study.
+    """The settings of a folder, read again if the file has changed. Raises UserError like
+    load_study.
 
     The supervisor needs them five times per second, and reading the file takes longer.
     """
@@ -111,7 +115,7 @@ def study_of(root: Path) -> Study:
 
 
 def identity_of(root: Path, arm: str) -> RunIdentity:
-    """Raises UserError when params.yaml is broken or has no such arm."""
+    """The identity of an arm. Raises UserError if params.yaml is invalid or has no such arm."""
     row = find_row(study_of(root), arm)
     file = root / "fingerprints" / f"{arm}.json"
     taken = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None

@@ -1,7 +1,7 @@
-"""Symbolic links on the way to a file that is written.
+"""Refuse symbolic links in the path of a file that is written.
 
-Git stores links: whoever made a commit chose where its links point, and a writer that follows one
-changes files outside the checkout.
+Git stores links, so the author of a commit chooses where its links point, and a writer that follows
+one could change files outside the checkout.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ def refuse_links(path: Path) -> None:
     """Raise UserError when writing below `path` would follow a link out of its checkout.
 
     Links to places inside the checkout are followed, and so are the links of OWN in a pipeline
-    folder unless git tracks them. A path outside of any checkout is accepted as it is.
+    folder unless git tracks them. A path outside any checkout is accepted.
     """
     whole = Path.cwd() / path
     for link in (whole, *whole.parents):
         if link.is_symlink() and _leads_out(link):
             raise UserError(
-                f"{link} is a symbolic link to {link.readlink()}, outside of this checkout or in "
+                f"{link} is a symbolic link to {link.readlink()}, outside this checkout or in "
                 "its .git folder; nothing is written there. Replace it with a folder. Links to a "
                 f"larger disk: {', '.join(OWN)}, if git does not track them"
             )
@@ -42,9 +42,8 @@ def make_folder(folder: Path) -> None:
 
 
 def open_log(file: Path, truncate: bool = False) -> BinaryIO:
-    """A file for appending that grows while a child writes to it; `truncate` empties it first.
-
-    Raises OSError, also for a pipe that nobody reads, and UserError as `refuse_links` does.
+    """Open a log for appending, for the output of a child; `truncate` empties it first. Raises
+    OSError, also for a pipe without a reader, and UserError as `refuse_links` does.
     """
     refuse_links(file)
     file.parent.mkdir(parents=True, exist_ok=True)

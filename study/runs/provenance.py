@@ -1,16 +1,15 @@
-"""How a result was computed, apart from what was computed: provenance/<arm>/s<seed>.json, in git.
+"""How a result was computed, stored apart from the result: provenance/<arm>/s<seed>.json, in git.
 
     provenance/<arm>/s<seed>.json     of runs/<arm>/s<seed> and results/<arm>/seeds/s<seed>.json
     provenance/<name>.json            of another small result, results/<name>.json
 
 Design choices
-- Outputs of the pipeline hold only what follows from settings, data, seed and kind of processor, so
-  that a repetition gives the same bytes. Commit, machine, versions, dates, seconds and memory do
-  not follow from these: they are kept here, and no DVC stage reads or writes this folder.
-- A file names the outputs that it describes by their hashes and describes no others. It is written
-  once: a repetition with the same outputs keeps it, so that the first commit of a result
-  stays its commit; one with other outputs replaces it.
-- Results of earlier versions have these facts inside and are read as they are.
+- Outputs of the pipeline contain only what settings, data, seed and type of processor determine, so
+  that a repetition gives the same bytes. Commit, machine, versions, dates, seconds and memory are
+  kept here, and no DVC stage reads or writes this folder.
+- A file contains the hashes of the outputs that it describes. A repetition with the same outputs
+  keeps it, so that a result keeps its first commit; a repetition with other outputs replaces it.
+- Results of earlier versions contain these facts themselves and are still read.
 """
 
 from __future__ import annotations
@@ -46,11 +45,10 @@ class Provenance(BaseModel):
     """The content of one file.
 
     `outputs`: SHA-256 of every described file, by its path inside the run folder. `started`,
-    `ended`: ISO 8601, UTC. `seconds`: wall clock of the training epochs, or of the whole run of a
-    reference. `reconstruct_seconds`: from counts to the stitched object, of the last weights
-    or the baseline; CPU time of the process, on CUDA wall clock. `peak_memory_mib`: MiB, of the
-    tensors on CUDA, of the process on a CPU. `resumed`:
-    how often the run went on from a checkpoint.
+    `ended`: ISO 8601, UTC. `seconds`: wall time of the training epochs, or of the whole run of a
+    reference. `reconstruct_seconds`: from counts to the stitched object, of the last weights or the
+    baseline; CPU time of the process, on CUDA wall clock. `peak_memory_mib`: MiB, of the tensors on
+    CUDA, of the process on a CPU. `resumed`: how often the run continued from a checkpoint.
     """
 
     model_config = ConfigDict(extra="allow", strict=True, frozen=True, allow_inf_nan=False)
@@ -64,7 +62,7 @@ class Provenance(BaseModel):
     resumed: int = 0
 
     def describes(self, outputs: Mapping[str, str]) -> bool:
-        """Whether each of these files (path inside the run folder -> SHA-256) belongs to it."""
+        """Whether it describes each of these files (path inside the run folder -> SHA-256)."""
         return all(self.outputs.get(name) == digest for name, digest in outputs.items())
 
 
@@ -94,12 +92,12 @@ def file_of(scores: Path) -> Path:
 
 
 def read_provenance(file: Path) -> Provenance | None:
-    """The content of a file; None without one. Raises UserError when it is damaged."""
+    """The content of a file; None if absent. Raises UserError if it is damaged."""
     return _read(file, Provenance)
 
 
 def read_environment(file: Path) -> Environment | None:
-    """environment.json of a run; None without one. Raises UserError when it is damaged."""
+    """environment.json of a run; None if absent. Raises UserError if it is damaged."""
     return _read(file, Environment)
 
 
@@ -112,7 +110,7 @@ def _read(file: Path, model: type[Content]) -> Content | None:
     except ValidationError as error:
         raise UserError(
             f"{file}: {explain(error, content, '', model)}; restore it from git, "
-            "or remove it to continue without"
+            "or remove it to continue without it"
         ) from None
 
 
@@ -171,7 +169,7 @@ def _sha256(file: Path) -> str:
 
 
 def _date(seconds: float | None) -> str | None:
-    """Seconds since 1970 as a date; None for what is none."""
+    """Seconds since 1970 as a date; None for an invalid value."""
     try:
         date = None if seconds is None else datetime.fromtimestamp(seconds, UTC)
     except (ValueError, OverflowError, OSError):

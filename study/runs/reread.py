@@ -1,4 +1,4 @@
-"""A file parsed once for every state of the file."""
+"""Parse a file once per state of the file."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ Parsed = TypeVar("Parsed")
 
 
 class Reread(Generic[Parsed]):
-    """What `parse` makes of a file, computed once for every state of the file.
+    """The result of `parse` for a file, computed once per state of the file.
 
         study_of = Reread(load_study)
         study_of(Path("params.yaml"))
 
-    A state is time of change (ns), size and inode: another file that takes the place of one is seen
-    even within the resolution of the clock. An error of `parse` is not kept.
+    A state is modification time (ns), size and inode, so that a replaced file is detected even
+    within the resolution of the clock. An error of `parse` is not cached.
     """
 
     def __init__(self, parse: Callable[[Any], Parsed]) -> None:
@@ -25,7 +25,7 @@ class Reread(Generic[Parsed]):
         self._known: dict[str, tuple[tuple[int, int, int], Parsed]] = {}
 
     def __call__(self, path: Path | str) -> Parsed:
-        """Raises OSError for a file that is absent, and as `parse` does."""
+        """The parsed file. Raises OSError if the file is absent, and the errors of `parse`."""
         name = os.fspath(path)
         try:
             facts = os.stat(name)  # noqa: PTH116  (the page Runs asks for ten thousand files)

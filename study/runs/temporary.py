@@ -1,9 +1,9 @@
 """Temporary files and folders beside their targets, and replacing a folder in one step.
 
-A temporary is called `.NAME.PID.THREAD.tmp` and locked (flock) while its writer lives. The system
-drops the lock of a killed writer, so the next writer in the same folder, or `study clean`, knows
-what can be removed: on any host that shares the folder, whatever process now has the old number.
-Where a file system has no locks, nothing is swept.
+A temporary file is called `.NAME.PID.THREAD.tmp` and locked (flock) while its writer runs. The
+system releases the lock of a killed writer, so the next writer in the same folder, or `study
+clean`, can remove the file: on any host that shares the folder, and even if the process id was
+reused. Nothing is removed on a file system without locks.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ AT_FDCWD, RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
 def temporary_file(target: Path) -> Iterator[BinaryIO]:
     """A new file beside `target`, open for writing (its `name` is the path); removed at the end.
 
-    The writer renames it to `target` once it is whole. Raises OSError, and UserError as
+    The writer renames it to `target` when it is complete. Raises OSError, and UserError as
     `refuse_links` does.
     """
     refuse_links(target.parent)
@@ -52,21 +52,19 @@ def temporary_file(target: Path) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def temporary_folder(target: Path) -> Iterator[Path]:
-    """A new folder beside `target`; what is there under its name at the end is removed.
-
-    The writer renames it to `target`, or exchanges the two. Raises OSError, and UserError as
-    `refuse_links` does.
+    """A new folder beside `target`. The writer renames it to `target`, or exchanges the two;
+    whatever then has its name is removed. Raises OSError, and UserError as `refuse_links` does.
     """
     refuse_links(target.parent)
     path = _beside(target)
     while True:
-        # An earlier process with our number, where nothing can be locked and so swept.
+        # Left by an earlier process with our id, on a file system without locks.
         shutil.rmtree(path, ignore_errors=True)
         path.mkdir(parents=True)
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         except FileNotFoundError:
-            continue  # a sweeper took it for abandoned
+            continue  # another process removed it as abandoned
         if _locked(descriptor, path):
             break
         os.close(descriptor)
@@ -80,7 +78,7 @@ def temporary_folder(target: Path) -> Iterator[Path]:
 
 
 def remove_tree(folder: Path) -> None:
-    """Remove a folder that no reader may see half-removed: renamed first, then deleted.
+    """Remove a folder so that readers never see it half-removed: rename it first, then delete it.
 
     Raises OSError, for a link before anything is changed.
     """
@@ -96,7 +94,7 @@ def remove_tree(folder: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Have the system write a file or folder to its disk. Raises OSError."""
+    """Flush a file or folder to disk (fsync). Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -108,7 +106,7 @@ def sync(path: Path) -> None:
 
 
 def abandoned(folder: Path) -> list[Path]:
-    """Temporaries in `folder` of writers that have ended."""
+    """Temporary files in `folder` of writers that have ended."""
     try:
         with os.scandir(folder) as entries:
             found = [folder / entry.name for entry in entries if NAME.fullmatch(entry.name)]
@@ -118,18 +116,18 @@ def abandoned(folder: Path) -> list[Path]:
 
 
 def sweep(folder: Path) -> None:
-    """Remove the temporaries in `folder` of writers that have ended."""
+    """Remove the temporary files in `folder` of writers that have ended."""
     for path in abandoned(folder):
         remove_abandoned(path)
 
 
 def remove_abandoned(path: Path) -> bool:
-    """Remove one temporary unless a writer holds it; returns whether it was removed."""
+    """Remove one temporary file unless a writer holds its lock; returns whether it was removed."""
     return _taken(path, remove=True)
 
 
 def _taken(path: Path, remove: bool) -> bool:
-    """Whether the lock of a temporary was free; with `remove` it is deleted under the lock."""
+    """Whether the lock of a temporary file was free; with `remove` it is deleted under the lock."""
     try:
         is_folder = stat.S_ISDIR(path.lstat().st_mode)
         flags = (os.O_RDONLY | os.O_DIRECTORY) if is_folder else (os.O_RDWR | os.O_NONBLOCK)
@@ -152,7 +150,7 @@ def _beside(target: Path) -> Path:
 
 
 def _locked(descriptor: int, path: Path) -> bool:
-    """Lock what was just made at `path`. False when a sweeper removed it before the lock."""
+    """Lock the new file at `path`. False if another process removed it before the lock."""
     with contextlib.suppress(OSError):  # a file system without locks
         fcntl.flock(descriptor, fcntl.LOCK_EX)
     try:
@@ -165,9 +163,9 @@ def _locked(descriptor: int, path: Path) -> bool:
 
 
 def replace_folder(new: Path, target: Path) -> None:
-    """Put the folder `new` in place of `target`; the caller holds a lock on `target`.
+    """Replace `target` by the folder `new`; the caller holds a lock on `target`.
 
-    Afterwards `new` has the earlier content or is removed. Where the system cannot exchange two
+    Afterwards `new` has the earlier content or is removed. If the system cannot exchange two
     folders in one step, a kill between two renames leaves the earlier content aside, and
     `restore_folder` puts it back. Raises OSError.
     """
@@ -205,7 +203,7 @@ def restore_folder(target: Path) -> None:
 
 
 def exchange(one: Path, other: Path) -> None:
-    """Exchange two paths of one file system in one step. Raises OSError where that is impossible.
+    """Exchange two paths of one file system in one step. Raises OSError if that is impossible.
 
     ENOSYS: not Linux, or a C library without renameat2.
     """

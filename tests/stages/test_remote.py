@@ -302,7 +302,7 @@ def test_the_store_lies_where_the_user_says(monkeypatch, tmp_path):
         ("../x", "s3://bucket", None, "cannot name a remote"),
         ("lab", "ftp://host/x", None, "not an address"),
         ("lab", "s3://", None, "not an address"),
-        ("lab", "webdavs://me:secret@host/x", None, "holds a password"),
+        ("lab", "webdavs://me:secret@host/x", None, "password"),
         ("lab", "ssh://host/x", "http://host", "--endpoint takes"),
         ("lab", "s3://bucket", "host:9000", "--endpoint takes"),
     ],

@@ -1,6 +1,6 @@
 """Exit code 0 when the app of this container answers: the HEALTHCHECK of the Dockerfile.
 
-Not through urllib, which would ask a configured proxy for 127.0.0.1.
+urllib is not used, because it would send the request for 127.0.0.1 to a configured proxy.
 """
 
 import http.client

@@ -1,9 +1,9 @@
-"""Print a requirement file without what only developers use: what the image installs.
+"""Print a requirement file without packages for developers, for the installation in the image.
 
     python3 runtime.py requirements.lock development.txt
 
-Standard library only: this runs before anything is installed. An entry is a line that starts with
-a name, and the indented lines (hashes) under it.
+Standard library only: this runs before anything is installed. An entry is a line that starts with a
+name, with the indented lines (hashes) below it.
 """
 
 import re

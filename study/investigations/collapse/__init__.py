@@ -1,1 +1,1 @@
-"""Which arms die, how long their runs live, and which layers die."""
+"""Failures: which arms fail, how long their runs survive, and in which layers units die."""

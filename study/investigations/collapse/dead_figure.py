@@ -1,4 +1,4 @@
-"""Which layers died: share of dead units by layer, over arms, and over epochs where any died.
+"""Share of dead units by layer, for all arms, and over epochs for arms with dead units.
 
 From the columns `dead.<layer>` of the histories. A unit is dead when its activation is constant
 over a batch; see study/training/diagnostics.py.
@@ -27,15 +27,15 @@ from study.report.gather import Inputs, not_here
 
 PREFIX = "dead."
 LAYER_MM, ARMS_SHOWN, CLOSE = 3.3, 14, 2
-# Below this largest share a map would be one colour.
+# If the largest share is below this, a map would have a single colour.
 WORTH_DRAWING = 0.01
 TOP_MM = 9.0
-# Room for the words beside the bar.
+# Width of the labels beside the bar.
 LEAST_MM = 32.0
 
 
 def dead_share(inputs: Inputs, arm: str) -> pandas.DataFrame:
-    """Share of dead units, epochs x layers, mean over the seeds; empty when none is stored."""
+    """Share of dead units, epochs x layers, mean over the seeds; empty if none is stored."""
     history = inputs.history(arm)
     layers = [name for name in history.columns if name.startswith(PREFIX)]
     if not layers or history.empty:
@@ -45,7 +45,8 @@ def dead_share(inputs: Inputs, arm: str) -> pandas.DataFrame:
 
 
 def draw_dead(inputs: Inputs, arms: Sequence[str]) -> Drawing | str:
-    """Left: layers x arms at the worst epoch. Right: layers x epochs of the arms that lost most."""
+    """Left: layers x arms at the worst epoch. Right: layers x epochs of the arms with most dead
+    units."""
     tables = {arm: dead_share(inputs, arm) for arm in inputs.stored(arms, "arm")}
     tables = {arm: table for arm, table in tables.items() if not table.empty}
     if not tables:
@@ -79,7 +80,7 @@ def draw_dead(inputs: Inputs, arms: Sequence[str]) -> Drawing | str:
 
 
 def _axes(figure: Any, left: float, bottom: float, arms: int, close: int) -> list[Axes]:
-    """Widths in the ratio of what they show; the bar has its own place on the right."""
+    """Axes with widths in proportion to their content, and the colour bar on the right."""
     width, height = (side * 25.4 for side in figure.get_size_inches())
     right, gap = 15.0, 4.0
     room = width - left - right - gap * close
@@ -99,7 +100,7 @@ def _layers(tables: Sequence[pandas.DataFrame]) -> list[str]:
 
 
 def _column(shares: Any, layers: Sequence[str]) -> np.ndarray:
-    """In the order of the layers; NaN for a layer that the arm does not have."""
+    """Shares in the order of the layers; NaN for a layer that the arm does not have."""
     return np.array([shares.get(layer, np.nan) for layer in layers], dtype=float)
 
 

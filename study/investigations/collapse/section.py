@@ -27,7 +27,7 @@ ARMS = ("layerscale", "repaired_probe", "plain", "clip", "decoder_norm")
 
 
 def survival(inputs: Inputs) -> Mapping[str, Any]:
-    """Which setting kills the published arm after it has learned, by the time to the event."""
+    """Which setting makes the published arm fail after it has learned, by the time to the event."""
     panels = {
         title: [f"full/survival_{arm}{suffix}" for arm in ARMS] for title, suffix in PANELS.items()
     }
@@ -40,7 +40,7 @@ def survival(inputs: Inputs) -> Mapping[str, Any]:
 
 
 def _died(claim: ClaimFinding) -> str:
-    """Deaths of each arm with exact intervals, ours beside the published ones."""
+    """Failed runs of each arm with exact intervals, beside the published numbers."""
     parts = []
     arms = claim.test.arms if isinstance(claim.test, SurvivalTest) else {}
     for name, facts in arms.items():
@@ -62,7 +62,7 @@ def _replays(inputs: Inputs) -> list[Any]:
 
 
 def killed(inputs: Inputs) -> Mapping[str, Any]:
-    """How many runs died in which arm, of what, and what that leaves possible."""
+    """How many runs failed in each arm, their causes, and the possible failure rates."""
     found = {name: group for name in STUDIES if (group := inputs.group(name))}
     shown = [group for group in found.values() if inputs.stored(group.arms, "arm")]
     absent = [name for name in STUDIES if found.get(name) not in shown]
@@ -108,7 +108,7 @@ def _sentences(inputs: Inputs, arms: Sequence[str]) -> list[Markup]:
 
 
 def _sentence(inputs: Inputs, arms: Sequence[str], causes: str) -> Markup:
-    """The rate that was seen and what the number of runs leaves open."""
+    """The observed rate and the range that the number of runs leaves open."""
     facts = deaths(inputs, arms[0])
     names = f"{'each of ' if arms[1:] else ''}{join_words(map(short, arms))}"
     rate = f"(rate {rounded(facts['low'])} to {rounded(facts['high'])}): {causes}."
@@ -120,7 +120,7 @@ def _sentence(inputs: Inputs, arms: Sequence[str], causes: str) -> Markup:
 
 
 def _causes(inputs: Inputs, arm: str) -> str:
-    """The recorded causes of an arm with deaths, with their counts."""
+    """The recorded causes of an arm with failed runs, with their counts."""
     if not deaths(inputs, arm)["died"]:
         return ""
     entry = inputs.findings.arms.get(arm)

@@ -1,6 +1,6 @@
-"""How long runs live: Kaplan-Meier curves of the survival arms, one mark per run.
+"""Survival of runs: Kaplan-Meier curves of the survival arms, one mark per run.
 
-Left the published learning rate, right the accelerated test. A curve falls where a run dies; a
+Left: the published learning rate; right: the accelerated test. A curve falls when a run fails; a
 triangle marks a run that was alive at its last epoch.
 """
 
@@ -31,7 +31,7 @@ PUBLISHED_BEST_EPOCH = 4
 
 
 def lives_of(inputs: Inputs, arm: str) -> dict[int, Life]:
-    """Seed -> how long its run lived; empty for an arm without survival data."""
+    """Seed -> survival time of its run; empty for an arm without survival data."""
     seeds = inputs.arms[arm].seeds
     found = {seed: content.get(SURVIVAL) for seed, content in seeds.items()}
     return {s: Life(facts["epochs"], facts["event"]) for s, facts in found.items() if facts}

@@ -34,7 +34,7 @@ def better(inputs: Inputs) -> Mapping[str, Any]:
 
 
 def _against(inputs: Inputs) -> dict[str, list[Markup]]:
-    """better minus each other row, for both errors: described at 95 %, not tested here."""
+    """`better` minus each other row, for both errors, with 95 % intervals and without a test."""
     found: dict[str, list[Markup]] = {}
     for name in RIVALS:
         parts = [_difference(inputs, name, path, title) for path, title in ERRORS.items()]

@@ -1,4 +1,4 @@
-"""When is a network worth it: error of every method over scan step, dose and probe."""
+"""Regime map: error of every method over scan step, dose and probe."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def draw_regimes(content: Mapping[str, Any], metric: str) -> Drawing | str:
 
 
 def _table(found: HeatMap) -> pandas.DataFrame:
-    """One line per cell; an error that does not exist is empty."""
+    """One line per cell; a missing error is empty."""
     lines = [
         {"dose": row[0], "probe": row[1], "method": row[2], "step_px": step, found.number: value}
         | {"lowest": best}
@@ -103,7 +103,7 @@ def _map(
 
 
 def _brief(value: float) -> str:
-    """At most four characters, as a cell holds them; the table beside the figure has all digits."""
+    """At most four characters, to fit in a cell; the table beside the figure has all digits."""
     text = f"{value:.2g}" if value >= 0.001 else f"{value:.0e}".replace("e-0", "e-")
     return text.removeprefix("0")
 

@@ -1,4 +1,4 @@
-"""When is a network worth it: the map and the sentences that were computed from it."""
+"""Regime map: the map of where networks outperform iterative methods, and computed sentences."""
 
 from __future__ import annotations
 

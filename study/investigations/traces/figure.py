@@ -51,10 +51,9 @@ def draw_traces(traces: Sequence[Trace]) -> Drawing | str:
 
 
 def choose(traces: Sequence[Trace]) -> tuple[Trace, Trace] | None:
-    """The first run that collapsed and the run to set beside it; None without such a pair.
-
-    Beside it: a run that survived, of an arm of which every run did and that trains at the same
-    highest rate and in which every tensor gets a gradient, as far as there is one.
+    """The first run that collapsed and a run to compare it with; None without such a pair. The
+    second run survived. Preferably every run of its arm survived, the arm trains at the same
+    highest rate, and all its tensors get a gradient.
     """
     dead = {t["arm"] for t in traces if t["facts"]["ended"] not in ALIVE}
     bad = next((t for t in traces if t["facts"]["ended"] == "collapsed"), None)
@@ -138,7 +137,7 @@ def _dead(axis: Axes, main: Trace) -> Any:
 
 
 def _frame(axes: np.ndarray, pair: Sequence[Trace]) -> None:
-    """Common scales, and the words at the axes."""
+    """Set common scales and axis labels."""
     last = max(trace["steps"] for trace in pair)
     for axis in axes.flat:
         axis.set_xlim(0.7, last + 0.5)
@@ -158,8 +157,8 @@ def _frame(axes: np.ndarray, pair: Sequence[Trace]) -> None:
 
 
 def part_colours(parts: Sequence[str]) -> dict[str, tuple[Any, Any]]:
-    """Colour and line style by part: encoder side blue, decoder and head orange, both darker the
-    later; what a merge or its norm gives dashed and dotted."""
+    """Colour and line style by part: encoder blue, decoder and head orange, later parts darker;
+    outputs of a merge dashed, of its norm dotted."""
     late = [part for part in parts if part.startswith(("decoder", "head"))]
     found: dict[str, tuple[Any, Any]] = {}
     for part in parts:

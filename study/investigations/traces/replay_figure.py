@@ -29,12 +29,13 @@ PANELS = {
     "update": "weights moved (learning rates)",
     "moment": "root of Adam's second moment",
 }
-# (1 - b1) / sqrt(1 - b2) of Adam: what one large gradient after small ones moves a weight by.
+# (1 - b1) / sqrt(1 - b2) of Adam: step of a weight for one large gradient after small ones.
 ONE_STEP = 0.1 / np.sqrt(0.001)
 
 
 def draw_replay(trace: Mapping[str, Any]) -> Drawing:
-    """`trace`: of `study trace replay`. Steps are counted within the epoch after the checkpoint."""
+    """Draw a replay. `trace`: result of `study trace replay`. Steps are counted within the epoch
+    after the checkpoint."""
     facts = replay_facts(trace)
     marks = [facts[name]["step"] for name in ("lost", "peak") if facts[name]]
     steps = np.arange(max(1, min(marks) - BEFORE), min(trace["steps"], max(marks) + AFTER) + 1)

@@ -1,4 +1,4 @@
-"""Where a run goes bad: traced runs, one that collapsed beside one that did not."""
+"""The first bad step: a traced run that collapsed beside one that did not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Curves over epochs: every seed thin, the median thick, the best epoch of each seed marked."""
+"""Curves over epochs: a thin line per seed, a thick median, and a mark at the best epoch."""
 
 from __future__ import annotations
 
@@ -73,14 +73,15 @@ def _caption(lines: Sequence[Curves]) -> str:
 
 
 def _losses(inputs: Inputs, arm: str) -> Curves:
-    """A seed that failed before its first epoch ended has no row."""
+    """Validation losses by seed; a seed that failed in its first epoch has no row."""
     history = inputs.history(arm).filter(items=["seed", "epoch", LOSS])
     outcomes = {seed: content["outcome"] for seed, content in inputs.arms[arm].seeds.items()}
     return Curves(arm, 0, history, outcomes)
 
 
 def curves_figure(lines: Sequence[Curves], panels: Sequence[tuple[str, str, bool]]) -> Figure:
-    """All arms in one panel per quantity: (column, label, whether its axis is logarithmic) each."""
+    """All arms in one panel per quantity, given as (column, label, whether its axis is
+    logarithmic)."""
     names = [f"{short(line.arm)} ({len(line.outcomes)} seeds)" for line in lines]
     figure = canvas(12 + 48 * len(panels))
     labels = [textwrap.fill(label, LABEL) for _, label, _ in panels]
@@ -107,7 +108,7 @@ def _draw(
     median: str = BLACK,
     name: str = "",
 ) -> None:
-    """One arm; `colours`: of a seed by its outcome."""
+    """Draw one arm; `colours`: outcome of a seed -> colour."""
     for seed, rows in line.history.groupby("seed"):
         colour = colours[line.outcomes.get(int(str(seed)), "ok")]
         axis.plot(rows["epoch"], rows[column], color=colour, lw=0.5, alpha=0.6)

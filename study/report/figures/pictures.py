@@ -1,4 +1,4 @@
-"""The small pictures in git: the truth and one reconstruction of every arm, before any pull."""
+"""The small pictures in git: truth and one reconstruction of every arm, needing no pull."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Truth and arms: amplitude, phase, and the difference of each to the truth.
 
-Amplitude gray and phase diverging, both in the truth's range; phase symmetric about its mean
-direction, in rad. Differences symmetric about zero. Square pixels, unsmoothed.
+Amplitude in grey and phase on a diverging map, both in the range of the truth; phase in rad,
+symmetric about its mean direction. Differences are symmetric about zero. Pixels are square and not
+smoothed.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def draw_reconstructions(inputs: Inputs) -> Drawing | str:
 
 
 def scenes_figure(found: list[Shown]) -> Figure:
-    """Truth and those of `found` that have the region of the first, one row each."""
+    """Truth and the reconstructions of `found` with the region of the first one, one row each."""
     shown = same_size(found)
     rows = len(shown) + 1
     figure = canvas(rows * SIDE_MM + (rows - 1) * GAP_MM + 15)

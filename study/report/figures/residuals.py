@@ -1,4 +1,4 @@
-"""Where the model misses the measurement: R-factor over the scan, and one pattern closely."""
+"""Residuals: the R-factor over the scan, and one pattern in detail."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ def draw_residuals(inputs: Inputs) -> Drawing | str:
 
 
 def residuals_figure(shown: list[Shown], pattern: int) -> Figure:
-    """A row for each of `shown`: its scan, and the pattern `pattern`, which all of them stored."""
+    """One row for each of `shown`: its scan, and the pattern number `pattern`, which all of them
+    have stored."""
     rows = len(shown)
     figure = canvas(rows * SIDE_MM + (rows - 1) * GAP_MM + 18)
     right = 180 - LEFT_MM - 4 * SIDE_MM - 3 * GAP_MM
@@ -68,7 +69,7 @@ def _caption(shown: list[Shown], pattern: int) -> str:
 
 
 def _common_pattern(shown: list[Shown]) -> int:
-    """The pattern nearest to the first arm's median R among those that every arm stored."""
+    """Among the patterns that every arm has stored, the one nearest to the first arm's median R."""
     kept = set(shown[0].result.shown.tolist())
     for one in shown[1:]:
         kept &= set(one.result.shown.tolist())
@@ -113,7 +114,7 @@ def _row(axes: np.ndarray, one: Shown, index: int, norms: list[Normalize]) -> li
 
 
 def _map(axis: Axes, one: Shown, index: int, norm: Normalize) -> Any:
-    """The scan as squares of one step a side, y down as in the object."""
+    """The scan as squares with a side of one step, y down as in the object."""
     places = one.dataset.splits["test"].positions_px[:, 0]
     ratio = one.result.r_factor
     inside = np.isfinite(ratio)

@@ -1,4 +1,4 @@
-"""Fourier ring correlation against the truth, up to Nyquist, computed as the scores are."""
+"""Fourier ring correlation with the truth, up to Nyquist, computed as for the scores."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def draw_resolution(inputs: Inputs) -> Drawing | str:
 
 
 def rings_figure(shown: list[Shown]) -> tuple[Figure, pandas.DataFrame]:
-    """Amplitude and phase, a line for each of `shown`, and the numbers drawn."""
+    """Amplitude and phase, one line for each of `shown`, and the numbers drawn."""
     figure = canvas(72)
     right = room_mm([*(short(one.arm) for one in shown), "(not evaluable)"], 10)
     axes = grid(figure, 1, 2, (11, right, 10, 6), (7, 0))[0]

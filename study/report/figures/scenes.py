@@ -1,4 +1,4 @@
-"""Stored objects beside the truth, brought to the truth's phase as the scores are."""
+"""Stored objects beside the truth, aligned to the phase of the truth as for the scores."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from study.metrics.standard import STANDARD
 from study.report.gather import Inputs, median_seed, not_here
 
 CHANNELS = ("amplitude", "phase")
-# In this order, as far as they are stored: what a reader wants to see beside each other.
+# Arms to show, in this order, if they are stored.
 WANTED = (
     "control",
     "better",
@@ -41,10 +41,9 @@ class Shown:
 
 
 def find_shown(inputs: Inputs, names: Sequence[str] = WANTED) -> tuple[list[Shown], dict[str, str]]:
-    """The objects of `names` that are here, each of its arm's median seed, and why others are not.
-
-    All show one object: that of the first one found. Where objects are drawn per seed, its seed
-    serves the others too.
+    """The stored objects of `names`, each of the median seed of its arm, and the reasons for
+    missing ones. All show the object of the first one found; if objects are drawn per seed, its
+    seed is used for all.
     """
     found: list[Shown] = []
     absent: dict[str, str] = {}
@@ -78,8 +77,8 @@ def _shown(inputs: Inputs, arm: str, seed: int) -> Shown | str:
 
 
 def ring_curve(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
-    """Fourier ring correlation as it is scored: frequency in 1/px and correlation, up to Nyquist,
-    of the centred square."""
+    """Fourier ring correlation of the centred square, computed as for the scores: frequency in 1/px
+    and correlation, up to Nyquist."""
     truth, prediction = centre_square(pair.truth), centre_square(pair.prediction)
     side = truth.shape[0]
     window = np.outer(np.hanning(side), np.hanning(side))
@@ -89,12 +88,12 @@ def ring_curve(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
 
 
 def missing(what: str, absent: dict[str, str]) -> str:
-    """The sentence in place of a figure."""
+    """The sentence that replaces a figure."""
     reasons = "; ".join(f"{name}: {why}" for name, why in absent.items())
     return not_here(what, reasons)
 
 
 def same_size(shown: Sequence[Shown]) -> list[Shown]:
-    """Those with the region of the first."""
+    """The reconstructions with the region of the first one."""
     region = shown[0].result.region
     return [one for one in shown if np.array_equal(one.result.region, region)]

@@ -1,4 +1,4 @@
-"""One mark per seed and arm, lines through the same seed, and the mean with its 95 % interval."""
+"""Chart of one mark per seed and arm, lines through equal seeds, means with 95 % intervals."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def seeds_figure(panels: Mapping[str, Sequence[Seeds]]) -> Figure:
 
 
 def _fit(axis: Axes, scale: Axis | None) -> None:
-    """The range of an axis: a few values that lie far out do not stretch it."""
+    """The range of an axis; a few far outliers do not extend it."""
     if scale is None:
         return
     axis.set_xlim(*limits(scale))
@@ -115,7 +115,7 @@ def _row(axis: Axes, y: int, row: Seeds, scale: Axis | None) -> None:
     """One arm, in its colour where it has one."""
     marks, mean = (BLUE, RED) if row.place is None else (CYCLE[row.place % len(CYCLE)],) * 2
     if row.note:
-        # Beside the marks where there are any, else in their place.
+        # Beside the marks if there are any, else in their place.
         x, side = (0.99, "right") if row.values else (0.01, "left")
         place = axis.get_yaxis_transform()
         axis.text(x, y, row.note[:60], transform=place, va="center", ha=side)
@@ -135,7 +135,7 @@ def _row(axis: Axes, y: int, row: Seeds, scale: Axis | None) -> None:
 
 
 def _lines(axis: Axes, rows: Sequence[Seeds], scale: Axis | None) -> None:
-    """A line per seed through trained arms on the same data: only there a seed is paired."""
+    """One line per seed through trained arms on the same data, since only these are paired."""
     above: dict[str, tuple[float, float, str | None]] = {}
     for y, row in enumerate(rows):
         if not row.trained:

@@ -9,15 +9,14 @@ from jaxtyping import Float32
 
 from study.report.figures.style import BLUE, GRAY, canvas, styled
 
-ARROW_SHARE = 0.04  # of the figure's longer side, for the arrow of the largest shift
+ARROW_SHARE = 0.04  # length of the largest arrow, as a part of the figure's longer side
 
 
 def draw_shifts(
     positions_px: Float32[np.ndarray, "J 2"], shift_px: Float32[np.ndarray, "J 2"], out: Path
 ) -> Path:
-    """Write OUT_shifts.png beside the npz `out`: positions as given, and where they moved to.
-
-    Arrows are enlarged by the factor in the title.
+    """Write OUT_shifts.png beside the npz `out`: the given positions and their shifts. Arrows are
+    enlarged by the factor in the title.
     """
     path = out.with_name(f"{out.name.removesuffix('.npz')}_shifts.png")
     y, x = positions_px.T

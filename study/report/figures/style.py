@@ -1,7 +1,8 @@
-"""How every figure looks, and how it becomes bytes.
+"""The style of all figures, and how they are saved.
 
 180 mm wide, 8 pt, text as text. Colours of Okabe and Ito (distinguishable with any colour vision),
-each repeated by a place, a mark or a word. Bytes depend on the data only: no date, no random ids.
+each repeated by a position, a mark or a word. Files depend only on the data: they have no dates or
+random ids.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ from matplotlib.textpath import TextPath
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 WIDTH_MM = 180.0
-SIZE_PT = 8.0  # of all text: the least that reads well on paper
+SIZE_PT = 8.0  # font size of all text, the smallest that is readable on paper
 MM = 1 / 25.4
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PURPLE, SKY, BLACK, GRAY = "#CC79A7", "#56B4E9", "#222222", "#8A8A8A"
 # In the order of the app (app/compare/plot_style.py): an arm has one colour on screen and on paper.
 CYCLE = (BLUE, RED, GREEN, PURPLE, ORANGE, SKY, "#7F6A00", "#5C5C5C")
-# One per colour, so that lines differ without it.
+# One per colour, so that lines can be distinguished without colour.
 DASHES: tuple[Any, ...] = (
     *("-", "--", ":", "-.", (0, (6, 2)), (0, (6, 2, 1, 2))),
     *((0, (5, 1.5, 1, 1.5, 1, 1.5)), (0, (1, 4))),
@@ -69,7 +70,7 @@ STYLE: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure with the numbers that it shows; `name` is the stem of its files."""
+    """A figure and the numbers that it shows; `name` is the stem of its files."""
 
     name: str
     figure: Figure
@@ -86,7 +87,7 @@ class Saved:
 
 
 def styled() -> Any:
-    """Context in which figures are made and saved."""
+    """Context manager in which figures are made and saved."""
     return mpl.rc_context(STYLE)
 
 
@@ -119,7 +120,7 @@ def grid(
 
 
 def room_mm(labels: Iterable[str], pad_mm: float = 3.0) -> float:
-    """Width in mm that labels need beside an axis; `pad_mm`: for the tick and its distance."""
+    """Width in mm of labels beside an axis; `pad_mm`: for the tick and its distance."""
     font = FontProperties(family="DejaVu Sans")
     lines = [line for label in labels for line in label.split("\n") if line]
     widths = [TextPath((0, 0), line, SIZE_PT, prop=font).get_extents().width for line in lines]
@@ -127,8 +128,8 @@ def room_mm(labels: Iterable[str], pad_mm: float = 3.0) -> float:
 
 
 def plain_log(axis: Axes, which: str = "y") -> None:
-    """A logarithmic axis with labels such as 0.01 and 1e6: exponents in small type are unreadable
-    on paper. Call it when the limits are final: a narrow range gets more ticks."""
+    """A logarithmic axis with labels such as 0.01 and 1e6, since small exponents are unreadable on
+    paper. Call it after the limits are set: a narrow range gets more ticks."""
     axis.set(**{f"{which}scale": "log"})
     chosen = axis.yaxis if which == "y" else axis.xaxis
     low, high = axis.get_ylim() if which == "y" else axis.get_xlim()
@@ -158,7 +159,7 @@ def wrapped(arm: str, width: int = 16) -> str:
 
 
 def bare(axis: Axes) -> None:
-    """An axis that only holds an image."""
+    """An axis for an image, without ticks."""
     axis.set_xticks([])
     axis.set_yticks([])
     for spine in axis.spines.values():
@@ -167,7 +168,7 @@ def bare(axis: Axes) -> None:
 
 
 def blank(axis: Axes, words: str) -> None:
-    """Words where an image would stand."""
+    """Text in place of an image."""
     bare(axis)
     axis.set_facecolor("#F4F4F4")
     axis.text(0.5, 0.5, words, transform=axis.transAxes, ha="center", va="center", color=BLACK)
