@@ -1,1 +1,1 @@
-"""The app: thin pages on the stored artifacts; it never trains."""
+"""The app: pages that show stored artifacts; it does not train."""

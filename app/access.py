@@ -2,16 +2,15 @@
 
     loopback                        everybody on this machine may write
     open to others + login          people on the list in secrets.toml may read and write
-    open to others + login, no list whoever logged in may read
+    open to others + login, no list everybody who is logged in may read
     open to others, no login        everybody may read
     ARMATURE_READ_ONLY=1            nobody may write, wherever the app listens
 
 The app is open to others when it listens on another address than loopback, or accepts another host
-name (`server.allowedHosts`: a proxy on this machine hands requests on to loopback).
-`ARMATURE_PUBLISHED_ON_LOOPBACK=1` says that a container, which has to listen on all of its
-addresses, is published on the host's loopback address only.
-The login is Streamlit's own (`[auth]` in .streamlit/secrets.toml); the list is `[access]` in the
-same file.
+name (`server.allowedHosts`: a proxy on this machine forwards requests to loopback).
+`ARMATURE_PUBLISHED_ON_LOOPBACK=1` declares that a container, which must listen on all its
+addresses, is published only on the host's loopback address. The login is Streamlit's own (`[auth]`
+in .streamlit/secrets.toml); the list is `[access]` in the same file.
 """
 
 from __future__ import annotations
@@ -34,12 +33,12 @@ SECRETS = ".streamlit/secrets.toml"
 
 
 def read_only() -> bool:
-    """Whether whoever uses this session may not write. Raises UserError for a malformed list."""
+    """Whether the user of this session may not write. Raises UserError for a malformed list."""
     return jobs.read_only() or (open_to_others() and not _is_listed())
 
 
 def open_to_others() -> bool:
-    """Whether others than this machine reach the app."""
+    """Whether the app can be reached from other machines."""
     address = st.get_option("server.address")
     bound = os.environ.get(PUBLISHED) != "1" and not is_loopback(address)
     return bound or bool(guard.other_hosts())
@@ -61,7 +60,7 @@ def has_login() -> bool:
 
 
 def check() -> None:
-    """Before any page: nothing is shown to people who are not logged in, or not on the list.
+    """Called before any page: people who are not logged in, or not on the list, see nothing.
 
     Raises UserError for a malformed list.
     """
@@ -80,7 +79,7 @@ def check() -> None:
 
 
 def why_read_only() -> str:
-    """The sentence shown in place of the buttons."""
+    """The sentence that is shown instead of the buttons."""
     if jobs.read_only():
         setting = f"{READ_ONLY}={os.environ.get(READ_ONLY)}"
         return f"Read-only mode: {setting} is set, so nothing can be started or stopped here."
@@ -91,7 +90,7 @@ def why_read_only() -> str:
         )
     return (
         "Read-only mode: others can reach the app at "
-        f"{_reached_at()} and it asks for no login. "
+        f"{_reached_at()} without a login. "
         f"Bind it to 127.0.0.1, or configure a login and a list of people in {SECRETS}."
     )
 
@@ -103,7 +102,7 @@ def _reached_at() -> str:
 def _is_listed() -> bool:
     """Whether the account of this session may write.
 
-    An address that the provider calls unverified is not trusted: anybody could claim it.
+    An address that the provider marks as unverified is not trusted, since anybody could claim it.
     """
     people, email = _people(), _email()
     if people is None or email is None or not st.user.is_logged_in:
@@ -150,7 +149,7 @@ def _malformed() -> UserError:
 
 
 def secret(section: str) -> Any:
-    """A section of secrets.toml; None when it, or the file, is absent. Raises UserError.
+    """A section of secrets.toml; None if it, or the file, is absent. Raises UserError.
 
     A file that cannot be parsed must not read as "no login": pages would be open to everybody.
     """

@@ -1,7 +1,7 @@
-"""All writes of the app: each is refused in read-only mode and for people who are not listed,
-whatever the page shows.
+"""All functions of the app that write. Each is refused in read-only mode and for people who are not
+listed, whatever the page shows.
 
-All of them write files that are checked by the same models as the command line's.
+The files are checked by the same models as those of the command line.
 """
 
 from __future__ import annotations
@@ -25,16 +25,15 @@ from study.settings import Row, UserError
 def add(
     draft: Draft, claim: ClaimDraft | None, takes: Takes, seen: Row, commits: bool = False
 ) -> None:
-    """Write a new arm, with its claim or not at all; `commits`: `commit` follows.
-
-    Raises UserError.
+    """Write a new arm together with its claim; `commits`: `commit` is called next. Raises
+    UserError.
     """
     with _writing("params.yaml"):
         claiming.add(load.ROOT, draft, claim, takes, seen, commits)
 
 
 def commit(draft: Draft, claim: ClaimDraft | None, takes: Takes) -> str:
-    """Commit what `add` wrote; returns the short hash. Raises UserError when git refuses."""
+    """Commit what `add` wrote; returns the short hash. Raises UserError if git refuses."""
     with _writing("params.yaml"):
         return claiming.committed(load.ROOT, draft, claim, takes)
 
@@ -47,7 +46,8 @@ def more_seeds(name: str, seeds: Sequence[int], commits: bool) -> str:
 
 
 def start(arm: str, seeds: tuple[int, ...] | None = None, executor: str = "local") -> str:
-    """Queue an arm; returns the job's id. Raises UserError, for an arm that is at work for one."""
+    """Queue an arm; returns the job's id. Raises UserError, for example if the arm has an active
+    job."""
     with _writing("work/launch"):
         return jobs.submit(load.ROOT, arm, seeds, executor)
 
@@ -63,20 +63,21 @@ def retry(job: str) -> None:
 
 
 def wake() -> bool:
-    """See to it that unfinished work goes on; whether there is any. Raises UserError."""
+    """Make sure that unfinished jobs continue; returns whether there are any. Raises UserError."""
     with _writing("work/launch"):
         return jobs.resume(load.ROOT)
 
 
 def archive_arm(name: str) -> archive.Archived:
-    """Raises UserError for an arm that is at work, or needed."""
+    """Archive an arm. Raises UserError if it has an active job or others need it."""
     with _writing("params.yaml, results/ or archived/"):
         jobs.check_idle(load.ROOT, name)
         return archive.archive_arm(load.ROOT, name)
 
 
 def rename_arm(name: str, to: str) -> archive.Archived:
-    """Raises UserError for an arm that is at work, and for a name that is taken or none."""
+    """Rename an arm. Raises UserError if it has an active job, and for a name that is taken or
+    invalid."""
     with _writing("params.yaml, results/ or archived/"):
         jobs.check_idle(load.ROOT, name)
         return archive.rename_arm(load.ROOT, name, to)
@@ -152,7 +153,7 @@ def remove_scan(scan: str) -> None:
 
 @contextmanager
 def _writing(what: object) -> Iterator[None]:
-    """Raises UserError for those who may not write, and in place of an OSError (a full disk)."""
+    """Raises UserError if the user may not write, and instead of an OSError (a full disk)."""
     if access.read_only():
         raise UserError(access.why_read_only())
     try:

@@ -1,8 +1,8 @@
-"""Selections that stand in the URL: a page can be sent, reloaded and come back to.
+"""Selections that are stored in the URL, so that a page can be shared and reloaded.
 
-What a URL asks for and is not there becomes a sentence, and the rest of the selection stands.
-Options are shown as they are: Streamlit writes what it shows into the URL, so a label that counts
-something would be another address tomorrow.
+Unknown values in a URL are reported in a sentence, and the rest of the selection is kept. Options
+have no counts in their labels: Streamlit writes labels into the URL, so a changing label would
+change the address.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from app.escape import Markdown
 from study.settings import nearest
 
 MOST_NAMED = 8
-PLAIN = re.compile(r"[\w–-]+([ /.][\w–-]+)*")  # means nothing in Markdown
+PLAIN = re.compile(r"[\w–-]+([ /.][\w–-]+)*")  # has no special characters of Markdown
 
 
 def asked(key: str) -> list[str]:
-    """The values that the URL gives for `key`, in order, each once."""
+    """The values of `key` in the URL, in order and without repetitions."""
     return list(dict.fromkeys(st.query_params.get_all(key)))
 
 
@@ -33,9 +33,8 @@ def several(
     max_selections: int | None = None,
     elsewhere: Collection[str] = (),
 ) -> list[str]:
-    """A multiselect bound to `?key=a&key=b`; unknown values are reported and left out.
-
-    `elsewhere`: values that the page answers itself.
+    """A multiselect bound to `?key=a&key=b`; unknown values are reported and left out. `elsewhere`:
+    values that the page handles itself.
     """
     tell_unknown(label, [*options, *elsewhere], key)
     return st.multiselect(
@@ -54,12 +53,11 @@ def one(
     key: str,
     default: str | None = None,
 ) -> str | None:
-    """A segmented control (up to five options, always one chosen) or a select box bound to `?key=`.
+    """A segmented control (up to five options, one always selected) or a select box bound to
+    `?key=`.
 
-    A segmented control renders its options as Markdown, a select box does not. Escaped options are
-    not a way out: the address would hold them.
-
-    None where there is nothing to choose from.
+    A segmented control renders its options as Markdown, a select box does not. Escaping the options
+    is not possible, since the address would contain the escapes. None without options.
     """
     if not options:
         return None
@@ -73,11 +71,12 @@ def one(
 
 
 def correct(key: str, value: str | list[str], parameter: str | None = None) -> None:
-    """Let the widget `key`, not drawn yet, show `value`, and drop `parameter` from the address.
+    """Make the widget `key`, which is not drawn yet, show `value`, and remove `parameter` from the
+    address.
 
-    The address may be written until a widget is bound to it; from then on the session may, and
-    Streamlit writes the address. The page starts once more: a widget takes what the address held
-    when the run began, after the browser's Back even over the session.
+    The address can be written until a widget is bound to it; after that only the session can, and
+    Streamlit writes the address. The page is run again, because a widget uses the address at the
+    start of the run (after the browser's Back, even in preference to the session).
     """
     if key not in st.session_state:
         _forget(parameter)
@@ -91,15 +90,14 @@ def correct(key: str, value: str | list[str], parameter: str | None = None) -> N
 
 
 def _forget(parameter: str | None) -> None:
-    """Take another word for a key out of the address; no widget is bound to it."""
+    """Remove an alias of a key from the address; no widget is bound to it."""
     if parameter is not None:
         del st.query_params[parameter]
 
 
 def tell_outside(label: Markdown, numbers: range, key: str) -> bool:
-    """What the URL asks for under `key` and is none of `numbers`, in sentences; whether there is.
-
-    It leaves the address, as a widget that is bound to it would make it.
+    """Report values of `key` in the URL that are not in `numbers`; returns whether there are any.
+    They are removed from the address, as a bound widget would do.
     """
     wrong = [value for value in asked(key) if not _is_in(value, numbers)]
     if wrong and key not in st.session_state:
@@ -116,15 +114,15 @@ def _is_in(value: str, numbers: range) -> bool:
 
 
 def tell_unknown(label: Markdown, options: Collection[str], key: str) -> None:
-    """What the URL asks for under `key` and is not among `options`, in sentences."""
+    """Report values of `key` in the URL that are not among `options`."""
     unknown = [value for value in asked(key) if value not in options]
     for value in unknown[:3]:
-        found = f"{_short(value)!r}, which is not here{_hint(value, options)}"
+        found = f"{_short(value)!r}, which does not exist{_hint(value, options)}"
         st.warning(f"The address asks for {_named(label)} {escape.markdown(found)}")
 
 
 def _hint(value: str, options: Collection[str]) -> str:
-    """The option that is nearest; all of a few, or how many there are."""
+    """The nearest option, or all options if there are few, or their number."""
     found = nearest(value, options)
     if found.startswith("; known") and len(options) > MOST_NAMED:
         return f"; {len(options)} are, for example {', '.join(sorted(options)[:3])}."

@@ -1,8 +1,8 @@
-"""What people say about a claim: signed, apart from the verdict, and never part of it.
+"""Comments of people on claims: signed, and separate from the verdict.
 
-    comments.jsonl      one comment a line, in git with the study; nothing computes from it
+    comments.jsonl      one comment per line, in git with the study; no result depends on it
 
-The file is written whole under a lock; a line that is not a comment is counted and kept.
+The whole file is rewritten under a lock; lines that are not comments are counted and kept.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MOST_BYTES = 4_000_000
 
 def _printable(text: str) -> str:
     if any(not c.isprintable() and c != "\n" for c in text):
-        raise ValueError("holds characters that cannot be printed")
+        raise ValueError("contains unprintable characters")
     return text
 
 
@@ -70,7 +70,7 @@ class Comment(BaseModel):
 
 
 def read(root: Path) -> tuple[list[Comment], int]:
-    """The comments of a checkout in order, and how many lines are none."""
+    """The comments of a checkout in order, and the number of lines that are not comments."""
     found, broken = [], 0
     for line in read_lines(root / FILE):
         try:
@@ -81,7 +81,7 @@ def read(root: Path) -> tuple[list[Comment], int]:
 
 
 def add(root: Path, claim: str, name: str, text: str, claims: Collection[str]) -> Comment:
-    """Write one comment on one of `claims`. Raises UserError for what cannot be a comment."""
+    """Write one comment on one of `claims`. Raises UserError for an invalid comment."""
     if claim not in claims:
         raise UserError(f"no claim {claim[:60]!r} to comment on")
     now = datetime.now(UTC).replace(microsecond=0)
@@ -104,13 +104,13 @@ def _append(root: Path, comment: Comment) -> None:
             line = json.dumps(comment.model_dump(mode="json"), ensure_ascii=False)
             write_text(file, f"{before}{line}\n")
     except Timeout:
-        raise UserError(f"{FILE} is held by another writer; try again in a moment") from None
+        raise UserError(f"{FILE} is locked by another writer; try again in a moment") from None
     except OSError as error:
         raise UserError(f"{FILE} cannot be written: {error.strerror}") from None
 
 
 def _content(file: Path) -> str:
-    """The comments so far. Raises UserError for a full file, and for one that is not text."""
+    """The existing comments. Raises UserError if the file is full or not text."""
     try:
         return read_text(file, MOST_BYTES)
     except FileNotFoundError:

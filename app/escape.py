@@ -1,4 +1,4 @@
-"""Stored text on a page: names, claims, causes and comments read as they were written.
+"""Escape stored text for pages: names, claims, causes and comments are shown literally.
 
 Streamlit renders most texts as Markdown. An image in a stored text would be fetched from outside,
 and a link would look like the app's own.
@@ -24,12 +24,12 @@ NUMBERED = re.compile(r"^(\d+)\.(?=\s|$)")  # the start of a list
 
 
 def markdown(text: str) -> Markdown:
-    """Text as Markdown that renders as it is written, on one line."""
+    """Text as Markdown that renders literally, on one line."""
     return NUMBERED.sub(r"\1\\.", _escaped(" ".join(text.split())))
 
 
 def sentence(text: str) -> Markdown:
-    """A message of ours, which may quote stored text: as `markdown`, with its commands as code."""
+    """A message of the app, which may quote stored text: as `markdown`, with commands as code."""
     parts = COMMAND.split(" ".join(text.split()))
     shown = "".join(f"`{part}`" if i % 2 else _escaped(part) for i, part in enumerate(parts))
     return NUMBERED.sub(r"\1\\.", shown)

@@ -1,10 +1,10 @@
-"""What leaves the app: figures for paper, tables, arrays, and the command behind every number.
+"""Exports: figures for print, tables, arrays, and the command behind every number.
 
     figure    SVG, PDF, PNG, drawn by matplotlib; ids, commit and command in the metadata
-    table     CSV, with the id and the command of each number, or the file that holds a value
+    table     CSV, with the id and the command of each number, or the file with its value
     arrays    npz and CXI (app/compare/arrays.py)
 
-A page gives functions, not files: nothing is drawn or written before somebody clicks.
+A page passes functions, not files: nothing is drawn or written before a click.
 
     export.popover("export_curves", facts, table=lambda: frame, draw=lambda: figure)
 """
@@ -34,7 +34,7 @@ MIME = {"svg": "image/svg+xml", "pdf": "application/pdf", "png": "image/png"}
 
 @dataclass(frozen=True)
 class Facts:
-    """What an exported file says about itself. `name`: the stem of its file."""
+    """Metadata of an exported file. `name`: the stem of its file."""
 
     name: str
     note: str
@@ -44,7 +44,7 @@ class Facts:
 
     @classmethod
     def of(cls, name: str, arms: Sequence[str], ids: Sequence[str], note: str) -> Facts:
-        """`arms`: what has to be computed again; `ids`: the numbers that are shown."""
+        """`arms`: arms that must be computed again; `ids`: the numbers that are shown."""
         return cls(name, note, tuple(ids), load.commit(), reproduce(arms))
 
     @property
@@ -66,7 +66,7 @@ class Facts:
 
 
 def late(module: str) -> Any:
-    """A module that is imported when something is exported: matplotlib takes its time."""
+    """A module that is imported on export, since importing matplotlib is slow."""
     return importlib.import_module(module)
 
 
@@ -80,7 +80,7 @@ def figure_file(figure: Figure, kind: str, facts: Facts) -> bytes:
 
 
 def metadata(kind: str, facts: Facts) -> dict[str, Any]:
-    """Title, ids, commit and command under the names that the format has for them."""
+    """Title, ids, commit and command under the metadata names of the format."""
     keys = {
         "svg": {"Title": facts.name, "Description": facts.as_json(), "Date": None},
         "pdf": {"Title": facts.name, "Subject": facts.as_json(), "CreationDate": None},
@@ -114,7 +114,7 @@ def with_commands(table: pandas.DataFrame) -> pandas.DataFrame:
 
 
 def csv_file(table: pandas.DataFrame, facts: Facts) -> bytes:
-    """The table with the commit that it was exported at; every digit is kept."""
+    """The table with the current commit; all digits are kept."""
     return table.assign(commit=facts.commit).to_csv(index=False).encode()
 
 

@@ -19,7 +19,7 @@ P = ParamSpec("P")
 
 
 def show_error(error: UserError) -> None:
-    """Show what a user or a broken file did wrong, on any page."""
+    """Show a user error or a damaged file on any page."""
     st.error(escape.sentence(str(error)), icon=":material/error:")
 
 

@@ -1,4 +1,4 @@
-"""Which requests reach the app, by the host that they name and the page that sends them.
+"""Accept or refuse requests by their host name and by the page that sends them.
 
 Any web page can make a browser on this machine send requests to 127.0.0.1: under a name that the
 page's owner resolves to 127.0.0.1 (DNS rebinding), or across origins, for example from another
@@ -57,7 +57,7 @@ def is_accepted(host: str) -> bool:
 
 
 def other_hosts() -> tuple[str, ...]:
-    """The names in `server.allowedHosts` by which others than this machine reach the app.
+    """The names in `server.allowedHosts` by which other machines reach the app.
 
     A name is matched as a whole; patterns such as `*` or `*.example.org` are ignored.
     """
@@ -68,7 +68,7 @@ def other_hosts() -> tuple[str, ...]:
 def _same(origin: str, host: str) -> bool:
     """Whether a page of `origin` was loaded from `host`: the name and the port, not the scheme.
 
-    A proxy that ends TLS hands on the host, and the scheme is lost.
+    A proxy that terminates TLS forwards the host but not the scheme.
     """
     scheme, separator, place = origin.lower().partition("://")
     return scheme in ("http", "https") and bool(separator) and place == host.lower()

@@ -1,8 +1,8 @@
-"""What every page shares: the navigation, its title, and the strip that says where one is.
+"""The common parts of all pages: navigation, title and status strip.
 
-Streamlit keeps a navigation of its own for a folder called `pages` and lets it answer the first
-request of a process when that is a deep link, before script.py runs. `enter` notices a page that
-was not opened by script.py, declares the navigation and reruns: the second answer is ours.
+Streamlit has its own navigation for a folder called `pages`. If the first request of a process is a
+deep link, that navigation answers it before script.py runs. `enter` detects a page that was not
+opened by script.py, declares our navigation and reruns.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ PAGES = (
     Entry("new_arm", "New arm", ":material/add_circle:"),
     Entry("runs", "Runs", ":material/directions_run:"),
 )
-ICON = str(Path(__file__).with_name("icon.svg"))  # a material icon would be fetched from afar
+ICON = str(Path(__file__).with_name("icon.svg"))  # material icons are fetched from the internet
 MOST_PROBLEMS = 5  # sentences above a page
 _OPENED: ContextVar[bool] = ContextVar("opened by script.py", default=False)
 
 
 def open_page() -> None:
-    """What script.py does: declare the pages and run the one that was asked for."""
+    """Declare the pages and run the requested one; called by script.py."""
     page = navigation()
     _OPENED.set(True)
     try:
@@ -57,7 +57,7 @@ def open_page() -> None:
 
 
 def _wake() -> None:
-    """Once a session: work that a power cut or a killed supervisor left goes on."""
+    """Once per session: continue jobs that were left by a power cut or a killed supervisor."""
     if access.read_only() or st.session_state.get("woken"):
         return
     st.session_state["woken"] = True
@@ -68,7 +68,8 @@ def _wake() -> None:
 
 
 def navigation():
-    # The icon before the navigation, which would take a page's own from afar; the title after it.
+    # Set the icon before the navigation, which would fetch one from the internet, and the title
+    # after it.
     st.set_page_config(page_icon=ICON, layout="wide")
     pages = [
         st.Page(
@@ -81,13 +82,13 @@ def navigation():
         for i, entry in enumerate(PAGES)
     ]
     chosen = st.navigation(pages, position="top")
-    # A child process that imports the app's script again has no session, and its page no title.
+    # A child process that imports the script again has no session and needs no title.
     st.set_page_config(page_title=f"{getattr(chosen, 'title', 'App')} · Armature")
     return chosen
 
 
 def enter(title: Markdown, lead: Markdown) -> None:
-    """First line of every page: its title, one sentence on what it answers, the status strip."""
+    """First line of every page: title, one sentence about the page, status strip."""
     if not _OPENED.get():
         navigation()
         st.rerun()
@@ -112,7 +113,7 @@ def link(name: str, label: Markdown, **query: str | list[str]) -> None:
 
 
 SCRIPT = f"<script>{Path(__file__).with_name('browser.js').read_text()}</script>"
-# Numbers stand under each other; wide tables scroll inside themselves, never the page.
+# Digits are aligned; wide tables scroll, not the page.
 STYLE = """
 <style>
   [data-testid="stDataFrame"], table { font-variant-numeric: tabular-nums; }

@@ -1,8 +1,8 @@
-"""The one loader of the app: stored artifacts of the checkout it was started in.
+"""The loader of the app: stored artifacts of the checkout in which it was started.
 
-Everything is read from files and cached on what the files are (path, size, time): a reload, a
-second browser or a killed app changes nothing, and a file that changed is read again. Names that
-come from a URL are looked up in what is there and never joined to a path.
+Everything is read from files and cached by their state (path, size, time), so a changed file is
+read again, and a reload, a second browser or a killed app changes nothing. Names from a URL are
+looked up among existing names and never joined to a path.
 """
 
 from __future__ import annotations
@@ -31,19 +31,18 @@ from study.runs.seed_folders import dataset_folders, seed_folder
 from study.settings import Row, Study, UserError, load_study
 
 ROOT = Path()
-Stamp = int  # of this process alone: Python salts the hashes of texts
+Stamp = int  # valid only in this process, since Python salts the hashes of strings
 
 
 def stamp(*places: Path) -> Stamp:
-    """What lies at `places` (files, or folders with all below), as a key for caches.
-
-    Path, size and time of every file: sums would not see a file that another one took the place of.
+    """The state of `places` (files, or folders with their content), as a key for caches: path, size
+    and time of every file. Sums would not detect a replaced file.
     """
     return hash(tuple(sorted(facts for place in places for facts in _facts(place))))
 
 
 def _facts(place: Path) -> Iterable[tuple[str, int, int]]:
-    """What vanishes while a folder is read is left out: a run collects, DVC checks out."""
+    """Files that vanish while a folder is read are left out: runs are collected, DVC checks out."""
     for item in _files(place):
         try:
             found = item.stat()
@@ -97,7 +96,7 @@ def pipeline_names() -> list[str]:
 
 
 def pipeline_study(pipeline: str) -> Study | None:
-    """The settings of one of `pipeline_names`, or None where there are none.
+    """The settings of one of `pipeline_names`, or None without a params.yaml.
 
     Raises UserError for a params.yaml that cannot be read.
     """
@@ -113,8 +112,8 @@ def _pipeline_study(pipeline: str, key: Stamp) -> Study:
 def results() -> Mapping[str, ArmResults]:
     """Every arm with stored results: this pipeline's by name, recorded ones as `<study>/<arm>`.
 
-    Arms with a damaged file are left out; `problems` names it. Shared between sessions: not to be
-    changed.
+    Arms with a damaged file are left out; `problems` names it. Shared between sessions; do not
+    modify.
     """
     return _results(stamp(*result_places()))[0]
 
@@ -127,7 +126,7 @@ def _results(key: Stamp) -> tuple[Mapping[str, ArmResults], tuple[str, ...]]:
 
 
 def problems() -> tuple[str, ...]:
-    """One sentence for every damaged file without which the pages go on."""
+    """One sentence for every damaged file that pages can do without."""
     found = list(_results(stamp(*result_places()))[1])
     try:
         declared()
@@ -137,8 +136,8 @@ def problems() -> tuple[str, ...]:
 
 
 def rows() -> Mapping[str, Row]:
-    """What every arm was asked to be, by the names of `results`; none with a damaged params.yaml,
-    which `problems` names."""
+    """The declared rows of all arms, by the names of `results`; empty if params.yaml is damaged,
+    which `problems` reports."""
     try:
         return declared().rows
     except UserError:
@@ -186,7 +185,7 @@ def _findings(key: Stamp) -> Findings | None:
 
 
 def stale_claims() -> dict[str, list[str]]:
-    """Claims whose evidence changed since the verdict: computed on reading, stored nowhere."""
+    """Claims whose evidence changed since the verdict; computed on reading and not stored."""
     places = (ROOT / "findings.json", ROOT / "claims.yaml", *result_places())
     return _stale(stamp(*places, ROOT / "runs"))
 
@@ -198,7 +197,7 @@ def _stale(key: Stamp) -> dict[str, list[str]]:
 
 
 def pending_claims() -> list[Claim]:
-    """Claims that the findings do not know yet. Raises UserError for a broken claims.yaml."""
+    """Claims that are not yet in the findings. Raises UserError for a broken claims.yaml."""
     places = (ROOT / "findings.json", ROOT / "claims.yaml")
     return _pending(stamp(*places)) if places[1].is_file() else []
 
@@ -214,7 +213,7 @@ def _pending(key: Stamp) -> list[Claim]:
 
 
 def run_folder(arm: str, seed: int) -> Path:
-    """Where the collected run of an arm in `results` lies, if it is here."""
+    """The folder of the collected run of an arm in `results`, if it is here."""
     pipeline, _, name = arm.rpartition("/")
     return ROOT / pipeline / "runs" / name / f"s{seed}"
 
@@ -222,7 +221,7 @@ def run_folder(arm: str, seed: int) -> Path:
 def reconstruction(arm: str, seed: int, checkpoint: str) -> Reconstruction | None:
     """The stored object of a run, best or last (a reference has one); None when not pulled.
 
-    Raises UserError for a torn file.
+    Raises UserError for a damaged file.
     """
     folder = run_folder(arm, seed)
     for name in (checkpoint, "best", "last"):
@@ -245,7 +244,7 @@ def data_folder(arm: str, seed: int) -> Path | None:
         return None
     try:
         folder = seed_folder(ROOT / pipeline / paths[0], seed)
-    except UserError:  # the set that is here does not hold the seed
+    except UserError:  # the stored data set does not contain this seed
         return None
     return folder if (folder / "manifest.json").is_file() else None
 
@@ -261,7 +260,7 @@ def _manifest(folder: str, key: Stamp) -> Manifest:
 
 
 def dataset(folder: Path, *splits: str) -> Dataset:
-    """Some splits of a data set. Raises UserError for a torn one."""
+    """Some splits of a data set. Raises UserError for a damaged one."""
     return _dataset(str(folder), splits or ("test",), stamp(folder))
 
 
@@ -275,7 +274,7 @@ def _dataset(folder: str, splits: tuple[str, ...], key: Stamp) -> Dataset:
 
 @dataclass(frozen=True)
 class Standing:
-    """What the strip shows. `dirty`: what differs from the commit; `jobs`: how many, by state.
+    """Content of the status strip. `dirty`: changes since the commit; `jobs`: number by state.
 
     `data`: name and short hash of the first arm's data set, None where it is not here.
     """
@@ -295,12 +294,12 @@ def standing() -> Standing:
 
 
 def busy() -> bool:
-    """Whether something is queued or runs, and so whether a page has a reason to look again."""
+    """Whether something is queued or running, so that pages must be refreshed."""
     return job_queue.active(ROOT)
 
 
 def jobs() -> tuple[job_queue.Job, ...]:
-    """Every job of this checkout, oldest first, those asked for just now among them."""
+    """Every job of this checkout, oldest first, including new requests."""
     return job_queue.jobs(ROOT)
 
 
@@ -312,7 +311,7 @@ def run_rows() -> tuple[job_queue.RunRow, ...]:
 def not_started(rows: Sequence[job_queue.RunRow]) -> tuple[job_queue.RunRow, ...]:
     """The arms and seeds that have neither a run nor a job in `rows`, nor a result.
 
-    None where params.yaml cannot be read: the page says so elsewhere.
+    None if params.yaml cannot be read, which is reported elsewhere.
     """
     try:
         return job_queue.not_started(ROOT, rows)
@@ -327,7 +326,7 @@ def served() -> bool:
 
 
 def job_state(job: job_queue.Job, rows: Iterable[job_queue.RunRow], is_served: bool) -> str:
-    """The state of a job as pages show it: without supervisor and trainer it has stopped."""
+    """The state of a job on pages; without supervisor and trainer it is stopped."""
     at_work = job.state in ("preparing", "running", "committing")
     if is_served or not at_work or any(r.state == "running" and r.job == job.id for r in rows):
         return job.state
@@ -335,7 +334,7 @@ def job_state(job: job_queue.Job, rows: Iterable[job_queue.RunRow], is_served: b
 
 
 def _counts() -> dict[str, int]:
-    """Arms by state: jobs at work, and arms that run without one (`dvc repro` by hand)."""
+    """Number of arms by state: active jobs, and runs without a job (`dvc repro` by hand)."""
     working, rows, is_served = [job for job in jobs() if not job.over], run_rows(), served()
     arms = {job.arm for job in working}
     alone = {row.arm for row in rows if row.state == "running"} - arms
@@ -349,7 +348,7 @@ ORDER = ("queued", "preparing", "running", "committing", "stopped")
 
 @st.cache_data(ttl=5, show_spinner=False)
 def commit() -> str:
-    """Short commit of the checkout, or a word when there is none."""
+    """Short commit of the checkout, or a word if there is none."""
     return (environment.git("rev-parse", "--short", "HEAD", root=ROOT) or "no git").strip()
 
 
@@ -365,12 +364,12 @@ def _data() -> str | None:
         path = next(iter(study().arms.values())).data
         folder = dataset_folders(ROOT / path)[0]
         found = manifest(folder) if (folder / "manifest.json").is_file() else None
-    except UserError:  # the page itself says what is broken
+    except UserError:  # the page itself reports the damage
         return None
     return f"{Path(path).name} {found.set_sha256[:8]}" if found is not None else None
 
 
 @st.cache_data(ttl=300, show_spinner=False)
 def _device() -> str:
-    """What runs started here compute on, as the supervisor counts it; torch is not asked."""
+    """The devices for runs started here, as counted by the supervisor, without importing torch."""
     return Local().slots()

@@ -1,1 +1,1 @@
-"""What Arms shows: the rows, the table, and the commit they are held against."""
+"""The page Arms: the rows, the table, and the comparison with the commit."""

@@ -1,5 +1,5 @@
-"""The rows of the chosen arms and how they relate to the committed results, computed once for
-what is stored."""
+"""The rows of the chosen arms and their comparison with the committed results, cached by the state
+of the stored files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from study.runs.environment import git
 
 
 def table(checkpoint: str) -> Mapping[str, ArmRow]:
-    """Every stored arm as a row of the table. Not to be changed."""
+    """Every stored arm as a row of the table. Do not modify the result."""
     stamp = load.stamp(*load.result_places())
     settings = load.stamp(load.ROOT / "params.yaml", *load.ROOT.glob("*/params.yaml"))
     return _table(checkpoint, stamp, settings)
@@ -28,7 +28,8 @@ def _table(checkpoint: str, key: load.Stamp, settings: load.Stamp) -> Mapping[st
 
 
 def fenced(names: Sequence[str], rows: Mapping[str, ArmRow]) -> list[tuple[str, list[ArmRow]]]:
-    """(heading, rows) by data set, the control's first: nothing is compared across."""
+    """(heading, rows) by data set, the control's first; arms on different data sets are not
+    compared."""
     groups: dict[tuple[str, str | None], list[ArmRow]] = {}
     for name, row in rows.items():
         if name in names:
@@ -51,9 +52,8 @@ def _flags(key: load.Stamp) -> tuple[list[Flag], list[ScaleFlag]]:
 
 
 def comparison() -> Mapping[str, Comparison]:
-    """Arm of this pipeline -> identical, reproduced, differs, new or missing.
-
-    Empty without git, and where nothing is committed.
+    """Arm of this pipeline -> identical, reproduced, differs, new or missing. Empty without git or
+    committed results.
     """
     commit = (git("rev-parse", "HEAD", root=load.ROOT) or "").strip()
     return _comparison(commit, load.stamp(load.ROOT / "results")) if commit else {}

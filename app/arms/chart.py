@@ -22,7 +22,7 @@ Settings = Mapping[str, Mapping[str, Scalar]]  # by arm
 
 
 def show(rows: Sequence[ArmRow], shown: Sequence[TableColumn]) -> None:
-    """The expander under the table; it computes only while it is open. The choice is in the
+    """The expander under the table; it computes only while it is open. The selection is in the
     address."""
     opened = bool(choose.asked("x"))
     with st.expander("Chart against a setting", expanded=opened, icon=":material/show_chart:",
@@ -35,7 +35,7 @@ def _chart(rows: Sequence[ArmRow], shown: Sequence[TableColumn]) -> None:
     settings = {row.name: found for row in rows if (found := settings_of(row.name)) is not None}
     numeric = varying(settings)
     if not numeric:
-        st.caption("No numeric setting differs between the arms that are shown.")
+        st.caption("No numeric setting differs between the listed arms.")
         return
     titles = {column.title: column for column in shown}
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
@@ -93,8 +93,8 @@ def values(
 
 
 def curve(table: pandas.DataFrame, name: str, label: str, settings: Settings) -> go.Figure:
-    """Mean and interval of every arm; a line joins arms that differ in this setting only, and its
-    end is named after them."""
+    """Mean and interval of every arm; a line joins arms that differ only in this setting, and has
+    their name at its end."""
     made, there = go.Figure(), sorted(set(table[name]))
     log_x, scale = wide(there), axis_of(list(table["estimate"]))
     assert scale is not None, "a table with a row has an axis"
@@ -125,7 +125,7 @@ def curve(table: pandas.DataFrame, name: str, label: str, settings: Settings) ->
         )  # fmt: skip
     if log_x:
         made.update_xaxes(type="log", tickvals=there, ticktext=[f"{value:g}" for value in there])
-    # Set by hand: plotly would make room for the names inside of the axes.
+    # Set explicitly, since plotly would reserve space for the names inside the axes.
     xs = [math.log10(value) if log_x else float(value) for value in there]
     room = 0.05 * (xs[-1] - xs[0]) or 0.5
     made.update_xaxes(range=(xs[0] - room, xs[-1] + room))
@@ -140,13 +140,13 @@ def curve(table: pandas.DataFrame, name: str, label: str, settings: Settings) ->
 
 
 def family_name(arms: Iterable[str]) -> str:
-    """`control and 4 more`, without the study, which the page names."""
+    """`control and 4 more`, without the study, which is on the page."""
     first, *others = (arm.rpartition("/")[2] for arm in arms)
     return f"{first} and {len(others)} more" if others else first
 
 
 def heat_map(table: pandas.DataFrame, first: str, second: str, label: str) -> go.Figure:
-    """The mean over the arms of every pair of values; the hover says how many they are."""
+    """The mean over the arms of every pair of values; the hover text has their number."""
     cells = table.pivot_table("estimate", index=second, columns=first, aggfunc="mean")
     names = table.pivot_table("arm", index=second, columns=first, aggfunc=", ".join)
     names = names.reindex(index=cells.index, columns=cells.columns)

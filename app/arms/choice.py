@@ -1,4 +1,4 @@
-"""Which arms the table shows: this pipeline, a recorded study, or one question of a study."""
+"""Select the arms of the table: this pipeline, a recorded study, or one question of a study."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ LONGEST = 100
 
 @dataclass(frozen=True)
 class Choice:
-    """`asks`: the question of the group that is shown, "" where there is none; `text`: the words
-    of the filter."""
+    """`asks`: the question of the selected group, or ""; `text`: the words of the filter."""
 
     names: list[str]
     checkpoint: str
@@ -31,7 +30,7 @@ class Choice:
 
 
 def choice(arms: Mapping[str, ArmResults]) -> Choice:
-    """The choosers and the filter, and what they choose from the stored arms."""
+    """Draw the selection widgets and the filter; returns the selected arms."""
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         study = choose.one("Results of", _studies(arms), "study", HERE)
         names = [n for n in arms if (n.partition("/")[0] if "/" in n else HERE) == study]
@@ -42,7 +41,7 @@ def choice(arms: Mapping[str, ArmResults]) -> Choice:
 
 
 def _question(study: str, names: list[str]) -> tuple[list[str], str]:
-    """The arms of one question of a study, and the question; all of them where none is chosen."""
+    """The arms of one question of a study, and the question; all arms if none is selected."""
     groups = _groups(study, names)
     picked = choose.one("Question", [ALL, *groups], "group", ALL) if groups else ALL
     return (names, "") if picked not in groups else (groups[picked][1], groups[picked][0])
@@ -54,7 +53,7 @@ def _studies(arms: Mapping[str, ArmResults]) -> list[str]:
 
 
 def _groups(study: str, names: list[str]) -> dict[str, tuple[str, list[str]]]:
-    """Name -> (question, its arms that are stored); none where the settings cannot be read."""
+    """Name -> (question, its stored arms); empty if the settings cannot be read."""
     try:
         known = load.declared().groups
     except UserError:
@@ -68,7 +67,7 @@ def _groups(study: str, names: list[str]) -> dict[str, tuple[str, list[str]]]:
 
 
 def _filter() -> str:
-    """The words of the text filter, in small letters."""
+    """The words of the text filter, in lower case."""
     text = st.text_input(
         "Filter",
         key="find",
@@ -80,13 +79,13 @@ def _filter() -> str:
     if old := st.query_params.get("q"):
         st.info(
             f"The address holds a query of an earlier version ({escape.markdown(old[:LONGEST])}). "
-            "Filter by words here, and sort by a number: a click on the head of its column."
+            "Filter by words here, and click on a column header to sort."
         )
     return text.strip().lower()
 
 
 def passes(row: ArmRow, text: str) -> bool:
-    """Whether every word of the filter is in what the table says of an arm."""
+    """Whether every word of the filter occurs in the row of an arm."""
     arm = row.line.arm
     changed = (f"{name} {a} {b}" for name, (a, b) in row.changed.items())
     searched = " ".join(

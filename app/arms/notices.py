@@ -1,4 +1,4 @@
-"""What Arms says around its table: empty, fenced, flagged, selected."""
+"""Notices around the table of Arms: no results, data sets, flags, selection."""
 
 from __future__ import annotations
 
@@ -13,19 +13,21 @@ from study.evidence.model import Flag, ScaleFlag
 
 
 def empty() -> None:
-    """No results here: how to get some, or that they are being computed."""
+    """Shown without results: how to get some, or that they are being computed."""
     with st.container(border=True):
         st.subheader("No runs in this checkout", anchor=False)
-        st.write("Bring what others computed, or compute it here (minutes on a laptop):")
+        st.write("Download existing results, or compute them here:")
         st.code("make pull\nmake repro", language="sh")
-        st.caption("An arm of your own starts on the page New arm.")
-        layout.link("runs", "Runs are in progress" if load.busy() else "What is queued and running")
+        st.caption("To add your own arm, open the page New arm.")
+        layout.link(
+            "runs", "Runs are in progress" if load.busy() else "Show queued and running jobs"
+        )
 
 
 def bar(
     place: DeltaGenerator, shown: int, of: int, fences: int, selected: list[str], checkpoint: str
 ) -> None:
-    """How many arms are shown, and what may be done with the selected ones."""
+    """The number of listed arms, and buttons for the selected ones."""
     with place:
         st.markdown(f"**{shown:d} of {of:d} arms**" if shown != of else f"**{of:d} arms**")
         if fences > 1:
@@ -50,11 +52,11 @@ def bar(
                 layout.link("new_arm", f"More seeds of {escape.markdown(name)}",
                             **{"from": name, "more": "1"})  # fmt: skip
         else:
-            st.caption("Tick arms to compare them.")
+            st.caption("Select arms to compare them.")
 
 
 def flags(names: Collection[str]) -> None:
-    """Two arms with one result, and objects of the wrong brightness."""
+    """Arms with equal results, and objects with a wrong amplitude scale."""
     same, scales = found_flags()
     same = [flag for flag in same if set(flag.arms) & set(names)]
     scales = [flag for flag in scales if flag.arm in names]

@@ -54,10 +54,7 @@ def columns(checkpoint: str) -> tuple[TableColumn, ...]:
 
 @dataclass(frozen=True)
 class ArmRow:
-    """One arm as the table shows it.
-
-    `changed`: factor -> (value of the arm it is compared with, its own).
-    """
+    """One arm in the table. `changed`: factor -> (value of the compared arm, own value)."""
 
     line: Line
     changed: Mapping[str, tuple[Any, Any]]
@@ -79,7 +76,7 @@ class ArmRow:
 def arm_rows(
     arms: Mapping[str, ArmResults], asked: Mapping[str, Row], checkpoint: str
 ) -> dict[str, ArmRow]:
-    """Every stored arm; `asked`: what params.yaml declares."""
+    """Every stored arm; `asked`: the arms declared in params.yaml."""
     paths = [*(column.path for column in columns(checkpoint)), "best.epoch"]
     found = {name: summarise(name, asked.get(name), arm, paths) for name, arm in arms.items()}
     return {
@@ -97,7 +94,7 @@ def changes(arm: ArmResults, control: ArmResults | None) -> dict[str, tuple[Any,
     if control is None or arm.row is None or control.row is None:
         return {}
     found = dict(sorted(factors(control.row, arm.row).items()))
-    if "generator.name" in found:  # another network: its own settings belong to that factor
+    if "generator.name" in found:  # the settings of another network belong to that factor
         known = leaves(control.row)
         own = {k: v for k, v in leaves(arm.row).items() if k.startswith("generator.")}
         found |= {k: (ABSENT, v) for k, v in own.items() if k not in known}
@@ -113,7 +110,7 @@ def axis(cells: Iterable[Cell]) -> Axis | None:
 
 
 def position(value: float, scale: Axis) -> float:
-    """Where a value lies on an axis, 0 to 1; what lies beyond is held at its end."""
+    """Position of a value on an axis, 0 to 1; values beyond the axis are placed at its end."""
     return min(1.0, max(0.0, _along(value, scale)))
 
 

@@ -1,4 +1,4 @@
-"""The line above the table: verdicts, and how the results relate to the committed ones."""
+"""The line above the table: verdicts, and the comparison with the committed results."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ def show() -> None:
 
 
 def _verdicts() -> None:
-    """Chips that open Findings with only those claims; a broken file is reported, the arms stay."""
+    """Chips that open Findings with only those claims; a damaged file is reported and the arms are
+    shown."""
     try:
         found, pending = load.findings(), load.pending_claims()
         changed = {} if found is None else load.stale_claims()
@@ -36,7 +37,7 @@ def _verdicts() -> None:
         if pending:
             states.chip(
                 "pending",
-                f"{len(pending):d} not judged yet",
+                f"{len(pending):d} not yet judged",
                 help=escape.markdown(", ".join(c.id for c in pending)),
             )
         for status, count in counts.items():
@@ -49,7 +50,7 @@ def _verdicts() -> None:
 
 
 def _counts(found: Findings, changed: Collection[str]) -> Counter[str]:
-    """Claims by status, in the order of the findings; only statuses that occur."""
+    """Number of claims by status, in the order of the findings, without unused statuses."""
     counts = Counter(
         "stale" if name in changed else claim.status for name, claim in found.claims.items()
     )
@@ -65,11 +66,13 @@ def _against_committed() -> None:
     message = " · ".join(f"{count} {result}" for result, count in counts.items())
     icon, _ = states.look("differs" if counts["differs"] else next(iter(counts)))
     with st.popover(
-        f"Against the committed results: {escape.markdown(message)}", icon=icon, type="tertiary"
+        f"Compared with the committed results: {escape.markdown(message)}",
+        icon=icon,
+        type="tertiary",
     ):
         st.caption(
-            "identical: every score of every seed equal to 1e-6. reproduced: the means lie where "
-            "the committed seeds predict them. differs: anything else."
+            "identical: every score of every seed equal to 1e-6. reproduced: the means are in "
+            "the range that the committed seeds predict. differs: anything else."
         )
         st.dataframe(
             [{"arm": n, "is": e.result, "because": e.reason} for n, e in compared.items()],

@@ -148,7 +148,7 @@ def _cell(row: ArmRow, column: TableColumn, scale: Axis | None) -> dict[str, Any
 
 
 def _seeds(cell: Cell, row: ArmRow) -> str:
-    """`5 of 6 seeds`, `4 survivors of 20`; what is not a network has values and no survivors."""
+    """`5 of 6 seeds`, `4 survivors of 20`; baselines have values and no survivors."""
     n = len(cell.values)
     if not row.line.arm.trained:
         return {0: "", 1: "one value"}.get(n, f"{n} values")

@@ -6,13 +6,13 @@
           ARM_sSEED_probe, about
 
     CXI   entry_1/image_1/data               the object (I, h, w), complex
-          entry_1/image_1/process_1/command  what computes it again
+          entry_1/image_1/process_1/command  the command that computes it again
           entry_1/probe_1/data               probe, dimensionless
           entry_1/sample_1/geometry_1/translation   metres, test split
-          entry_1/truth_1/data               true object on the same region, where there is one
+          entry_1/truth_1/data               true object on the same region, if there is one
           entry_1/armature_1/{region_px, about}
 
-The signs and units are those of study/formats/cxi.py, and the bytes depend on the content alone.
+Signs and units are those of study/formats/cxi.py, and the bytes depend only on the content.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def buttons(key: str, facts: Facts, scenes: Sequence[Scene]) -> None:
 
 
 def npz_file(scenes: Sequence[Scene], facts: Facts) -> bytes:
-    """All objects with what they were compared with; plain arrays, nothing pickled."""
+    """All objects and their truths, as plain arrays without pickled objects."""
     arrays: dict[str, np.ndarray] = {"about": np.array(facts.as_json())}
     for one in scenes:
         stem = f"{one.arm.replace('/', '_')}_s{one.seed}"

@@ -1,4 +1,4 @@
-"""Which arms, weights and seed are compared: all of it is in the URL.
+"""The selection of arms, weights and seed, which is stored in the URL.
 
 /compare?arms=control&arms=agc&checkpoint=last&seed=median&tab=Images
 """
@@ -18,21 +18,21 @@ from study.evidence.summary import fences
 from study.report.gather import median_seed
 
 MEDIAN = "median"
-MOST_ARMS = 8  # colours that every eye tells apart
+MOST_ARMS = 8  # colours distinguishable with any colour vision
 SAME_AS = {"final": "last"}
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """`seed`: a number as text, or `median`: the seed in the middle by amplitude error, by arm."""
+    """`seed`: a number as text, or `median`: each arm's seed with the median amplitude error."""
 
     arms: tuple[str, ...]
     checkpoint: str
     seed: str
 
     def seed_of(self, arm: str) -> int:
-        """The seed whose images are shown: the only one of a baseline with one run, and where
-        objects are drawn per seed the first arm's, so that all images show one object."""
+        """The seed whose images are shown: the only one of a baseline with one run; if objects are
+        drawn per seed, that of the first arm, so that all images show one object."""
         results = load.results()[arm]
         if results.label != "arm" and not results.objects_differ:
             return min(results.seeds)
@@ -51,9 +51,8 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Block:
-    """Arms that ran on one data set, and so may be compared.
-
-    `place`: index in the selection, which decides the colour. `number`: 1 for the first block.
+    """Arms that ran on one data set and may be compared. `place`: index in the selection, which
+    determines the colour. `number`: 1 for the first block.
     """
 
     title: str
@@ -67,11 +66,12 @@ class Block:
 
 
 def choose_arms() -> Chosen | None:
-    """The row of widgets under the title; None, and a sentence, when nothing is chosen."""
+    """The row of widgets under the title; None, with a notice, if nothing is selected."""
     found = load.results()
     if not found:
         st.info(
-            "No runs in this checkout. Compute them with `make repro`, or bring them: `make pull`."
+            "No runs in this checkout. Compute them with `make repro`, or download them with "
+            "`make pull`."
         )
         return None
     _accept_other_words()
@@ -91,7 +91,7 @@ def choose_arms() -> Chosen | None:
             st.info(f"{escape.markdown(arm)} has no results yet.", width="stretch")
             layout.link("runs", "Start it", arm=arm)
     if not arms:
-        st.info("Choose at least one arm above; two or more are compared.")
+        st.info("Select at least one arm above; two or more are compared.")
         return None
     if len(arms) > MOST_ARMS:
         st.warning(
@@ -103,7 +103,7 @@ def choose_arms() -> Chosen | None:
 
 
 def choose_seed(options: Sequence[str]) -> str:
-    """A select box, however few there are: their labels are long."""
+    """A select box for the seed, since the labels are long."""
     choose.tell_unknown("Seed", options, "seed")
     return st.selectbox(
         "Seed of the images",
@@ -117,7 +117,7 @@ def choose_seed(options: Sequence[str]) -> str:
 
 
 def _accept_other_words() -> None:
-    """`epoch=final`, as people say it, is `checkpoint=last`; others are reported."""
+    """Accept the alias `epoch=final` for `checkpoint=last`; others are reported."""
     choose.tell_unknown("Epoch", (*CHECKPOINTS, *SAME_AS), "epoch")
     epoch = st.query_params.get("epoch", "")
     if epoch in (*CHECKPOINTS, *SAME_AS):
@@ -134,7 +134,7 @@ def ordered(found: Mapping[str, ArmResults]) -> list[str]:
 
 
 def usual(names: Sequence[str]) -> list[str]:
-    """What is compared when nobody asked for anything: the control and the next arm."""
+    """The default selection: the control and the next arm."""
     return list(names[:2])
 
 
@@ -145,7 +145,7 @@ def seeds(found: Mapping[str, ArmResults], arms: Sequence[str]) -> list[str]:
 
 
 def blocks(arms: Sequence[str]) -> list[Block]:
-    """The chosen arms by data set. Across these fences nothing is compared."""
+    """The selected arms by data set; arms on different data sets are not compared."""
     place = {arm: i for i, arm in enumerate(arms)}
     return [
         Block(_title(fence), tuple(fence.arms), place, number)
@@ -154,7 +154,7 @@ def blocks(arms: Sequence[str]) -> list[Block]:
 
 
 def fenced(found: Sequence[Block]) -> Iterator[Block]:
-    """The blocks one by one, each under its own heading where there are several."""
+    """The blocks one by one, under headings if there are several."""
     for block in found:
         if len(found) > 1:
             st.markdown(f"#### :material/fence: Data set {escape.markdown(block.title)}")

@@ -1,4 +1,4 @@
-"""Config: the settings in effect of the stored runs; by default only those that differ."""
+"""Config: the settings in effect of the stored runs, by default only those that differ."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def show(chosen: Chosen, found: Sequence[Block]) -> None:
         st.markdown(f"- {escape.markdown(sentence)}")
     table = settings_table(chosen.arms, everything)
     if table.empty:
-        st.info("These arms differ in no setting. Switch on “All settings” to see them.")
+        st.info("These arms do not differ in any setting. Turn on “All settings” to see them.")
         return
     alt = f"Settings of {join_words(chosen.arms)}, one column per arm"
     st.dataframe(
@@ -49,7 +49,7 @@ def settings_of(arm: str) -> Mapping[str, Scalar] | None:
 
 
 def settings_table(arms: Sequence[str], everything: bool) -> pandas.DataFrame:
-    """One row a setting, one column per arm."""
+    """One row per setting, one column per arm."""
     columns = {arm: settings_of(arm) for arm in arms}
     names = sorted({name for column in columns.values() for name in column or ()})
     rows = []
@@ -64,7 +64,7 @@ def _differs(
     values: Mapping[str, str], columns: Mapping[str, Mapping[str, Scalar] | None], name: str
 ) -> bool:
     """Whether a setting differs between networks, between references, or between those of both
-    kinds that have it: a reference has none of a network's settings, which says nothing."""
+    kinds that have it. That references do not have the settings of networks does not count."""
     trained = {arm for arm in columns if load.results()[arm].label == "arm"}
     kinds = ([a for a in columns if a in trained], [a for a in columns if a not in trained])
     having = [arm for arm, settings in columns.items() if settings is None or name in settings]
@@ -83,12 +83,12 @@ def value_text(value: Scalar) -> str:
 
 
 def changes(arms: Sequence[str]) -> list[str]:
-    """What each arm changed against the arm that it is compared with in params.yaml."""
+    """The changes of each arm relative to the arm it is compared with in params.yaml."""
     sentences = []
     for arm in arms:
         other = versus_of(arm)
         if other is None or other not in load.results():
-            sentences.append(f"{arm} is a baseline: no arm to compare it with is declared.")
+            sentences.append(f"{arm} is a baseline; no arm is declared for comparison.")
             continue
         rows = load.results()[other].row, load.results()[arm].row
         if None in rows:

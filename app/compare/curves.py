@@ -1,4 +1,4 @@
-"""Curves: what was logged every epoch; seeds thin, their median thick, the best epoch marked."""
+"""Curves over epochs: a thin line per seed, a thick median, and a mark at the best epoch."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ PANEL_PX = 300
 def show(chosen: Chosen, found: Sequence[Block]) -> None:
     titles = [escape.markdown(quantity.title) for quantity in QUANTITIES]
     asked = choose.asked("quantity")
-    if any(name in BY_COLUMN for name in asked):  # as the table has it, and earlier addresses
+    if any(name in BY_COLUMN for name in asked):  # name in the table and in earlier addresses
         named = [BY_COLUMN[name].title if name in BY_COLUMN else name for name in asked]
         choose.correct("quantity", named)
     choose.tell_unknown("Quantity", titles, "quantity")
@@ -97,7 +97,7 @@ def draw(block: Block, shown: Sequence[Quantity], name: str = "curves") -> None:
 
 
 def tell_without(arms: Sequence[str]) -> None:
-    """Arms without a history: references are no networks, others are not pulled."""
+    """Report arms without a history: references are not networks, others are not pulled."""
     networks = [arm for arm in arms if is_network(arm)]
     others = [arm for arm in arms if arm not in networks]
     if others:
@@ -138,7 +138,7 @@ def words(line: Curves) -> str:
 
 
 def table(lines: Sequence[Curves], shown: Sequence[Quantity]) -> pandas.DataFrame:
-    """What is drawn, with the file that holds it."""
+    """The drawn values, with the file that contains them."""
     parts = [
         line.history.filter(items=["seed", "epoch", *(q.column for q in shown)]).assign(
             arm=line.arm, file=load.history_file(line.arm).as_posix()
@@ -152,7 +152,7 @@ def table(lines: Sequence[Curves], shown: Sequence[Quantity]) -> pandas.DataFram
 
 
 def figure(lines: Sequence[Curves], shown: Sequence[Quantity]) -> go.Figure:
-    """One panel a quantity under each other: one epoch axis, one hover through all."""
+    """One panel per quantity, stacked, with a common epoch axis and hover."""
     made = make_subplots(
         rows=len(shown), cols=1, shared_xaxes=True, vertical_spacing=0.12 / len(shown)
     )
@@ -175,7 +175,7 @@ def figure(lines: Sequence[Curves], shown: Sequence[Quantity]) -> go.Figure:
 
 
 def log_ticks(lines: Sequence[Curves], quantity: Quantity) -> list[float]:
-    """Round values on a logarithmic axis, closer together where the range is narrow."""
+    """Round values on a logarithmic axis, closer together if the range is narrow."""
     values = np.concatenate(
         [line.history[quantity.column].to_numpy(float) for line in lines if has(line, quantity)]
     )
@@ -224,7 +224,8 @@ def median_trace(line: Curves, quantity: Quantity, first: bool) -> go.Scatter:
 
 
 def marks(line: Curves, quantity: Quantity) -> list[go.Scatter]:
-    """The best epoch of each seed as a dot; a cross or a triangle where a run went wrong."""
+    """A dot at the best epoch of each seed; a cross or a triangle where a run collapsed or
+    failed."""
     best = [point for points in line.best(quantity.column).values() for point in points]
     ends = line.ends(quantity.column)
     return [

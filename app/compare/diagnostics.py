@@ -1,4 +1,4 @@
-"""Diagnostics: dead units by layer, gradients by epoch, and what `--diagnose` stored."""
+"""Diagnostics: dead units by layer, gradients by epoch, and statistics stored by `--diagnose`."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def dead_units(line: Curves, chosen: Chosen, worst: bool, block: Block) -> None:
 
 
 def dead_table(line: Curves, seed: int | None) -> pandas.DataFrame | None:
-    """Layers by epochs: the share of dead units of one seed, the largest of all for None."""
+    """Layers by epochs: the share of dead units of one seed; for None, the largest of all seeds."""
     history = line.history
     if history.empty:
         return None
@@ -104,7 +104,7 @@ def dead_table(line: Curves, seed: int | None) -> pandas.DataFrame | None:
 def heat(
     table: pandas.DataFrame, name: str, unit: str, bounds: tuple[float, float] | None = None
 ) -> go.Figure:
-    """Rows in the order of the network, epochs to the right."""
+    """A heat map with layers as rows in the order of the network, and epochs as columns."""
     low, high = bounds or (None, None)
     made = go.Figure(
         go.Heatmap(
@@ -126,7 +126,7 @@ def heat(
 
 
 def stored(chosen: Chosen, block: Block) -> None:
-    """diagnostics/ of the shown seed of each arm, where the run was asked for it."""
+    """Content of diagnostics/ for the shown seed of each arm, if the run has it."""
     with_none = []
     for arm in filter(is_network, block.arms):
         tables = {name: stored_table(arm, chosen.seed_of(arm), name) for name in STORED}
@@ -143,20 +143,20 @@ def stored(chosen: Chosen, block: Block) -> None:
     if with_none:
         st.caption(
             f"No stored activation or gradient statistics of "
-            f"{escape.markdown(join_words(with_none))}: not asked for "
+            f"{escape.markdown(join_words(with_none))}: not requested "
             "(`study train --arm ARM --diagnose`), or not pulled."
         )
 
 
 def logarithm(table: pandas.DataFrame) -> pandas.DataFrame:
-    """log10, with a gap where a value is zero or was not finite."""
+    """log10, with a gap for values that are zero or not finite."""
     values = table.to_numpy(float)
     values = np.log10(values, where=values > 0, out=np.full_like(values, np.nan))
     return pandas.DataFrame(values, table.index, table.columns)
 
 
 def stored_table(arm: str, seed: int, name: str) -> pandas.DataFrame | None:
-    """Layers by epochs of the number that `STORED` names; other lines are left out."""
+    """Layers by epochs of the number in `STORED`; other lines are left out."""
     file = load.run_folder(arm, seed) / "diagnostics" / name
     kinds, number, _ = STORED[name]
     records = [record for line in read_lines(file) if (record := parsed(line)) is not None]
@@ -174,7 +174,7 @@ def stored_table(arm: str, seed: int, name: str) -> pandas.DataFrame | None:
 
 
 def parsed(line: str) -> dict[str, Any] | None:
-    """A record, or None for what is none."""
+    """A record, or None for any other line."""
     try:
         record = parse_json(line, "a line")
     except UserError:

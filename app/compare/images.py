@@ -28,7 +28,7 @@ WHOLE, MIDDLE = "whole", "middle"
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the choosers say; `place`: where the slider of a block goes."""
+    """Values of the selection widgets; `place`: container for the slider of a block."""
 
     difference: str
     phase_map: str
@@ -82,7 +82,7 @@ def draw(chosen: Chosen, block: Block, scenes: Sequence[Scene], wanted: Wanted) 
 
 
 def tell_absent(absent: dict[str, str]) -> None:
-    """One sentence an arm: not pulled, failed, another object."""
+    """One sentence per missing arm: not pulled, failed, another object."""
     for sentence in absent.values():
         state = "not pulled" if "not pulled" in sentence else "missing"
         icon, _ = states.look(state)
@@ -120,13 +120,14 @@ def columns_of(scenes: Sequence[Scene], difference: str) -> list[str]:
 
 
 def choose_view(window: Window, count: int, block: Block) -> panels.View:
-    """The image sent to the browser: all of it, or at full scale a mean (the caption states it)."""
+    """The image that is sent to the browser: all pixels, or means of large images (stated in the
+    caption)."""
     whole = panels.fitting(window, count, True)
     if whole.step == 1:
         return whole
     part = choose.one("Pixels", (WHOLE, MIDDLE), block.key("pixels"), WHOLE)
     st.caption(
-        f"{window.shape[0]:d} x {window.shape[1]:d} px in {count:d} panels are too much to send: "
+        f"{window.shape[0]:d} x {window.shape[1]:d} px in {count:d} panels are too large to send: "
         f"the whole is shown as means over {whole.step:d} x {whole.step:d} px, the middle pixel by "
         "pixel. The profile and every export have all pixels."
     )
@@ -148,7 +149,7 @@ def choose_profile(window: Window, along: str, block: Block) -> Profile:
 
 
 def pixel_m(one: Scene) -> float | None:
-    """Side of an object pixel where the geometry is real."""
+    """Side of an object pixel if the geometry is real."""
     manifest = one.dataset.manifest
     return None if manifest.nominal else manifest.geometry.object_pixel_m(manifest.n)
 

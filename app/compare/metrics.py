@@ -1,5 +1,5 @@
 """Metrics: every arm's numbers over its seeds, both weights, the gap, and the difference to another
-arm, paired by seed. A description: claims.yaml has what is claimed and tested."""
+arm, paired by seed. These numbers are descriptive; claims are tested in Findings."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def show(chosen: Chosen, found: Sequence[Block]) -> None:
         against = choose.one("Difference to", options, "against", VERSUS)
     settings = Settings(chosen.checkpoint, None if against in (VERSUS, None) else against)
     if not metrics:
-        st.info("Choose at least one metric.")
+        st.info("Select at least one metric.")
     st.caption(
         "Mean over the seeds [95 % t interval]. Choose a cell to see its number's id, its inputs "
         "and the command that gives it again. Difference to versus: to the arm that each one is "
@@ -45,13 +45,13 @@ def show(chosen: Chosen, found: Sequence[Block]) -> None:
 
 
 def same_results(arms: Sequence[str]) -> list[str]:
-    """Arms that share scores to three digits or a history, with the reason where there is one."""
+    """Arms that share scores to three digits or a history, with the reason if one is known."""
     found = load.results()
     return [flag.words for flag in flags.identical_arms({arm: found[arm] for arm in arms})]
 
 
 def panel(metric: str, block: Block, settings: Settings) -> None:
-    """One metric: the table, the strip plot under it, and where each number comes from."""
+    """One metric: the table, the strip plot below it, and the source of each number."""
     rows = [row_of(arm, metric, settings) for arm in block.arms]
     st.subheader(escape.markdown(title_of(metric)), anchor=False)
     st.caption(escape.markdown(definition(metric)))
@@ -82,7 +82,7 @@ def definition(metric: str) -> str:
 
 
 def table(metric: str, rows: Sequence[RowOf], settings: Settings, block: Block) -> str | None:
-    """The id of the number that was picked in the table."""
+    """Draw the table; returns the id of the selected number."""
     shown = pandas.DataFrame([cells(row, settings) for row in rows])
     shown = shown[[name for name in FIXED if name in shown and any(shown[name])]]
     names = {"difference": st.column_config.TextColumn(difference_head(settings))}
@@ -109,7 +109,7 @@ def table(metric: str, rows: Sequence[RowOf], settings: Settings, block: Block) 
 
 
 def has_difference(row: RowOf, settings: Settings) -> bool:
-    """Whether there is a paired difference to the chosen arm, and not a dash or a reason."""
+    """Whether there is a paired difference to the selected arm."""
     return any(entry["what"] == f"minus {settings.against}" for entry in row.entries)
 
 

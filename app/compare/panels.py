@@ -1,7 +1,7 @@
 """Truth and arms as one linked figure: one zoom, one pan and one colour range for all panels.
 
-Ranges are taken from the truth (0.5 to 99.5 %), never from the panel: a collapsed phase must look
-collapsed. Square pixels, no smoothing, axes in object px.
+Ranges are taken from the truth (0.5 to 99.5 %), never from the panel, so that a collapsed phase
+looks collapsed. Pixels are square and not smoothed, axes are in object px.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from plotly.subplots import make_subplots
 from app.compare import plot_style
 from app.compare.scenes import UNITS, Scene, Window
 
-WRAPPED_RAD = 2.5  # beyond this a phase cannot be distinguished from one that is wrapped once
+WRAPPED_RAD = 2.5  # above this, a phase cannot be distinguished from one that is wrapped once
 BUDGET = 2_800_000  # bytes that one figure may send
 BYTES = 4 * 4 / 3  # a pixel: float32 in base64
 WIDTH_PX = 1200  # of the figure in a window of 1280 px; a wider one is a little emptier
@@ -28,7 +28,7 @@ Zoom = tuple[float, float, float, float]  # x0, x1, and y from bottom to top, ob
 
 @dataclass(frozen=True)
 class Look:
-    """Colour map and range of one column. `key` says them in words."""
+    """Colour map and range of one column; `key` describes them in words."""
 
     title: str
     unit: str
@@ -40,7 +40,8 @@ class Look:
 
 @dataclass(frozen=True)
 class View:
-    """What of the window is sent: every `step` px (mean over step x step), from (y0, x0) on."""
+    """The part of the window that is sent: every `step` px (mean over step x step), from (y0, x0)
+    on."""
 
     window: Window
     step: int
@@ -61,7 +62,7 @@ class Profile:
 
 
 def fitting(window: Window, panels: int, whole: bool) -> View:
-    """All of the window, coarser where that is too much to send; or its middle, pixel by pixel."""
+    """The whole window, coarser if it is too large to send; or its middle, pixel by pixel."""
     h, w = window.shape
     most = BUDGET / BYTES / max(1, panels)
     step = max(1, int(np.ceil(np.sqrt(h * w / most))))
@@ -86,9 +87,8 @@ def zoom_of(text: str, window: Window) -> Zoom | None:
 
 
 def looks_of(scenes: Sequence[Scene], window: Window, phase_map: str) -> dict[str, Look]:
-    """amplitude, phase, and their differences, by what the first truth holds.
-
-    Without a truth the first object takes its place.
+    """Ranges of amplitude, phase and their differences, from the first truth, or from the first
+    object without a truth.
     """
     first = scenes[0]
     source = first.truth or first.images
@@ -132,8 +132,8 @@ def figure(
     zoom: Zoom | None = None,
 ) -> go.Figure:
     """One column for the truth and for every arm, one row per kind of image: amplitudes are side by
-    side. `bar`: length of the scale bar in px, and its words; `zoom`: the part that is shown, None
-    for all of it."""
+    side. `bar`: length of the scale bar in px, and its label; `zoom`: the visible part, None for
+    all of it."""
     truth = scenes[0] if scenes[0].truth is not None else None
     entries: list[tuple[str, Scene, bool]] = [("truth", truth, True)] if truth else []
     entries += [(one.arm, one, False) for one in scenes]
@@ -158,7 +158,7 @@ def panel(
     made: go.Figure, at: tuple[int, int], one: Scene, true: bool, column: str, view: View,
     look: Look, name: str,
 ) -> None:  # fmt: skip
-    """One image, or the words that stand where a difference to itself would."""
+    """One image, or a text in place of the difference of the truth to itself."""
     channel = column.partition(" ")[0]
     image = image_of(one, true, column)
     if image is None:
@@ -208,7 +208,7 @@ def axis_of(row: int) -> str:
 
 
 def colour_axis(row: int, rows: int, look: Look) -> dict[str, Any]:
-    """Colours of one row, with a thin bar at its right that carries its title."""
+    """Colours of one row, with a thin bar and its title on the right."""
     bar = {
         "x": 1.004,
         "xanchor": "left",
@@ -242,7 +242,7 @@ def named(made: go.Figure, names: Sequence[str], scenes: Sequence[Scene]) -> Non
 def axes(made: go.Figure, view: View, zoom: Zoom | None) -> None:
     """All panels move together: every axis matches the first of its kind, pixels are square.
 
-    `meta.whole`: where app/browser.js takes the zoom out of the address.
+    `meta.whole`: the range at which app/browser.js removes the zoom from the address.
     """
     w = view.window
     whole = (w.x0 - 0.5, w.x1 - 0.5, w.y1 - 0.5, w.y0 - 0.5)
@@ -282,7 +282,7 @@ def marked(made: go.Figure, profile: Profile, bar: tuple[float, str], view: View
 
 
 def scale_bar(pixel_m: float | None, width_px: int) -> tuple[float, str]:
-    """A round length near a quarter of the width: nm where a pixel has a size, else px."""
+    """A round length near a quarter of the width: in nm if the pixel size is known, else in px."""
     size, unit = (1.0, "px") if pixel_m is None else (pixel_m * 1e9, "nm")
     wanted = width_px * size / 4
     power = 10.0 ** np.floor(np.log10(wanted))

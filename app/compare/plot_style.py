@@ -1,4 +1,4 @@
-"""How the charts of the page look: one colour and one dash an arm, in light and in dark."""
+"""Style of the charts: one colour and one dash per arm, for light and dark themes."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def faint(place: int, alpha: float = 0.3) -> str:
 
 
 def label(arm: str) -> str:
-    """An arm's name as text of a chart, which would read tags in it."""
+    """An arm's name as text of a chart, with escaped tags."""
     return escape(arm)
 
 
@@ -119,5 +119,5 @@ def wide(key: str) -> DeltaGenerator:
 
 
 def show(figure: go.Figure, key: str, alt: str, **config: Any) -> Any:
-    """`config`: what differs from CONFIG."""
+    """`config`: changes to CONFIG."""
     return st.plotly_chart(figure, key=key, config={**CONFIG, **config}, alt=alt)

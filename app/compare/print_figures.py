@@ -20,7 +20,7 @@ from study.report.series import Curves
 
 
 def as_shown(scenes: Sequence[Scene]) -> list[Shown]:
-    """Scenes as the report's figures take them; those without a truth have no place there."""
+    """Scenes in the form of the report's figures; scenes without a truth are left out."""
     found = []
     for one in scenes:
         pairs = {channel: pair for channel in CHANNELS if (pair := one.pair(channel)) is not None}
@@ -35,7 +35,7 @@ def images(scenes: Sequence[Scene]) -> Figure:
 
 
 def residuals(scenes: Sequence[Scene], pattern: int) -> Figure:
-    """The scan maps, and the pattern of those that stored it."""
+    """The scan maps, and the pattern for the scenes that have stored it."""
     return residuals_figure([s for s in as_shown(scenes) if pattern in s.result.shown], pattern)
 
 

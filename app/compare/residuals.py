@@ -1,4 +1,4 @@
-"""Residuals: where on the scan the model misses the measurement, and one pattern closely."""
+"""Residuals: the misfit of each pattern on the scan, and one pattern in detail."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def draw(chosen: Chosen, block: Block) -> None:
 
 
 def with_r_factor(scenes: Sequence[Scene]) -> list[Scene]:
-    """The scenes that have a map; a sentence for every other one."""
+    """The scenes with a map; the others are reported in a sentence."""
     found = []
     for one in scenes:
         if np.isfinite(one.result.r_factor).any():
@@ -84,9 +84,8 @@ def with_r_factor(scenes: Sequence[Scene]) -> list[Scene]:
 
 
 def picked(block: Block) -> None:
-    """A mark of the map was chosen: its pattern goes where the number is typed, and into the URL.
-
-    What a chart sends is checked by the widget's own limits.
+    """Copy the pattern of a selected mark to the number field and the URL. Values from the chart
+    are checked by the limits of the widget.
     """
     points = st.session_state[block.key("scan_map")]["selection"]["points"]
     if points and points[0].get("customdata"):
@@ -104,14 +103,15 @@ def choose_pattern(scenes: Sequence[Scene], block: Block) -> int:
             last,
             usual(scenes, stored),
             key=block.key("pattern"),
-            bind=None if wrong else "query-params",  # bound to 1e999 it stops the page
+            # Bound to the address, a value such as 1e999 would stop the page.
+            bind=None if wrong else "query-params",
             width=360,
         )
     )
 
 
 def common_stored(scenes: Sequence[Scene]) -> list[int]:
-    """Patterns whose prediction every one of the runs stored."""
+    """Patterns whose prediction is stored by all runs."""
     return sorted(set.intersection(*(set(one.result.shown.tolist()) for one in scenes)))
 
 
@@ -190,7 +190,7 @@ def scan(one: Scene, pattern: int) -> list[go.Scatter]:
 
 
 def side_px(one: Scene) -> float:
-    """Side of a mark on the screen, so that neighbours of a raster nearly touch."""
+    """Side of a mark on the screen at which neighbours of a raster nearly touch."""
     y, x = places(one)[np.isfinite(one.result.r_factor)].T
     steps = max(len(np.unique(y.round())), len(np.unique(x.round())))
     return float(np.clip(190 / steps, 5, 18))
@@ -232,7 +232,7 @@ def r_words(one: Scene, pattern: int) -> str:
 
 
 def nearest(one: Scene, pattern: int, count: int = 3) -> list[int]:
-    """Stored patterns in the order of their distance in the scan."""
+    """Stored patterns, ordered by their distance in the scan."""
     at = places(one)
     stored = [int(i) for i in one.result.shown if np.isfinite(one.result.r_factor[i])]
     return sorted(stored, key=lambda i: float(np.hypot(*(at[i] - at[pattern]))))[:count]

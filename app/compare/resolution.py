@@ -73,7 +73,7 @@ def brief(text: str) -> str:
 
 
 def picked_id(event: Any, rows: Sequence[Mapping[str, str]], chosen: Chosen) -> str | None:
-    """The id of the number that was picked in the table of crossings."""
+    """The id of the number selected in the table of crossings."""
     cells = list(event["selection"]["cells"]) if event else []
     if not cells or cells[0][0] >= len(rows) or cells[0][1] in HEAD:
         return None
@@ -96,7 +96,7 @@ def exports(chosen: Chosen, block: Block, scenes: Sequence[Scene]) -> None:
 
 
 def unit_of(scenes: Sequence[Scene]) -> tuple[float, str]:
-    """What a frequency in 1/px is multiplied with, and its unit: 1/nm where a pixel has a size."""
+    """Factor for a frequency in 1/px, and its unit: 1/nm if the pixel size is known."""
     size = pixel_m(scenes[0]) if scenes else None
     return (1.0, "1/px") if size is None else (1 / (size * 1e9), "1/nm")
 
@@ -147,13 +147,13 @@ def traces(
 
 
 def words_only(one: Scene, k: int) -> go.Scatter:
-    """A place in the legend for a curve that does not exist."""
+    """A legend entry for a curve that does not exist."""
     name = f"{plot_style.label(one.arm)} ({'; '.join(one.blank.values())})"
     return go.Scatter(x=[None], y=[None], mode="lines", name=name, line=plot_style.line(k))
 
 
 def crossing(one: Scene, channel: str) -> float | None:
-    """As it was scored, in 1/px; None where it was not crossed or is not evaluable."""
+    """The scored crossing in 1/px; None if there is no crossing or it is not evaluable."""
     path = f"{one.checkpoint}.standard.{channel}.frc50"
     found = load.results()[one.arm].numbers[one.seed].get(path)
     return None if found == KNOWN[path].limit else found

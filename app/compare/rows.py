@@ -40,8 +40,8 @@ class Settings:
 
 @dataclass(frozen=True)
 class RowOf:
-    """`cell`: the number at the chosen weights; `lost`: s<seed> -> why it has none. `texts`: what
-    the table shows by column, `ids`: the number ids of these. `entries`: the numbers for a file."""
+    """`cell`: the number for the selected weights; `lost`: s<seed> -> why it is missing. `texts`:
+    content of the table by column, `ids`: its number ids. `entries`: the numbers for a file."""
 
     arm: str
     path: str
@@ -106,7 +106,7 @@ def entry(
 
 
 def lost_seeds(results: ArmResults, shown: Cell) -> dict[str, str]:
-    """Why seeds without a number in the cell have none."""
+    """Why seeds do not have the number of the cell."""
     return {
         f"s{seed}": f"{NOT_EVALUABLE}: {shown.reasons[f's{seed}']}"
         if f"s{seed}" in shown.reasons
@@ -153,7 +153,7 @@ def versus_of(arm: str) -> str | None:
 
 
 def difference(results: ArmResults, path: str, settings: Settings) -> tuple[str, Difference | None]:
-    """(the other arm, paired difference); (a dash or a reason, None) where there is none."""
+    """(the other arm, paired difference), or (a dash or a reason, None)."""
     found = load.results()
     other = settings.against or versus_of(results.name)
     if other is None or other == results.name or other not in found:

@@ -1,6 +1,6 @@
-"""The stored object of one run beside the truth, brought to the truth's phase as the scores are.
+"""The stored object of one run beside the truth, aligned to its phase as for the scores.
 
-Nothing here is drawn. What is not here, not pulled or not what was scored becomes a sentence.
+This module draws nothing. A missing object, or one that was not scored, is reported in a sentence.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Scene:
 
 
 def find(chosen: Chosen, arms: Sequence[str]) -> tuple[list[Scene], dict[str, str]]:
-    """The objects that can be shown, and for every other arm the sentence that says why not."""
+    """The objects that can be shown, and for every other arm a sentence with the reason."""
     found: list[Scene] = []
     absent: dict[str, str] = {}
     for arm in arms:
@@ -73,7 +73,7 @@ def find(chosen: Chosen, arms: Sequence[str]) -> tuple[list[Scene], dict[str, st
 
 
 def scene(arm: str, seed: int, checkpoint: str) -> Scene | str:
-    """The object that was scored, or a sentence. Raises UserError for a torn file."""
+    """The scored object, or a sentence. Raises UserError for a damaged file."""
     results = load.results()[arm]
     content = results.seeds.get(seed)
     if content is None:
@@ -108,7 +108,7 @@ def _scene(
     """Cached on what the files are."""
     if sha256(Path(file)) != scored:
         return (
-            f"{arm} seed {seed}: the object that lies here is not the one that was scored; "
+            f"{arm} seed {seed}: the stored object is not the one that was scored; "
             f"score it (`study evaluate --arm {arm}`) or pull the scored one (`study pull {arm}`)"
         )
     dataset = load.dataset(Path(folder))
@@ -129,8 +129,9 @@ def aligned(
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray] | None]:
     """Amplitude (object units) and phase (rad) of one image, and of its truth.
 
-    As the metric set `standard` does it: both turned to the truth's mean direction, the phase being
-    the truth's plus the phase error. Without a truth the object's own mean direction is 0 rad.
+    Computed as in the metric set `standard`: both are rotated to the mean direction of the truth,
+    and the phase is that of the truth plus the phase error. Without a truth, the mean direction of
+    the object is 0 rad.
     """
     obj = result.object[image].astype(np.complex128)
     true = dataset.splits["test"].obj

@@ -1,4 +1,4 @@
-"""One mark a seed and arm; diamond and bar are the mean with its 95 % interval."""
+"""One mark per seed and arm; diamond and bar are the mean with its 95 % interval."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def figure(
 
 
 def axis_label(metric: str, settings: Settings) -> str:
-    """What the axis shows, on the page and in an exported figure."""
+    """Title of the axis, on the page and in exported figures."""
     column = METRICS[metric]
     unit = f" ({column.unit})" if column.unit else ""
     weights = "" if metric.startswith("training.") else f", {settings.checkpoint}"
@@ -54,7 +54,7 @@ def axis_label(metric: str, settings: Settings) -> str:
 
 
 def as_seeds(row: RowOf, place: int) -> Seeds:
-    """The row as the chart of the page and the exported figure show it."""
+    """The row as data for the chart of the page and the exported figure."""
     facts, why = row.cell.facts, "; ".join(sorted(set(row.lost.values())))
     return Seeds(
         name=f"{row.arm.rpartition('/')[2]} ({row.seeds})",
@@ -67,7 +67,7 @@ def as_seeds(row: RowOf, place: int) -> Seeds:
 
 
 def seeds(row: RowOf, y: int, place: int, scale: Axis | None) -> go.Scatter:
-    """One mark per seed; an arrow at the end of the axis where the value is beyond it."""
+    """One mark per seed; an arrow at the end of the axis for values beyond it."""
     marks = as_seeds(row, place).drawn(scale)
     return go.Scatter(
         x=[x for _, x, *_ in marks], y=[y + offset for _, _, offset, *_ in marks],

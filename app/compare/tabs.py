@@ -1,4 +1,4 @@
-"""The tabs: only the open one computes, and it is in the URL."""
+"""The tabs: only the open tab computes, and its name is in the URL."""
 
 from __future__ import annotations
 
@@ -40,12 +40,13 @@ def show(chosen: Chosen) -> None:
 
 
 def known_tab() -> None:
-    """Before any widget: a tab in any case; an unknown one is reported, and the first is open."""
+    """Called before any widget: accepts tab names in any case; an unknown one is reported, and the
+    first tab is opened."""
     for requested in choose.asked("tab")[:1]:
         named = next((tab for tab in TABS if tab.lower() == requested.lower()), None)
         if named is None:
             choose.tell_unknown("Tab", list(TABS), "tab")
-            if "tab" not in st.session_state:  # else the tabs are drawn, and clear it themselves
+            if "tab" not in st.session_state:  # otherwise the drawn tabs clear it
                 del st.query_params["tab"]
         elif named != requested:
             choose.correct("tab", named)

@@ -1,1 +1,1 @@
-"""The page "Data set": what lies in a set, read no further than what is shown."""
+"""The page Data: the content of a data set, of which only the displayed parts are read."""

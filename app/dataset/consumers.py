@@ -1,4 +1,4 @@
-"""Who uses a data set: arms that name it, the questions they answer, what ran on its content."""
+"""Users of a data set: arms that name it, their questions, and runs on its content."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _ran(arm: ArmResults | None, sha256: str | None) -> tuple[str, str]:
 
 
 def questions(entry: Entry, arms: Mapping[str, object]) -> dict[str, tuple[str, list[str]]]:
-    """study name -> (what it asks, its arms that use the set), by names in the results."""
+    """study name -> (its question, its arms that use the data set), by names in the results."""
     study = study_of(entry)
     if study is None:
         return {}

@@ -1,4 +1,4 @@
-"""Figures of a data set: square pixels, no smoothing, the field's colour maps.
+"""Figures of a data set, with square pixels, no smoothing and usual colour maps.
 
 Amplitude is linear gray. A phase within half of [-pi, pi] is diverging and symmetric, a larger one
 cyclic (twilight); the key says which.
@@ -26,7 +26,7 @@ HEIGHT = 330
 
 @dataclass(frozen=True)
 class Pixel:
-    """Side of an object pixel: a length where one is known, else a pixel is a pixel."""
+    """Side of an object pixel: a length if it is known, else in pixels."""
 
     side_nm: float | None
 

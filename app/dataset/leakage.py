@@ -1,6 +1,6 @@
-"""Do the splits of a data set know of each other? Objects, patterns, scan areas.
+"""Check for leakage between the splits of a data set: objects, patterns, scan areas.
 
-Numbers from numpy alone: nothing here asks the manifest what it says of itself but the seeds.
+The checks use the arrays; of the manifest they use only the seeds.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Scan:
-    """What the checks need of a split: frames (N, n, n), corners_px (N, 2), image_index (N,)."""
+    """The data of a split for the checks: frames (N, n, n), corners_px (N, 2), image_index (N,)."""
 
     frames: Frames
     corners_px: np.ndarray
@@ -65,7 +65,7 @@ def object_seeds(manifest: Manifest) -> Mapping[str, Any]:
 
 
 def shared_objects(scans: Mapping[str, Scan], manifest: Manifest) -> list[tuple[str, str]]:
-    """Pairs of splits that look at one object: equal truths, equal seeds, or one measured scan."""
+    """Pairs of splits that share an object: equal truths, equal seeds, or one measured scan."""
     seeds = object_seeds(manifest)
     pairs = []
     for one, other in itertools.combinations(scans, 2):
@@ -94,7 +94,7 @@ def _objects(
         seeds = object_seeds(manifest)
         message = ", ".join(f"{name} {seeds[name]}" for name in scans if name in seeds)
         after = f" (object seeds: {message})" if message else ""
-        return Check("ok", "apart", question, f"Every split has an object of its own{after}.")
+        return Check("ok", "apart", question, f"Every split has its own object{after}.")
     pairs = _pairs(shared)
     if manifest.kind == "imported":
         return Check(
@@ -102,10 +102,10 @@ def _objects(
             "one object",
             question,
             "One measured object, one scan: every 12th pattern is held out for the test and "
-            "another 12th for validation. Held-out patterns say how well the scan is explained, "
-            "not what happens on a new object.",
+            "another 12th for validation. Held-out patterns show how well the scan is "
+            "explained, not how a network performs on a new object.",
         )
-    return Check("failed", "shared", question, f"{pairs} look at the same object.")
+    return Check("failed", "shared", question, f"{pairs} share an object.")
 
 
 def _pairs(pairs: Sequence[tuple[str, str]]) -> str:
@@ -113,7 +113,7 @@ def _pairs(pairs: Sequence[tuple[str, str]]) -> str:
 
 
 def _patterns(scans: Mapping[str, Scan]) -> Check:
-    """Patterns that stand in two splits bit for bit; dark ones are all alike and not counted."""
+    """Patterns that are bit-identical in two splits; dark patterns are not counted."""
     size = sum(scan.frames.nbytes for scan in scans.values())
     step = max(1, -(-size // HASHED_BYTES))
     seen = {name: _pattern_hashes(scan.frames, step) for name, scan in scans.items()}
@@ -127,7 +127,7 @@ def _patterns(scans: Mapping[str, Scan]) -> Check:
     if found:
         message = "; ".join(f"{number} in {a} and {b}" for (a, b), number in found.items())
         return Check("failed", "repeated", "Patterns", f"Equal patterns: {message} ({read}).")
-    return Check("ok", "distinct", "Patterns", f"No pattern stands in two splits ({read}).")
+    return Check("ok", "distinct", "Patterns", f"No pattern is in two splits ({read}).")
 
 
 def _pattern_hashes(frames: Frames, step: int) -> list[bytes]:
@@ -138,7 +138,7 @@ def _pattern_hashes(frames: Frames, step: int) -> list[bytes]:
 
 
 def _areas(scans: Mapping[str, Scan], shared: Sequence[tuple[str, str]], diameter: float) -> Check:
-    """How much of one split's light fell where another split was lit too."""
+    """The share of one split's patterns in the area that another split illuminates."""
     if not shared:
         return Check("ok", "apart", "Scan areas", "No two splits scan the same object.")
     parts, worst = [], 0.0

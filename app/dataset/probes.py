@@ -1,7 +1,7 @@
-"""The probe that is stored, and the true one where a set tells its users another.
+"""The stored probe, and the true one if the data set states another.
 
-A set with an assumed probe stores that one; what made its counts is found in a sister set whose
-stored probe was made from the same parameters.
+A data set with an assumed probe stores only that one. The probe that made its counts is taken from
+another data set whose stored probe has the same parameters.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from study.settings import UserError
 
 
 def assumed(manifest: Manifest) -> bool:
-    """Whether the stored probe is what methods are given and not what made the counts."""
+    """Whether the stored probe is the assumed one and not the one that made the counts."""
     return manifest.request.get("assumed_probe") is not None
 
 
 def sister_with_truth(manifest: Manifest, others: Iterable[Entry]) -> Entry | None:
-    """A set here, of the same size, whose stored probe is the true one of `manifest`."""
+    """A stored data set of the same size whose probe is the true one of `manifest`."""
     wanted = manifest.request.get("probe")
     for entry in others:
         if not entry.here:

@@ -1,4 +1,4 @@
-"""Parts of a data set for the page: counts stay in their files, a sample of them is summed up."""
+"""Parts of a data set for the page; counts stay in their files, and only a sample is read."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SAMPLE = 512  # patterns that a histogram reads
 @dataclass(frozen=True)
 class Part:
     """One split and the probe: `frames` (N, n, n) and `corners_px` (N, 2) in storage order; the
-    counts are read as they are asked for. `image_index`: (N,)."""
+    counts are read on demand. `image_index`: (N,)."""
 
     split: Split
     probe: np.ndarray
@@ -31,7 +31,8 @@ class Part:
 
 
 def part(folder: Path, name: str) -> Part:
-    """Raises UserError for a torn file, or one that does not fit its manifest."""
+    """One split. Raises UserError for a damaged file, or one that does not agree with its
+    manifest."""
     return _part(str(folder), name, _key(folder, name))
 
 
@@ -55,8 +56,8 @@ def _part(folder: str, name: str, key: load.Stamp) -> Part:
 
 @dataclass(frozen=True)
 class Photons:
-    """Photons of the sampled patterns: `sums` per pattern; `pixels`: how many pixels hold how many
-    photons, as bin edges and counts, and the share of dark ones."""
+    """Photons of the sampled patterns: `sums` per pattern; `pixels`: histogram of photons per
+    pixel, as bin edges and counts, and the share of dark pixels."""
 
     sampled: int
     total: int
@@ -68,7 +69,8 @@ class Photons:
 
 
 def photons(folder: Path, name: str) -> Photons:
-    """Of up to SAMPLE patterns, evenly spread over the scan. Raises UserError for a torn file."""
+    """Photons of up to SAMPLE patterns, evenly spread over the scan. Raises UserError for a damaged
+    file."""
     return _photons(str(folder), name, _key(folder, name))
 
 
@@ -97,7 +99,7 @@ def spread(total: int, most: int) -> np.ndarray:
 
 
 def checks(folder: Path) -> list[leakage.Check]:
-    """The split leakage check over all three splits. Raises UserError for a torn file."""
+    """The leakage checks of all three splits. Raises UserError for a damaged file."""
     return _checks(str(folder), _key(folder, *SPLITS))
 
 

@@ -1,4 +1,4 @@
-"""The scan as numbers and a picture: steps, overlap, and how often each pixel was lit."""
+"""Scan steps, overlap, and the light on each pixel."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from app.dataset.leakage import diameter_px
 class Steps:
     """`step_px`: median distance to the nearest other position; NaN for a single one.
 
-    `overlap`: linear overlap 1 - step / diameter of neighbouring lit disks, 0 where they part.
-    `dose`: (h, w) light that fell on each pixel, in units of the brightest.
+    `overlap`: linear overlap 1 - step / diameter of neighbouring illuminated disks, 0 if they are
+    disjoint. `dose`: (h, w) light on each pixel, relative to the brightest.
     """
 
     step_px: float
@@ -26,7 +26,7 @@ class Steps:
 
 
 def steps(corners_px: np.ndarray, probe: np.ndarray, shape: tuple[int, int]) -> Steps:
-    """Of the positions on one image; a window is added at its nearest whole pixel."""
+    """Steps of the positions on one image; a window is added at the nearest whole pixel."""
     diameter = diameter_px(probe)
     step = _nearest(corners_px)
     light = np.abs(probe.astype(np.complex128)) ** 2

@@ -1,4 +1,4 @@
-"""Which data sets the checkout has or asks for, and what the URL calls them.
+"""The data sets that the checkout contains or declares, and their names in the URL.
 
 quick               data/quick of the root pipeline
 imported/siemens    a measured scan of the root pipeline
@@ -16,16 +16,14 @@ from study.runs.seed_folders import held_seeds
 from study.settings import NAME, DataParams, Study, UserError
 
 ROOMS = ("data", "imported")
-MOST_IMAGES = 1000  # that can be chosen from
+MOST_IMAGES = 1000  # in the selection
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One set: the folder of its pipeline ("" for the root's), its path there, what was asked for.
-
-    `seed`: whose objects are shown, of a set that draws them per seed (`seeds`); None elsewhere.
-    `asked`: the simulation's parameters in params.yaml; None for a measured set and for one that
-    nobody asks for any more.
+    """One data set: the folder of its pipeline ("" for the root's) and its path there. `seed`: the
+    seed whose objects are shown, if objects are drawn per seed (`seeds`), else None. `asked`: its
+    parameters in params.yaml; None for a measured data set and for one that is no longer declared.
     """
 
     pipeline: str
@@ -45,7 +43,7 @@ class Entry:
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """Those with objects of their own that are here."""
+        """The seeds with objects that are stored here."""
         return held_seeds(load.ROOT / self.pipeline / self.path)
 
     @property
@@ -58,17 +56,17 @@ class Entry:
 
     @property
     def how_to_get(self) -> str:
-        """The commands that bring a set that is not here, for a sentence."""
+        """The commands that get a missing data set, as a part of a sentence."""
         inside = f"cd {self.pipeline} && " if self.pipeline else ""
         if self.measured:
             pull = f"{self.path}" if not self.pipeline else f"{self.pipeline}/{self.path}"
             return f"`study pull {pull}`, or import the scan again with `{inside}study import`"
         brought = f"{self.pipeline}/data" if self.pipeline else "data"
-        return f"`{inside}dvc repro data.dvc` simulates it; `study pull {brought}` brings it"
+        return f"`{inside}dvc repro data.dvc` simulates it; `study pull {brought}` downloads it"
 
 
 def images_of(manifest: Manifest) -> int:
-    """Objects per split, as the request states them; 1 where it states none."""
+    """Objects per split according to the request; 1 if it does not state them."""
     stated = manifest.request.get("images_per_split")
     return min(max(stated, 1), MOST_IMAGES) if isinstance(stated, int) else 1
 
@@ -89,7 +87,7 @@ def entries() -> dict[str, Entry]:
 
 
 def _on_disk(pipeline: str) -> list[str]:
-    """Paths of sets that lie here or whose record does, by their rooms."""
+    """Paths of data sets that are stored here, or whose record is, by folder."""
     folder = load.ROOT / pipeline
     held = [file.parent for room in ROOMS for file in folder.glob(f"{room}/*/manifest.json")]
     held += [file.parents[1] for file in folder.glob("data/*/s*/manifest.json")]
@@ -103,7 +101,7 @@ def study_of(entry: Entry) -> Study | None:
 
 
 def _study(pipeline: str) -> Study | None:
-    """None for a params.yaml that cannot be read: `load.problems` names it above the page."""
+    """None if params.yaml cannot be read, which `load.problems` reports above the page."""
     try:
         return load.pipeline_study(pipeline)
     except UserError:

@@ -1,4 +1,4 @@
-"""The parts of the page, top to bottom: facts, object, probe, scan and patterns, checks, users."""
+"""The parts of the page from top to bottom: facts, object, probe, scan, patterns, checks, users."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def pixel_of(manifest: Manifest) -> Pixel:
 
 
 def absent(entry: sets.Entry) -> None:
-    """A set that is not here: how to get it, what was asked for, who waits for it."""
+    """A missing data set: how to get it, its parameters, and the arms that need it."""
     states.chip("not pulled", "not here")
     st.info(
         f"The data set {escape.markdown(entry.id)} is not in this checkout. Get it: "
@@ -74,7 +74,7 @@ def facts(manifest: Manifest) -> None:
 
 
 def manifest_table(manifest: Manifest) -> None:
-    """Everything the manifest says, as lines; statements in the words of the writer."""
+    """The content of the manifest as lines; statements are quoted."""
     if manifest.statements:
         st.markdown("**Statements**")
         for line in manifest.statements:
@@ -166,12 +166,12 @@ def _field(field: np.ndarray, pixel: Pixel, phase: bool, name: str, key: str) ->
 
 def _true_probe(part: reading.Part, manifest: Manifest, others: Any, pixel: Pixel) -> None:
     st.warning(
-        "This set was exposed with another probe than the one it states: "
+        "This data set was simulated with another probe than the one it states: "
         + _differences(*map(manifest.request.get, ("probe", "assumed_probe")))
     )
     sister = probes.sister_with_truth(manifest, others)
     if sister is None:
-        st.caption("The true probe is stored in no data set that is here.")
+        st.caption("The true probe is not stored in any data set of this checkout.")
         return
     truth = probes.true_probe(sister)
     st.caption(
@@ -241,7 +241,7 @@ def scan_and_patterns(
             selection_mode="points",
         )
     with places[1].container():
-        st.markdown("**Light that fell**")
+        st.markdown("**Illumination**")
         shades = figures.Shades("cividis", 0.0, 1.0, "of the brightest pixel")
         alt = f"sum of |P|² over the positions; {found.lit_share:.0%} of the frame is lit"
         chart(figures.picture(found.dose, shades, pixel), alt, "coverage")
@@ -258,7 +258,8 @@ def scan_and_patterns(
 
 
 def _pattern_slider(total: int) -> int:
-    """`?pattern=`: from 0 to total - 1; anything else becomes a sentence and pattern 0."""
+    """The pattern of `?pattern=`, from 0 to total - 1; other values are reported and give pattern
+    0."""
     choose.tell_outside("Pattern", range(total), "pattern")
     if st.session_state.get("pattern", 0) > total - 1:
         st.session_state["pattern"] = 0
@@ -331,14 +332,14 @@ def split_checks(entry: sets.Entry) -> None:
 def used_by(entry: sets.Entry, sha256: str | None) -> None:
     users = consumers.consumers(entry, sha256)
     if not users:
-        st.caption("No arm names this data set.")
+        st.caption("No arm uses this data set.")
         return
     ran = {user.arm: user for user in users}
     moved = [user.arm for user in users if user.state == "differs"]
     if moved:
         st.warning(
-            f"{len(moved)} of {len(users)} arms have results on other content than what lies here: "
-            "shown, not compared, until they run again."
+            f"{len(moved)} of {len(users)} arms have results for other content than the stored "
+            "one. They are shown, but not compared until they run again."
         )
     for name, (asks, arms) in consumers.questions(entry, ran).items():
         _question(entry, name, asks, [arm for arm in arms if ran[arm].state != "missing"], arms)

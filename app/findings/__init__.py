@@ -1,1 +1,1 @@
-"""What the page Findings shows: claims with their verdicts, and what people say about them."""
+"""The page Findings: claims with their verdicts and comments."""

@@ -1,4 +1,4 @@
-"""The claims by family, filtered; only what is open is drawn in full."""
+"""The filtered claims by family; only open claims are drawn in full."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from study.evidence.format import counted
 from study.evidence.model import Findings
 from study.settings import UserError
 
-# Brings a claim into view that the address opened; no text of ours or others enters it.
+# Scrolls to a claim that the address opened; contains no variable text.
 SCROLL = """
 <script>
   const opened = document.querySelector("[class*='st-key-claim-open-']");
@@ -26,11 +26,11 @@ SCROLL = """
 def show(found: Findings) -> None:
     claims = listed(found, _stale_claims())
     if not claims and not found.superseded:
-        st.info("claims.yaml holds no claim, so there is nothing to judge.")
+        st.info("claims.yaml contains no claims.")
         return
     chosen = filters(claims, found.superseded)
     is_open = opened([*found.claims, *found.superseded])
-    # What the address opens is shown whatever the filters say.
+    # Claims opened by the address are shown regardless of the filters.
     shown = [c for c in claims if c.id in is_open or chosen.passes(c)]
     gone = {n: e for n, e in found.superseded.items() if n in is_open or chosen.passes_gone(n, e)}
     _summary(len(shown) + len(gone), len(claims) + len(found.superseded))
@@ -45,7 +45,7 @@ def show(found: Findings) -> None:
 
 
 def _stale_claims() -> Mapping[str, list[str]]:
-    """None are known to be stale, and the page says why, when claims.yaml cannot be read."""
+    """Stale claims; none, with a notice, if claims.yaml cannot be read."""
     try:
         return load.stale_claims()
     except UserError as error:
@@ -61,14 +61,14 @@ def _summary(shown: int, of: int) -> None:
     )
     st.markdown(f"{message} · :small[{interval.LEGEND}]")
     if not shown:
-        st.info("No claim passes these filters.")
+        st.info("No claim matches these filters.")
 
 
 def _family(name: str, claims: list[Listed], is_open: set[str]) -> None:
     axis = interval.reach([one.claim for one in claims])
     size = len(claims[0].claim.family.claims)
     holm = (
-        f":small[{escape.markdown(counted(size, 'claim'))}, held together by Holm's rule]"
+        f":small[{escape.markdown(counted(size, 'claim'))}, corrected together by Holm's rule]"
         if size > 1
         else ""
     )

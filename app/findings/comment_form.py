@@ -1,4 +1,4 @@
-"""Comments under a claim: read by all, written where the app may write."""
+"""Comments on a claim, and a form for new ones unless the app is read-only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def show(claim: str) -> None:
     entries, broken = comments.read(load.ROOT)
     own = [comment for comment in entries if comment.claim == claim]
     with st.container(border=True, gap="small"):
-        st.markdown(f"**Comments by people** ({len(own)}): they change no verdict")
+        st.markdown(f"**Comments by people** ({len(own)}): they do not affect verdicts")
         for comment in own:
             st.html(_one(comment))
         if broken:
@@ -44,14 +44,14 @@ def _form(claim: str) -> None:
         text = st.text_area(
             "Comment", key=f"text-{claim}", max_chars=comments.LONGEST_TEXT, height=80
         )
-        sent = st.form_submit_button("Sign and keep", icon=":material/draw:", key=f"sign-{claim}")
+        sent = st.form_submit_button("Sign and save", icon=":material/draw:", key=f"sign-{claim}")
     if sent:
         _keep(claim, name, text)
-    st.caption(f"Kept in {comments.FILE}, which is committed with the study.")
+    st.caption(f"Saved in {comments.FILE}, which is committed with the study.")
 
 
 def _name(claim: str) -> str:
-    """Who signs: the login where there is one, else the name that is typed."""
+    """The author: the login if there is one, else the typed name."""
     login = access.has_login() and st.user.get("name")
     if login:
         st.caption(f"Signed as {escape.markdown(str(login))}")

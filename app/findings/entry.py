@@ -1,4 +1,4 @@
-"""One claim on the page: a line that is always there, and the rest only when it is open."""
+"""One claim on the page: a line, and the details if it is open."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TOLD = ("Claim", "Test", "Changed factors", "To decide it")
 
 
 def line(listed: Listed, half_axis: float, is_open: bool) -> None:
-    """Status, claim, effect; a button that opens the rest."""
+    """Status, claim, effect, and a button that opens the details."""
     claim = listed.claim
     state = listed.state
     left, middle, right = st.columns([11, 7, 4], vertical_alignment="center", gap="medium")
@@ -41,13 +41,13 @@ def line(listed: Listed, half_axis: float, is_open: bool) -> None:
 
 
 def _word(listed: Listed) -> str:
-    """`stale`, or the status and what the numbers say beyond it."""
+    """`stale`, or the status and the word for the numbers."""
     word = listed.claim.word
     return listed.status if listed.changed or word == listed.status else f"{listed.status}: {word}"
 
 
 def details(listed: Listed) -> None:
-    """Everything that is known about an open claim."""
+    """The details of an open claim."""
     claim = listed.claim
     for sentence in listed.changed:
         st.warning(
@@ -68,7 +68,7 @@ def details(listed: Listed) -> None:
 
 
 def _words(claim: ClaimFinding) -> None:
-    """By topic, in the words of findings.md."""
+    """Text by topic, as in findings.md."""
     words = claim_words(claim)
     lines = [
         f"- **{escape.markdown(topic)}**: {_unmarked(words[topic] or '')}"
@@ -82,7 +82,7 @@ def _words(claim: ClaimFinding) -> None:
 
 
 def _unmarked(text: str) -> escape.Markdown:
-    """Words of findings.md without their own emphasis, and nothing else of them as Markdown."""
+    """Text of findings.md without its emphasis, escaped."""
     return escape.markdown(text.replace("**", "").replace("`", ""))
 
 
@@ -101,11 +101,11 @@ def _gates(claim: ClaimFinding) -> None:
 
 
 def _evidence(claim: ClaimFinding) -> None:
-    """Where to look: Compare with these arms and these weights, the number, the files."""
+    """Links to Compare with these arms and weights, the numbers, and the files."""
     arms = [claim.contrast.control, claim.contrast.treatment]
     checkpoint = claim.metric.partition(".")[0]
     state = {"checkpoint": checkpoint} if checkpoint in CHECKPOINTS else {}
-    st.markdown("**Look at the evidence**")
+    st.markdown("**Evidence**")
     for tab, words in (
         ("Metrics", "Numbers of both arms"),
         ("Images", "Reconstructions side by side"),
@@ -126,12 +126,12 @@ def _evidence(claim: ClaimFinding) -> None:
                 for item in claim.evidence
             ],
             hide_index=True,
-            alt=f"{len(claim.evidence)} files that {claim.id} rests on, with their hashes",
+            alt=f"{len(claim.evidence)} evidence files of {claim.id}, with their hashes",
         )
 
 
 def _seeds(claim: ClaimFinding) -> None:
-    """Every seed with both numbers and what became of both runs, failed ones included."""
+    """Every seed with both numbers and the outcome of both runs, including failed ones."""
     if not claim.seeds:
         return
     rows = [
@@ -149,7 +149,7 @@ def _seeds(claim: ClaimFinding) -> None:
 
 
 def _side(side: SideOfSeed) -> str:
-    """The value of a run, or what became of it."""
+    """The value of a run, or its outcome."""
     cause = f": {side.cause}" if side.cause else ""
     outcome = "" if side.outcome == "ok" else f"{side.outcome}{cause}"
     value = "" if side.value is None else fmt(side.value)
@@ -178,7 +178,7 @@ def _history(history: Sequence[Verdict]) -> None:
 
 
 def superseded(name: str, gone: Gone, is_open: bool) -> None:
-    """A claim that left claims.yaml: its last verdict."""
+    """The last verdict of a claim that was removed from claims.yaml."""
     with st.container(key=f"claim-{'open' if is_open else 'line'}-{name}", border=True):
         st.markdown(
             f"{states.text('superseded')} **{escape.markdown(name)}**  \n"

@@ -1,6 +1,7 @@
-"""A claim's effect as a picture: interval and estimate against zero and the margin, seeds as dots.
+"""A claim's effect as a picture: estimate, interval, zero, margin, and one dot per seed.
 
-Made of placed boxes, for `st.html` lets no SVG by. Numbers alone place them; words are escaped.
+It consists of HTML boxes, since `st.html` removes SVG. Their positions depend only on numbers; text
+is escaped.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from study.evidence.estimates import Effect
 from study.evidence.format import fmt, percent
 
 EDGE = 4.0  # per cent of the width that stays free at both ends
-# Of Okabe and Ito; they tell apart on paper and on ink. The chip beside them says it in words.
+# From Okabe and Ito, distinguishable on light and dark. The chip beside them has the word.
 COLOURS = {
     "supported": "#009E73",
     "refuted": "#D55E00",
@@ -28,7 +29,7 @@ LEGEND = (
 
 
 def reach(claims: Iterable[ClaimFinding]) -> float:
-    """Half of the common axis of a family's effects: what holds every interval and margin."""
+    """Half of the common axis of a family's effects, which contains every interval and margin."""
     found = [0.0]
     for claim in claims:
         effect = claim.effect
@@ -38,7 +39,7 @@ def reach(claims: Iterable[ClaimFinding]) -> float:
 
 
 def picture(claim: ClaimFinding, half_axis: float, status: str) -> str:
-    """The effect as HTML with its words below; a sentence where no effect was computed."""
+    """The effect as HTML with a text below; a sentence if no effect was computed."""
     if claim.effect is None:
         return f'<div class="arm-effect none">no effect computed: {_short(claim.reason)}</div>'
     seeds = claim.seeds if claim.pairing == "seed" else ()
@@ -70,7 +71,7 @@ def sentence(claim: ClaimFinding) -> str:
 
 
 def _x(value: float, half_axis: float) -> float:
-    """Place in per cent of the width; what lies beyond the axis is held at its end."""
+    """Position in per cent of the width; values beyond the axis are placed at its end."""
     inside = max(-1.0, min(1.0, value / half_axis))
     return round(50 + inside * (50 - EDGE), 2)
 

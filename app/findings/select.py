@@ -1,4 +1,4 @@
-"""Which claims the page shows, and which of them are open: all of it in the address."""
+"""The claims on the page and those that are open, stored in the address."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LONGEST = 100
 
 @dataclass(frozen=True)
 class Listed:
-    """A claim as the page lists it, and what changed since its verdict."""
+    """A claim in the list, and changes since its verdict."""
 
     claim: ClaimFinding
     changed: tuple[str, ...] = ()
@@ -30,19 +30,19 @@ class Listed:
 
     @property
     def status(self) -> str:
-        """The word of its chip; a verdict that was lost since comes first."""
+        """The word of its chip; *stale* takes precedence."""
         return "stale" if self.changed else self.claim.status
 
     @property
     def state(self) -> str:
-        """The look of its chip: a difference below the margin is not as good as a larger one."""
+        """The style of its chip, which distinguishes differences below the margin."""
         goal = self.claim.decided_by in ("bound", "non_inferior")
         small = self.claim.below_margin and not self.changed and not goal
         return f"{self.status}, below the margin" if small else self.status
 
     @property
     def words(self) -> tuple[str, ...]:
-        """What the text filter searches."""
+        """The text that the filter searches."""
         contrast = self.claim.contrast
         return self.id, self.claim.text, contrast.treatment, contrast.control, self.claim.metric
 
@@ -58,7 +58,7 @@ def listed(found: Findings, changed: Mapping[str, list[str]]) -> list[Listed]:
 
 @dataclass(frozen=True)
 class Filters:
-    """What the address and the widgets ask for; empty parts let every claim by."""
+    """The selected filters; empty ones match every claim."""
 
     status: Collection[str]
     family: Collection[str]
@@ -66,7 +66,7 @@ class Filters:
     text: str
 
     def passes(self, one: Listed) -> bool:
-        """A stale verdict is found by its own word too."""
+        """Whether a claim matches; a stale one also matches its stored status."""
         return (
             (not self.status or bool({one.status, one.claim.status} & set(self.status)))
             and (not self.family or one.claim.family.name in self.family)
@@ -112,7 +112,7 @@ def filters(claims: Sequence[Listed], gone: Collection[str]) -> Filters:
 
 
 def opened(known: Sequence[str]) -> set[str]:
-    """The claims that the address opens; one that is not here is reported."""
+    """The claims opened by the address; an unknown one is reported."""
     choose.tell_unknown("Claim", known, "claim")
     return {name for name in choose.asked("claim") if name in known}
 

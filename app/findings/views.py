@@ -70,7 +70,7 @@ def _figure(view: View) -> None:
         return
     try:
         found = _drawn(view.name, load.stamp(*load.result_places(), load.ROOT / "findings.json"))
-    except UserError as error:  # a curve that is not as it was recorded; the table is of findings
+    except UserError as error:  # a curve that differs from its record
         st.caption(escape.sentence(str(error)))
         return
     if found is None:

@@ -110,7 +110,7 @@ def test_filters_stand_in_the_address(fresh):
         "open-AGC-002",
     }
     none = opened("findings", text="nothing like it")
-    assert none.info[0].value == "No claim passes these filters."
+    assert "No claim" in none.info[0].value
 
 
 def test_the_picture_holds_interval_margin_zero_and_every_seed(fresh):
@@ -236,8 +236,8 @@ def test_read_only_hides_the_form_and_shows_the_comments(fresh, monkeypatch):
         ("a" * 61, "x", "too long"),
         ("a", "x" * 2001, "too long"),
         ("a\nb", "x", "more than one line"),
-        ("a", "x\x1b[31m", "cannot be printed"),
-        ("\u202eada", "x", "cannot be printed"),
+        ("a", "x\x1b[31m", "unprintable"),
+        ("\u202eada", "x", "unprintable"),
     ],
 )
 def test_what_is_no_comment_is_refused_in_words(fresh, name, text, words):
