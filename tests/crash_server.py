@@ -90,9 +90,9 @@ def run(folder: Path, words: list[str], fault: str | None, at: int) -> tuple[int
             os._exit(code)
     os.close(writer)
     _, status = os.waitpid(child, 0)
-    told = os.read(reader, 32).decode()
+    message = os.read(reader, 32).decode()
     os.close(reader)
-    return os.waitstatus_to_exitcode(status), int(told or 0)
+    return os.waitstatus_to_exitcode(status), int(message or 0)
 
 
 def command(words: list[str]) -> int:

@@ -54,9 +54,9 @@ def test_an_added_arm_is_unclean_until_it_is_committed(checkout: Path):
     assert describe(checkout, "cpu")["dirty"] is True
     short = committed(checkout, LONGER, CLAIM)
     assert unclean(checkout) == () and describe(checkout, "cpu")["dirty"] is False
-    told = git(checkout, "log", "-1", "--format=%h %s", "--name-only").split("\n")
-    assert told[0] == f"{short} Add arm longer and claim LONGER-001"
-    assert set(filter(None, told[1:])) == {"params.yaml", "claims.yaml"}
+    message = git(checkout, "log", "-1", "--format=%h %s", "--name-only").split("\n")
+    assert message[0] == f"{short} Add arm longer and claim LONGER-001"
+    assert set(filter(None, message[1:])) == {"params.yaml", "claims.yaml"}
 
 
 def test_what_else_is_staged_stays_staged_and_is_named(checkout: Path):
@@ -82,9 +82,11 @@ def test_without_an_identity_the_commands_that_give_one_are_named_and_the_arm_st
     git(checkout, "config", "user.useConfigOnly", "true")
     git(checkout, "config", "--unset", "user.email")
     add(checkout, LONGER, CLAIM)
-    with pytest.raises(UserError, match=r"git config user\.name .* git config user\.email") as said:
+    with pytest.raises(
+        UserError, match=r"git config user\.name .* git config user\.email"
+    ) as output:
         committed(checkout, LONGER, CLAIM)
-    assert "longer" in str(said.value) and "claims.yaml" in str(said.value)
+    assert "longer" in str(output.value) and "claims.yaml" in str(output.value)
     assert set(unclean(checkout) or ()) == {"params.yaml", "claims.yaml"}
     git(checkout, "config", "user.email", "tester@example.org")
     committed(checkout, LONGER, CLAIM)
@@ -206,9 +208,9 @@ def test_after_a_failed_commit_the_same_again_commits(checkout: Path, trouble: s
         git(checkout, "merge", "--no-ff", "--no-commit", "other")
     head = git(checkout, "rev-parse", "HEAD")
     add(checkout, LONGER, CLAIM, commits=True)
-    with pytest.raises(UserError, match=r"params\.yaml and claims\.yaml hold longer") as said:
+    with pytest.raises(UserError, match=r"params\.yaml and claims\.yaml hold longer") as output:
         committed(checkout, LONGER, CLAIM)
-    assert "git " in str(said.value) and git(checkout, "rev-parse", "HEAD") == head
+    assert "git " in str(output.value) and git(checkout, "rev-parse", "HEAD") == head
     lock.unlink(missing_ok=True)
     hook.unlink(missing_ok=True)
     if trouble == "merge":

@@ -94,7 +94,7 @@ def test_the_command_tells_the_price_before_it_writes(
     before = (tmp_path / "params.yaml").read_bytes()
     found = answer(["arms", "extend", "control", "-n", "3", "--dry-run", "--json"])
     assert found["code"] == 0, found["err"]
-    said = json.loads(found["out"])
-    assert len(said["seeds"]) == 3 and said["minutes"] is None
+    output = json.loads(found["out"])
+    assert len(output["seeds"]) == 3 and output["minutes"] is None
     assert (tmp_path / "params.yaml").read_bytes() == before
     assert answer(["arms", "extend", "control"])["code"] == 2, "what writes is not answered"

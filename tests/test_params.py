@@ -149,9 +149,9 @@ def test_a_missing_field_is_named(given, field):
 def test_the_difference_from_versus_equals_changes(file):
     study = load_study(ROOT / file)
     for name, row in study.arms.items():
-        told = set(row.changes)
+        message = set(row.changes)
         found = set(diff(study.arms[row.versus], row)) if row.versus else set()
-        assert told == found, name
+        assert message == found, name
 
 
 def test_each_arm_of_stage_a_changes_one_factor():

@@ -181,7 +181,7 @@ def test_selected_arms_lead_to_compare(fresh):
 def test_an_arm_that_is_not_here_is_a_sentence(fresh):
     two_by_three(fresh)
     app = opened("arms", arms=["<b>agcc", "control"])
-    assert "not here" in app.warning[0].value and "<b>" not in app.warning[0].value
+    assert "address" in app.warning[0].value and "<b>" not in app.warning[0].value
     assert table(app)["selected"] == ["control"]
 
 
@@ -231,8 +231,8 @@ def test_an_arm_that_was_added_is_found_and_started(added):
 
 def test_a_claim_that_was_not_judged_yet_is_pending(added):
     app = opened("findings")
-    told = " ".join(str(item.value) for item in app.markdown).replace("\\", "")
-    assert "pending" in told and "LONGER-001" in told
+    message = " ".join(str(item.value) for item in app.markdown).replace("\\", "")
+    assert "pending" in message and "LONGER-001" in message
 
 
 @pytest.mark.parametrize("name", ["claims.yaml", "findings.json"])

@@ -64,8 +64,8 @@ def test_the_chart_and_the_columns_are_in_the_address(runs):
     assert not app.exception
     assert any(figure.proto.id for figure in app.get("plotly_chart"))
     wrong = opened("arms", x="nothing", y="amp MEA")
-    told = "\n".join(rendered(item.value) for item in wrong.warning)
-    assert "nothing" in told and "did you mean 'amp MAE'" in told
+    message = "\n".join(rendered(item.value) for item in wrong.warning)
+    assert "nothing" in message and "did you mean 'amp MAE'" in message
 
 
 # --- saved views ------------------------------------------------------------------------------
@@ -152,9 +152,9 @@ def test_lines_of_a_chart_are_named_at_their_ends(arms: int):
     ).assign(low=lambda t: t["estimate"] - 1, high=lambda t: t["estimate"] + 1)
     settings = {name: {"lr": 1, "family": name.partition("_")[0]} for name in names}
     figure = curve(table, "lr", "MAE", settings)
-    told = [note.text for note in figure.layout.annotations]
+    message = [note.text for note in figure.layout.annotations]
     fit = arms * 14 < figure.layout.height
-    assert told == ([f"arm{i}_a and 1 more" for i in reversed(range(arms))] if fit else [])
+    assert message == ([f"arm{i}_a and 1 more" for i in reversed(range(arms))] if fit else [])
     assert {note.x for note in figure.layout.annotations} <= {2}
     assert figure.layout.xaxis.range == (0.95, 2.05), "names do not stretch the axis"
 

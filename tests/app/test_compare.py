@@ -18,7 +18,7 @@ def page(**query):
     return opened("compare", **query)
 
 
-def said(app) -> str:
+def page_text(app) -> str:
     """All words of the page."""
     boxes = [*app.info, *app.warning, *app.error, *app.caption, *app.markdown, *app.subheader]
     return "\n".join(rendered(box.value) for box in boxes)
@@ -45,7 +45,7 @@ def test_a_deep_link_opens_its_tab_and_no_other(runs, tab):
 
 def test_what_a_url_asks_for_and_is_not_there_is_a_sentence(runs):
     app = page(arms=["control", "contrl"], tab="Pictures", seed="77", checkpoint="newest")
-    text = said(app)
+    text = page_text(app)
     for asked in ("'contrl'", "'Pictures'", "'77'", "'newest'"):
         assert asked in text
     assert "did you mean 'control'" in text
@@ -53,7 +53,7 @@ def test_what_a_url_asks_for_and_is_not_there_is_a_sentence(runs):
 
 def test_final_is_last_and_a_tab_may_be_written_small(runs):
     app = page(arms=ARMS, tab="images", epoch="final")
-    assert "weights of the last epoch" in said(app)
+    assert "weights of the last epoch" in page_text(app)
     assert page(arms=ARMS, tab="Images", checkpoint="best").session_state["checkpoint"] == "best"
 
 
@@ -70,7 +70,7 @@ def test_a_lenient_link_is_followed_on_a_page_that_is_open(fresh):
         assert "epoch" not in app.query_params
     app.query_params["tab"] = "Pictures"
     app.run()
-    assert not app.exception and "'Pictures'" in said(app)
+    assert not app.exception and "'Pictures'" in page_text(app)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_a_lenient_link_is_followed_on_a_page_that_is_open(fresh):
 def test_a_wrong_word_is_told_and_the_rest_stands(fresh, query, words):
     two_by_three(fresh)
     app = page(tab="Curves", **query)
-    assert words in said(app).replace("\\", "")
+    assert words in page_text(app).replace("\\", "")
     assert app.get("plotly_chart")
 
 
@@ -121,7 +121,7 @@ def decoded(values) -> list[float]:
 
 
 def test_a_run_that_went_wrong_is_told_with_its_curve(runs):
-    text = said(page(arms=["control", "dead", "lost"], tab="Curves"))
+    text = page_text(page(arms=["control", "dead", "lost"], tab="Curves"))
     assert "control: 3 of 3 seeds ended ok" in text
     assert "dead: 0 of 3 seeds ended ok (s101 collapsed, s102 collapsed, s103 collapsed)" in text
     assert "lost: 0 of 3 seeds ended ok (s101 failed" in text
@@ -151,8 +151,8 @@ def test_a_cell_is_estimate_interval_and_seeds(fresh):
 
     two_by_three(fresh)
     row = metric(page(arms=["control", "agc"], tab="Metrics"), "amplitude MAE").loc["agc"]
-    told = explain("agc/mean/last.standard.amplitude.mae", fresh)
-    assert row["last"].startswith(fmt(told.value, 3)) and "[" in row["last"]
+    message = explain("agc/mean/last.standard.amplitude.mae", fresh)
+    assert row["last"].startswith(fmt(message.value, 3)) and "[" in row["last"]
     assert row["seeds"] == "3 of 3 seeds"
     effect = explain("agc/difference/last.standard.amplitude.mae", fresh)
     assert row["difference"].startswith(f"+{fmt(effect.value, 3)}")
@@ -216,7 +216,7 @@ def test_equal_results_raise_a_flag(fresh):
     for seed in (1, 2, 3):
         content = json.loads((fresh / f"results/control/seeds/s{seed}.json").read_text())
         change(fresh, "agc", seed, last=content["last"], best=content["best"])
-    assert "nothing explains it" in said(page(arms=["control", "agc"], tab="Metrics"))
+    assert "nothing explains it" in page_text(page(arms=["control", "agc"], tab="Metrics"))
 
 
 # --- data sets --------------------------------------------------------------------------------
@@ -228,7 +228,7 @@ def test_different_data_is_fenced(fresh, tab):
     app = page(arms=["control", "agc"], tab=tab)
     assert "2 data sets" in app.warning[0].value
     if tab not in ("Config",):
-        assert "data/other" in said(app)
+        assert "data/other" in page_text(app)
 
 
 def test_no_difference_goes_across_a_fence(fresh):
@@ -302,7 +302,7 @@ def test_a_constant_object_says_so_on_its_image_and_has_no_number(runs):
     words = [note["text"] for note in image_figure(app)["layout"]["annotations"]]
     assert sum("not evaluable:<br>constant amplitude" in text for text in words) == 2
     assert any("constant phase" in text for text in words)
-    assert "dead s101: not evaluable: constant amplitude" in said(app)
+    assert "dead s101: not evaluable: constant amplitude" in page_text(app)
     assert not app.metric
 
 
@@ -310,15 +310,15 @@ def test_a_constant_object_says_so_on_its_image_and_has_no_number(runs):
 def test_what_is_not_pulled_or_failed_is_a_sentence(runs, tab):
     for seed in (101, 102, 103):
         (runs / f"runs/better/s{seed}/object_last.npz").unlink()
-    text = said(page(arms=["control", "better", "lost"], tab=tab))
+    text = page_text(page(arms=["control", "better", "lost"], tab=tab))
     assert "better seed 102 is not pulled: `study pull better`" in text
     assert "lost seed 101 left no object of the last epoch (failed): the loss became NaN" in text
 
 
 def test_a_cause_is_text_and_never_markup(runs):
     change(runs, "lost", 101, cause="**x** $a$ <b>")
-    told = page(arms=["lost"], tab="Images").info[0].value
-    assert told.endswith(r"\*\*x\*\* \$a\$ \<b\>")
+    message = page(arms=["lost"], tab="Images").info[0].value
+    assert message.endswith(r"\*\*x\*\* \$a\$ \<b\>")
 
 
 def test_best_is_never_shown_for_last(runs):
@@ -344,7 +344,7 @@ def test_curves_metrics_and_settings_need_no_artifact(runs, tab):
     shutil.rmtree(runs / "runs")
     shutil.rmtree(runs / "data")
     app = page(arms=ARMS, tab=tab)
-    assert "not pulled" not in said(app) and not app.error
+    assert "not pulled" not in page_text(app) and not app.error
     assert len(app.get("plotly_chart")) + len(app.dataframe) > 0
 
 
@@ -354,9 +354,9 @@ def test_one_seed_for_all_or_each_arms_median(runs):
 
     path = "best.standard.amplitude.mae"
     middle = {arm: median_seed(load.results()[arm], path) for arm in ARMS}
-    text = said(page(arms=ARMS, tab="Images", checkpoint="best"))
+    text = page_text(page(arms=ARMS, tab="Images", checkpoint="best"))
     assert "control s{control}, better s{better}".format(**middle) in text
-    assert "control s103, better s103" in said(page(arms=ARMS, tab="Images", seed="103"))
+    assert "control s103, better s103" in page_text(page(arms=ARMS, tab="Images", seed="103"))
 
 
 def test_the_profile_goes_through_the_images(runs):
@@ -400,7 +400,7 @@ def test_a_stored_pattern_is_shown_and_another_is_said_to_be_none(runs):
     assert any(alt.startswith("Pattern 3: measured") for alt in figures(app))
     app = page(arms=ARMS, tab="Residuals", pattern="40")
     assert not any(alt.startswith("Pattern 40") for alt in figures(app))
-    assert "no stored prediction of pattern 40: a run keeps 8 of 49" in said(app)
+    assert "no stored prediction of pattern 40: a run keeps 8 of 49" in page_text(app)
     kinds = {button.proto.label for button in app.get("download_button")}
     assert kinds == {"CSV"}, "a figure on paper needs the prediction"
 
@@ -430,10 +430,10 @@ def test_numbers_of_residuals_and_resolution_have_ids(runs):
 @pytest.mark.parametrize("bad", ["49", "99999", "-1", "x", "1e999", "9" * 5000])
 def test_a_pattern_that_is_none_is_a_sentence(runs, bad):
     app = page(arms=[*ARMS, "nobody"], tab="Residuals", pattern=bad)
-    told = said(app)
-    assert "there are 0 to 48" in told and "'nobody'" in told and app.get("plotly_chart")
+    message = page_text(app)
+    assert "there are 0 to 48" in message and "'nobody'" in message and app.get("plotly_chart")
     app.run()
-    assert not app.exception and "there are 0 to 48" not in said(app)
+    assert not app.exception and "there are 0 to 48" not in page_text(app)
 
 
 def test_what_has_no_truth_is_not_offered_on_paper(runs, monkeypatch):
@@ -457,13 +457,13 @@ def test_a_run_without_any_r_factor_says_so(runs, monkeypatch):
     from app.compare import residuals
     from app.compare.scenes import scene
 
-    told = []
-    monkeypatch.setattr(residuals.st, "info", told.append)
+    message = []
+    monkeypatch.setattr(residuals.st, "info", message.append)
     one = scene("control", 101, "last")
     blank = np.full_like(one.result.r_factor, np.nan)
     lost = dataclasses.replace(one, result=dataclasses.replace(one.result, r_factor=blank))
     assert [kept is one for kept in residuals.with_r_factor([lost, one])] == [True]
-    assert len(told) == 1 and "control s101 has no R-factor" in told[0]
+    assert len(message) == 1 and "control s101 has no R-factor" in message[0]
 
 
 def test_the_scan_map_holds_every_pattern_that_has_an_r_factor(runs):
@@ -504,20 +504,20 @@ def test_a_crossing_that_never_comes_is_a_value_and_a_constant_has_none(runs):
     dead, flat = rows[rows["arm"] == "dead"], rows[rows["arm"] == "flat"]
     assert set(flat["s0"]) == {BRIEF} and BRIEF in set(dead["s101"])
     for channel in ("amplitude", "phase"):
-        assert f"not evaluable: constant {channel}" in said(app), "the reason stands below"
+        assert f"not evaluable: constant {channel}" in page_text(app), "the reason stands below"
 
 
 def test_config_shows_what_differs_and_all_on_request(runs):
     app = page(arms=ARMS, tab="Config")
     assert list(app.dataframe[0].value["setting"]) == ["optimizer.lr"]
-    assert "optimizer.lr 0.001 → 0.002" in said(app)
+    assert "optimizer.lr 0.001 → 0.002" in page_text(app)
     table = page(arms=ARMS, tab="Config", settings="true").dataframe[0].value
     assert len(table) > 20
 
 
 def test_dead_layers_are_a_map_and_healthy_ones_a_sentence(runs):
     app = page(arms=["control", "dead"], tab="Diagnostics")
-    assert "control: no dead unit in any of 4 layers" in said(app)
+    assert "control: no dead unit in any of 4 layers" in page_text(app)
     figure = next(f for alt, f in figures(app).items() if alt.startswith("Share of dead units"))
     assert figure["data"][0]["y"] == ["lifter", "encoder.0", "decoder.0", "head"]
 
@@ -529,9 +529,9 @@ def test_stored_statistics_are_shown_and_a_torn_line_is_left_out(runs):
     lines = [json.dumps({**record, "epoch": epoch}) for epoch in (1, 2)]
     (folder / "gradients.jsonl").write_text("\n".join([*lines, '{"layer": "li', "7", ""]))
     app = page(arms=ARMS, tab="Diagnostics")
-    assert "Stored statistics of control s102" in said(app)
+    assert "Stored statistics of control s102" in page_text(app)
     assert any(alt.startswith("gradient norm of control") for alt in figures(app))
-    assert "No stored activation or gradient statistics of better" in said(app)
+    assert "No stored activation or gradient statistics of better" in page_text(app)
 
 
 def test_one_run_has_no_interval_and_no_difference(fresh):

@@ -82,10 +82,10 @@ def test_a_simulated_set_shows_object_probe_scan_patterns_and_checks(checkout):
     assert len(app.get("plotly_chart")) == 9
     assert all(alts(app))
     assert any("pattern 17" in alt for alt in alts(app))
-    told = texts(app)
-    assert "raster of 8 px" in told and "all 49 patterns" in told
-    assert "(object seeds: train 1" in told
-    assert "(267 patterns compared, all of them)" in told
+    message = texts(app)
+    assert "raster of 8 px" in message and "all 49 patterns" in message
+    assert "(object seeds: train 1" in message
+    assert "(267 patterns compared, all of them)" in message
 
 
 def test_the_split_of_the_address_is_shown(checkout):
@@ -102,8 +102,8 @@ def test_a_pattern_that_is_none_is_a_sentence(checkout, bad):
 
 
 def test_what_the_address_says_is_text_and_never_markup(checkout):
-    told = opened("dataset", pattern="[x](http://y) **z**").warning[0].value
-    assert "](http" not in told and "**z" not in told
+    message = opened("dataset", pattern="[x](http://y) **z**").warning[0].value
+    assert "](http" not in message and "**z" not in message
 
 
 def test_an_unknown_set_or_split_is_a_sentence(checkout):
@@ -130,9 +130,11 @@ def test_a_measured_set_shows_lengths_and_says_what_held_out_means(fresh, tiny):
     settings(fresh, control=arm(seeds=SEEDS, data="imported/star"))
     save_dataset(measured(tiny), fresh / "imported" / "star")
     app = opened("dataset", data="imported/star")
-    told = texts(app)
+    message = texts(app)
     assert "no true object" in app.info[0].value
-    assert "One measured object, one scan" in told and "of the test patterns lie within" in told
+    assert (
+        "One measured object, one scan" in message and "of the test patterns lie within" in message
+    )
     assert any("nm per px" in badge.proto.body for badge in app.get("markdown"))
     # A statement of a file is text, never markup.
     assert any("<b>$x$</b>" in line.value for line in app.text)

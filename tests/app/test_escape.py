@@ -214,10 +214,10 @@ ADDRESSES = [
 @pytest.mark.parametrize(("name", "query"), ADDRESSES)
 def test_no_page_renders_stored_text(hostile, name, query):
     app = opened(name, **query)
-    told = list(words(app))
-    assert len(told) > 3
-    bad = [(kind, text) for kind, text in told if kind != "html" and LIVE.search(text)]
-    bad += [(kind, text) for kind, text in told if kind == "html" and "<img src=http" in text]
+    message = list(words(app))
+    assert len(message) > 3
+    bad = [(kind, text) for kind, text in message if kind != "html" and LIVE.search(text)]
+    bad += [(kind, text) for kind, text in message if kind == "html" and "<img src=http" in text]
     assert bad == []
 
 

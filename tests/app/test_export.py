@@ -48,9 +48,9 @@ def test_a_figure_carries_its_ids_commit_and_command(scenes, kind):
     made = export.drawn(lambda: print_figures.images(scenes), kind, facts())
     head = {"svg": b"<?xml", "pdf": b"%PDF", "png": b"\x89PNG"}[kind]
     assert made.startswith(head)
-    told = text_of(kind, made)
+    message = text_of(kind, made)
     for word in (ID, "abc1234", "dvc repro evaluate@control"):
-        assert word in told
+        assert word in message
     assert made == export.drawn(lambda: print_figures.images(scenes), kind, facts())
 
 
@@ -149,8 +149,8 @@ def test_a_table_has_the_id_and_the_command_of_each_number(fresh):
     table = pandas.read_csv(io.BytesIO(export.csv_file(csv(rows), facts())))
     assert len(table) > 10
     for record in table.to_dict("records"):
-        told = explain(record["id"], fresh)
-        assert told.value == pytest.approx(record["estimate"], rel=1e-12)
+        message = explain(record["id"], fresh)
+        assert message.value == pytest.approx(record["estimate"], rel=1e-12)
         assert record["command"].endswith(f"study explain {record['id']}")
     assert set(table["commit"]) == {"abc1234"}
 

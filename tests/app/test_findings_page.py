@@ -42,7 +42,7 @@ def decided(root: Path, **claims) -> Study:
     return study
 
 
-def said(app) -> str:
+def page_text(app) -> str:
     """Everything the page says."""
     shown = (*app.markdown, *app.caption, *app.warning, *app.info, *app.error)
     return "\n".join([str(element.value) for element in shown] + pictures(app))
@@ -63,7 +63,7 @@ def open_keys(app) -> set[str]:
 def test_a_closed_claim_is_a_line_and_no_more(fresh):
     decided(fresh)
     app = opened("findings")
-    words = said(app)
+    words = page_text(app)
     assert r"supported" in words and "AGC over\\-damps" in words
     assert rendered(app.button(key="open-AGC-001").label) == "Open AGC-001"
     assert "margin 0.01; 6 of 6 seeds" in words
@@ -73,7 +73,7 @@ def test_a_closed_claim_is_a_line_and_no_more(fresh):
 def test_the_address_opens_a_claim(fresh):
     decided(fresh)
     app = opened("findings", claim="AGC-001")
-    words = said(app)
+    words = page_text(app)
     for topic in ("**Claim**", "**Test**", "**Changed factors**", "**Limit**", "same data"):
         assert topic in words
     assert "dvc repro evaluate@control evaluate@agc" in app.code[0].value
@@ -95,7 +95,7 @@ def test_a_button_opens_and_closes_and_the_address_follows(fresh):
 def test_a_claim_that_is_not_here_is_a_sentence(fresh):
     decided(fresh)
     app = opened("findings", claim="[AGC](http://x)")
-    assert "not here" in app.warning[0].value and "](http" not in app.warning[0].value
+    assert "address" in app.warning[0].value and "](http" not in app.warning[0].value
 
 
 def test_filters_stand_in_the_address(fresh):
@@ -140,7 +140,7 @@ def test_no_effect_is_computed_across_data_sets(fresh):
     study = two_data_sets(fresh)
     judge(fresh, study, **{"AGC-001": stored.claim()})
     app = opened("findings", claim="AGC-001")
-    words = said(app)
+    words = page_text(app)
     assert "not evaluable" in words and "no effect computed" in words
     assert ":red-badge[:material/block: same data fails]" in words
 
@@ -150,7 +150,7 @@ def test_a_failed_seed_is_shown_with_its_cause(fresh):
     app = opened("findings", claim="AGC-001")
     seeds = app.dataframe[-2].value
     assert "failed: loss is NaN at epoch 1" in str(seeds["agc"].iloc[0])
-    assert "rank last" in said(app)
+    assert "rank last" in page_text(app)
 
 
 def test_a_moved_result_makes_the_claim_stale_with_its_file(fresh):
@@ -159,7 +159,7 @@ def test_a_moved_result_makes_the_claim_stale_with_its_file(fresh):
     app = opened("findings", claim="AGC-001")
     assert any("s1.json changed".replace(".", r"\.") in w.value or "s1.json" in w.value
                for w in app.warning)  # fmt: skip
-    assert "the verdict was supported" in said(app)
+    assert "the verdict was supported" in page_text(app)
     assert open_keys(opened("findings", status=["stale"])) == {"open-AGC-001"}
     assert open_keys(opened("findings", status=["supported"])) == {"open-AGC-001"}
 
@@ -170,13 +170,13 @@ def test_a_claim_that_left_is_kept_as_superseded(fresh):
     found["superseded"]["OLD-1"] = {**found["claims"]["AGC-001"], "id": "OLD-1", "text": "Was so."}
     write_json(fresh / "findings.json", found)
     app = opened("findings", claim="OLD-1", status=["superseded"])
-    assert "superseded" in said(app) and "no longer in claims.yaml" in said(app)
+    assert "superseded" in page_text(app) and "no longer in claims.yaml" in page_text(app)
     assert study.arms
 
 
 def test_text_of_a_claim_cannot_format_the_page(fresh):
     decided(fresh, **{"AGC-001": stored.claim(text="**x** <script>1</script> $a$ [l](http://e)")})
-    words = said(opened("findings", claim="AGC-001"))
+    words = page_text(opened("findings", claim="AGC-001"))
     assert "<script>1" not in words.replace(r"\<script\>1", "") and "[l](http" not in words
 
 
@@ -190,7 +190,7 @@ def test_published_numbers_and_the_decision_have_their_views(monkeypatch):
     assert {"published", "ours", "verdict", "what it measured"} <= set(table)
     assert all(rendered(cell).strip(" ″") for cell in table["what it measured"]), "no ditto marks"
     app = opened("findings", view="decision")
-    assert "Crash rule" in said(app)
+    assert "Crash rule" in page_text(app)
 
 
 # --- comments ---------------------------------------------------------------------------------
@@ -281,12 +281,12 @@ def test_a_torn_line_is_kept_and_told(fresh):
     comments.add(fresh, "AGC-001", "Ada", "Seen.", ["AGC-001"])
     found, broken = comments.read(fresh)
     assert [c.text for c in found] == ["Seen."] and broken == 1
-    assert "1 lines of comments.jsonl" in said(opened("findings", claim="AGC-001"))
+    assert "1 lines of comments.jsonl" in page_text(opened("findings", claim="AGC-001"))
 
 
 def test_two_by_three_is_inconclusive_with_what_it_lacks(fresh):
     two_by_three(fresh)
-    assert "**To decide it**" in said(opened("findings", claim="AGC-001"))
+    assert "**To decide it**" in page_text(opened("findings", claim="AGC-001"))
 
 
 @pytest.mark.slow

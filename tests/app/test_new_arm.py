@@ -121,8 +121,8 @@ def test_a_refusal_stands_beside_its_field(texts, field, networks):
     form = form_of("control", networks, **texts)
     with pytest.raises(UserError) as refusal:
         planned(load_study(FIRST_STUDY / "params.yaml"), Draft("x", "control", settings_of(form)))
-    said = wrong(str(refusal.value), form)
-    assert field in said and "Traceback" not in said[field] and "" not in said
+    problems = wrong(str(refusal.value), form)
+    assert field in problems and "Traceback" not in problems[field] and "" not in problems
 
 
 # --- on the page ------------------------------------------------------------------------------
@@ -134,7 +134,7 @@ def box(app: AppTest, label: str):
     return next(found for found in app.text_input if found.label.split(" ")[-1] == plain)
 
 
-def said(app: AppTest) -> str:
+def page_text(app: AppTest) -> str:
     kinds = (app.error, app.warning, app.success, app.info, app.markdown, app.caption)
     return "\n".join(rendered(item.value) for kind in kinds for item in kind)
 
@@ -148,19 +148,19 @@ def test_one_field_is_changed_checked_added_and_is_there(toy):
     app = opened("new_arm")
     assert app.button(key="add").disabled
     box(app, "gradient_clip_val").set_value("2.0").run()
-    assert "One factor changed" in said(app) and "1.0 → **2.0**" in said(app)
-    assert "parameters" in said(app) and not app.button(key="add").disabled
+    assert "One factor changed" in page_text(app) and "1.0 → **2.0**" in page_text(app)
+    assert "parameters" in page_text(app) and not app.button(key="add").disabled
     command = next(c.value for c in app.code if c.value.startswith("study arms new"))
     command = " ".join(command.replace("\\\n", " ").split())
     assert "--from control --set clip.gradient_clip_val=2.0" in command
     assert app.query_params["set"] == "clip.gradient_clip_val=2.0"
     before = (toy / "params.yaml").read_text()
     app.button(key="add").click().run()
-    assert not app.exception and "Added" in said(app)
+    assert not app.exception and "Added" in page_text(app)
     added = load_study(toy / "params.yaml").arms["control_gradient_clip_val_2_0"]
     assert added.changes == ("clip.gradient_clip_val",)
     assert (toy / "params.yaml").read_text().startswith(before.rstrip("\n"))
-    assert "No difference" in said(app), "the form is empty again"
+    assert "No difference" in page_text(app), "the form is empty again"
 
 
 class Late:
@@ -179,7 +179,7 @@ def test_a_network_of_the_address_is_kept_until_the_networks_are_known(toy, netw
     late = Late(networks)
     monkeypatch.setattr("app.new_arm.networks._networks", lambda key: late)
     app = opened("new_arm", set="generator.name=cnn")
-    assert "→ **cnn**" in said(app)
+    assert "→ **cnn**" in page_text(app)
 
 
 def test_networks_that_cannot_be_asked_are_told_and_asked_again(toy, monkeypatch):
@@ -193,7 +193,7 @@ def test_networks_that_cannot_be_asked_are_told_and_asked_again(toy, monkeypatch
 
     monkeypatch.setattr("app.new_arm.networks.Checker.ask", lambda self, *words: Failed(*words))
     app = opened("new_arm", set="generator.width=8")
-    assert "torch is *broken*" in said(app) and "Reading what" not in said(app)
+    assert "torch is *broken*" in page_text(app) and "Reading what" not in page_text(app)
     assert app.query_params["set"] == "generator.width=8", "kept for when they are known"
     before = len(asked)
     app.run()
@@ -268,7 +268,7 @@ def test_networks_that_answer_while_the_page_is_drawn_are_drawn(toy, networks, m
     late = Late(networks)
     monkeypatch.setattr("app.new_arm.networks._networks", lambda key: late)
     app = opened("new_arm", set=["optimizer.lr=0.003", "generator.fno_blocks=1"])
-    assert not app.exception and "Reading what the networks take" not in said(app)
+    assert not app.exception and "Reading what the networks take" not in page_text(app)
     assert box(app, "fno_blocks").value == "1" and box(app, "lr").value == "0.003"
 
 
@@ -276,21 +276,21 @@ def test_networks_that_answer_while_the_page_is_drawn_are_drawn(toy, networks, m
 def test_an_arm_added_to_another_base_leaves_an_empty_form_on_that_base(toy):
     app = opened("new_arm", **{"from": "cnn", "set": "epochs=3", "name": "longer"})
     app.button(key="add").click().run()
-    assert not app.exception and "Added" in said(app)
+    assert not app.exception and "Added" in page_text(app)
     assert load_study(toy / "params.yaml").arms["longer"].versus == "cnn"
-    assert "No difference from cnn" in said(app) and app.text_input(key="name").value == ""
+    assert "No difference from cnn" in page_text(app) and app.text_input(key="name").value == ""
     assert app.query_params == {"from": "cnn"}
 
 
 @pytest.mark.slow
 def test_two_factors_need_the_tick_and_a_bad_one_stands_beside_its_field(toy):
     app = opened("new_arm", set=["epochs=3", "batch_size=8"])
-    assert "2 factors changed" in said(app) and app.button(key="add").disabled
+    assert "2 factors changed" in page_text(app) and app.button(key="add").disabled
     app.checkbox(key="confounded").check().run()
     assert not app.button(key="add").disabled
     before = (toy / "params.yaml").read_bytes()
     box(app, "epochs").set_value("many").run()
-    assert app.button(key="add").disabled and "valid integer" in said(app)
+    assert app.button(key="add").disabled and "valid integer" in page_text(app)
     assert not app.exception and (toy / "params.yaml").read_bytes() == before
 
 
@@ -302,13 +302,13 @@ def test_a_twin_links_to_the_arm_that_exists(toy):
         )
     )
     app = opened("new_arm", set="epochs=3")
-    assert "cnn has these settings already" in said(app) and app.button(key="add").disabled
+    assert "cnn has these settings already" in page_text(app) and app.button(key="add").disabled
 
 
 @pytest.mark.slow
 def test_a_claim_is_written_with_the_arm(toy):
     app = opened("new_arm", set="epochs=3", name="longer", with_claim="true")
-    assert "Confirmatory if" in said(app)
+    assert "Confirmatory if" in page_text(app)
     app.button(key="add").click().run()
     claim = load_claims(toy / "claims.yaml").claims[0]
     assert (claim.id, claim.arms.treatment, claim.changes) == ("LONGER-001", "longer", ("epochs",))
@@ -356,8 +356,12 @@ def test_another_metric_has_the_usual_margin_of_its_own(toy):
 def test_what_the_address_says_of_a_claim_and_nobody_knows_is_told(toy):
     wrong = {"claim-metric": "beauty", "claim-direction": "up", "claim-margin": "wide"}
     app = opened("new_arm", set="epochs=3", name="longer", with_claim="true", **wrong)
-    told = said(app).replace("\\", "")
-    assert "metric 'beauty'" in told and "direction 'up'" in told and "margin is 'wide'" in told
+    message = page_text(app).replace("\\", "")
+    assert (
+        "metric 'beauty'" in message
+        and "direction 'up'" in message
+        and "margin is 'wide'" in message
+    )
     assert not app.exception and app.button(key="add").disabled
 
 
@@ -376,14 +380,14 @@ def test_arm_and_claim_are_committed_unless_one_says_no(toy, monkeypatch):
     git("commit", "-qm", "study")
     (toy / "requirements.lock").write_text("")
     app = opened("new_arm", set="epochs=3", name="longer", with_claim="true")
-    assert "Uncommitted changes in requirements.lock" in said(app)
+    assert "Uncommitted changes in requirements.lock" in page_text(app)
     assert any("--commit" in code.value for code in app.code)
     app.checkbox(key="commit").uncheck().run()
-    assert "uncommitted arm" in said(app)
+    assert "uncommitted arm" in page_text(app)
     assert not any("--commit" in code.value for code in app.code)
     app.checkbox(key="commit").check().run()
     app.button(key="add").click().run()
-    assert not app.exception and "committed as" in said(app)
+    assert not app.exception and "committed as" in page_text(app)
     assert git("status", "--porcelain", "params.yaml", "claims.yaml") == ""
     assert git("log", "-1", "--format=%s").strip() == "Add arm longer and claim LONGER-001"
 
@@ -399,7 +403,7 @@ def test_read_only_has_no_button_and_writes_nothing(toy, monkeypatch):
     monkeypatch.setenv("ARMATURE_READ_ONLY", "1")
     before = {p: p.read_bytes() for p in toy.iterdir() if p.is_file()}
     app = opened("new_arm", set="epochs=3")
-    assert not app.button and "ARMATURE_READ_ONLY" in said(app)
+    assert not app.button and "ARMATURE_READ_ONLY" in page_text(app)
     assert {p: p.read_bytes() for p in toy.iterdir() if p.is_file()} == before
 
 
@@ -421,8 +425,8 @@ def test_a_bad_address_is_a_sentence(toy, networks, monkeypatch, query, words):
     monkeypatch.setattr("app.new_arm.networks._networks", lambda key: known)
     before = (toy / "params.yaml").read_bytes()
     app = opened("new_arm", **query)
-    told = "\n".join(item.value for item in (*app.warning, *app.error)).replace("\\", "")
-    assert words in told
+    message = "\n".join(item.value for item in (*app.warning, *app.error)).replace("\\", "")
+    assert words in message
     assert not app.exception and app.button(key="add").disabled
     assert (toy / "params.yaml").read_bytes() == before
 
@@ -431,6 +435,6 @@ def test_a_bad_address_is_a_sentence(toy, networks, monkeypatch, query, words):
 def test_an_arm_is_archived_from_the_page(toy):
     app = opened("new_arm", **{"from": "cnn"})
     app.button(key="archive").click().run()
-    assert not app.exception and "archived/cnn" in said(app).replace("\\", "")
+    assert not app.exception and "archived/cnn" in page_text(app).replace("\\", "")
     assert "cnn" not in load_study(toy / "params.yaml").arms
     shutil.rmtree(toy / "archived")

@@ -323,8 +323,8 @@ def test_the_graph_counts_arms_and_the_table_names_the_command(checkout):
 
 def test_a_stage_that_is_none_is_a_sentence(checkout):
     app = opened("provenance", stage="trian", pipeline="other")
-    told = " ".join(warning.value for warning in app.warning)
-    assert "'trian'" in told and "'other'" in told and "did you mean 'train'" in told
+    reported = " ".join(warning.value for warning in app.warning)
+    assert "'trian'" in reported and "'other'" in reported and "did you mean 'train'" in reported
 
 
 def test_a_torn_lock_is_a_sentence(checkout):
@@ -516,6 +516,6 @@ def test_a_failed_pull_says_why_and_can_be_asked_again(checkout, loopback):
     cause = "remote 'lab' cannot be reached: $HOME/<b>x</b>"
     pull_file(checkout, state="failed", cause=cause, lines=["asking lab", "no answer"])
     app = opened("provenance")
-    told = next(error.value for error in app.error if rendered(error.value) == cause)
-    assert "\\<b" in told
+    reported = next(error.value for error in app.error if rendered(error.value) == cause)
+    assert "\\<b" in reported
     assert app.code[-1].value == "asking lab\nno answer" and app.button(key="pull")

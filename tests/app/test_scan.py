@@ -285,8 +285,8 @@ def test_from_a_file_to_an_image_with_its_r_factor(toy: Path, tiny_params: DataP
     assert 0 < task.facts.r_factor_fitted < 0.5
     app.run()
     assert not app.exception and not app.error
-    told = {one.label: float(one.value) for one in app.metric}
-    assert told["R held out"] == pytest.approx(task.facts.r_factor_held_out, rel=1e-3)
+    message = {one.label: float(one.value) for one in app.metric}
+    assert message["R held out"] == pytest.approx(task.facts.r_factor_held_out, rel=1e-3)
     alts = [chart.proto.alt for chart in app.get("plotly_chart")]
     for word in ("amplitude of the object", "phase of the object", "mode 2", "held-out", "refined"):
         assert any(word in alt for alt in alts), word

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from checkouts import opened
 from test_runs_page import job, run
-from test_runs_page import said as said_of_runs
+from test_runs_page import page_text as runs_page_text
 
 from study import jobs
 from study.settings import load_study
@@ -116,7 +116,7 @@ def test_chosen_runs_are_started_together(toy):
 def test_chosen_jobs_are_stopped_once_and_the_page_says_that_whole_jobs_end(toy):
     number = job(toy, "control", "queued", seeds=(1, 2))
     app = chosen(toy, "control/s1", "control/s2")
-    assert "whole jobs" in said_of_runs(app)
+    assert "whole jobs" in runs_page_text(app)
     app.button(key="stop-chosen").click().run()
     assert not app.exception
     [left] = [one for one in jobs.jobs(toy) if one.id == number]

@@ -149,13 +149,13 @@ def test_steps_are_watched_and_what_waits_is_said(
     subject: Subject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert gpu.first_wait(subject, CPU) is None
-    said = "called a synchronizing CUDA operation"
+    output = "called a synchronizing CUDA operation"
 
     def fail(*_: Any) -> None:
-        raise RuntimeError(f"{said}\nmore")
+        raise RuntimeError(f"{output}\nmore")
 
     monkeypatch.setattr(gpu, "train", fail)
-    assert gpu.first_wait(subject, CPU) == said
+    assert gpu.first_wait(subject, CPU) == output
 
 
 def test_patterns_are_counted_before_there_is_data(tiny_params: DataParams, tiny: Dataset) -> None:

@@ -37,8 +37,8 @@ def test_the_plan_estimates_every_arm_from_the_committed_runs():
     from study.stages.estimate import measured_seconds, plan_lines
 
     assert all((measured_seconds(ROOT, name) or 0) > 0 for name in ARMS)
-    said = " ".join(plan_lines(ROOT))
-    assert "about" in said and "min in all" in said and "not measured" not in said
+    output = " ".join(plan_lines(ROOT))
+    assert "about" in output and "min in all" in output and "not measured" not in output
 
 
 def test_flat_is_the_floor_and_the_oracle_the_ceiling():
@@ -92,9 +92,9 @@ def test_the_stored_command_of_a_number_gives_the_stored_number():
             text=True,
             check=True,
         )
-        told = re.match(re.escape(number_id) + r" = (\S+)", done.stdout)
-        assert told, done.stdout
-        assert abs(float(told[1]) - value) <= tolerance * size, number_id
+        message = re.match(re.escape(number_id) + r" = (\S+)", done.stdout)
+        assert message, done.stdout
+        assert abs(float(message[1]) - value) <= tolerance * size, number_id
 
 
 def test_the_word_status_stands_for_verdicts_only():

@@ -122,9 +122,9 @@ def test_a_result_gets_back_what_it_is_stored_without(tmp_path: Path) -> None:
                              "commit_date": ENVIRONMENT["commit_date"]}  # fmt: skip
     assert (found["device"], found["cores"]) == ("cpu", 2)
     assert found["training"]["seconds"] == 3.0
-    told = explain("control/s1/training.seconds", tmp_path)
-    assert told.value == 3.0
-    assert "provenance/control/s1.json" in dict(told.inputs)
+    message = explain("control/s1/training.seconds", tmp_path)
+    assert message.value == 3.0
+    assert "provenance/control/s1.json" in dict(message.inputs)
     assert "provenance/control/s1.json" not in dict(explain(LOSS, tmp_path).inputs)
     assert all(fine for _, fine in integrity_lines(tmp_path))
 

@@ -107,14 +107,14 @@ def test_no_text_of_a_claim_leaves_its_cell_or_opens_an_element(root: Path, stud
 
 
 @pytest.mark.parametrize(
-    ("least", "told"),
+    ("least", "message"),
     [(0.01, "**differs, matters** (one object)"), (0.041, "**differs, size open** (one object)")],
 )
 def test_what_qualifies_a_verdict_stands_beside_it(
-    least: float, told: str, root: Path, study: Study
+    least: float, message: str, root: Path, study: Study
 ) -> None:
     line = lines(found(root, book_of(root, A_1=claim(margin=margin(least))), study))[0]
-    assert told in line
+    assert message in line
 
 
 def test_recorded_arms_have_their_line(root: Path, study: Study) -> None:

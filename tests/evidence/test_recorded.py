@@ -136,9 +136,9 @@ def test_the_difference_to_the_studys_own_control_is_there_and_explained(
     arm = found(root, book_of(root), study)["arms"]["studies/agc"]
     assert arm["changed"] == ["clip.gradient_clip_algorithm"]
     facts = arm["difference"][METRIC]
-    told = explain(facts["id"], root)
+    message = explain(facts["id"], root)
     assert facts["id"] == f"studies/agc/difference/{METRIC}"
-    assert facts["estimate"] == pytest.approx(told.value, rel=5e-6)
+    assert facts["estimate"] == pytest.approx(message.value, rel=5e-6)
 
 
 # --- what is kept

@@ -137,11 +137,11 @@ SWAPPED = {"treatment": "control", "control": "agc"}
 def test_directions_of_one_contrast_do_not_contradict_each_other(root: Path, study: Study) -> None:
     for least in (0.001, 0.01, 0.041, 0.1):
         given = {"margin": margin(least)}
-        said = {d: judged(root, study, direction=d, **given).word for d in ("lower", "higher")}
-        assert said["lower"].removesuffix(words.AGAINST) == said["higher"]
+        output = {d: judged(root, study, direction=d, **given).word for d in ("lower", "higher")}
+        assert output["lower"].removesuffix(words.AGAINST) == output["higher"]
         swapped = judged(root, study, direction="lower", arms=SWAPPED, **given).word
-        assert swapped == said["higher"]
-        assert judged(root, study, direction="equal", **given).word == said["higher"]
+        assert swapped == output["higher"]
+        assert judged(root, study, direction="equal", **given).word == output["higher"]
 
 
 @pytest.mark.parametrize(

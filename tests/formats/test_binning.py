@@ -68,7 +68,7 @@ def test_counts_add_masks_follow_and_the_object_keeps_its_pixel(path: Path) -> N
     assert np.array_equal(first - first[0], second - second[0])
     before, after = (each.manifest.geometry for each in (whole, binned))
     assert after.object_pixel_m(INNER) == pytest.approx(before.object_pixel_m(N))
-    assert any(said.startswith("binning") for said in binned.manifest.statements)
+    assert any(output.startswith("binning") for output in binned.manifest.statements)
     assert binned.manifest.request["bin"] == 2
     assert "bin" not in whole.manifest.request
 

@@ -49,7 +49,7 @@ def run_campaign(first: int, last: int) -> dict[str, list[int]]:
     """Outcomes of these numbers in a process of their own, which warns by exceptions."""
     command = [sys.executable, "-W", "error", "-m", "formats.hostile", str(first), str(last)]
     paths = os.pathsep.join([str(TESTS), str(TESTS.parent)])
-    told = subprocess.run(
+    message = subprocess.run(
         command,
         capture_output=True,
         text=True,
@@ -57,8 +57,8 @@ def run_campaign(first: int, last: int) -> dict[str, list[int]]:
         timeout=1800,
         env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
     )
-    assert told.returncode == 0, f"died at {told.stderr[-2000:]}"
-    result = json.loads(told.stdout)
+    assert message.returncode == 0, f"died at {message.stderr[-2000:]}"
+    result = json.loads(message.stdout)
     assert result["peak_bytes"] < PEAK_BYTES
     return result["found"]
 
@@ -238,7 +238,7 @@ def test_dark_patterns_are_left_out_unless_they_are_many(tmp_path: Path, split: 
         return
     dataset = imported(path, "dark")
     assert sum(dataset.manifest.patterns.values()) == hostile.PATTERNS - chosen.sum()
-    assert any(said.startswith("left out: ") for said in dataset.manifest.statements)
+    assert any(output.startswith("left out: ") for output in dataset.manifest.statements)
 
 
 @pytest.mark.parametrize("more", [0, 2**30])

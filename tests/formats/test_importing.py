@@ -56,14 +56,14 @@ def test_a_tike_file_is_read_with_its_conventions_found(
 ) -> None:
     imported = import_scan(tike_file(), "star")
     agrees(imported, scanned)
-    said = imported.manifest.statements
-    assert said[:3] == (
+    output = imported.manifest.statements
+    assert output[:3] == (
         "layout: tike npz",
         "values: counts, found from the data",
         "zero frequency: corner, found from the data",
     )
-    assert said[3] == "positions: (y, x), as stored"
-    assert said[4].startswith("fit: misfit")
+    assert output[3] == "positions: (y, x), as stored"
+    assert output[4].startswith("fit: misfit")
     assert imported.manifest.kind == "imported"
     assert imported.manifest.nominal
 
@@ -94,10 +94,10 @@ def test_every_decision_can_be_overridden(tike_file: Writer, scanned: Dataset) -
         frame_orientation="as_stored",
         photons_per_pattern=500.0,
     )
-    said = imported.manifest.statements[1:]
-    given = [each.split(":")[0] for each in said if each.endswith("as given")]
+    output = imported.manifest.statements[1:]
+    given = [each.split(":")[0] for each in output if each.endswith("as given")]
     assert given == ["values", "zero frequency", "positions", "dose"]
-    assert any(each.startswith("fit: none") for each in said)
+    assert any(each.startswith("fit: none") for each in output)
     counts, positions = together(imported)
     assert counts.sum(axis=(1, 2)).mean() == pytest.approx(500, rel=1e-4)
     corner = np.fft.ifftshift(scanned.splits["train"].counts[:, 0], axes=(-2, -1))
@@ -204,7 +204,7 @@ def foreign_cxi(path: Path, scanned: Dataset, **changes: object) -> Path:
 def test_other_tools_cxi_files_are_read(scanned: Dataset, tmp_path: Path) -> None:
     imported = import_scan(foreign_cxi(tmp_path / "x.cxi", scanned), "beamline")
     agrees(imported, scanned)
-    assert any("rotate_180" in said for said in imported.manifest.statements)
+    assert any("rotate_180" in output for output in imported.manifest.statements)
     assert imported.manifest.geometry.distance_m == 2.0
     assert imported.manifest.geometry.wavelength_m == pytest.approx(1.5498e-10, rel=1e-4)
 
@@ -229,7 +229,9 @@ def test_masked_pixels_are_unknown_and_stated(scanned: Dataset, tmp_path: Path) 
     assert np.array_equal(np.sort(np.abs(hidden[0] - 16)), [12, 13]), "moved with the frames"
     assert np.isfinite(imported.splits["train"].all_counts()).all()
     assert (
-        sum(said.startswith(("mask:", "bad pixels: 1")) for said in imported.manifest.statements)
+        sum(
+            output.startswith(("mask:", "bad pixels: 1")) for output in imported.manifest.statements
+        )
         == 2
     )
 
@@ -270,7 +272,7 @@ def test_another_probe_replaces_that_of_the_file(
     assert np.allclose(imported.probe, scanned.probe, atol=1e-5)
     # Two modes of one shape are a single mode with the power of both.
     assert imported.modes is None
-    assert any("1 orthogonal mode" in said for said in imported.manifest.statements)
+    assert any("1 orthogonal mode" in output for output in imported.manifest.statements)
     assert "probe: from refined.npz" in imported.manifest.statements
     assert imported.manifest.request["probe"] == "refined.npz"
 
@@ -456,10 +458,10 @@ def test_truncated_cxi_files_are_told(scanned: Dataset, tmp_path: Path, share: f
 def test_the_siemens_star_scan_is_understood() -> None:
     imported = import_scan(measured_star(), "siemens")
     assert imported.manifest.patterns == {"train": 430, "validation": 43, "test": 43}
-    said = imported.manifest.statements
-    assert "values: counts, found from the data" in said
-    assert "zero frequency: corner, found from the data" in said
-    assert any(sentence.startswith("positions: (y, x), ") for sentence in said)
+    output = imported.manifest.statements
+    assert "values: counts, found from the data" in output
+    assert "zero frequency: corner, found from the data" in output
+    assert any(sentence.startswith("positions: (y, x), ") for sentence in output)
     assert imported.splits["test"].object_shape == (468, 465)
     counts = imported.splits["train"].counts
     assert counts[:, 0, 40:88, 40:88].sum() > 0.4 * counts.sum()

@@ -55,8 +55,8 @@ def test_a_filling_is_the_radial_mean_of_the_pattern() -> None:
     counts = np.stack([radius**2, 100 - radius]).astype(np.float32)
     filled = fill_masked(counts, mask)
     known = [np.any(mask & (radius == ring)) for ring in range(int(radius.max()) + 1)]
-    told = np.array(known)[radius.astype(int)]
-    assert np.allclose(filled[:, told], counts[:, told], rtol=1e-6)
+    message = np.array(known)[radius.astype(int)]
+    assert np.allclose(filled[:, message], counts[:, message], rtol=1e-6)
     assert np.allclose(filled[1], counts[1], atol=1.1), "a slope is interpolated"
     assert np.array_equal(filled[:, mask], counts[:, mask])
     whole = fill_masked((counts * 1000).astype(np.uint32), mask)

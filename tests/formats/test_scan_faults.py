@@ -231,7 +231,7 @@ def test_a_row_of_the_table_is_accepted_on_request(tmp_path: Path) -> None:
     entries = good()
     entries[TRANSLATION] = np.random.default_rng(0).permutation(entries[TRANSLATION])
     imported = import_scan(write(tmp_path / "scan.cxi", entries), "scan", accept=1)
-    assert any("accepted as given" in said for said in imported.manifest.statements)
+    assert any("accepted as given" in output for output in imported.manifest.statements)
 
 
 # --- mutations --------------------------------------------------------------------------------
@@ -291,4 +291,6 @@ def test_a_scale_as_given_is_not_searched(tmp_path: Path) -> None:
     entries = good()
     entries[TRANSLATION] = entries[TRANSLATION] * 0.9
     imported = import_scan(write(tmp_path / "scan.cxi", entries), "scan", position_scale=1)
-    assert any("as given" in said and "scale" in said for said in imported.manifest.statements)
+    assert any(
+        "as given" in output and "scale" in output for output in imported.manifest.statements
+    )

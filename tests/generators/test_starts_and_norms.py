@@ -22,7 +22,9 @@ def turned(amplitude: Tensor) -> Tensor:
     return torch.complex(0.5 + amplitude, -amplitude.flip(-1))
 
 
-def told(name: str, look: Callable[[Tensor], Tensor] = turned, **changes: object) -> Generator:
+def with_back_projection(
+    name: str, look: Callable[[Tensor], Tensor] = turned, **changes: object
+) -> Generator:
     net = network(name, **changes)
     net.back_project = look
     return net
@@ -44,7 +46,9 @@ def test_a_zeroed_head_gives_the_start(name: str) -> None:
     ones, zeros = torch.ones(3, 2, 16, 16, dtype=torch.complex64), torch.zeros(3, 2, 16, 16)
     assert zero_head(network(name, channels=2, start="zero"))(x).equal(zeros.to(torch.complex64))
     assert zero_head(network(name, channels=2, start="one"))(x).equal(ones)
-    assert zero_head(told(name, channels=2, start="back_projection"))(x).equal(turned(x))
+    assert zero_head(with_back_projection(name, channels=2, start="back_projection"))(x).equal(
+        turned(x)
+    )
 
 
 @family
@@ -53,14 +57,14 @@ def test_the_start_is_added_and_moves_no_weight(name: str, mode: str) -> None:
     x, given = amplitude(2, 1, 16), {"output_mode": mode}
     plain = network(name, **given)
     for start, added in (("one", torch.ones(())), ("back_projection", turned(x))):
-        net = told(name, start=start, **given)
+        net = with_back_projection(name, start=start, **given)
         assert all(a.equal(b) for a, b in zip(net.parameters(), plain.parameters(), strict=True))
         assert net(x).equal(plain(x) + added)
 
 
 def test_no_gradient_goes_through_the_back_projection() -> None:
     scale = torch.ones((), requires_grad=True)
-    net = told("hybrid", lambda x: scale * turned(x), start="back_projection")
+    net = with_back_projection("hybrid", lambda x: scale * turned(x), start="back_projection")
     net(amplitude(2, 1, 16)).abs().sum().backward()
     assert scale.grad is None
 
@@ -71,7 +75,9 @@ def test_no_gradient_goes_through_the_back_projection() -> None:
 @family
 def test_the_back_projection_goes_in_behind_the_amplitude(name: str) -> None:
     """Real parts of all channels, then imaginary parts; the amplitude is transformed, they not."""
-    net = told(name, channels=2, inputs="with_back_projection", input_transform="log1p")
+    net = with_back_projection(
+        name, channels=2, inputs="with_back_projection", input_transform="log1p"
+    )
     seen: list[Tensor] = []
     net.get_submodule("lifter").register_forward_hook(lambda m, given, out: seen.append(given[0]))
     x = amplitude(3, 2, 16)

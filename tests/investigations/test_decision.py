@@ -139,10 +139,12 @@ def test_the_published_rule_calls_healthy_runs_near_one_half_crashed_and_ours_do
     assert both["under"]["outcome"]["failures"]["control"]["failed"] == 0
     assert both["agree"]
     split = {**arms, "agc": four(EVEN, {})["agc"]}
-    told = decide(split)
-    assert not told["agree"]
-    assert told["under"]["published"]["branch"] == "silver"
-    assert "different branches" in section(told) and "control 8 against 0 of 8" in section(told)
+    message = decide(split)
+    assert not message["agree"]
+    assert message["under"]["published"]["branch"] == "silver"
+    assert "different branches" in section(message) and "control 8 against 0 of 8" in section(
+        message
+    )
 
 
 @pytest.mark.parametrize(
@@ -170,10 +172,10 @@ def test_each_part_of_the_published_crash_rule_counts(facts: dict[str, Any]) -> 
 def test_a_run_without_a_loss_counts_as_infinitely_bad_and_no_json_holds_infinity() -> None:
     arms = four(EVEN, {"control": 8})
     arms["stable"] = arm("stable", "stable", [0.01] * 8, last__val_loss=None)
-    told = decide(arms)
-    assert told["median_loss"]["stable"] is None
-    assert told["under"]["outcome"]["branch"] != "gold"
-    assert not any(math.isinf(v) for v in told["median_loss"].values() if v is not None)
+    message = decide(arms)
+    assert message["median_loss"]["stable"] is None
+    assert message["under"]["outcome"]["branch"] != "gold"
+    assert not any(math.isinf(v) for v in message["median_loss"].values() if v is not None)
 
 
 def test_a_missing_arm_or_other_data_decide_nothing() -> None:
@@ -190,8 +192,8 @@ def test_a_missing_arm_or_other_data_decide_nothing() -> None:
 def test_a_deleted_seed_decides_nothing_and_is_named() -> None:
     arms = four(EVEN, {"stable": 1})
     left = {seed: content for seed, content in arms["stable"].seeds.items() if seed != 1}
-    told = decide({**arms, "stable": ArmResults("stable", left, {})})
-    assert told["under"] is None and told["reason"].endswith("stable lacks 1")
+    message = decide({**arms, "stable": ArmResults("stable", left, {})})
+    assert message["under"] is None and message["reason"].endswith("stable lacks 1")
 
 
 def test_the_recorded_study_goes_before_the_root_one_when_it_is_whole() -> None:
@@ -222,10 +224,10 @@ def test_gold_is_conditional_until_the_deep_pair_is_there_and_lost_when_it_fails
 
 
 def test_a_deep_pair_of_another_arm_shows_nothing() -> None:
-    told = under({**four(GOLD, FAILING), **deep(0.02, 0.04, role="agc")})
+    message = under({**four(GOLD, FAILING), **deep(0.02, 0.04, role="agc")})
     assert (
-        told["scales"]["scales"] is None
-        and "is not stable with five blocks" in told["scales"]["reason"]
+        message["scales"]["scales"] is None
+        and "is not stable with five blocks" in message["scales"]["reason"]
     )
 
 
@@ -233,15 +235,15 @@ def test_a_deep_pair_of_another_arm_shows_nothing() -> None:
 
 
 def test_each_seed_is_left_out_once_and_one_that_decides_is_seen() -> None:
-    told = under(four(GOLD, {"control": 1}))
-    assert sum(told["left_out"].values()) == 8
-    assert told["branch"] == "gold" and told["left_out"] == {"gold": 7, "pivot": 1}
+    message = under(four(GOLD, {"control": 1}))
+    assert sum(message["left_out"].values()) == 8
+    assert message["branch"] == "gold" and message["left_out"] == {"gold": 7, "pivot": 1}
 
 
 def test_rates_have_exact_intervals_and_the_least_difference_is_fishers() -> None:
-    told = under(four(EVEN, {}))
+    message = under(four(EVEN, {}))
     upper = 1 - 0.025 ** (1 / 8)
-    assert told["failures"]["control"]["high"] == pytest.approx(upper)
+    assert message["failures"]["control"]["high"] == pytest.approx(upper)
     least = least_failures(8, 8)
     assert least is not None
     ps = [stats.fisher_exact([[k, 8 - k], [0, 8]]).pvalue for k in (least - 1, least)]

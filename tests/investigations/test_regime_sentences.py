@@ -77,8 +77,8 @@ def regime_map(**amplitudes: Any) -> dict[str, Any]:
 
 
 def test_a_sentence_says_who_is_lowest_where_and_by_how_much() -> None:
-    (said,) = sentences(regime_map(rpie=RPIE, better=BETTER, control=(0.5,) * 4))
-    assert said == (
+    (output,) = sentences(regime_map(rpie=RPIE, better=BETTER, control=(0.5,) * 4))
+    assert output == (
         "1e9 photons per pattern, probe known: the lowest amplitude error is that of rPIE at 2 of "
         "4 steps (5 to 10 px: 0.001 to 0.01 object units, next best 0.04), of the better network "
         "at 1 of 4 steps (20 px: 0.1 object units, next best 0.2), of the better network and rPIE "
@@ -117,18 +117,18 @@ def test_the_best_similarity_is_the_highest() -> None:
 
 
 def test_methods_without_a_score_win_nothing_and_absent_networks_are_named() -> None:
-    (said,) = sentences(regime_map(rpie=(None, *RPIE[1:]), back_projection=(0.2,) * 4))
-    assert "of back-projection at 2 of 4 steps (5 and 30 px: 0.2 object units" in said
-    assert said.endswith("no run of the control network and the better network.")
+    (output,) = sentences(regime_map(rpie=(None, *RPIE[1:]), back_projection=(0.2,) * 4))
+    assert "of back-projection at 2 of 4 steps (5 and 30 px: 0.2 object units" in output
+    assert output.endswith("no run of the control network and the better network.")
     (empty,) = sentences(regime_map(control=(None,) * 4))
     assert "no method has a score for the amplitude error" in empty
 
 
 def test_easy_scans_are_counted_from_the_numbers() -> None:
-    said = easy_sentence(regime_map(rpie=RPIE, better=BETTER))
-    assert "2 scans" in said
-    assert "amplitude error: rPIE in 2, so rPIE wins most of it" in said
-    assert "phase error: the better network in 1, rPIE in 1" in said
+    output = easy_sentence(regime_map(rpie=RPIE, better=BETTER))
+    assert "2 scans" in output
+    assert "amplitude error: rPIE in 2, so rPIE wins most of it" in output
+    assert "phase error: the better network in 1, rPIE in 1" in output
     swapped = easy_sentence(regime_map(rpie=BETTER, better=RPIE))
     assert "amplitude error: the better network in 2, so the better network wins" in swapped
     shared = easy_sentence(regime_map(rpie=RPIE, network_rpie=RPIE))

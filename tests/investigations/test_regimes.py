@@ -168,19 +168,19 @@ def test_a_missing_run_is_named_and_the_other_methods_have_numbers(pipeline: Pat
 
 
 @pytest.mark.parametrize(
-    ("status", "told"),
+    ("status", "message"),
     [
         ({"state": "failed", "cause": "the loss is NaN"}, "'failed' (the loss is NaN)"),
         ({"manifest": {"data_sha256": "f" * 64}}, "other data than tiny"),
     ],
 )
 def test_a_run_that_cannot_serve_says_why(
-    pipeline: Path, status: dict[str, Any], told: str
+    pipeline: Path, status: dict[str, Any], message: str
 ) -> None:
     RunFolder(pipeline / "runs" / "control" / "s0").update_status(**status)
     lines = regimes.run_regimes(pipeline, 1)
-    assert told in result(pipeline)["missing"][0]
-    assert any(told in line for line in lines)
+    assert message in result(pipeline)["missing"][0]
+    assert any(message in line for line in lines)
     assert not rows(pipeline, method="control")
 
 

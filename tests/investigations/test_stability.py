@@ -265,11 +265,11 @@ def test_findings_hold_the_stored_numbers(computed: Path, tmp_path: Path) -> Non
     list_recorded(tmp_path)
     content = findings.facts({}, tmp_path)[findings.NAME]
     assert json.loads(json.dumps(content)) == content
-    told = load(computed)
-    for curve, entry in zip(told.curves, content["curves"], strict=True):
+    message = load(computed)
+    for curve, entry in zip(message.curves, content["curves"], strict=True):
         assert entry["ld50"] == asdict(curve.ld50)
         assert entry["dead"] == sum(run.died for run in curve.runs)
-        assert (entry["ratio"] is None) == (curve.curve == told.versus)
+        assert (entry["ratio"] is None) == (curve.curve == message.versus)
 
 
 def test_without_results_every_curve_is_missing(pipeline: Path) -> None:

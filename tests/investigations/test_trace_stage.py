@@ -61,7 +61,7 @@ def test_record_keeps_the_traces_and_readers_of_arms_pass_them_by(pipeline: Path
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"arm": "contrl"}, "'contrl', not a trained arm; did you mean 'control'"),
         ({"seeds": [7]}, "has 7, which control does not run; known: 0"),
@@ -73,13 +73,13 @@ def test_record_keeps_the_traces_and_readers_of_arms_pass_them_by(pipeline: Path
     ],
 )
 def test_what_cannot_be_traced_is_named_before_anything_runs(
-    pipeline: Path, change: dict[str, Any], told: str, monkeypatch: pytest.MonkeyPatch
+    pipeline: Path, change: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_yaml(pipeline / "traces.yaml", {"traces": [{**RUN, **change}]})
     monkeypatch.setattr(trace, "all_traces", lambda *_: pytest.fail("ran"))
     with pytest.raises(UserError) as caught:
         trace.run_traces(pipeline)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert not (pipeline / "results").exists()
 
 

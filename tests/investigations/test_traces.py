@@ -131,14 +131,14 @@ def test_a_scale_changes_no_fact_about_growth() -> None:
 
 
 def test_the_sentences_hold_the_numbers_and_claim_no_cause() -> None:
-    told = sentence(collapsing(20))
-    assert "step 20 is the first bad one" in told
-    assert "decoder.0.merge went furthest, from 1.2 in step 1 to 48 in step 20" in told
-    assert "7 of 9 tensors get exactly zero gradient" in told
+    message = sentence(collapsing(20))
+    assert "step 20 is the first bad one" in message
+    assert "decoder.0.merge went furthest, from 1.2 in step 1 to 48 in step 20" in message
+    assert "7 of 9 tensors get exactly zero gradient" in message
     three = arm_sentence([collapsing(20), collapsing(25), trace(learning())])
     assert three.startswith("made, 3 seeds: 2 collapsed and 1 healthy; first bad step 20 to 25")
     assert "(in 2 of 3)" in three
-    assert "because" not in told + three and "cause" not in told + three
+    assert "because" not in message + three and "cause" not in message + three
 
 
 def test_rounding_keeps_five_digits_and_makes_no_number_null() -> None:

@@ -69,10 +69,10 @@ def test_every_photon_tells_once(scene: tuple[Tensor, Tensor, Tensor]) -> None:
     place = torch.tensor([[2.0, 3.0]])
     unknown = torch.zeros(SIDE, SIDE, dtype=torch.bool)
     unknown[2 : 2 + N, 3 : 3 + N] = probe.abs() > 0
-    told = np.diag(information(obj, probe, place, unknown))
-    count = len(told) // 2
+    message = np.diag(information(obj, probe, place, unknown))
+    count = len(message) // 2
     light = (probe * obj[2 : 2 + N, 3 : 3 + N]).abs().square()[probe.abs() > 0]
-    assert np.allclose(told[:count] + told[count:], 4 * light.numpy())
+    assert np.allclose(message[:count] + message[count:], 4 * light.numpy())
 
 
 def test_one_pixel_has_the_error_of_its_photons() -> None:

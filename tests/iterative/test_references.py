@@ -290,12 +290,12 @@ def test_an_updated_probe_is_stored(as_measured: Dataset, made: Any) -> None:
 def test_the_folder_of_rpie_tells_every_pass(
     tiny: Dataset, tmp_path: Path, row: Callable[..., Reference]
 ) -> None:
-    folder, told = RunFolder(tmp_path), []
-    run(row(**RPIE), tiny, folder, lambda *news: told.append(news))
+    folder, message = RunFolder(tmp_path), []
+    run(row(**RPIE), tiny, folder, lambda *news: message.append(news))
     history, status = folder.history(), folder.status()
     assert list(history["epoch"]) == [1, 2, 3]
-    assert list(history["r_factor"]) == pytest.approx([news[2]["r_factor"] for news in told])
-    assert [news[:2] for news in told] == [(1, 3), (2, 3), (3, 3)]
+    assert list(history["r_factor"]) == pytest.approx([news[2]["r_factor"] for news in message])
+    assert [news[:2] for news in message] == [(1, 3), (2, 3), (3, 3)]
     assert (status["state"], status["epoch"], status["patterns"]) == ("finished", 3, 49)
     assert status["seconds"] >= folder.timing()["seconds"].sum() * 0.99
 

@@ -36,7 +36,7 @@ def test_an_arm_changes_only_what_it_names(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "output"),
     [
         ("slrum: {}", "unknown key slrum; did you mean 'slurm'?"),
         ("slurm: {at_onec: 3}", "unknown key slurm.at_onec; did you mean 'at_once'?"),
@@ -54,10 +54,10 @@ def test_an_arm_changes_only_what_it_names(tmp_path):
         ("slurm: [", "valid YAML"),
     ],
 )
-def test_a_mistake_is_named(tmp_path, text, said):
+def test_a_mistake_is_named(tmp_path, text, output):
     with pytest.raises(UserError) as error:
         written(tmp_path, text)
-    assert said in str(error.value)
+    assert output in str(error.value)
 
 
 def test_every_field_reaches_the_batch_file(tmp_path):
@@ -82,9 +82,9 @@ def test_every_field_reaches_the_batch_file(tmp_path):
 
 
 def test_a_refusal_is_sbatchs_own_reason():
-    said = (
+    output = (
         "sbatch: error: invalid partition specified: nope\n"
         "sbatch: error: Batch job submission failed: Invalid partition name specified\n"
     )
-    assert "invalid partition specified: nope; Invalid partition name specified;" in refusal(said)
+    assert "invalid partition specified: nope; Invalid partition name specified;" in refusal(output)
     assert "Unable to contact" in refusal("Unable to contact the controller\n")

@@ -200,10 +200,10 @@ def test_two_starts_at_once_are_one_job(here: Checkout) -> None:
         )
         for _ in range(2)
     ]  # fmt: skip
-    said = [process.communicate() for process in both]
+    output = [process.communicate() for process in both]
     assert sorted(process.returncode for process in both) == [0, 2]
-    assert sum("already, as job" in err for _, err in said) == 1
-    [job_id] = re.findall(r"job (\S+)", "".join(out for out, _ in said))
+    assert sum("already, as job" in err for _, err in output) == 1
+    [job_id] = re.findall(r"job (\S+)", "".join(out for out, _ in output))
     here.over(job_id)
 
 

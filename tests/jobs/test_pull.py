@@ -16,7 +16,7 @@ from study.settings import UserError
 ID = "1700000000-0123abcd"
 
 
-def told(root: Path, **changes: object) -> None:
+def write_status(root: Path, **changes: object) -> None:
     process = psutil.Process()
     first = {"names": ["control"], "state": "running", "phase": "moving", "done": 3, "total": 9}
     alive = {"pid": process.pid, "pid_started": process.create_time()}
@@ -24,21 +24,21 @@ def told(root: Path, **changes: object) -> None:
 
 
 def test_a_pull_is_read_as_its_file_tells_it(tmp_path):
-    told(tmp_path)
+    write_status(tmp_path)
     found = read_pull(tmp_path, ID)
     assert (found.state, found.done, found.total, found.over) == ("running", 3, 9, False)
     assert pulls(tmp_path) == [found]
 
 
 def test_a_process_that_died_is_a_failure_with_its_last_words(tmp_path):
-    told(tmp_path, pid_started=1.0)
+    write_status(tmp_path, pid_started=1.0)
     (tmp_path / "work/pull" / f"{ID}.log").write_text("first\nKilled\n")
     found = read_pull(tmp_path, ID)
     assert found.state == "failed" and found.cause and "Killed" in found.cause
 
 
 def test_a_finished_pull_stays_finished(tmp_path):
-    told(tmp_path, state="finished", pid_started=1.0)
+    write_status(tmp_path, state="finished", pid_started=1.0)
     assert read_pull(tmp_path, ID).state == "finished"
     cancel_pull(tmp_path, ID)
 
@@ -56,7 +56,7 @@ def test_cancelling_ends_the_process_that_the_file_names(tmp_path):
         (sys.executable, "-c", "import time; time.sleep(60)"), tmp_path, subprocess.DEVNULL,
         environment={**os.environ, children.MARK: mark},
     )  # fmt: skip
-    told(tmp_path, pid=process.pid, pid_started=psutil.Process(process.pid).create_time())
+    write_status(tmp_path, pid=process.pid, pid_started=psutil.Process(process.pid).create_time())
     cancel_pull(tmp_path, ID)
     assert process.wait(20) == -15
 

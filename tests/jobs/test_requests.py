@@ -177,7 +177,7 @@ def test_one_arm_has_one_job(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arm", "seeds", "executor", "said"),
+    ("arm", "seeds", "executor", "output"),
     [
         ("frist", None, "local", "did you mean 'first'"),
         ("../first", None, "local", "no arm"),
@@ -186,9 +186,9 @@ def test_one_arm_has_one_job(root: Path) -> None:
     ],
 )
 def test_what_cannot_run_is_said_at_once(
-    root: Path, arm: str, seeds: list[int] | None, executor: str, said: str
+    root: Path, arm: str, seeds: list[int] | None, executor: str, output: str
 ) -> None:
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=output):
         submit(root, arm, seeds, executor)
     assert jobs(root) == ()
 

@@ -20,14 +20,14 @@ def shown(state: str, code: int = 0, signal: int = 0, preempted: bool = False) -
 def printed(root: Path, *starts: str) -> None:
     log = batches.log_file(root, "7_1")
     log.parent.mkdir(parents=True)
-    log.write_text("".join(f"{START} node1\n{said}\n" for said in starts))
+    log.write_text("".join(f"{START} node1\n{output}\n" for output in starts))
 
 
 @pytest.mark.parametrize("state", ["PENDING", "RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED"])
 def test_what_waits_or_runs_is_open_whatever_its_folder_says(tmp_path, state):
     """A task that is requeued left the state `cancelled`; one that is ending is not over."""
-    for said in ("cancelled", "finished"):
-        RunFolder(tmp_path / "work" / "abc").finish(said)
+    for output in ("cancelled", "finished"):
+        RunFolder(tmp_path / "work" / "abc").finish(output)
         assert outcome_of(tmp_path, WANTED, shown(state), 1e6).open
 
 

@@ -79,8 +79,8 @@ def test_the_doors_work_on_a_reproduced_study(toy: Toy) -> None:
     if not (toy.path / "results").is_dir():  # another worker has the story above
         toy.repro()
     toy.must("dvc", "remote", "add", "-f", "-d", "store", str(toy.path.parent / "store"))
-    said = toy.must("study", "verify")
-    assert "control: 2 seeds scored again, all numbers equal" in said
+    output = toy.must("study", "verify")
+    assert "control: 2 seeds scored again, all numbers equal" in output
     seeds = toy.path / "results" / "control" / "seeds" / "s1.json"
     before = seeds.read_text()
     seeds.write_text(before.replace('"last"', '"lost"', 1))
@@ -114,8 +114,8 @@ def test_the_doors_work_on_a_reproduced_study(toy: Toy) -> None:
     assert "no remote to pull from" in toy.must("study", "pull")
     assert "removed work" in toy.must("study", "clean")
     assert "would remove work" not in toy.must("study", "clean", "--dry")
-    said = toy.must("study", "train", "--arm", "control", "--seed", "1")
-    assert "control seed 1: finished (runs/control/s1)" in said, "a collected run is found again"
+    output = toy.must("study", "train", "--arm", "control", "--seed", "1")
+    assert "control seed 1: finished (runs/control/s1)" in output, "a collected run is found again"
     assert len(list(toy.path.glob("runs/control/s*"))) == 2, "the other seed stays"
 
 

@@ -270,8 +270,8 @@ def test_what_differs_in_protocol_and_the_order_stand_beside_the_published_numbe
     assert "stable, studies/dead: epochs 10 (published 50)." in page.text
     rows = [row for row in page.rows if row[0] == "stable"]
     orders = [re.sub(r"\s+", " ", row[-1]) for row in rows]
-    told = "published −0.93, ours 0.008 [−0.043, 0.06] n = 3: not resolved"
-    assert orders == ["–", told]
+    message = "published −0.93, ours 0.008 [−0.043, 0.06] n = 3: not resolved"
+    assert orders == ["–", message]
 
 
 def test_seconds_are_told_to_be_no_property_of_an_arm(report):

@@ -67,8 +67,8 @@ def test_the_true_probe_makes_the_counts_whatever_the_methods_are_told(
 ) -> None:
     disk = {"kind": "ideal_disk", "smooth_sigma_px": 0.5}
     given = {**tiny_params.model_dump(), "assumed_probe": disk}
-    told = simulate("tiny", DataParams.model_validate(given))
-    a, b = (foreign(each).splits["test"].all_counts() for each in (told, tiny))
+    message = simulate("tiny", DataParams.model_validate(given))
+    a, b = (foreign(each).splits["test"].all_counts() for each in (message, tiny))
     # The stored single precision probe and the double precision one differ by 1e-7.
     assert np.abs(a.astype(float) - b).mean() < 0.05 * np.sqrt(b.mean())
 

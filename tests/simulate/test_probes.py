@@ -99,23 +99,23 @@ def save(path: Path, probe: np.ndarray) -> str:
 def test_probe_file_of_the_right_size_is_taken_as_it_is(tmp_path: Path) -> None:
     stored = focus(16, 7.0, 0.0, 3.0)
     path = save(tmp_path / "p.npz", stored[None, None])
-    probe, said = make_probe(ProbeFile(kind="file", path=path, fit="pad", smooth_sigma_px=0), 16)
+    probe, output = make_probe(ProbeFile(kind="file", path=path, fit="pad", smooth_sigma_px=0), 16)
     assert np.array_equal(probe, stored)
-    assert said == ()
+    assert output == ()
 
 
 def test_padding_keeps_the_pixel_and_resampling_the_field(tmp_path: Path) -> None:
     stored = focus(16, 7.0, 0.0, 3.0)
     path = save(tmp_path / "p.npz", stored)
-    padded, said = make_probe(ProbeFile(kind="file", path=path, fit="pad", smooth_sigma_px=0), 20)
+    padded, output = make_probe(ProbeFile(kind="file", path=path, fit="pad", smooth_sigma_px=0), 20)
     assert np.array_equal(padded[2:18, 2:18], stored)
     assert np.abs(padded).sum() == np.abs(stored).sum()
-    assert said == ("probe of 16 px padded with zeros to 20 px",)
-    finer, said = make_probe(
+    assert output == ("probe of 16 px padded with zeros to 20 px",)
+    finer, output = make_probe(
         ProbeFile(kind="file", path=path, fit="resample", smooth_sigma_px=0), 32
     )
     assert np.allclose(finer[::2, ::2], stored)
-    assert said == ("probe of 16 px resampled to 32 px",)
+    assert output == ("probe of 16 px resampled to 32 px",)
     coarse, _ = make_probe(ProbeFile(kind="file", path=path, fit="resample", smooth_sigma_px=0), 8)
     # All of this aperture's frequencies fit on 8 px: band-limited resampling loses nothing.
     assert np.allclose(coarse, stored[::2, ::2], atol=1e-12)
@@ -141,6 +141,6 @@ def test_impossible_pupils_are_refused(aperture: float, stop: float) -> None:
 
 
 def test_ideal_disk_by_its_params() -> None:
-    probe, said = make_probe(IdealDisk(kind="ideal_disk", smooth_sigma_px=0), 16)
+    probe, output = make_probe(IdealDisk(kind="ideal_disk", smooth_sigma_px=0), 16)
     assert np.array_equal(probe, ideal_disk(16))
-    assert said == ()
+    assert output == ()

@@ -105,27 +105,29 @@ def test_without_an_assumed_probe_the_stored_one_is_the_true_one(
 def test_an_assumed_probe_changes_nothing_but_the_stored_probe(
     tiny: Dataset, tiny_params: DataParams
 ) -> None:
-    told = simulate("tiny", change(tiny_params, assumed_probe=DISK))
+    message = simulate("tiny", change(tiny_params, assumed_probe=DISK))
     for split in SPLITS:
         for name in ("counts", "positions_px", "image_index", "obj"):
-            a, b = (getattr(each.splits[split], name) for each in (told, tiny))
+            a, b = (getattr(each.splits[split], name) for each in (message, tiny))
             assert a.tobytes() == b.tobytes()
     same = ("photon_scale", "probe_norm", "object_norm", "photons_per_pattern", "patterns")
-    assert all(getattr(told.manifest, key) == getattr(tiny.manifest, key) for key in same)
-    assert told.manifest.content_sha256 == content_hash(told.probe, told.splits)
-    assert told.manifest.content_sha256 != tiny.manifest.content_sha256
-    (said,) = told.manifest.statements
-    assert "assumed" in said and "the counts come from another" in said
+    assert all(getattr(message.manifest, key) == getattr(tiny.manifest, key) for key in same)
+    assert message.manifest.content_sha256 == content_hash(message.probe, message.splits)
+    assert message.manifest.content_sha256 != tiny.manifest.content_sha256
+    (output,) = message.manifest.statements
+    assert "assumed" in output and "the counts come from another" in output
 
 
 def test_the_assumed_probe_has_its_own_shape_and_the_power_of_the_true_one(
     tiny: Dataset, tiny_params: DataParams
 ) -> None:
     assumed = change(tiny_params, assumed_probe=DISK)
-    told = simulate("tiny", assumed).probe
+    message = simulate("tiny", assumed).probe
     raw = make_probe(assumed.assumed_probe, 16)[0]
-    np.testing.assert_allclose(told / np.linalg.norm(told), raw / np.linalg.norm(raw), atol=1e-6)
-    assert np.linalg.norm(told) == pytest.approx(np.linalg.norm(tiny.probe), rel=1e-6)
+    np.testing.assert_allclose(
+        message / np.linalg.norm(message), raw / np.linalg.norm(raw), atol=1e-6
+    )
+    assert np.linalg.norm(message) == pytest.approx(np.linalg.norm(tiny.probe), rel=1e-6)
 
 
 def test_assuming_the_true_probe_tells_the_truth(tiny: Dataset, tiny_params: DataParams) -> None:

@@ -352,10 +352,10 @@ def forked(work: Callable[[], int], log: Path) -> tuple[int, int]:
             sys.stderr.flush()
             os._exit(code)
     os.close(write)
-    said = os.read(read, 64)
+    printed = os.read(read, 64)
     os.close(read)
     _, status = os.waitpid(pid, 0)
-    return os.waitstatus_to_exitcode(status), int(said or 0)
+    return os.waitstatus_to_exitcode(status), int(printed or 0)
 
 
 def campaign(name: str, count: int | None, seed: int) -> dict[str, Any]:

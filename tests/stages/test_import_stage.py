@@ -44,9 +44,9 @@ def test_a_killed_import_is_completed_by_the_same_command(scan: Path, step: int)
         env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    told = json.loads(done.stdout)
-    assert told["wrong"] == [], done.stderr[-2000:]
-    assert told["points"] > 30
+    message = json.loads(done.stdout)
+    assert message["wrong"] == [], done.stderr[-2000:]
+    assert message["points"] > 30
 
 
 @pytest.mark.parametrize("lost", ["manifest.json", "train.cxi", "test.cxi"])

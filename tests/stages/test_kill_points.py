@@ -43,6 +43,6 @@ def test_a_sample_of_kills_loses_nothing_and_the_command_completes(names, count)
 @pytest.mark.faults
 @pytest.mark.parametrize("name", [*QUICK, *WITH_DVC])
 def test_a_kill_at_every_operation_loses_nothing_and_the_command_completes(name):
-    (told,) = campaign(name)
-    assert told["faults"] == []
-    assert told["tried"] == told["operations"] > 3
+    (message,) = campaign(name)
+    assert message["faults"] == []
+    assert message["tried"] == message["operations"] > 3

@@ -110,9 +110,9 @@ def test_a_killed_trainer_is_dead_with_its_cause_while_the_others_train(
         if first.status()["pid"] == os.getpid():
             os.kill(os.getpid(), signal.SIGKILL)
         deadline = time.monotonic() + 30
-        while (told := first.status())["state"] == "running" and time.monotonic() < deadline:
+        while (message := first.status())["state"] == "running" and time.monotonic() < deadline:
             time.sleep(0.1)
-        raise UserError(f"seed 0 is {told['state']}")
+        raise UserError(f"seed 0 is {message['state']}")
 
     def start_first(self: RunFolder, *facts: Any) -> None:
         if self.path.name == "1":  # only when the other one has announced itself

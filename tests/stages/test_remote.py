@@ -53,8 +53,8 @@ def test_one_arm_and_then_all_come_through_a_folder(fresh, tmp_path):
     status = tmp_path / "status.json"
     assert "control: here, 3 objects downloaded" in pull(Wanted(fresh, ("control",)), status)
     assert files(fresh / "runs") == {f"control/{k}": v for k, v in ARMS["control"].items()}
-    told = embedded.Path(status).read_text()
-    assert '"state": "finished"' in told and '"done": 3' in told
+    message = embedded.Path(status).read_text()
+    assert '"state": "finished"' in message and '"done": 3' in message
     assert "flat: here, 2 objects downloaded" in pull(Wanted(fresh)), "what is shared came already"
     assert files(fresh / "runs/flat") == ARMS["flat"]
 
@@ -96,9 +96,9 @@ def test_a_sound_cache_is_sound_and_an_orphan_is_named(top):
 
 @pytest.mark.slow
 def test_publishing_takes_a_remote_that_others_know(fresh, top, tmp_path):
-    said = publish(top, False, None)
+    printed = publish(top, False, None)
     page = (top / "PUBLISHED.md").read_text()
-    assert "study pull control" in page and "read access" in said[-1]
+    assert "study pull control" in page and "read access" in printed[-1]
     assert str(tmp_path / "top") not in page
     again = publish(top, False, None)
     assert (top / "PUBLISHED.md").read_text() == page and "0 objects to upload" in again[1]

@@ -43,8 +43,10 @@ class Server:
         self.give_key(toy, name)
 
     def give_key(self, toy: Toy, name: str = "lab") -> None:
-        said = toy.run("study", "remote", "key", name, *self.credentials, stdin=f"{self.secret}\n")
-        assert said.returncode == 0, said.stderr
+        output = toy.run(
+            "study", "remote", "key", name, *self.credentials, stdin=f"{self.secret}\n"
+        )
+        assert output.returncode == 0, output.stderr
 
     def objects(self) -> list[Path]:
         """Files that hold what was sent (an S3 server keeps notes beside them)."""

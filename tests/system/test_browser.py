@@ -72,8 +72,8 @@ def test_every_picture_says_in_words_what_it_shows(stored_app: AppServer, opener
         for picture in page.get_by_test_id("stMain").locator("img").all():
             assert picture.get_attribute("alt"), f"{where}: {picture.get_attribute('src')!s:.80}"
         for svg in page.get_by_test_id("stMain").locator("svg[role=img]:visible").all():
-            told = svg.get_attribute("aria-label") or svg.locator("title").count()
-            assert told, f"{where}: {svg.evaluate('node => node.outerHTML')[:200]}"
+            message = svg.get_attribute("aria-label") or svg.locator("title").count()
+            assert message, f"{where}: {svg.evaluate('node => node.outerHTML')[:200]}"
 
 
 # --- linked images ----------------------------------------------------------------------------
@@ -284,8 +284,8 @@ def test_exports_arrive_and_can_be_read(stored_app: AppServer, opener: Opener) -
     figure = download(page, watched.under("export_images_svg").get_by_role("button"))
     root = ET.parse(figure).getroot()
     assert root.tag.endswith("}svg")
-    for told in ("control/s", "better/s", "evaluate@control"):
-        assert told in figure.read_text()
+    for message in ("control/s", "better/s", "evaluate@control"):
+        assert message in figure.read_text()
 
     arrays = download(page, watched.under("export_images_npz").get_by_role("button"))
     with np.load(arrays, allow_pickle=False) as found:
@@ -354,14 +354,14 @@ def test_a_page_is_reached_by_keys_alone_and_the_focus_is_seen(
 ) -> None:
     watched = opener(stored_app)
     page = watched.open()
-    told = """() => {
+    message = """() => {
       const node = document.activeElement, style = getComputedStyle(node);
       return [node.textContent, parseFloat(style.outlineWidth) || 0, style.outlineStyle,
               style.boxShadow];
     }"""
     for _ in range(40):
         page.keyboard.press("Tab")
-        text, width, style, shadow = page.evaluate(told)
+        text, width, style, shadow = page.evaluate(message)
         if "Findings" in text and len(text) < 40:
             break
     else:

@@ -72,8 +72,8 @@ def test_a_run_whose_process_died_says_so_while_one_looks(
         expect(page.locator(".stMarkdownBadge", has_text="running").first).to_be_visible()
         died(run)
         expect(page.locator(".stMarkdownBadge", has_text="stopped").first).to_be_visible()
-        told = page.get_by_text("its process is gone")  # also in the hidden cells of the table
-        expect(told.locator("visible=true").first).to_be_visible()
+        message = page.get_by_text("its process is gone")  # also in the hidden cells of the table
+        expect(message.locator("visible=true").first).to_be_visible()
 
 
 def died(run: RunFolder) -> None:

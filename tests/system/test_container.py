@@ -137,13 +137,13 @@ def test_nothing_of_the_builder_stays_in_the_image(
     engine: Engine, image: str, lent: tuple[PipSettings, list[str]]
 ) -> None:
     inside = must_run(engine, "sh", "-c", "cat /etc/pip.conf 2>/dev/null; env; pip config list")
-    told = inside + engine.podman("inspect", image)
-    told += engine.podman("history", "--no-trunc", image)
+    message = inside + engine.podman("inspect", image)
+    message += engine.podman("history", "--no-trunc", image)
     for name, parts in lent[0].values.items():
         for part in parts:
             # A number says nothing, and the bundle's usual path is Debian's own.
             if not part.isdigit() and name != "cert":
-                assert part not in told, f"{name} {part}"
+                assert part not in message, f"{name} {part}"
     for path in lent[0].paths():
         if path.is_dir():
             left = f"ls -A {path} 2>/dev/null | wc -l"

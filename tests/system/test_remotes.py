@@ -134,9 +134,9 @@ def test_what_one_clone_sends_another_gets(kind, running, trained, tmp_path):
     owner = owner_of(trained, tmp_path / "owner", server)
     assert "wrote, read and removed" in owner.must("study", "remote", "check")
     assert server.objects() == []
-    said = owner.must("study", "push")
+    output = owner.must("study", "push")
     sent = len(server.objects())
-    assert f"{sent} objects to upload, 0 are already there" in said
+    assert f"{sent} objects to upload, 0 are already there" in output
     assert f"0 objects to upload, {sent} are already there" in owner.must("study", "push")
 
     fresh = clone(owner, tmp_path / "fresh", server)
@@ -144,8 +144,8 @@ def test_what_one_clone_sends_another_gets(kind, running, trained, tmp_path):
     assert "control: here" in fresh.must("study", "pull", "control")
     assert [path.name for path in (fresh.path / "runs").glob("[!.]*")] == ["control"]
     assert not (fresh.path / "data").exists()
-    said = fresh.must("dvc", "repro", "--allow-missing")
-    assert "Running stage" not in said, "one arm is here, and nothing runs"
+    output = fresh.must("dvc", "repro", "--allow-missing")
+    assert "Running stage" not in output, "one arm is here, and nothing runs"
     fresh.must("study", "pull")
     assert fresh.repro() == [], "everything is here, and nothing runs"
     assert "all numbers equal" in fresh.must("study", "verify")
@@ -161,8 +161,8 @@ def test_a_corrupted_object_is_refused_named_and_mended(s3, made, tmp_path):
     s3.object(oid).write_bytes(content)
 
     fresh = clone(owner, tmp_path / "fresh", s3)
-    said = refused(fresh, "study", "pull")
-    assert "runs/control/s1/best.pt is corrupted on remote 'lab'" in said and oid in said
+    output = refused(fresh, "study", "pull")
+    assert "runs/control/s1/best.pt is corrupted on remote 'lab'" in output and oid in output
     assert not (fresh.path / "runs/control").exists(), "an arm is placed whole or not at all"
     assert (fresh.path / "runs/flat").is_dir(), "the others are placed"
     assert whole(fresh)
@@ -177,8 +177,8 @@ def test_a_corrupted_listing_is_refused_and_named(s3, made, tmp_path):
     (listing,) = (item.md5 for item in outputs(owner.path) if item.name == "control")
     s3.object(listing).write_text("[]")
     fresh = clone(owner, tmp_path / "fresh", s3)
-    said = refused(fresh, "study", "pull", "control")
-    assert "the listing of runs/control is corrupted on remote 'lab'" in said
+    output = refused(fresh, "study", "pull", "control")
+    assert "the listing of runs/control is corrupted on remote 'lab'" in output
     assert not (fresh.path / "runs").exists() and cached(fresh) == []
 
 
@@ -188,8 +188,8 @@ def test_a_missing_object_is_named_and_sent_again(s3, made, tmp_path):
     oid = oid_of(owner, "runs/control/s1/history.csv")
     s3.object(oid).unlink()
     fresh = clone(owner, tmp_path / "fresh", s3)
-    said = refused(fresh, "study", "pull", "control")
-    assert "runs/control/s1/history.csv is missing on remote 'lab'" in said and oid in said
+    output = refused(fresh, "study", "pull", "control")
+    assert "runs/control/s1/history.csv is missing on remote 'lab'" in output and oid in output
     assert not (fresh.path / "runs").exists()
     assert "1 objects to upload" in owner.must("study", "push"), "the remote is asked, not an index"
     fresh.must("study", "pull", "control")
@@ -219,9 +219,9 @@ def test_a_push_that_was_killed_goes_on_where_it_was(s3, made, tmp_path):
     before = {path: path.stat().st_mtime_ns for path in s3.objects() if complete(path)}
     assert 0 < len(before) < total, "killed in the middle"
 
-    said = owner.must("study", "push")
-    print(said)
-    assert f"{total - len(before)} objects to upload, {len(before)} are already there" in said
+    output = owner.must("study", "push")
+    print(output)
+    assert f"{total - len(before)} objects to upload, {len(before)} are already there" in output
     assert {p: p.stat().st_mtime_ns for p in before} == before, "nothing is sent twice"
     fresh = clone(owner, tmp_path / "fresh", s3)
     (fresh.path / "imported").mkdir()
@@ -280,8 +280,8 @@ def test_every_refusal_is_a_sentence(s3, running, made, tmp_path):
             ("study", "push"),
             ("study", "remote", "check"),
         ):
-            said = refused(fresh, *command)
-            assert all(word in said for word in ("'lab'", *words)), said
+            output = refused(fresh, *command)
+            assert all(word in output for word in ("'lab'", *words)), output
         assert not (fresh.path / "runs").exists() and cached(fresh) == []
 
     says("refused the key", "study remote key lab")
@@ -348,6 +348,6 @@ def test_publishing_leaves_a_page_that_a_colleague_can_follow(s3, trained, tmp_p
     owner.commit("publish")
     fresh = clone(owner, tmp_path / "fresh", s3)
     for line in page.split("```sh\n")[1].split("```")[0].splitlines()[2:]:
-        said = fresh.must(*line.partition("#")[0].split())
-        assert "Running stage" not in said, line
+        output = fresh.must(*line.partition("#")[0].split())
+        assert "Running stage" not in output, line
     assert fresh.must("git", "status", "--porcelain") == ""

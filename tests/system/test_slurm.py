@@ -160,15 +160,15 @@ class Story:
     def until(self, true, what: str) -> None:
         wait_for(true, f"{what}\n{self.told()}", SECONDS)
 
-    def told(self) -> str:
+    def message(self) -> str:
         """The jobs, and what their tasks printed last."""
         lines = [
             f"{job.id}: {job.state} {job.note or ''} {job.cause or ''}"
             for job in jobs(self.toy.path)
         ]
         for log in sorted((self.toy.path / "work" / "slurm").glob("*_log.out")):
-            said = [line for line in log.read_text().splitlines() if " epoch " not in line]
-            lines += [f"== {log.name}", *said[-20:]]
+            text = [line for line in log.read_text().splitlines() if " epoch " not in line]
+            lines += [f"== {log.name}", *text[-20:]]
         return "\n".join(lines)
 
 

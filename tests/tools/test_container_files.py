@@ -83,8 +83,8 @@ def test_the_app_is_published_on_this_machine_alone_and_only_then_says_so():
     for service in services.values():
         ports = service.get("ports", [])
         assert all(port.startswith("127.0.0.1:") for port in ports)
-        said = service.get("environment", {}).get("ARMATURE_PUBLISHED_ON_LOOPBACK")
-        assert said == ("1" if ports else None)
+        output = service.get("environment", {}).get("ARMATURE_PUBLISHED_ON_LOOPBACK")
+        assert output == ("1" if ports else None)
     assert services["app"]["ports"] and services["study"]["command"][-1] == "repro"
     assert services["app"]["environment"]["STREAMLIT_SERVER_ADDRESS"] == "0.0.0.0"
     image_alone = (ROOT / "Dockerfile").read_text()

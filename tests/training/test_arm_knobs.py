@@ -377,12 +377,12 @@ def test_the_new_knobs_are_told_as_they_act(vary: Callable[..., Arm], tiny: Data
     overlap = {"name": "poisson", "overlap_weight": 0.25}
     legacy = {"batch_coupled_probe": True}
     arm = vary(generator=options, loss=overlap, legacy=legacy, batch_order="neighbours")
-    said = describe(build_run(arm, tiny, 0, CPU), tiny)
+    printed = describe(build_run(arm, tiny, 0, CPU), tiny)
     network = {**options, "decoder_norms": ["GroupNorm"], "knows_probe": True}
     del network["decoder_norm"]
-    assert network == {key: said["generator"][key] for key in network}
-    assert said["loss"] == overlap and said["legacy"] == legacy
-    assert said["batch_order"] == "neighbours"
+    assert network == {key: printed["generator"][key] for key in network}
+    assert printed["loss"] == overlap and printed["legacy"] == legacy
+    assert printed["batch_order"] == "neighbours"
 
 
 def test_tables_hold_every_name_that_params_accept() -> None:

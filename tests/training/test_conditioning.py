@@ -146,9 +146,9 @@ def test_a_reconstruction_is_the_network_applied_by_hand(
 def test_the_effective_settings_say_that_the_probe_is_known(
     finished: RunFolder, control: Arm, tiny: Dataset
 ) -> None:
-    said = read_yaml(finished.path / "params.yaml")["generator"]
-    assert said["knows_probe"] is True
-    assert "back_projection" in (said["start"], said["inputs"].removeprefix("with_"))
+    output = read_yaml(finished.path / "params.yaml")["generator"]
+    assert output["knows_probe"] is True
+    assert "back_projection" in (output["start"], output["inputs"].removeprefix("with_"))
     assert build_run(control, tiny, 0, CPU).generator.effective()["knows_probe"] is False
 
 

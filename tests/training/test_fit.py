@@ -166,9 +166,9 @@ def test_a_settled_run_is_left_as_it_is(whole: RunFolder, tiny: Dataset, three: 
 
 
 def test_progress_is_told_every_epoch(control: Arm, tiny: Dataset, tmp_path: Path) -> None:
-    told = []
-    fit(control, tiny, 0, RunFolder(tmp_path), progress=lambda e, of, row: told.append((e, of)))
-    assert told == [(1, 2), (2, 2)]
+    message = []
+    fit(control, tiny, 0, RunFolder(tmp_path), progress=lambda e, of, row: message.append((e, of)))
+    assert message == [(1, 2), (2, 2)]
 
 
 def test_diagnosing_changes_nothing(
@@ -285,9 +285,9 @@ def test_a_run_cancelled_after_its_last_epoch_only_reconstructs(
     folder = RunFolder(tmp_path)
     with pytest.raises(KeyboardInterrupt):
         fit(three, tiny, 0, folder, progress=interrupt_at(3, signal.SIGTERM))
-    told: list[int] = []
-    fit(three, tiny, 0, folder, progress=lambda e, of, row: told.append(e))
-    assert told == []
+    message: list[int] = []
+    fit(three, tiny, 0, folder, progress=lambda e, of, row: message.append(e))
+    assert message == []
     assert_same_run(folder, whole)
 
 

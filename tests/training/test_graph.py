@@ -32,8 +32,8 @@ def test_without_cuda_the_step_is_taken_as_it_is_and_the_reason_said(
 ) -> None:
     a, b = (build_run(control, tiny, 0, CPU).module for _ in range(2))
     graphed = GraphedStep(a.step, control.batch_size)
-    said = "the device is cpu; graphs are CUDA's"
-    assert graphed.why_eager == reason_against(a.step, ALONE) == said
+    output = "the device is cpu; graphs are CUDA's"
+    assert graphed.why_eager == reason_against(a.step, ALONE) == output
     assert "2 devices average" in str(reason_against(a.step, Ranks(0, 2)))
     for group in a.train_dataloader():
         for batch in group:

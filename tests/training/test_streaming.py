@@ -191,20 +191,20 @@ def test_a_run_stopped_in_mid_epoch_leaves_no_thread(
 
 
 @pytest.mark.parametrize(
-    ("harm", "told"),
+    ("harm", "message"),
     [
         (lambda file: file.unlink(), r"train.cxi is gone while it was in use"),
         (lambda file: os.truncate(file, file.stat().st_size // 2), r"train.cxi is torn"),
     ],
 )
 def test_a_file_lost_during_training_stops_the_run_with_its_name(
-    harm: Callable[[Path], None], told: str, control: Arm, single: Twins, tmp_path: Path
+    harm: Callable[[Path], None], message: str, control: Arm, single: Twins, tmp_path: Path
 ) -> None:
     def progress(epoch: int, of: int, row: dict) -> None:
         harm(single.folder / "train.cxi")
 
     folder = RunFolder(tmp_path / "run")
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         fit(control, single.disk, 0, folder, progress=progress)
     status = folder.status()
     assert status["state"] == "stopped" and "train.cxi" in status["cause"]

@@ -328,8 +328,8 @@ def test_a_diagnosis_takes_the_first_batch_in_the_order_of_the_run(
         assert stored == during
     top = tiny.splits["train"].positions_px[first, :, 0]
     found = [r for r in lines(folder, "loader_stats.jsonl") if r["quantity"] == "position_y_px"]
-    said = {r["source"]: r["mean"] for r in found if r["split"] == "train"}
-    assert said == pytest.approx({"training": top.mean(), "last": top.mean()})
+    printed = {r["source"]: r["mean"] for r in found if r["split"] == "train"}
+    assert printed == pytest.approx({"training": top.mean(), "last": top.mean()})
 
 
 def test_a_second_diagnosis_replaces_its_own_records_alone(
