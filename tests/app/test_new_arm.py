@@ -411,7 +411,7 @@ def test_read_only_has_no_button_and_writes_nothing(toy, monkeypatch):
     ("query", "words"),
     [
         ({"set": "foo.bar=1"}, "not a field"), ({"set": "=", "from": "control"}, "not a field"),
-        ({"from": "../x"}, "not here"), ({"set": "epochs"}, "not a field"),
+        ({"from": "../x"}, "address"), ({"set": "epochs"}, "not a field"),
         ({"seeds": "one"}, "seeds: "), ({"name": "A B", "set": "epochs=3"}, "'A B'"),
         ({"set": "epochs=[1"}, "epochs: "),
         ({"set": "precision=fp8"}, "precision='fp8'; accepted: fp32, tf32, bf16"),
