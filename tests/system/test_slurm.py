@@ -129,7 +129,7 @@ class Story:
 
     def must_have(self, arm: str, seed: int = 1) -> SnapshotTask:
         task = self.task(arm, seed)
-        assert task is not None, f"{arm} was not submitted\n{self.told()}"
+        assert task is not None, f"{arm} was not submitted\n{self.report()}"
         return task
 
     def waits_for(self, arm: str) -> None:
@@ -158,9 +158,9 @@ class Story:
         os.kill(word.pid, signal.SIGKILL)
 
     def until(self, true, what: str) -> None:
-        wait_for(true, f"{what}\n{self.told()}", SECONDS)
+        wait_for(true, f"{what}\n{self.report()}", SECONDS)
 
-    def message(self) -> str:
+    def report(self) -> str:
         """The jobs, and what their tasks printed last."""
         lines = [
             f"{job.id}: {job.state} {job.note or ''} {job.cause or ''}"
@@ -178,8 +178,8 @@ def test_an_interrupted_study_ends_as_an_undisturbed_one(toy: Toy, node: SlurmNo
         disturb(story)
         calm.train()  # meanwhile Slurm lets the requeued tasks wait
         story.until(lambda: all(story.job(arm).over for arm in ARMS), "every job ends")
-    print(story.told())
-    assert {arm: story.job(arm).state for arm in ARMS} == dict.fromkeys(ARMS, "done"), story.told()
+    print(story.report())
+    assert {arm: story.job(arm).state for arm in ARMS} == dict.fromkeys(ARMS, "done"), story.report()
     assert story.job("killed").attempts == 2, "a killed trainer is submitted again"
     for arm, (seeds, _) in ARMS.items():
         assert calm.equal(arm, len(seeds.split(","))), f"{arm} is bit-equal to its calm twin"
