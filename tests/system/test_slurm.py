@@ -179,7 +179,8 @@ def test_an_interrupted_study_ends_as_an_undisturbed_one(toy: Toy, node: SlurmNo
         calm.train()  # meanwhile Slurm lets the requeued tasks wait
         story.until(lambda: all(story.job(arm).over for arm in ARMS), "every job ends")
     print(story.report())
-    assert {arm: story.job(arm).state for arm in ARMS} == dict.fromkeys(ARMS, "done"), story.report()
+    states = {arm: story.job(arm).state for arm in ARMS}
+    assert states == dict.fromkeys(ARMS, "done"), story.report()
     assert story.job("killed").attempts == 2, "a killed trainer is submitted again"
     for arm, (seeds, _) in ARMS.items():
         assert calm.equal(arm, len(seeds.split(","))), f"{arm} is bit-equal to its calm twin"
