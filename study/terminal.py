@@ -139,7 +139,7 @@ def describe(error: OSError) -> str:
     files = [
         os.fsdecode(n) for n in (error.filename, error.filename2) if isinstance(n, str | bytes)
     ]
-    if error.errno in errno.errorcode and (told := HDF5.search(reason)):
+    if error.errno and (told := HDF5.search(reason)):
         files, reason = [*files, told["file"]], os.strerror(error.errno)
     advice = ADVICE.get(error.errno or 0)
     return "; ".join(filter(None, [": ".join([*files[-1:], reason]), advice]))
