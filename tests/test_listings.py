@@ -61,6 +61,13 @@ def test_a_path_that_leads_out_of_its_folder_is_unsafe(tmp_path, relpath):
         read_listing(file)
 
 
+@pytest.mark.parametrize("relpath", [".git/config", "s1/.GIT/hooks/x", "s1/.git", ".dvc/config"])
+def test_a_repository_inside_an_output_is_unsafe(tmp_path, relpath):
+    file = listing(tmp_path, [GOOD, {"md5": "1" * 32, "relpath": relpath}])
+    with pytest.raises(UnsafeListing, match="folder of settings"):
+        read_listing(file)
+
+
 @pytest.mark.parametrize("md5", NOT_MD5)
 def test_an_object_name_that_is_not_an_md5_is_unsafe(tmp_path, md5):
     with pytest.raises(UnsafeListing):

@@ -26,6 +26,8 @@ from study.reading import DEEPEST, UserError, is_inside, read_bytes
 # lists takes 25 times its size in memory, 400 MB.
 LARGEST_BYTES = 2**24
 MD5 = re.compile(r"[0-9a-f]{32}")
+# A repository inside a data folder: git runs its hooks and fsmonitor once somebody works there.
+TOOLS = (".git", ".dvc")
 LONGEST_NAME = 255  # bytes, the limit of common file systems
 
 
@@ -84,6 +86,13 @@ def _entry(file: Path, entry: Any) -> tuple[str, str]:
             "changed this listing; do not use the commit or remote that it came from"
         )
     parts = relpath.split("/")
+    own = next((part for part in parts if part.casefold() in TOOLS), None)
+    if own is not None:
+        raise UnsafeListing(
+            f"{_named(file)} names {relpath!r:.100}: {own} is a folder of settings; git and DVC "
+            "run the commands in it. No output of a study has one; do not use the commit or "
+            "remote that it came from"
+        )
     if len(parts) > DEEPEST or any(len(part.encode()) > LONGEST_NAME for part in parts):
         raise UnsafeListing(
             f"{_named(file)} names {relpath!r:.100}; accepted: up to {DEEPEST} folders, names of "
