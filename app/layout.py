@@ -136,9 +136,9 @@ STYLE = """
     }
   }
   :root:not([data-notices="default"]) .st-key-notify, [data-ended] { display: none; }
-  [class*="st-key-wide-"] { overflow-x: auto; }
+  :is([class*="st-key-wide-"], [class*="st-key-images-zoom"]) { overflow-x: auto; }
   [class*="st-key-wide-"] > * { min-width: 640px; }
-  [class*="st-key-wide-images"] > * { min-width: 900px; }
+  :is([class*="st-key-images-zoom"], [class*="st-key-wide-profile"]) > * { min-width: 900px; }
   [class*="st-key-open-"] button :is(div, span, p) {
     white-space: normal; overflow-wrap: anywhere; text-align: left;
   }

@@ -70,7 +70,7 @@ def draw(chosen: Chosen, block: Block, scenes: Sequence[Scene], wanted: Wanted) 
     )
     zoom = panels.zoom_of(st.query_params.get("zoom", ""), view.window)
     made = panels.figure(scenes, view, columns, ranges, profile, bar, zoom)
-    with plot_style.wide(block.key("images")):
+    with st.container(key=block.key("images-zoom")):  # browser.js looks for this key
         plot_style.show(made, block.key("images"), alt, doubleClick="autosize")
     tell_seeds(chosen, scenes)
     st.caption(escape.markdown(key_words(columns, ranges, scenes, window)))
