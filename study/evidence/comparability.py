@@ -18,7 +18,7 @@ from study.settings import leaves
 
 @dataclass(frozen=True)
 class Check:
-    """One condition of a verdict; `reason` says why it failed."""
+    """One condition of a verdict; `reason` explains why it failed."""
 
     name: str
     reason: str | None

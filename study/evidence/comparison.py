@@ -41,7 +41,7 @@ class Side:
 
     @cached_property
     def row(self) -> Row | None:
-        """The settings that ran; before any run, those that are asked for."""
+        """The settings that ran; before any run, the requested ones."""
         return self.asked if self.results is None else self.results.row
 
     @cached_property

@@ -76,7 +76,7 @@ def assess(claim: Claim, book: ClaimBook, known: Background) -> Assessment:
     comparison = make_comparison(claim, known.arms, known.declared.rows)
     size = len(book.families[claim.family])
     level = statistics.ALPHA / size
-    # Of a claim with looks the last one decides alone: it can rely on no more.
+    # Of a claim with looks the last one is the only one checked.
     last = spending.allowances(claim.looks, level)[-1] if claim.looks else level
     unreachable = _unreachable(comparison, last, size)
     power = expected_power(comparison, last, known)

@@ -259,7 +259,7 @@ def power_to_agree(margin: float, effect: float, spread: float, n: int, alpha: f
 
 
 def fisher_power(rates: tuple[float, float], n: int, alpha: float) -> float:
-    """Chance that Fisher's exact test tells two failure rates apart with n runs an arm."""
+    """Chance that Fisher's exact test distinguishes two failure rates with n runs per arm."""
     runs = np.arange(n + 1)
     left, right = (stats.binom.pmf(runs, n, rate) for rate in rates)
     return float(left @ _fisher_rejects(n, alpha) @ right)

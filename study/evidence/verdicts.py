@@ -290,7 +290,7 @@ def effect_of(comparison: Comparison, level: float) -> Interval:
 def judge(comparisons: Sequence[Comparison]) -> list[tuple[Decision, float]]:
     """Decision and Holm level of every claim of one family.
 
-    The family is as large as claims.yaml says: a claim without evidence counts as p = 1.
+    The family has the size given in claims.yaml: a claim without evidence counts as p = 1.
     """
     ps = [None if confounded(comparison) else p_of(comparison) for comparison in comparisons]
     levels = statistics.holm_levels(ps)

@@ -72,7 +72,8 @@ def read_arrays(path: Path, names: Collection[str] | None = None) -> dict[str, n
         raise UserError(f"{path} does not exist; give the path of an existing file") from None
     except TORN as error:
         raise UserError(
-            f"{path} is truncated or torn ({brief(error)}); fetch or make it again"
+            f"{path} is not a complete npz file ({brief(error)}); give an npz file, or fetch it "
+            "again"
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""A data set: three scans, one probe, and a manifest that says all about them.
+"""A data set: three scans, one probe, and a manifest that describes them.
 
     data/quick/
         manifest.json   every parameter, seed and scale, and the hash of the arrays

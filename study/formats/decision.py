@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Complex64
 
+from study.formats.agreement import agreement_said
 from study.formats.conventions import (
     LARGEST_MISFIT,
     Fit,
@@ -98,7 +99,9 @@ def decide(usable: Sequence[Usable], overrides: Overrides, path: Path) -> tuple[
 def _scale(
     scan: Scan, readings: Sequence[Convention], overrides: Overrides, path: Path
 ) -> tuple[str, ...]:
-    """The sentence about the scale of the positions. `readings`: the chosen one, then others.
+    """Sentences about the scale of the positions and on whether the patterns agree.
+
+    `readings`: the chosen one, then others.
 
     Raises UserError where another scale fits clearly better and none was given or accepted.
     """
@@ -125,7 +128,7 @@ def _scale(
             f"the scale of the positions in {path} is not clear: {wrong_scale(found, values)}"
         )
         raise Unclear(sentence, table)
-    return (describe_scale(found),)
+    return (describe_scale(found), *agreement_said(scan, readings[0], found.misfit))
 
 
 def _readings(fits: Sequence[Fit]) -> list[Convention]:

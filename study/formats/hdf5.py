@@ -26,8 +26,10 @@ from study.settings import UserError
 
 # What h5py raises on damaged files and on types that numpy lacks.
 DAMAGED = (OSError, KeyError, ValueError, TypeError, RuntimeError, IndexError, OverflowError)
-# Real scans hold some hundred objects; visiting millions would take minutes.
+# Real scans hold some hundred objects, less than ten levels deep. Visiting millions would take
+# minutes, and so would some thousand levels: HDF5 walks each path from the root.
 MOST_OBJECTS = 100_000
+DEEPEST = 64
 MOST_FILES = 10_000
 ATTRIBUTE_BYTES = 2**16
 NUMERIC = "biufc"
@@ -97,12 +99,12 @@ def _links(file: h5py.File, path: Path) -> list[tuple[str, str]]:
     """
     names: list[str | bytes] = []
 
-    def visit(name: str | bytes) -> bool | None:
+    def visit(name: str | bytes) -> str | None:
         names.append(name)
-        return True if len(names) > MOST_OBJECTS else None
+        return _beyond(name, len(names))
 
-    if file.visit_links(visit):
-        raise _too_many(path)
+    if (beyond := file.visit_links(visit)) is not None:
+        raise _refused(path, beyond)
     if any(isinstance(name, bytes) for name in names):
         raise ValueError("a name in it is not text")
     links = ((str(name), file.get(name, getlink=True)) for name in names)
@@ -161,10 +163,16 @@ def _target(path: Path, name: str, how: str, target: str, folder: Path | None) -
     return real
 
 
-def _too_many(path: Path) -> UserError:
-    return UserError(
-        f"{path} holds more than {MOST_OBJECTS} HDF5 objects; store the scan in a file of its own"
-    )
+def _beyond(name: str | bytes, count: int) -> str | None:
+    """What is too much for a walk that has come to `name`, its object number `count`."""
+    levels = name.count(b"/") if isinstance(name, bytes) else name.count("/")
+    if levels >= DEEPEST:
+        return f"nests groups more than {DEEPEST} levels deep"
+    return f"holds more than {MOST_OBJECTS} HDF5 objects" if count > MOST_OBJECTS else None
+
+
+def _refused(path: Path, beyond: str) -> UserError:
+    return UserError(f"{path} {beyond}; store the scan in a file of its own")
 
 
 def _outside(path: Path, name: str, how: str, target: str | None, folder: Path | None) -> UserError:
@@ -181,13 +189,13 @@ def objects(file: h5py.File, path: Path) -> list[tuple[str, Any]]:
     """Every group and data set below the root, with its path. UserError for too many of them."""
     found: list[tuple[str, Any]] = []
 
-    def visit(name: str | bytes, node: Any) -> bool | None:
+    def visit(name: str | bytes, node: Any) -> str | None:
         # Errors raised in here would not pass through HDF5 unharmed.
         found.append((str(name), node))
-        return True if len(found) > MOST_OBJECTS else None
+        return _beyond(name, len(found))
 
-    if file.visititems(visit):
-        raise _too_many(path)
+    if (beyond := file.visititems(visit)) is not None:
+        raise _refused(path, beyond)
     return found
 
 

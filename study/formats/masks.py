@@ -1,4 +1,4 @@
-"""Pixels that were not measured: what stands in for them, and how they are found.
+"""Pixels that were not measured: what replaces them, and how they are found.
 
 A mask is (n, n) bool, True where a pixel was measured, the same for all patterns of a data set. No
 sum (loss, likelihood, R-factor) has a masked pixel in it, and an amplitude replacement leaves the

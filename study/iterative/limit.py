@@ -10,8 +10,8 @@ with O_r -> O_r (1 + a_r + i phi_r), u = F[P O] / |F[P O]|, and g_r = F[P O_r at
 
     dA/da_r = Re(conj(u) g_r),      dA/dphi_r = -Im(conj(u) g_r)
 
-No pattern tells the global phase, the direction phi = constant; it is projected out, as scoring
-takes it out. The inverse of J on what is left is the smallest covariance of an unbiased method.
+No pattern determines the global phase, the direction phi = constant; it is projected out, as
+scoring removes it. The inverse of J on the rest is the smallest covariance of an unbiased method.
 
 What the numbers mean
 - Unknown are the pixels that receive at least a tenth of what the brightest pixel of one pattern

@@ -105,7 +105,7 @@ def _accounted(folder: RunFolder) -> Iterator[None]:
 
 
 class Diary:
-    """Rows of history.csv as the passes come; tells the status file now and then."""
+    """Rows of history.csv as the passes come; updates the status file from time to time."""
 
     def __init__(self, folder: RunFolder, passes: int, progress: Progress | None) -> None:
         self.rows: list[Row] = []

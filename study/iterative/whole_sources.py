@@ -104,7 +104,7 @@ def _fit(
         progress=task.progress,
     )
     canvas = result.obj.unflatten(0, (scan.images, scan.object_shape[0]))
-    # Scored and judged where the networks are: the given probe says what is lit.
+    # Scored and judged where the networks are: the given probe determines the illuminated pixels.
     stitched = whole(canvas, task.probe, scan)
     shift = None
     if result.positions_px is not None:

@@ -44,7 +44,7 @@ class Scan:
         return self.image_index == image
 
     def only(self, chosen: Bool[Tensor, " J"]) -> Scan:
-        """The chosen patterns; what is left of a raster is none."""
+        """The chosen patterns; a part of a raster is no raster."""
         return replace(
             self,
             positions_px=self.positions_px[chosen],
@@ -105,7 +105,7 @@ class Measurement:
         return Measurement(self.amplitude[chosen], self.scan.only(chosen), self.known)
 
     def at(self, positions_px: Float[Tensor, "J c 2"]) -> Measurement:
-        """The same patterns at other places; what is left of a raster is none."""
+        """The same patterns at other places; a part of a raster is no raster."""
         return replace(self, scan=replace(self.scan, positions_px=positions_px, stride_px=None))
 
     def and_then(self, other: Measurement) -> Measurement:

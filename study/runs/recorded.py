@@ -1,4 +1,4 @@
-"""Which results of another pipeline the findings rest on: <study>/recorded.json, in git.
+"""The results of other pipelines that the findings use: <study>/recorded.json, in git.
 
     {"files": {"control/seeds/s1.json": {"sha256": ..., "size": bytes}, ...},
      "environments": [{"environment": {...}, "runs": {"control": [1, 2]}}]}
@@ -131,7 +131,7 @@ def all_recorded(root: Path) -> dict[str, Recorded]:
 def recorded_files(root: Path, pattern: str) -> Iterator[Path]:
     """The recorded files whose name below results/ matches, in the order of names.
 
-    Raises UserError for one that is not as it was recorded.
+    Raises UserError for a file that differs from its record.
     """
     for pipeline, listed in all_recorded(root).items():
         for name in sorted(listed.files):

@@ -116,7 +116,7 @@ class Study(Model):
 
     @model_validator(mode="after")
     def _seeds_fit(self) -> Study:
-        """Every run has objects of its own seed where the data set draws them per seed."""
+        """Every run has the objects of its seed where the data set draws them per seed."""
         rows = {}
         for name, row in self.arms.items():
             data = self.data.get(row.data.removeprefix("data/"))

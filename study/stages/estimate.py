@@ -13,6 +13,7 @@ from study.artifacts.listings import check_cached
 from study.editing.arms import Draft, planned
 from study.evidence.arms import read_seed
 from study.evidence.decidability import assessed
+from study.evidence.format import counted
 from study.formats.dataset import load_manifest
 from study.runs import environment
 from study.runs.seed_folders import dataset_folders
@@ -150,8 +151,12 @@ def plan_lines(root: Path, names: Sequence[str] = ()) -> list[str]:
     known = {name: measured_seconds(root, name) for name in rows}
     timed = time_arms(study, {name: row for name, row in rows.items() if known[name] is None})
     seconds = {name: known[name] if known[name] is not None else timed.get(name) for name in rows}
-    lines = [f"{len(rows)} arms, {runs} runs, {environment.cores()} cores"]
-    # All runs share the cores (`study train --all`); each arm alone takes longer.
+    lines = [
+        ", ".join(
+            (counted(len(rows), "arm"), counted(runs, "run"), counted(environment.cores(), "core"))
+        )
+    ]
+    # All runs share the cores (`study train --all`); each arm by itself takes longer.
     total = sum(taken * len(rows[name].seeds) for name, taken in seconds.items() if taken)
     if total:
         stages = SETUP_SECONDS + 2 * STAGE_SECONDS * len(rows)
@@ -170,7 +175,7 @@ def plan_lines(root: Path, names: Sequence[str] = ()) -> list[str]:
 def _claim_lines(root: Path, names: Sequence[str]) -> list[str]:
     """The claims about these arms that the runs cannot decide, or hardly."""
     found = [a for a in assessed(root, names) if a.problems]
-    lines = [f"{len(found)} claims that these runs can hardly decide:"] if found else []
+    lines = [f"{counted(len(found), 'claim')} that these runs can hardly decide:"] if found else []
     for a in found:
         state = f"not refused: {a.exempt}" if a.exempt else "refused"
         lines.append(f"  {a.sentence} ({state})")
@@ -180,7 +185,7 @@ def _claim_lines(root: Path, names: Sequence[str]) -> list[str]:
 def _source(rows: Mapping[str, Row], timed: Mapping[str, float]) -> str:
     words = "" if len(timed) == len(rows) else ", at the speed of the committed runs"
     if timed:
-        words += f"; {len(timed)} arms without runs were timed over {TIMED_STEPS} steps"
+        words += f"; timed over {TIMED_STEPS} steps: {counted(len(timed), 'arm')} without runs"
     return f"{words}; finished runs are skipped"
 
 

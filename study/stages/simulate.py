@@ -62,6 +62,6 @@ def check_disk(folder: Path, needed_bytes: int) -> None:
     free = shutil.disk_usage(existing).free
     if free < needed_bytes:
         raise UserError(
-            f"{free / 1e9:.2f} GB are free under {folder} but {needed_bytes / 1e9:.2f} GB are "
+            f"{free / 1e9:.3g} GB are free under {folder} but {needed_bytes / 1e9:.3g} GB are "
             "needed; free some space (`study clean` shows what can be deleted)"
         )

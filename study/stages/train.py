@@ -1,7 +1,7 @@
 """Stage `train`: every seed of one arm, in parallel on the cores, each found again by its hash.
 
 Design choices
-- A run lives in `work/<hash>`, where the hash says what is trained, on which data, by which
+- A run is in `work/<hash>`, where the hash says what is trained, on which data, by which
   behaviour: a finished seed is never trained again, an unfinished one resumes (`collect.py`).
 - One process a seed and one thread per process (`pool.py`): deterministic. A GPU takes several
   (`slots.py`).

@@ -1,4 +1,4 @@
-"""Gradient clipping: rules that shorten gradients in place, with no copy to the host.
+"""Gradient clipping: rules that scale gradients in place, without a copy to the host.
 
     none        nothing
     norm        one norm over all clipped parameters, at most the limit

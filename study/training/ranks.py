@@ -60,7 +60,7 @@ class Ranks:
 
     @property
     def device(self) -> torch.device:
-        """GPU number `rank`, or the CPU where there is none."""
+        """GPU number `rank`, or the CPU without a GPU."""
         cuda = torch.cuda.is_available()
         return torch.device("cuda", self.rank) if cuda else torch.device("cpu")
 

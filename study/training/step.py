@@ -1,7 +1,7 @@
 """One training step, as one object: forward, loss, backward, clip, optimiser.
 
-Lightning calls it, a CUDA graph can capture it, and a test calls it alone: nothing in it waits for
-the device, and what it measures stays there as five numbers a step.
+Lightning calls it, a CUDA graph can capture it, and a test calls it directly: nothing in it waits
+for the device, and what it measures stays there as five numbers per step.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """SIGTERM and Ctrl-C as a request: the run stops after the current step, with a checkpoint.
 
 A second Ctrl-C interrupts it at once, without waiting for the step. Outside the main thread no
-handler can be set; such a run is stopped by whoever owns the main thread.
+handler can be set; such a run is stopped by the owner of the main thread.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Design choices
 - Both are Lightning callbacks that read the run and never change it: weights, gradients and random
-  streams are what they would be without. No hook runs during a step. The alarm costs one
+  streams are what they would be without. No hook runs during a step. The check costs one
   forward pass of `WATCHED_PATTERNS` patterns per epoch; `diagnose` one more
   forward and backward pass, of the first batch.
 - One set of files under diagnostics/. Every record names its `source`: `training` (the callback,

@@ -144,3 +144,17 @@ def test_two_packings_and_unknown_ones_are_refused(tmp_path: Path) -> None:
         file.create_dataset("a", data=FRAMES, chunks=(1, 8, 8), **hdf5plugin.BZip2())
     with open_hdf5(path) as file, pytest.raises(UserError, match="filter 307"):
         array_at(file, "a")
+
+
+@pytest.mark.parametrize("folder_links", [False, True])
+def test_a_deep_file_is_refused_before_its_levels_are_walked(
+    tmp_path: Path, folder_links: bool
+) -> None:
+    """Each level costs a walk from the root: 4,000 of them took minutes."""
+    path = tmp_path / "deep.h5"
+    with h5py.File(path, "w", libver="latest") as file:
+        group = file.create_group("g")
+        for _ in range(4000):
+            group = group.create_group("g")
+    with pytest.raises(UserError, match="64 levels deep"), open_hdf5(path, folder_links):
+        pass

@@ -368,7 +368,7 @@ def test_truncated_files_are_told(
     path = tike_file()
     content = pack(path.read_bytes())
     path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(UserError, match=r"truncated or torn|is neither HDF5"):
+    with pytest.raises(UserError, match=r"not a complete npz|is neither HDF5"):
         import_scan(path, "bad")
 
 

@@ -258,6 +258,28 @@ def test_a_file_of_every_layout_gives_its_scan(tmp_path: Path, layout: str) -> N
     assert pixel == pytest.approx(PX_M, rel=1e-6) or beside is STEP
 
 
+@pytest.mark.parametrize(
+    ("write", "name", "per_m"),
+    [
+        (pair, "probe_position_x_m", 1.0),
+        (nsls2, "points", 1e6),
+        (shelves_73, "outputs/probe_positions", 1 / PX_M),
+    ],
+)
+def test_a_units_attribute_of_positions_replaces_the_unit_of_the_layout(
+    tmp_path: Path, write: Callable[[Path], Path], name: str, per_m: float
+) -> None:
+    path = write(tmp_path)
+    with h5py.File(tmp_path / "a_para.hdf5" if write is pair else path, "r+") as file:
+        file[name][...] = file[name][()] / per_m * 1e9
+        file[name].attrs["units"] = "nm"
+    agrees(read_raw(path))
+    with h5py.File(tmp_path / "a_para.hdf5" if write is pair else path, "r+") as file:
+        file[name].attrs["units"] = "furlong"
+    with pytest.raises(UserError, match="furlong"):
+        read_raw(path)
+
+
 @pytest.mark.parametrize("units", ["um", "px"])
 @pytest.mark.parametrize("kind", ["csv with a header", "csv", "npy", "HDF5"])
 def test_a_dectris_master_takes_positions_from_a_file(

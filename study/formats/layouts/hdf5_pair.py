@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from study.formats.entries import Entries, Hdf5Entries, first, has, needed, number
+from study.formats.entries import METRES, Entries, Hdf5Entries, first, has, needed, number, units_of
 from study.formats.hdf5 import open_hdf5
 from study.formats.measured import RawScan, as_float
 from study.formats.positions import Beside
@@ -65,20 +65,22 @@ def _read(frames: Entries, parameters: Entries, beside: Beside) -> RawScan:
         (pair for pair in POSITIONS if all(has(parameters, name) for name in pair)), POSITIONS[0]
     )
     y, x = (as_float(needed(parameters, name), parameters.path).ravel() for name in names)
+    y_unit, x_unit = (units_of(parameters, name, METRES) or "m" for name in names)
+    units = " and ".join(dict.fromkeys((y_unit, x_unit)))
     if len(y) != len(x):
         raise UserError(
             f"{parameters.path} holds {len(x)} {names[1]} and {len(y)} {names[0]}; they must agree"
         )
     return RawScan(
         patterns=window_frames(frames, FRAMES, window),
-        positions_px=np.stack([y, x], axis=1) / pixel_m,
+        positions_px=np.stack([y * METRES[y_unit], x * METRES[x_unit]], axis=1) / pixel_m,
         probe=probe,
         object_shape=None,
         geometry=None,
         values="counts",
         zero_frequency="centre",
         notes=(
-            f"layout: dp and para pair; positions in metres, object pixel {pixel_m:.6g} m",
+            f"layout: dp and para pair; positions in {units}, object pixel {pixel_m:.6g} m",
             *notes,
         ),
         mask=_mask(frames, window),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from study.formats.entries import Entries, first, has, needed, number
+from study.formats.entries import METRES, Entries, first, has, needed, number, units_of
 from study.formats.geometry import Geometry
 from study.formats.measured import RawScan, as_float, squeeze_to
 from study.formats.positions import Beside
@@ -36,9 +36,9 @@ def read(entries: Entries, beside: Beside) -> RawScan:
     geometry = Geometry.of_wavelength(wavelength * 1e-9, distance, pixel * 1e-6)
     points = squeeze_to(as_float(needed(entries, "points"), entries.path), 2)
     table = points.T if points.ndim == 2 and points.shape[0] == 2 else points
-    table = (
-        table[:, ::-1] * (1e-6 / geometry.object_pixel_m(window.n)) if table.ndim == 2 else table
-    )
+    unit = units_of(entries, "points", METRES) or "um"
+    if table.ndim == 2:
+        table = table[:, ::-1] * (METRES[unit] / geometry.object_pixel_m(window.n))
     return RawScan(
         patterns=window_frames(entries, "diffamp", window),
         positions_px=np.ascontiguousarray(table),
@@ -47,5 +47,5 @@ def read(entries: Entries, beside: Beside) -> RawScan:
         geometry=geometry,
         values="amplitudes",
         zero_frequency="corner",
-        notes=("layout: NSLS-II; points are x, y in um", *notes),
+        notes=(f"layout: NSLS-II; points are x, y in {unit}", *notes),
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float64
 
-from study.formats.entries import Entries, first, has, needed, number
+from study.formats.entries import METRES, PIXELS, Entries, first, has, needed, number, units_of
 from study.formats.frames import derived
 from study.formats.geometry import Geometry
 from study.formats.measured import RawScan, as_float, squeeze_to
@@ -81,19 +81,32 @@ def _positions(
         if has(entries, name):
             stored = squeeze_to(as_float(entries.read(name), entries.path), 2)
             table = stored.T if stored.ndim == 2 and stored.shape[0] == 2 else stored
-            return table[:, ::-1], f"positions: {name}, x and y in object px"
+            unit = units_of(entries, name, (*PIXELS, *METRES)) or "px"
+            where = f"positions: {name}, x and y in {'object px' if unit in PIXELS else unit}"
+            return table[:, ::-1] * _px_per(unit, pixel_m, entries), where
     for pair in IN_METRES:
         if all(has(entries, name) for name in pair):
-            if not pixel_m:
-                raise UserError(
-                    f"{entries.path} has positions in metres but neither dx_spec nor lambda, z and "
-                    "ds, which give the object's pixel; add one of them"
-                )
+            y_unit, x_unit = (units_of(entries, name, METRES) or "m" for name in pair)
+            y_px, x_px = (_px_per(unit, pixel_m, entries) for unit in (y_unit, x_unit))
             y, x = (as_float(needed(entries, name), entries.path).ravel() for name in pair)
             if len(y) != len(x):
                 raise UserError(f"{entries.path} holds {len(x)} {pair[1]} and {len(y)} {pair[0]}")
-            return np.stack([y, x], axis=1) / pixel_m, f"positions: {pair[1]}, {pair[0]} in metres"
+            units = " and ".join(dict.fromkeys((x_unit, y_unit)))
+            where = f"positions: {pair[1]}, {pair[0]} in {units}"
+            return np.stack([y * y_px, x * x_px], axis=1), where
     raise UserError(
         f"{entries.path} holds no positions; accepted: {', '.join(IN_PX)}, ppX and ppY, or "
         "--positions FILE"
     )
+
+
+def _px_per(unit: str, pixel_m: float | None, entries: Entries) -> float:
+    """Object pixels per `unit` of the positions. Raises UserError where the pixel is not known."""
+    if unit in PIXELS:
+        return 1.0
+    if not pixel_m:
+        raise UserError(
+            f"{entries.path} has positions in {unit} but neither dx_spec nor lambda, z and ds, "
+            "which give the object's pixel; add one of them"
+        )
+    return METRES[unit] / pixel_m

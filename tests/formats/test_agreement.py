@@ -1,0 +1,86 @@
+"""A scan whose frames and positions do not belong together is accepted with a warning only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from formats.scenes import scene
+from formats.test_scan_faults import DATA, PIXEL_M, PROBE, TRANSLATION, good, write
+
+from study.formats.agreement import agreement_said, noise_misfit
+from study.formats.importing import import_scan
+from study.formats.scales import PASSES, misfit_at
+from study.formats.trial import Convention, Prepared, Scan, Trial
+
+CONVENTION = Convention("counts", (0, 0))
+Fault = Callable[[Scan], Scan]
+
+
+def scan_of(photons: float = 1e5, n: int = 32) -> Scan:
+    given = scene(n=n, photons=photons)
+    everywhere = np.ones((n, n), bool)
+    return Scan(given.counts.astype(np.float32), everywhere, given.probe, given.corners)
+
+
+def said(scan: Scan) -> str:
+    prepared = Trial(scan).prepared(CONVENTION)
+    assert prepared is not None
+    return " ".join(agreement_said(scan, CONVENTION, misfit_at(prepared, 1.0, PASSES)))
+
+
+def places(change: Callable[[np.ndarray], np.ndarray]) -> Fault:
+    return lambda scan: replace(scan, positions_px=change(scan.positions_px))
+
+
+def background(scan: Scan) -> Scan:
+    added = np.random.default_rng(1).poisson(30, scan.patterns.shape)
+    return replace(scan, patterns=scan.patterns[:] + added.astype(np.float32))
+
+
+FAULTS: dict[str, tuple[Fault, str]] = {
+    "a frame lost at the start": (places(lambda p: np.roll(p, 1, axis=0)), "of the frame after"),
+    "a frame too many": (places(lambda p: np.roll(p, -1, axis=0)), "of the frame before"),
+    "lines in reverse": (places(lambda p: p[::-1]), "in the reverse order"),
+    "a position counted twice": (places(lambda p: np.concatenate([p[:50], p[49:-1]])), "check"),
+    "a drift": (places(lambda p: p + np.linspace(0, 10, len(p))[:, None]), "check"),
+    "positions wrong by a pixel": (
+        places(lambda p: p + np.random.default_rng(1).normal(size=p.shape)),
+        "check",
+    ),
+    "light added": (background, "background"),
+}
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_patterns_that_do_not_agree_are_warned_of(kind: str) -> None:
+    fault, hint = FAULTS[kind]
+    sentence = said(fault(scan_of()))
+    assert sentence.startswith("warning: the patterns agree poorly")
+    assert hint in sentence
+
+
+@pytest.mark.parametrize(("photons", "n"), [(3e3, 32), (1e4, 32), (1e5, 32), (1e6, 32), (1e5, 48)])
+def test_a_scan_without_fault_is_not(photons: float, n: int) -> None:
+    assert said(scan_of(photons, n)) == ""
+
+
+def test_the_misfit_of_noise_is_that_of_poisson_numbers() -> None:
+    draw = np.random.default_rng(2)
+    means = np.broadcast_to(draw.gamma(0.5, 20, (8, 8)), (500, 8, 8))
+    amplitude = np.sqrt(draw.poisson(means)).astype(np.float32)
+    everywhere, probe = np.ones((8, 8), bool), np.ones((8, 8), np.complex64)
+    found = noise_misfit(Prepared(amplitude, everywhere, probe, np.zeros((500, 2))))
+    truth = np.abs(amplitude - np.sqrt(means)).sum() / amplitude.sum()
+    assert found == pytest.approx(truth, rel=0.02)
+
+
+def test_the_warning_is_a_statement_of_the_manifest(tmp_path: Path) -> None:
+    given, entries = scene(), good()
+    metres = np.pad(given.corners[:, ::-1] * PIXEL_M, ((0, 0), (0, 1)))
+    entries |= {DATA: given.counts, PROBE: given.probe, TRANSLATION: np.roll(metres, 1, axis=0)}
+    found = import_scan(write(tmp_path / "scan.cxi", entries), "scan").manifest.statements
+    assert any("of the frame after" in sentence for sentence in found)
