@@ -26,7 +26,7 @@ FAINT = 20.0  # photons; above, the spread of the square root no longer changes
 MOST_PHOTONS = 60  # of a pixel with FAINT photons on average: more do not occur
 
 
-def agreement_said(scan: Scan, convention: Convention, misfit: float) -> tuple[str, ...]:
+def describe_agreement(scan: Scan, convention: Convention, misfit: float) -> tuple[str, ...]:
     """The warning about patterns that agree poorly; empty where they agree.
 
     `misfit`: of `study.formats.scales.misfit_at` after `PASSES` passes at the scale that fits best.

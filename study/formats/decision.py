@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Complex64
 
-from study.formats.agreement import agreement_said
+from study.formats.agreement import describe_agreement
 from study.formats.conventions import (
     LARGEST_MISFIT,
     Fit,
@@ -128,7 +128,7 @@ def _scale(
             f"the scale of the positions in {path} is not clear: {wrong_scale(found, values)}"
         )
         raise Unclear(sentence, table)
-    return (describe_scale(found), *agreement_said(scan, readings[0], found.misfit))
+    return (describe_scale(found), *describe_agreement(scan, readings[0], found.misfit))
 
 
 def _readings(fits: Sequence[Fit]) -> list[Convention]:

@@ -11,7 +11,7 @@ import pytest
 from formats.scenes import scene
 from formats.test_scan_faults import DATA, PIXEL_M, PROBE, TRANSLATION, good, write
 
-from study.formats.agreement import agreement_said, noise_misfit
+from study.formats.agreement import describe_agreement, noise_misfit
 from study.formats.importing import import_scan
 from study.formats.scales import PASSES, misfit_at
 from study.formats.trial import Convention, Prepared, Scan, Trial
@@ -26,10 +26,10 @@ def scan_of(photons: float = 1e5, n: int = 32) -> Scan:
     return Scan(given.counts.astype(np.float32), everywhere, given.probe, given.corners)
 
 
-def said(scan: Scan) -> str:
+def warning_of(scan: Scan) -> str:
     prepared = Trial(scan).prepared(CONVENTION)
     assert prepared is not None
-    return " ".join(agreement_said(scan, CONVENTION, misfit_at(prepared, 1.0, PASSES)))
+    return " ".join(describe_agreement(scan, CONVENTION, misfit_at(prepared, 1.0, PASSES)))
 
 
 def places(change: Callable[[np.ndarray], np.ndarray]) -> Fault:
@@ -58,14 +58,14 @@ FAULTS: dict[str, tuple[Fault, str]] = {
 @pytest.mark.parametrize("kind", FAULTS)
 def test_patterns_that_do_not_agree_are_warned_of(kind: str) -> None:
     fault, hint = FAULTS[kind]
-    sentence = said(fault(scan_of()))
+    sentence = warning_of(fault(scan_of()))
     assert sentence.startswith("warning: the patterns agree poorly")
     assert hint in sentence
 
 
 @pytest.mark.parametrize(("photons", "n"), [(3e3, 32), (1e4, 32), (1e5, 32), (1e6, 32), (1e5, 48)])
 def test_a_scan_without_fault_is_not(photons: float, n: int) -> None:
-    assert said(scan_of(photons, n)) == ""
+    assert warning_of(scan_of(photons, n)) == ""
 
 
 def test_the_misfit_of_noise_is_that_of_poisson_numbers() -> None:
