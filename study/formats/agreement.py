@@ -34,7 +34,10 @@ def describe_agreement(scan: Scan, convention: Convention, misfit: float) -> tup
     prepared = Trial(scan).prepared(convention)
     if prepared is None:
         return ()
-    noise = noise_misfit(prepared)
+    photons = prepared.amplitude.astype(np.float64) ** 2
+    # Pixels in other units than photons do not show their noise.
+    whole = np.allclose(photons, np.round(photons), rtol=1e-4, atol=1e-3)
+    noise = noise_misfit(prepared) if whole else 0.0
     if not misfit > max(POOR, ABOVE_NOISE * noise):
         return ()
     order = _better_order(scan, convention, misfit)
@@ -47,7 +50,8 @@ def describe_agreement(scan: Scan, convention: Convention, misfit: float) -> tup
     )
     return (
         f"warning: the patterns agree poorly with each other (misfit {misfit:.3f}; photon noise "
-        f"alone leaves {noise:.3f}); {hint}",
+        f"alone leaves {f'{noise:.3f}' if whole else 'an unknown part, as pixels are not whole'}); "
+        f"{hint}",
     )
 
 

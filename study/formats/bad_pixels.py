@@ -20,7 +20,8 @@ from pathlib import Path
 
 import numpy as np
 import scipy.ndimage
-from jaxtyping import Bool, Float, Int64
+import scipy.stats
+from jaxtyping import Bool, Float, Float64, Int64
 
 from study.formats.frames import Derived, Frames, block_length, derived
 from study.formats.survey import SEEN, Progress, Survey, bad_in_most, first_guess, survey
@@ -34,6 +35,8 @@ MOST_MASKED = 0.5  # of all pixels
 MOST_EXACT = 8  # pixels that are listed by their coordinates
 FEW_FRAMES = 8  # fewer do not tell a stuck pixel from a bright one
 MEDIAN_PIXELS = 2**24  # of frames that a median is taken of
+SATURATED_PIXELS, SATURATED_VALUE = 3, 20  # fewer pixels, or photons, share a maximum by chance
+STEADY, LIGHT_CHANGE = 0.9, 1.3  # rank correlation with time, and factor, of a drift of the light
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,8 @@ def clean(
             f"({_counts(pixels)}); at most half may be: crop the patterns, or correct the mask"
         )
     cleaned = without(patterns, bad).chosen(frames)
-    return Cleaned(cleaned, ~bad, frames, (*notes, *_sentences(pixels)))
+    warnings = (*_saturation(found, ~bad), *_drift_of_light(found.light[frames]))
+    return Cleaned(cleaned, ~bad, frames, (*notes, *_sentences(pixels), *warnings))
 
 
 def without(patterns: Frames, bad: Bool[np.ndarray, "n n"]) -> Derived:
@@ -150,6 +154,33 @@ def _frames(
         if chosen.any()
     ]
     return ~left_out, tuple(notes)
+
+
+def _saturation(found: Survey, known: Bool[np.ndarray, "n n"]) -> tuple[str, ...]:
+    """A warning where several pixels reach the same largest value, each in `TOP` frames or more."""
+    top = found.highest[0][known].max(initial=0)
+    at_top = known & np.all(found.highest == top, axis=0)
+    if top < SATURATED_VALUE or at_top.sum() < SATURATED_PIXELS:
+        return ()
+    return (
+        f"warning: {int(at_top.sum())} pixels reach the largest value, {top:g}, in several frames: "
+        "the detector may saturate there; mask these pixels with --mask",
+    )
+
+
+def _drift_of_light(light: Float64[np.ndarray, " K"]) -> tuple[str, ...]:
+    """A warning where the light of the frames rises or falls steadily during the scan."""
+    ends = max(len(light) // 10, 1)
+    if len(light) < 2 * FEW_FRAMES or np.ptp(light) == 0:
+        return ()
+    factor = float(np.median(light[-ends:]) / np.median(light[:ends]))
+    steady = abs(np.corrcoef(np.arange(len(light)), scipy.stats.rankdata(light))[0, 1])
+    if steady < STEADY or max(factor, 1 / factor) < LIGHT_CHANGE:
+        return ()
+    return (
+        f"warning: the light of the frames changes steadily, by a factor of {factor:.2f} from the "
+        "first to the last: divide by the intensity of the beam where that is the cause",
+    )
 
 
 # --- what differs from its surroundings -------------------------------------------------------

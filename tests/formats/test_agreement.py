@@ -84,3 +84,30 @@ def test_the_warning_is_a_statement_of_the_manifest(tmp_path: Path) -> None:
     entries |= {DATA: given.counts, PROBE: given.probe, TRANSLATION: np.roll(metres, 1, axis=0)}
     found = import_scan(write(tmp_path / "scan.cxi", entries), "scan").manifest.statements
     assert any("of the frame after" in sentence for sentence in found)
+
+
+def statements(tmp_path: Path, change: Callable[[np.ndarray], np.ndarray]) -> list[str]:
+    """The warnings of an import of counts that were changed."""
+    entries = good()
+    path = write(tmp_path / "scan.cxi", {**entries, DATA: change(entries[DATA])})
+    found = import_scan(path, "scan").manifest.statements
+    return [sentence for sentence in found if sentence.startswith("warning")]
+
+
+def test_light_that_rises_during_the_scan_is_warned_of(tmp_path: Path) -> None:
+    assert not statements(tmp_path, lambda counts: counts)
+    rising = statements(
+        tmp_path, lambda counts: counts * np.linspace(1, 2, len(counts))[:, None, None]
+    )
+    assert any("light of the frames" in sentence for sentence in rising)
+
+
+def test_pixels_that_are_cut_at_one_value_are_warned_of(tmp_path: Path) -> None:
+    cut = statements(tmp_path, lambda counts: np.minimum(counts, np.quantile(counts, 0.98)))
+    assert any("saturate" in sentence for sentence in cut)
+
+
+def test_pixels_in_unknown_units_are_held_to_the_misfit_alone(tmp_path: Path) -> None:
+    """Fourth roots of the counts are small numbers, whose noise as photons would excuse them."""
+    roots = statements(tmp_path, lambda counts: counts.astype(np.float64) ** 0.25)
+    assert any("agree poorly" in sentence for sentence in roots)
