@@ -243,8 +243,14 @@ class ClaimFinding(Stored):
         if not isinstance(given, Mapping) or "word" not in given:
             return handler(given)
         claim = handler({key: value for key, value in given.items() if key != "word"})
-        if claim.word != given["word"]:
-            raise ValueError(f"the word is {given['word']!r}, but the numbers give {claim.word!r}")
+        try:
+            word = claim.word
+        except KeyError as error:
+            raise ValueError(f"the test has no rate of {error.args[0]!r}") from None
+        except ArithmeticError as error:
+            raise ValueError(f"no word follows from its numbers ({error})") from None
+        if word != given["word"]:
+            raise ValueError(f"the word is {given['word']!r}, but the numbers give {word!r}")
         return claim
 
     @computed_field

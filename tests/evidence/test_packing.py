@@ -51,6 +51,10 @@ def test_the_word_of_a_verdict_is_stored_and_follows_from_the_numbers(findings: 
     other = {**stored["claims"]["A-1"], "word": "equivalent"}
     with pytest.raises(UserError, match="word"):
         read(text_of({**stored, "claims": {"A-1": other}}))
+    rates = {"name": "Fisher exact", "p": 0.5, "rates": {}}
+    other = {**stored["claims"]["A-1"], "test": rates, "status": "supported"}
+    with pytest.raises(UserError, match="no rate of"):
+        read(text_of({**stored, "claims": {"A-1": other}}))
 
 
 def test_what_follows_is_not_written(findings: Findings) -> None:

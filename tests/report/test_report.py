@@ -307,6 +307,7 @@ def test_a_level_stands_only_beside_an_interval(pipeline):
     entry = inputs.findings.content()["claims"]["BETTER-AMP"]
     test = {"name": "Fisher exact", "p": 2.2e-06, "rates": {}}
     entry |= {"metric": "outcome", "unit": "", "test": test}
+    del entry["word"]  # that of the numbers before
     entry["effect"] |= {"estimate": -0.75, "low": None, "high": None}
     one = changed(inputs, claims={"BETTER-AMP": entry})
     effect = "difference of rates −0.75, exact p\u00a0=\u00a02.2e-06, margin 0.01"
