@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Complex64
 
-from study.formats.agreement import describe_agreement
+from study.formats.agreement import describe_fit
 from study.formats.conventions import (
     LARGEST_MISFIT,
     Fit,
@@ -79,7 +79,7 @@ class Decided:
 
 
 def decide(usable: Sequence[Usable], overrides: Overrides, path: Path) -> tuple[Usable, Decided]:
-    """The reading of the file and the convention that fit; nothing is fitted where all is given.
+    """The reading of the file and the convention that fit; nothing is searched where all is given.
 
     Raises UserError, `Unclear` with the best readings, where the data do not decide.
     """
@@ -87,9 +87,11 @@ def decide(usable: Sequence[Usable], overrides: Overrides, path: Path) -> tuple[
     limits = overrides.limits(n)
     if limits.complete and len(usable) == 1:
         chosen = next(conventions(usable[0].scan, limits))
-        notes = ("fit: none; every convention was given, and the scale was not checked",)
         if overrides.position_scale is not None:
             notes = _scale(usable[0].scan, [chosen], overrides, path)
+        else:
+            notes = ("scale of the positions: not checked, as every convention was given",)
+            notes += describe_fit(usable[0].scan, chosen)
         return usable[0], Decided(chosen, notes)
     ranked = [(fit, which) for which in usable for fit in search(which.scan, limits)]
     ranked.sort(key=lambda pair: pair[0].misfit)
@@ -99,19 +101,20 @@ def decide(usable: Sequence[Usable], overrides: Overrides, path: Path) -> tuple[
 def _scale(
     scan: Scan, readings: Sequence[Convention], overrides: Overrides, path: Path
 ) -> tuple[str, ...]:
-    """Sentences about the scale of the positions and on whether the patterns agree.
+    """Sentences about the scale of the positions and on the fit at this scale.
 
     `readings`: the chosen one, then others.
 
     Raises UserError where another scale fits clearly better and none was given or accepted.
     """
+    fit = describe_fit(scan, readings[0])
     if overrides.position_scale is not None:
-        return (f"scale of the positions: times {overrides.position_scale:g}, as given",)
+        return (f"scale of the positions: times {overrides.position_scale:g}, as given", *fit)
     if overrides.accept is not None:
         readings = readings[:1]
     pair = find_scales(scan, readings)
     if pair is None or pair[1].misfit > LARGEST_MISFIT:
-        return ()
+        return fit
     reading, found = pair
     if found.wrong and overrides.accept is None:
         values = reading.values if reading != readings[0] else None
@@ -128,7 +131,7 @@ def _scale(
             f"the scale of the positions in {path} is not clear: {wrong_scale(found, values)}"
         )
         raise Unclear(sentence, table)
-    return (describe_scale(found), *describe_agreement(scan, readings[0], found.misfit))
+    return (describe_scale(found), *fit)
 
 
 def _readings(fits: Sequence[Fit]) -> list[Convention]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.fft
-from jaxtyping import Float64
+from jaxtyping import Complex, Float64
 
 from study.formats.trial import Convention, Prepared, Scan, Trial, fft2, ifft2, weight
 
@@ -200,10 +200,18 @@ def overlap(prepared: Prepared, factor: float) -> float:
 
 
 def misfit_at(prepared: Prepared, factor: float, passes: int) -> float:
-    """R-factor met during the last of a few rPIE passes with positions times `factor`.
+    """R-factor met during the last of a few rPIE passes with positions times `factor`."""
+    return fit_at(prepared, factor, passes)[0]
 
-    Windows are cut at whole pixels; the probe carries the rest of the position as a phase ramp of
-    its spectrum. The probe moves from the second pass on.
+
+def fit_at(
+    prepared: Prepared, factor: float, passes: int
+) -> tuple[float, Complex[np.ndarray, "m m"]]:
+    """Misfit and probe after a few rPIE passes with positions times `factor`.
+
+    The misfit is the R-factor met during the last pass, infinite where it is not finite. Windows
+    are cut at whole pixels; the probe carries the rest of the position as a phase ramp of its
+    spectrum. The probe moves from the second pass on.
     """
     m = prepared.amplitude.shape[-1]
     places = prepared.places_px * factor
@@ -233,7 +241,7 @@ def misfit_at(prepared: Prepared, factor: float, passes: int) -> float:
             if step:
                 spectrum = spectrum + fft2(weight(before) * change) * ramps[index].conj()
     misfit = residual / max(total, 1e-300)
-    return misfit if np.isfinite(misfit) else np.inf
+    return (misfit if np.isfinite(misfit) else np.inf), ifft2(spectrum)
 
 
 def _ramps(rest: Float64[np.ndarray, "J 2"], m: int) -> np.ndarray:

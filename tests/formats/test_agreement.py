@@ -5,16 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from formats.scenes import scene
-from formats.test_scan_faults import DATA, PIXEL_M, PROBE, TRANSLATION, good, write
+from formats.test_scan_faults import (
+    DATA,
+    PIXEL_M,
+    PROBE,
+    TRANSLATION,
+    good,
+    good_error,
+    object_error,
+    write,
+)
 
-from study.formats.agreement import describe_agreement, noise_misfit
+from study.formats.agreement import describe_fit, noise_misfit
 from study.formats.importing import import_scan
-from study.formats.scales import PASSES, misfit_at
-from study.formats.trial import Convention, Prepared, Scan, Trial
+from study.formats.trial import Convention, Prepared, Scan
 
 CONVENTION = Convention("counts", (0, 0))
 Fault = Callable[[Scan], Scan]
@@ -27,9 +36,8 @@ def scan_of(photons: float = 1e5, n: int = 32) -> Scan:
 
 
 def warning_of(scan: Scan) -> str:
-    prepared = Trial(scan).prepared(CONVENTION)
-    assert prepared is not None
-    return " ".join(describe_agreement(scan, CONVENTION, misfit_at(prepared, 1.0, PASSES)))
+    found = describe_fit(scan, CONVENTION)
+    return " ".join(sentence for sentence in found if "agree poorly" in sentence)
 
 
 def places(change: Callable[[np.ndarray], np.ndarray]) -> Fault:
@@ -86,6 +94,19 @@ def test_the_warning_is_a_statement_of_the_manifest(tmp_path: Path) -> None:
     assert any("of the frame after" in sentence for sentence in found)
 
 
+def test_wrong_conventions_that_are_all_given_are_warned_of(tmp_path: Path) -> None:
+    given: dict[str, Any] = {"values": "counts", "zero_frequency": "centre", "beam_offset": (0, 0)}
+    given |= {"position_order": "yx", "position_flip": "none"}
+    path = write(tmp_path / "scan.cxi", good())
+
+    def poor(orientation: str) -> bool:
+        found = import_scan(path, "scan", frame_orientation=orientation, **given)
+        return any("agree poorly" in each for each in found.manifest.statements)
+
+    assert not poor("as_stored")
+    assert poor("flip_x")
+
+
 def statements(tmp_path: Path, change: Callable[[np.ndarray], np.ndarray]) -> list[str]:
     """The warnings of an import of counts that were changed."""
     entries = good()
@@ -111,3 +132,40 @@ def test_pixels_in_unknown_units_are_held_to_the_misfit_alone(tmp_path: Path) ->
     """Fourth roots of the counts are small numbers, whose noise as photons would excuse them."""
     roots = statements(tmp_path, lambda counts: counts.astype(np.float64) ** 0.25)
     assert any("agree poorly" in sentence for sentence in roots)
+
+
+# --- the probe --------------------------------------------------------------------------------
+
+
+def defocused(probe: np.ndarray, strength: float) -> np.ndarray:
+    """The probe after free propagation: a quadratic phase of its spectrum, `strength` rad."""
+    frequency = np.fft.fftfreq(len(probe))
+    square = frequency[:, None] ** 2 + frequency[None, :] ** 2
+    return np.fft.ifft2(np.fft.fft2(probe) * np.exp(1j * strength * square))
+
+
+@pytest.mark.parametrize("photons", [500.0, 3e3, 1e4, 1e5, 1e6])
+@pytest.mark.parametrize("seed", [4, 5])
+def test_the_probe_that_made_the_patterns_agrees_with_them(photons: float, seed: int) -> None:
+    given = scene(photons=photons, seed=seed)
+    scan = Scan(
+        given.counts.astype(np.float32), np.ones((32, 32), bool), given.probe, given.corners
+    )
+    assert "probe: agrees" in " ".join(describe_fit(scan, CONVENTION))
+
+
+@pytest.mark.parametrize("strength", [-60.0, -20.0, 20.0, 60.0])
+@pytest.mark.parametrize("photons", [1e4, 1e6])
+def test_a_probe_out_of_focus_is_warned_of(photons: float, strength: float) -> None:
+    scan = scan_of(photons)
+    spoiled = replace(scan, probe=defocused(scan.probe, strength))
+    assert "warning: the patterns fit a probe" in " ".join(describe_fit(spoiled, CONVENTION))
+
+
+@pytest.mark.parametrize("strength", [10.0, -25.0])
+def test_a_held_probe_that_spoils_the_object_is_warned_of(tmp_path: Path, strength: float) -> None:
+    entries = good()
+    entries[PROBE] = defocused(entries[PROBE], strength)
+    imported = import_scan(write(tmp_path / "a.cxi", entries), "a")
+    assert object_error(imported) > 3 * good_error(tmp_path)  # the probe is held
+    assert any("a probe other than" in each for each in imported.manifest.statements)
