@@ -90,7 +90,7 @@ def decide(usable: Sequence[Usable], overrides: Overrides, path: Path) -> tuple[
         if overrides.position_scale is not None:
             notes = _scale(usable[0].scan, [chosen], overrides, path)
         else:
-            notes = ("scale of the positions: not checked, as every convention was given",)
+            notes = ("scale of the positions: not checked; all conventions were stated",)
             notes += describe_fit(usable[0].scan, chosen)
         return usable[0], Decided(chosen, notes)
     ranked = [(fit, which) for which in usable for fit in search(which.scan, limits)]
