@@ -50,7 +50,7 @@ def describe_fit(scan: Scan, convention: Convention) -> tuple[str, ...]:
         return ()
     photons = prepared.amplitude.astype(np.float64) ** 2
     # Pixels in other units than photons do not show their noise.
-    whole = np.allclose(photons, np.round(photons), rtol=1e-4, atol=1e-3)
+    whole = np.allclose(photons, np.round(photons), rtol=3e-7, atol=1e-3)
     brightness = float(photons.sum(axis=(1, 2)).mean()) if whole else None
     probe = _probe(similarity(prepared.probe, fitted), brightness)
     noise = noise_misfit(prepared) if whole else None
