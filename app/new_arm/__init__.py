@@ -1,1 +1,1 @@
-"""What New arm shows: the form made from the models, the difference, the check, the claim."""
+"""The New arm page: the form built from the models, the differences, the check and the claim."""

@@ -1,7 +1,7 @@
-"""A claim in the address, as `?claim-margin=0.05`: it holds what is not usual.
+"""The claim in the page's address, such as `?claim-margin=0.05`; default values are omitted.
 
-Its widgets have keys that name what their usual value depends on (another metric has another
-margin), so they cannot be bound to the address.
+The keys of the claim's widgets contain whatever their default depends on (each metric has its own
+default margin), so the widgets cannot be bound to the address directly.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ import streamlit as st
 
 from app import choose, escape
 
-LONGEST = 400  # characters of a text
+LONGEST = 400  # characters per text field
 
 
 @dataclass(frozen=True)
 class Address:
-    """`settled`: whether the form is known whole; until then the address is read alone."""
+    """`settled`: whether the form is complete; until then the address is only read."""
 
     settled: bool
 
     def begin(self, field: str, key: str, usual: str, options: Collection[str] = ()) -> None:
-        """Let the widget `key` of a field start with its value in the address, or with `usual`.
+        """Initialise the widget `key` of a field from the address, or with the default `usual`.
 
-        The address sets the first widget of a field. A value that is none of `options` is
-        reported.
+        Only the first widget of a field is set from the address. A value that is not in `options`
+        is reported and replaced by `usual`.
         """
         name, first = f"claim-{field}", True
         if self.settled:
@@ -38,6 +38,7 @@ class Address:
             st.session_state[key] = requested if not options or requested in options else usual
 
     def keep(self, field: str, value: str | None, usual: str) -> None:
+        """Write the value of a field to the address, or remove it where it is the default."""
         name = f"claim-{field}"
         if not self.settled:
             return
@@ -47,6 +48,6 @@ class Address:
             st.query_params[name] = value
 
     def forget(self) -> None:
-        """No claim, no word of it."""
+        """Remove the claim from the address."""
         for name in [name for name in st.query_params if name.startswith("claim-")]:
             del st.query_params[name]

@@ -1,4 +1,4 @@
-"""The claim that a new arm is run for: fixed with the arm, before any of its runs."""
+"""The claim that a new arm is meant to test, registered with the arm before any of its runs."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ DIRECTIONS = ("lower", "higher", "equal")
 
 
 def ask(proposal: Proposal) -> tuple[ClaimDraft | None, str | None]:
-    """The claim, or None; and why it cannot stand, or None."""
+    """Draw the claim form. Returns the claim (None without one) and why it is invalid (or None)."""
     if not isinstance(proposal.base, Arm) or proposal.plan is None:
         return None, None
     address = Address(proposal.whole)
-    if not st.toggle("Fix a claim before the run", key="with_claim", bind="query-params"):
+    if not st.toggle("Register a claim before the run", key="with_claim", bind="query-params"):
         address.forget()
         return None, None
     draft = proposal.draft
     address.begin("metric", "claim-metric", USUAL, _metrics())
     metric = st.selectbox(
-        "metric", _metrics(), format_func=_titled, key="claim-metric", help="One number of a run"
+        "metric", _metrics(), format_func=_titled, key="claim-metric", help="One number per run"
     )
     address.keep("metric", metric, USUAL)
     column = RATE if metric == OUTCOME else KNOWN[metric]
     address.begin("direction", f"claim-direction-{metric}", _expected(column), DIRECTIONS)
     direction = st.segmented_control(
         "direction", DIRECTIONS, key=f"claim-direction-{metric}", required=True,
-        help=f"Of {escaped(draft.name)} against {escaped(draft.base)}",
+        help=f"{escaped(draft.name)} compared with {escaped(draft.base)}",
     ) or _expected(column)  # fmt: skip
     address.keep("direction", direction, _expected(column))
     with st.container(horizontal=True, gap="small"):
         margin = _text(
             address, "margin", f"in {escaped(column.margin_unit)}", metric, _margin(column)
         )
-        seeds = _text(address, "needed seeds", "pairs that decide it", "", "8")
-        name = _text(address, "id", "capitals, digits, dashes", draft.name, _id(draft.name))
-        family = _text(address, "family", "corrected together", draft.name, draft.name)
+        seeds = _text(address, "needed seeds", "seed pairs needed to decide it", "", "8")
+        name = _text(address, "id", "capital letters, digits, dashes", draft.name, _id(draft.name))
+        family = _text(address, "family", "claims corrected together", draft.name, draft.name)
     words = f"{draft.name} ends at {_words(direction, column)} {draft.base}."
     usual, key = words[0].upper() + words[1:], f"claim-text-{draft.name}-{metric}-{direction}"
     address.begin("text", key, usual)
@@ -76,15 +76,15 @@ def _claim(
         try:
             numbers.append(kind(given))
         except ValueError:
-            raise UserError(f"{what} is {given!r}; a number is accepted") from None
+            raise UserError(f"{what} is {given!r}; it must be a number") from None
     line = " ".join(text.split())
     if not (line + name + family).isprintable():
-        raise UserError("the claim holds characters that cannot be shown; leave them out")
+        raise UserError("the claim contains unprintable characters; remove them")
     return ClaimDraft(name, line, metric, direction, float(numbers[0]), family, int(numbers[1]))
 
 
 def _text(address: Address, label: Markdown, help: Markdown, about: str, usual: str) -> str:
-    """One line of the claim; `about`: what its usual text depends on."""
+    """A one-line field of the claim; `about`: what its default text depends on."""
     field = label.replace(" ", "-")
     key = f"claim-{field}-{about}"
     address.begin(field, key, usual)
@@ -121,7 +121,7 @@ def _id(arm: str) -> str:
 
 
 def _standing(proposal: Proposal, claim: ClaimDraft, registered: tuple[int, ...]) -> None:
-    """What the claim can become, shown before it is committed."""
+    """Show, before the commit, whether the claim can become confirmatory."""
     notes = []
     ran = (
         sorted(set(load.results()[proposal.draft.base].seeds) & set(_seeds(proposal)))
@@ -131,23 +131,25 @@ def _standing(proposal: Proposal, claim: ClaimDraft, registered: tuple[int, ...]
     if ran:
         seeds = ", ".join(map(str, ran[:6])) + (" …" if ran[6:] else "")
         notes.append(
-            f"With these seeds it stays exploratory: seeds {seeds} of {proposal.draft.base} have "
-            "results already. "
-            "Fresh seeds on both arms can confirm."
+            f"With these seeds the claim is exploratory: seeds {seeds} of {proposal.draft.base} "
+            "already have results. "
+            "To make it confirmatory, use fresh seeds for both arms."
         )
     else:
         notes.append("Confirmatory if params.yaml and claims.yaml are committed before its runs.")
     if len(_seeds(proposal)) != claim.needed_seeds:
-        notes.append(f"The arm has {len(_seeds(proposal))} seeds, the claim {claim.needed_seeds}.")
+        notes.append(
+            f"The arm has {len(_seeds(proposal))} seeds, but the claim needs {claim.needed_seeds}."
+        )
     book = load_claims(load.ROOT / CLAIMS) if (load.ROOT / CLAIMS).is_file() else None
     others = [c.id for c in book.families.get(claim.family, ())] if book else []
     if others:
         notes.append(
-            f"Family {claim.family} holds {', '.join(others)} (at most {FAMILY_LIMIT}): one more "
-            "claim takes the confirmatory standing from them."
+            f"Family {claim.family} already contains {', '.join(others)} (at most {FAMILY_LIMIT} "
+            "claims): with another claim they are no longer confirmatory."
         )
     if registered and set(registered) != set(_seeds(proposal)):
-        notes.append(f"Seeds that follow from the registered claims: {seeds_text(registered)}.")
+        notes.append(f"Seeds derived from the registered claims: {seeds_text(registered)}.")
     st.caption(" ".join(escaped(note) for note in notes))
 
 

@@ -1,6 +1,6 @@
-"""The fields of a row, read from its model: types, choices and bounds. No list of fields is here.
+"""The fields of a row with their types, choices and bounds, read from the JSON schema of its model.
 
-A model's JSON schema says all of it; that of the networks comes from `networks` (they are torch).
+The schemas of the networks come from `app.new_arm.networks`, because they need torch.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 
 from study.settings import CLIP_LIMITS, IDLE, OPTIONAL, PROSE, Row
 
-# Headings of the page for the sections of the model and for fields that stand alone; whatever is
-# not named here is shown under the last one.
+# Page headings for the sections of the model and for top-level fields. Whatever is not named here
+# appears under the last heading.
 HEADINGS: Mapping[str, tuple[str, ...]] = {
     "Network": ("generator",),
     "Method": ("source",),
@@ -32,7 +32,7 @@ Schema = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Field:
-    """One leaf of a row. `choices` empty: text; `hint` says what the text may be."""
+    """One leaf of a row. Empty `choices`: a text field, whose accepted values are in `hint`."""
 
     path: str
     choices: tuple[str, ...]
@@ -45,15 +45,15 @@ class Field:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a row. `variants`: the fields by the section's name; a part without a name has the
-    one variant ""."""
+    """A part of a row. `variants`: fields per `name` of the section; a section without a `name` has
+    the single variant ""."""
 
     path: str
     variants: Mapping[str, tuple[Field, ...]]
 
 
 def sections(row: Row, networks: Mapping[str, Schema], data: Sequence[str]) -> list[Section]:
-    """The parts of a row of this kind, in the order of the model."""
+    """The sections of a row of this kind, in the order of the model."""
     schema = _schema(type(row))
     found = []
     for name, part in schema["properties"].items():
@@ -69,7 +69,7 @@ def sections(row: Row, networks: Mapping[str, Schema], data: Sequence[str]) -> l
 
 
 def grouped(parts: Sequence[Section]) -> Iterator[tuple[str, list[Section]]]:
-    """The sections under their headings, none left out."""
+    """All sections, grouped under their headings."""
     named = {path for paths in HEADINGS.values() for path in paths}
     for heading, paths in HEADINGS.items():
         mine = [p for p in parts if p.path in paths or (not paths and p.path not in named)]
@@ -121,6 +121,6 @@ BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiv
 
 
 def _offered(fields: Sequence[Field], data: Sequence[str]) -> tuple[Field, ...]:
-    """Choices that no model knows: the clip rules, and the data sets of this checkout."""
+    """Add the choices that are not in the models: clip rules and the data sets of this checkout."""
     choices = {"clip.gradient_clip_algorithm": tuple(CLIP_LIMITS), "data": tuple(data)}
     return tuple(Field(f.path, choices.get(f.path, f.choices), f.hint) for f in fields)

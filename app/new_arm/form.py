@@ -1,8 +1,8 @@
-"""The form as data: what every field says, where it differs from the base, what is wrong with it.
+"""The form as data: the text of each field, its difference from the base, and its errors.
 
-Texts come from the widgets, before that from the address (?set=epochs=20), before that from the
-base. They become the same "section.field=value" settings that the command line takes, and are
-judged by the same code.
+Texts come from the widgets; a widget that does not exist yet takes its text from the address
+(?set=epochs=20), or else from the base. They become the "section.field=value" settings that the
+command line accepts, and are validated by the same code.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from study.settings import Row, Scalar, UserError
 
 @dataclass(frozen=True)
 class Cell:
-    """One widget. `default`: what it shows untouched; `before`: the base's value, None where the
-    base has no such field."""
+    """One widget. `default`: its initial text; `before`: the value in the base, None where the base
+    does not have this field."""
 
     field: Field
     key: str
@@ -45,7 +45,7 @@ Read = Callable[[str, str, str], str]  # (widget key, path, default) -> text
 def cells(
     base: str, row: Row, parts: Sequence[Section], takes: Takes, read: Read
 ) -> dict[str, list[Cell]]:
-    """Every cell under its heading."""
+    """All cells, grouped by heading. Raises UserError for settings that do not apply to the row."""
     block = spelled(row)
     return {
         heading: [
@@ -58,14 +58,14 @@ def cells(
 
 
 def settings_of(form: Mapping[str, Sequence[Cell]]) -> tuple[str, ...]:
-    """Names first, so that a section has its fields before they are set."""
+    """Changed settings; names come first, so that a section has its fields before they are set."""
     found = [cell.setting for group in form.values() for cell in group if cell.setting]
     leads = ("name", "gradient_clip_algorithm")
     return tuple(sorted(found, key=lambda s: s.partition("=")[0].rpartition(".")[2] not in leads))
 
 
 def wrong(sentence: str, form: Mapping[str, Sequence[Cell]]) -> dict[str, str]:
-    """The parts of a refusal by the field that they name; "" for what names none."""
+    """The parts of an error message by the field they mention; "" for parts without a field."""
     found: dict[str, str] = {}
     paths = [cell.field.path for group in form.values() for cell in group]
     for part in re.split(r"; (?=arms\.|new arm|option |generator |unknown key )", sentence):
@@ -77,7 +77,7 @@ def wrong(sentence: str, form: Mapping[str, Sequence[Cell]]) -> dict[str, str]:
 
 
 def no_choices(form: Mapping[str, Sequence[Cell]], asked: Mapping[str, str]) -> list[str]:
-    """What the address sets a field to that has other choices; the field keeps its own."""
+    """Warnings about values in the address that are not among a field's choices (ignored)."""
     return [
         f"the address sets {path}={asked[path][:60]!r}; accepted: {', '.join(cell.field.choices)}"
         for group in form.values()
@@ -105,13 +105,13 @@ def _section(
     takes: Takes,
     read: Read,
 ) -> list[Cell]:
-    """The name of a section, where it has one, and the fields that come with that name."""
+    """The cell for the section's name, if it has one, and the fields that belong to that name."""
     names = tuple(part.variants)
     if names == ("",):
         return _leaves(prefix, base, row, part.variants[""], takes, read)
     now = str(base[part.path]["name"])
     field = Field(f"{part.path}.name", names if now in names else (*names, now), "")
-    # Until the names are known another widget takes their place: the address is read when they are.
+    # Until the names are known a placeholder widget is used, so that the address is applied later.
     name = _cell(prefix if names else f"{prefix}awaited:", field, now, now, read)
     block = base if name.setting is None else changed_block(base, row, (name.setting,), takes)
     fields = part.variants.get(name.text, ())
@@ -143,7 +143,7 @@ def _cell(prefix: str, field: Field, default: str | None, before: str | None, re
     text = read(key, field.path, shown).strip()
     if field.choices and text not in field.choices:
         text = shown
-    # A field that came with the name of the section is reported even if nobody filled it.
+    # A field added by the section's new name counts as set even if its text was not edited.
     return Cell(field, key, shown if default is not None else "\0", before, text)
 
 
@@ -157,12 +157,12 @@ def _at(block: Mapping[str, Any], path: str) -> str | None:
 
 
 def word(value: Scalar) -> str:
-    """A value as the file spells it."""
+    """A value as it is written in params.yaml."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
 def parsed_address(values: Sequence[str], known: Sequence[str]) -> dict[str, str]:
-    """?set=epochs=20&set=... as path -> text. Raises UserError naming the unknown field."""
+    """Parse ?set=epochs=20&set=... into path -> text. Raises UserError for an unknown field."""
     found = {}
     for value in values[:100]:
         path, equals, text = value.partition("=")

@@ -1,4 +1,4 @@
-"""The form on the page: the base, the fields, and what it all amounts to."""
+"""The form on the page: the base, the fields and the resulting proposal for an arm."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from study.reading import seeds_text
 from study.settings import Arm, Row, Study, UserError
 
 WIDE = ("Network", "Method")
-WIDTH = 150  # px of a field: four across the network, two in the other cards
+WIDTH = 150  # px per field: four fields per line in the network card, two in the other cards
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """What the form says. `plan` None: it cannot be an arm, for the reasons in `refused`.
+    """The state of the form. `plan` is None for an untouched or invalid form (see `refused`).
 
-    `whole`: whether the networks' own fields were known when it was read; they may come at any
-    moment after, and then the page is drawn once more. `lacking`: why they will not come.
+    `whole`: whether the fields of the networks were known when the form was read; if they arrive
+    later, the page is drawn again. `lacking`: why they are unavailable.
     """
 
     base: Row
     draft: Draft
     plan: Planned | None
-    refused: Mapping[str, str]  # field -> sentence; "" for those of no field
+    refused: Mapping[str, str]  # field -> error message; "" for messages without a field
     takes: Takes
     whole: bool
     lacking: str | None = None
 
 
 def read(study: Study, base: str) -> tuple[Proposal, dict[str, list[Cell]]]:
-    """The form as it is now, before it is drawn: widgets keep their texts in the session."""
+    """Read the form before it is drawn: the texts of the widgets are in the session state."""
     row = study.arms[base]
     answer, lacking = _networks()
     takes = {name: tuple(schema["properties"]) for name, schema in (answer or {}).items()}
@@ -59,7 +59,7 @@ def read(study: Study, base: str) -> tuple[Proposal, dict[str, list[Cell]]]:
 
 
 def _networks() -> tuple[Mapping[str, fields.Schema] | None, str | None]:
-    """The networks' own fields, or why they will not come; (None, None) while they are awaited."""
+    """The fields of the networks, or why they are unavailable; (None, None) while loading."""
     requested = networks()
     if not requested.done:
         return None, None
@@ -85,7 +85,7 @@ def _draft(
 
 
 def _typed(key: str) -> str:
-    """What a widget bound to the address says, before it is drawn for the first time too."""
+    """The text of a widget that is bound to the address, even before it is first drawn."""
     return str(st.session_state.get(key) or st.query_params.get(key) or "").strip()
 
 
@@ -94,7 +94,7 @@ def seeds_key(base: str) -> str:
 
 
 def suggested(study: Study, base: str, settings: Sequence[str]) -> str:
-    """A name that says what changed, and that no arm has."""
+    """An unused arm name that describes the first two changes."""
     words = [base]
     for setting in settings[:2]:
         path, _, text = setting.partition("=")
@@ -116,7 +116,10 @@ def _data_sets(study: Study, row: Row) -> list[str]:
 
 
 def _address(row: Row, parts: Sequence[fields.Section]) -> dict[str, str]:
-    """What the address sets; warns of unknown fields. The fields of networks are known later."""
+    """Settings in the address, with a warning for unknown fields.
+
+    Fields of the networks are skipped while the networks are still loading.
+    """
     known = {f"{part.path}.name" for part in parts}
     known |= {f.path for part in parts for found in part.variants.values() for f in found}
     given = st.query_params.get_all("set")
@@ -138,7 +141,7 @@ def _text(asked: Mapping[str, str], key: str, path: str, default: str) -> str:
 
 
 def remember(proposal: Proposal) -> None:
-    """Keep the form in the address, so that a reload and a colleague see it as it is."""
+    """Store the form in the address, so that it survives a reload and can be shared as a link."""
     if not proposal.whole:
         return
     settings = list(proposal.draft.settings)
@@ -165,7 +168,7 @@ def choose_base(study: Study) -> str:
 
 
 def draw(base: str, proposal: Proposal, cells: Mapping[str, Sequence[Cell]]) -> None:
-    """The fields under their headings: the network across, the rest in two columns."""
+    """Draw the fields under their headings: the network full width, the rest in two columns."""
     for heading in (heading for heading in cells if heading in WIDE):
         _group(base, heading, cells[heading], proposal)
     columns = st.columns(2)
@@ -193,10 +196,10 @@ def _group(base: str, heading: str, found: Sequence[Cell], proposal: Proposal) -
                     _widget(cell)
                     _refusal(proposal, cell.field.path)
         if heading == "Network" and proposal.lacking is not None:
-            message = f"What the networks take is not known: {proposal.lacking}"
+            message = f"The options of the networks are unavailable: {proposal.lacking}"
             st.error(escaped(message), icon=":material/error:")
         elif heading == "Network" and not proposal.whole:
-            st.caption("Reading what the networks take …")
+            st.caption("Loading the options of the networks …")
 
 
 def _widget(cell: Cell) -> None:

@@ -1,4 +1,4 @@
-"""The same arm with fresh seeds: which ones, how many runs, how long; then added, and started."""
+"""Add fresh seeds to an arm: choose them, estimate the run time, then add and start them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ USUAL, MOST = 4, 100
 
 
 def show(name: str, row: Row) -> None:
-    """The expander under the form; `?more=1` opens it. It computes only while it is open."""
+    """Draw the expander below the form; `?more=1` opens it. It computes only while it is open."""
     if access.read_only() or not isinstance(row, Arm):
         return
     label = f"More seeds of {escaped(name)}"
@@ -29,8 +29,8 @@ def show(name: str, row: Row) -> None:
 
 def _form(name: str, row: Arm) -> None:
     st.caption(
-        "Settings and stored runs stay as they are. For a claim whose results were seen this would "
-        "be optional stopping: register a new claim with fresh seeds instead (docs/evidence.md)."
+        "Settings and stored runs do not change. Adding seeds to a claim after seeing its results "
+        "is optional stopping: register a new claim with fresh seeds instead (docs/evidence.md)."
     )
     n = st.number_input("Number of fresh seeds", 1, MOST, USUAL, key="more-count", width=200)
     words = ("arms", "extend", name, "-n", str(n), "--dry-run", "--json")
@@ -42,7 +42,7 @@ def _form(name: str, row: Arm) -> None:
         st.error(escaped(str(priced.refusal)), icon=":material/error:")
         return
     seeds, minutes = tuple(priced.answer["seeds"]), priced.answer["minutes"]
-    price = "never measured, so no estimate" if minutes is None else f"about {minutes:.0f} min"
+    price = "no time estimate (no past run)" if minutes is None else f"about {minutes:.0f} min"
     description = f"seeds {join_words(map(str, seeds))}; {counted(len(seeds), 'run')}, {price}"
     st.markdown(f"**{escaped(description)}**")
     commits = committing.unclean(load.ROOT) is not None
@@ -57,7 +57,7 @@ def _form(name: str, row: Arm) -> None:
 
 
 def _add(name: str, seeds: tuple[int, ...], commits: bool, where: str | None) -> None:
-    """`where`: the executor that starts the new seeds; None adds them only."""
+    """Add the seeds. `where`: the executor that starts them; None only adds them."""
     try:
         actions.more_seeds(name, seeds, commits)
         if where is not None:

@@ -1,10 +1,10 @@
-"""Questions that need torch, asked of one warm process: the app imports none.
+"""Queries that need torch, answered by one long-lived child process: the app never imports torch.
 
-networks()   the options of every network (`study arms fields`), once for every state of the code
-check()      one draft (`study arms check NAME --from BASE --set ...`)
+networks()   the options of all networks (`study arms fields`), once per state of the code
+check()      the check of a draft (`study arms check NAME --from BASE --set ...`)
 
-The process starts with the first question, answers one after another, and ends when nobody asked
-for ten minutes, when the code changes, and with the app.
+The process starts with the first query and answers one at a time. It ends after ten minutes
+without a query, when the code changes, and with the app.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ CODE = Path(study.__file__).parent
 
 
 class Asked:
-    """One command of `study` that prints a JSON object. Sessions may share it.
+    """One `study` command that prints a JSON object. Sessions may share it.
 
-    `answer`: the object; None while it is on its way and when there is a `refusal` instead, which
-    is the sentence for a user or the last line of what went wrong. `dropped`: nobody waits for it.
+    `answer`: the object; None while pending or on failure. `refusal`: on failure, the message for
+    the user or the last line of the error output. `dropped`: the answer is no longer needed.
     """
 
     def __init__(self, *words: str) -> None:
@@ -52,8 +52,11 @@ class Asked:
         return self._done.is_set()
 
     def settle(self, code: int, out: str, err: str) -> None:
-        """Take the exit code and what the command printed."""
-        lines = err.strip().splitlines() or ["it printed nothing"]
+        """Store the result of the command: exit code, stdout and stderr.
+
+        Raises ValueError for an exit code of 0 without valid JSON.
+        """
+        lines = err.strip().splitlines() or ["no error output"]
         if code == 0:
             self.answer = json.loads(out)
         elif code == 2:
@@ -65,21 +68,22 @@ class Asked:
 
 
 class Checker:
-    """The process and the thread that talks to it; questions come from any session."""
+    """The child process and the thread that serves it; any session may send queries."""
 
     def __init__(self) -> None:
         self._questions: queue.SimpleQueue[Asked | None] = queue.SimpleQueue()
         self._process: subprocess.Popen[str] | None = None
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (read when the process died)
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (read if the process dies)
         threading.Thread(target=self._serve, name="checker", daemon=True).start()
 
     def ask(self, *words: str) -> Asked:
+        """Queue the command `study WORDS...`; its answer arrives later."""
         asked = Asked(*words)
         self._questions.put(asked)
         return asked
 
     def close(self) -> None:
-        """End the process after the question that it has."""
+        """End the process after the queries that are already queued."""
         self._questions.put(None)
 
     def _serve(self) -> None:
@@ -128,24 +132,24 @@ class Checker:
     def _end(self) -> None:
         process, self._process = self._process, None
         if process is not None:
-            with process:  # closes its input, and waits
+            with process:  # closes its pipes and waits
                 process.kill()
 
 
 def wait(asked: Asked) -> None:
-    """Wait for an answer, at the end of a page: a click meanwhile starts the page again."""
+    """Wait for an answer at the end of a page; a click in the meantime reruns the page."""
     while not asked.done:
         time.sleep(POLL_S)
-        st.session_state.get("new-arm-check")  # where Streamlit lets a click interrupt
+        st.session_state.get("new-arm-check")  # lets Streamlit interrupt the script after a click
 
 
 def _code() -> load.Stamp:
-    """The state of the code that answers."""
+    """The state of the code that answers the queries."""
     return load.stamp(*CODE.rglob("*.py"))
 
 
 def checker() -> Checker:
-    """The warm process of this state of the code."""
+    """The child process for the current state of the code."""
     return _checker(_code())
 
 
@@ -155,12 +159,12 @@ def _checker(key: load.Stamp) -> Checker:
 
 
 def networks() -> Asked:
-    """`study arms fields`, asked once for every state of the code."""
+    """The answer to `study arms fields`, queried once per state of the code."""
     return _networks(_code())
 
 
 def ask_again() -> None:
-    """Forget an answer that was none: the next page asks again."""
+    """Discard a failed answer, so that the next page queries again."""
     _networks.clear()
 
 
@@ -170,9 +174,9 @@ def _networks(key: load.Stamp) -> Asked:
 
 
 def check(draft: Draft, state: Sequence[Any]) -> Asked:
-    """The check of a draft, one at a time in a session: a new draft drops the old one's.
+    """Check a draft. Each session has one check at a time: a new draft drops the previous check.
 
-    `state`: whatever else the answer depends on, the settings of the base for example.
+    `state`: whatever else the answer depends on, for example the settings of the base.
     """
     settings = [word for setting in draft.settings for word in ("--set", setting)]
     seeds = () if draft.seeds is None else ("--seeds", seeds_text(draft.seeds))
@@ -181,7 +185,10 @@ def check(draft: Draft, state: Sequence[Any]) -> Asked:
 
 
 def ask_once(words: Sequence[str], state: Sequence[Any], place: str = "new-arm-price") -> Asked:
-    """The answer to a command in this session; another question at this `place` drops the last."""
+    """The answer to a command in this session.
+
+    `place`: key in the session state; a different query in the same place drops the previous one.
+    """
     key = (tuple(words), tuple(state))
     known = st.session_state.get(place)
     if known is not None and known[0] == key:

@@ -1,4 +1,4 @@
-"""Take an arm out of the study, or give it another name: its findings stay, as superseded."""
+"""Archive or rename an arm; claims that name it are kept in the findings as superseded."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def show(arm: str) -> None:
     name = escaped(arm)
     with st.expander(f"Archive or rename {name}", icon=":material/inventory_2:"):
         st.caption(
-            "The arm leaves params.yaml, or goes on under another name. Its results and the claims "
-            "that name it move to archived/, and the findings keep those claims as superseded."
+            "The arm is removed from params.yaml or renamed. Its results and the claims that name "
+            "it move to archived/, and the findings list those claims as superseded."
         )
         with st.container(horizontal=True, vertical_alignment="bottom"):
             to = st.text_input("new name", key=f"rename-to-{arm}", max_chars=64, width=220).strip()
             st.button("Rename", key="rename", disabled=not to, on_click=_rename, args=(arm, to))
             with st.popover("Archive", icon=":material/archive:"):
-                st.markdown(f"Take **{name}** out of the study?")
+                st.markdown(f"Archive **{name}**?")
                 st.button(
                     f"Yes, archive {name}",
                     key="archive",
@@ -47,7 +47,7 @@ def _rename(arm: str, to: str) -> None:
 
 
 def _do(what: str, act: Callable[[], Archived]) -> None:
-    """In a callback: the page that follows starts from an arm that is still there."""
+    """Run as a callback, so that the next page starts from an arm that still exists."""
     try:
         done = act()
     except UserError as error:
@@ -55,8 +55,8 @@ def _do(what: str, act: Callable[[], Archived]) -> None:
         return
     claims = f" Superseded: {', '.join(done.claims)}." if done.claims else ""
     st.session_state[TOLD] = (
-        f"The arm is {what}; what was under its name: {done.folder}.{claims} "
-        "`dvc repro findings` updates the findings."
+        f"The arm was {what}; its former results are in {done.folder}.{claims} "
+        "Run `dvc repro findings` to update the findings."
     )
     st.session_state.pop("from", None)
     for key in ("set", "seeds"):

@@ -1,4 +1,4 @@
-"""Beside the form: the difference from the base, the check, the command, the buttons."""
+"""The column beside the form: differences from the base, the check, the command, the buttons."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from study.settings import UserError, leaves
 
 
 def difference(proposal: Proposal) -> bool:
-    """What changes against the base; whether that may be written, as far as it goes."""
+    """Show the changes from the base. Returns whether they permit adding the arm."""
     base, plan = escaped(proposal.draft.base), proposal.plan
     for path, sentence in proposal.refused.items():
         st.error(escaped(sentence if not path else f"{path}: {sentence}"), icon=":material/error:")
@@ -32,9 +32,7 @@ def difference(proposal: Proposal) -> bool:
             st.markdown(f"**No difference from {base} yet.** Change a field.")
         return False
     count = len(plan.changes)
-    st.markdown(
-        f"**{'One factor' if count == 1 else f'{count:d} factors'} changed against {base}**"
-    )
+    st.markdown(f"**{'One factor' if count == 1 else f'{count:d} factors'} changed from {base}**")
     for path, (old, new) in plan.changes.items():
         st.markdown(f"{escaped(path)} &nbsp; {escaped(word(old))} → **{escaped(word(new))}**")
     if plan.twin is not None:
@@ -50,7 +48,7 @@ def difference(proposal: Proposal) -> bool:
 
 def _twin(name: str) -> None:
     st.warning(
-        f"{escaped(name)} has these settings already: use it, or change a field.",
+        f"{escaped(name)} has these settings already: use that arm or change a field.",
         icon=":material/content_copy:",
     )
     with st.container(horizontal=True):
@@ -62,11 +60,11 @@ def _twin(name: str) -> None:
 
 
 def facts(proposal: Proposal) -> bool:
-    """Ask for the check of this draft and show what it says; whether it passed."""
+    """Check this draft and show the result. Returns whether the check passed."""
     assert proposal.plan is not None
     base = json.dumps(leaves(proposal.base), sort_keys=True)
     place = dataset_folders(load.ROOT / proposal.plan.row.data)[0] / "manifest.json"
-    # A name of its own, so that a rename needs no new check.
+    # The check uses a generated name, so that renaming the draft does not repeat it.
     name = suggested(load.study(), proposal.draft.base, proposal.draft.settings)
     asked = check(replace(proposal.draft, name=name), (base, place.is_file()))
     shown = st.empty()
@@ -96,7 +94,7 @@ def _told(answer: Mapping[str, Any], proposal: Proposal) -> None:
 
 
 def _data(answer: Mapping[str, Any]) -> str:
-    state = "here" if answer["data_here"] else "not here yet: made or pulled when the run starts"
+    state = "present" if answer["data_here"] else "missing: generated or pulled before the run"
     return f"{answer['data']}, {state}"
 
 
@@ -108,7 +106,7 @@ def _geometry(answer: Mapping[str, Any]) -> str:
 def _time(answer: Mapping[str, Any], proposal: Proposal) -> str:
     runs = f"{answer['seeds']} {'run' if answer['seeds'] == 1 else 'runs'}"
     if answer["minutes"] is None:
-        return f"{runs}; {proposal.draft.base} was never measured, so no estimate"
+        return f"{runs}; no estimate, because {proposal.draft.base} has no measured run"
     message = f"{answer['minutes']:.0f} min" if answer["minutes"] >= 1 else "under 1 min"
     return (
         f"{runs}, about {message} on {answer['cores']} cores, as measured on {proposal.draft.base}"
@@ -119,10 +117,10 @@ def _time(answer: Mapping[str, Any], proposal: Proposal) -> str:
 
 
 def commits(claim: ClaimDraft | None) -> bool:
-    """Whether the arm is committed when it is added; what its runs count for otherwise."""
+    """Ask whether to commit the new arm, and show what this means for claims."""
     unclean = committing.unclean(load.ROOT)
     if unclean is None:
-        st.caption("This folder is no git repository: no claim can be judged on its runs.")
+        st.caption("This folder is not a git repository: its runs cannot be used for claims.")
         return False
     files = ["params.yaml"] if claim is None else ["params.yaml", "claims.yaml"]
     chosen = st.checkbox(
@@ -140,7 +138,7 @@ def commits(claim: ClaimDraft | None) -> bool:
     elif unclean:
         st.caption(
             f":orange[Uncommitted changes in {escaped(_listed(unclean))}: commit them first, or "
-            "untick this; the commit holds the new arm and nothing else.]"
+            "clear this box; the commit may contain only the new arm.]"
         )
     return chosen
 
@@ -150,6 +148,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def line(proposal: Proposal, claim: ClaimDraft | None, commit: bool) -> None:
+    """Show the command that adds this arm."""
     st.markdown("The same on the command line")
     words = shlex.join(command(proposal.draft, claim, commit))
     st.code(words.replace(" --", " \\\n  --"), language=None, wrap_lines=True)
@@ -171,9 +170,9 @@ def buttons(proposal: Proposal, claim: ClaimDraft | None, commit: bool, ready: b
 
 
 def _add(proposal: Proposal, claim: ClaimDraft | None, commit: bool, where: str | None) -> None:
-    """Each step only after the one before it went well; what was written stays and is named.
+    """Add, commit and start the arm, stopping at the first error; completed steps are reported.
 
-    `where`: the executor that starts the arm; None adds it only.
+    `where`: the executor that starts the arm; None only adds it.
     """
     assert proposal.plan is not None
     name, done, trouble = proposal.draft.name, "", None
@@ -199,7 +198,7 @@ def _add(proposal: Proposal, claim: ClaimDraft | None, commit: bool, where: str 
 
 @dataclass(frozen=True)
 class Added:
-    """What the last click did. `commit`: "" where it committed nothing."""
+    """The outcome of the last click. `commit`: "" if nothing was committed."""
 
     name: str
     base: str
@@ -209,7 +208,7 @@ class Added:
 
 
 def _clear() -> None:
-    """An empty form; `announce` puts the base back."""
+    """Empty the form; `announce` restores the base."""
     for key in [str(key) for key in st.session_state]:
         if key.startswith(("new:", "claim", "with_claim")) or key in (
             "name",
@@ -218,11 +217,11 @@ def _clear() -> None:
             "commit",
         ):
             del st.session_state[key]
-    st.query_params.from_dict({})  # what widgets are bound to may go in this way, not be written
+    st.query_params.from_dict({})  # parameters bound to widgets can be removed but not set
 
 
 def announce() -> None:
-    """What the last click did; the form starts from the same base again."""
+    """Report the outcome of the last click; the form starts again from the same base."""
     added: Added | None = st.session_state.pop("new-arm-added", None)
     if added is None:
         return
@@ -236,6 +235,6 @@ def announce() -> None:
         st.success(message, icon=":material/check_circle:")
     else:
         st.warning(
-            f"{message} It is not started: {escaped(added.trouble)}", icon=":material/warning:"
+            f"{message} It was not started: {escaped(added.trouble)}", icon=":material/warning:"
         )
     layout.link("runs", f"Runs of {escaped(added.name)}", arm=added.name)

@@ -1,4 +1,4 @@
-"""Several arms from one form: one field with several values, or fresh seeds, priced beforehand."""
+"""Add several arms at once, one per value of a single field, with an estimate of the run time."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FIELD, VALUES = "sweep-field", "sweep-values"
 
 @dataclass(frozen=True)
 class Member:
-    """One arm of a sweep; `refused`: why it cannot be one."""
+    """One arm of a sweep; `refused`: why it cannot be added."""
 
     draft: Draft
     plan: Planned | None
@@ -33,9 +33,10 @@ class Member:
 
 
 def members(study: Study, proposal: Proposal, field: str, values: Sequence[str]) -> list[Member]:
-    """One arm for every value of the field `field`, on top of what the form changes.
+    """One arm per value of `field`, in addition to the changes in the form.
 
-    Names say the value; the study with the members before is what a member is checked against.
+    Each name contains the value. Each member is checked against the study including the members
+    before it.
     """
     found: list[Member] = []
     for value in values:
@@ -57,7 +58,7 @@ def members(study: Study, proposal: Proposal, field: str, values: Sequence[str])
 
 
 def show(study: Study, proposal: Proposal, cells: Mapping[str, Sequence[Cell]]) -> None:
-    """The expander under the form; it computes only while it is open."""
+    """Draw the expander below the form; it computes only while it is open."""
     if access.read_only() or not isinstance(proposal.base, Arm):
         return
     with st.expander("Sweep one field", icon=":material/format_list_numbered:", on_change="rerun",
@@ -69,13 +70,13 @@ def show(study: Study, proposal: Proposal, cells: Mapping[str, Sequence[Cell]]) 
 def _form(study: Study, proposal: Proposal, fields: Sequence[str]) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         field = st.selectbox("Field", fields, key=FIELD, width=320)
-        text = st.text_input("Values, with commas between", key=VALUES, max_chars=300)
+        text = st.text_input("Values, separated by commas", key=VALUES, max_chars=300)
     values = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
     if not values:
-        st.caption("One arm is added for every value, with what the form changes beside it.")
+        st.caption("Each value adds one arm, which also has the changes made in the form.")
         return
     if len(values) > MOST:
-        st.error(f"{len(values):d} values are given; at most {MOST} are accepted.")
+        st.error(f"There are {len(values):d} values; at most {MOST} are accepted.")
         return
     found = members(study, proposal, field, values)
     for member in found:
@@ -89,7 +90,7 @@ def _form(study: Study, proposal: Proposal, fields: Sequence[str]) -> None:
 
 
 def _priced(proposal: Proposal, good: Sequence[Member]) -> bool:
-    """The price of the whole, from the check of its first arm; whether that passed."""
+    """Show the run time of the sweep, from the check of its first arm; whether that passed."""
     base = json.dumps(leaves(proposal.base), sort_keys=True)
     checked = check(good[0].draft, (base,))
     if not checked.done:
@@ -99,7 +100,7 @@ def _priced(proposal: Proposal, good: Sequence[Member]) -> bool:
         st.error(escaped(str(checked.refusal)), icon=":material/error:")
         return False
     runs, minutes = checked.answer["seeds"] * len(good), checked.answer["minutes"]
-    price = "no estimate: the base was never measured"
+    price = "no estimate (the base has no measured run)"
     if minutes is not None:
         price = f"about {max(1, round(minutes * len(good)))} min on {checked.answer['cores']} cores"
     message = f"{counted(len(good), 'arm')}, {runs} runs, {price}"

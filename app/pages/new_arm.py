@@ -35,6 +35,6 @@ with right, st.container(border=True):
     passed = proposal.plan is not None and proposal.plan.twin is None and summary.facts(proposal)
     summary.buttons(proposal, claimed, commit, may and passed and broken is None)
 if not proposal.whole and proposal.lacking is None:
-    with st.spinner("Reading what the networks take"):
+    with st.spinner("Loading the options of the networks"):
         wait(networks())
     st.rerun()

@@ -193,7 +193,7 @@ def test_networks_that_cannot_be_asked_are_told_and_asked_again(toy, monkeypatch
 
     monkeypatch.setattr("app.new_arm.networks.Checker.ask", lambda self, *words: Failed(*words))
     app = opened("new_arm", set="generator.width=8")
-    assert "torch is *broken*" in page_text(app) and "Reading what" not in page_text(app)
+    assert "torch is *broken*" in page_text(app) and "Loading the options" not in page_text(app)
     assert app.query_params["set"] == "generator.width=8", "kept for when they are known"
     before = len(asked)
     app.run()
@@ -268,7 +268,7 @@ def test_networks_that_answer_while_the_page_is_drawn_are_drawn(toy, networks, m
     late = Late(networks)
     monkeypatch.setattr("app.new_arm.networks._networks", lambda key: late)
     app = opened("new_arm", set=["optimizer.lr=0.003", "generator.fno_blocks=1"])
-    assert not app.exception and "Reading what the networks take" not in page_text(app)
+    assert not app.exception and "Loading the options of the networks" not in page_text(app)
     assert box(app, "fno_blocks").value == "1" and box(app, "lr").value == "0.003"
 
 

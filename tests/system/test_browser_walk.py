@@ -118,7 +118,9 @@ def sweep(watched: Watched) -> None:
     field.press("Enter")
     expect(field).to_have_value("optimizer.lr")
     watched.still()
-    write(watched, page.get_by_role("textbox", name="Values, with commas"), ", ".join(RATES))
+    write(
+        watched, page.get_by_role("textbox", name="Values, separated by commas"), ", ".join(RATES)
+    )
     expect(page.get_by_text("3 arms, 6 runs").first).to_be_visible(timeout=SLOW_MS)
     watched.under("sweep-start").get_by_role("button").click()
     expect(page.locator("h1")).to_have_text("Runs", timeout=SLOW_MS)

@@ -78,7 +78,7 @@ def test_the_walk(app: AppServer, app_study: AppStudy, opener: Opener) -> None:
         write(watched, field(page, "lr"), "0.003")
         expect(page.get_by_text("One factor changed against control")).to_be_visible()
         write(watched, page.get_by_role("textbox", name="Name"), "brisk")
-        page.get_by_text("Fix a claim before the run").click()
+        page.get_by_text("Register a claim before the run").click()
         watched.still()
     with timed(steps, "check passed, add and start"):
         add_and_start(watched)
