@@ -1,1 +1,1 @@
-"""My scan: from a file to an image with its R-factor; the work is done by child processes."""
+"""The My scan page: from a file to an image and its R-factor; child processes do the work."""

@@ -1,4 +1,4 @@
-"""Object and probe of one scan on paper, 180 mm wide."""
+"""Print figure of a scan's object and probe, 180 mm wide."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from study.report.figures.style import canvas
 
 
 def reconstruction(one: Scene, probe: np.ndarray) -> Figure:
-    """Amplitude, phase and the strongest probe mode, axes in object px."""
+    """Object amplitude and phase, and the amplitude of the first probe mode; axes in object px.
+
+    `probe`: (m, n, n) complex.
+    """
     phase = phase_shades(one.images["phase"])
     made = canvas(72)
     panels = (

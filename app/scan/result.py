@@ -33,7 +33,8 @@ STILL = {"displayModeBar": False, "scrollZoom": True}
 
 
 def sources(manifest: Manifest) -> dict[str, str]:
-    """Label -> source of `study reconstruct`: rPIE, and stored runs that take such patterns."""
+    """Label -> source for `study reconstruct`: rPIE, and one stored run per arm whose network
+    accepts patterns of this size and group size."""
     found = {RPIE: "rpie"}
     study = load.study() if (load.ROOT / "params.yaml").is_file() else None
     for name, row in study.arms.items() if study else ():
@@ -51,14 +52,14 @@ def sources(manifest: Manifest) -> dict[str, str]:
 
 
 def form(scan: Scan, manifest: Manifest) -> None:
-    """Source and options, the command, and the button that starts."""
+    """Draw the source and its options, the command, and the button that starts it."""
     found = sources(manifest)
     left, right = st.columns(2, gap="medium")
     with left:
         label = st.selectbox("Method", list(found), key="scan-source")
         if len(found) == 1:
             st.caption(
-                f"No stored run takes patterns of {manifest.n:d} px in groups of "
+                f"No stored network accepts patterns of {manifest.n:d} px in groups of "
                 f"{manifest.group_size:d}."
             )
     source = found[label or RPIE]
@@ -75,7 +76,7 @@ def form(scan: Scan, manifest: Manifest) -> None:
 
 
 def _rpie_options() -> list[str]:
-    """The fields keep what was asked for: they are not drawn while a reconstruction runs."""
+    """Draw the options of rPIE. Values are kept while a reconstruction hides the fields."""
     kept = st.session_state.setdefault("scan-options", {"passes": 50, "modes": 1, "refine": False})
     with st.container(horizontal=True, vertical_alignment="bottom"):
         passes = st.number_input("Passes", 1, 10_000, kept["passes"], key="scan-passes", width=140)
@@ -86,12 +87,16 @@ def _rpie_options() -> list[str]:
     return [*options, "--refine-positions"] if refine else options
 
 
-# --- what came out ----------------------------------------------------------------------------
+# --- the result -------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Found:
-    """A reconstruction as a scene; `probe` (m, n, n); positions (J, 2) in px where refined."""
+    """A reconstruction as a scene.
+
+    `probe`: (m, n, n) complex. `positions_px`, `shift_px`: (J, 2) as (y, x), or None if the
+    positions were not refined.
+    """
 
     scene: Scene
     probe: np.ndarray
@@ -100,10 +105,10 @@ class Found:
 
 
 def read_result(scan: Scan, task: Task) -> Found:
-    """Raises UserError for a result that is absent or damaged."""
+    """Read the reconstruction of a scan. Raises UserError if the result is missing or damaged."""
     file = scan.folder / steps.RESULT
     arrays = read_arrays(file)
-    for name in ("object", "probe"):  # one image and one mode are stored without an axis of theirs
+    for name in ("object", "probe"):  # a single image or mode is stored in 2D
         if name in arrays and arrays[name].ndim == 2:
             arrays[name] = arrays[name][None]
     more = {name: ("f", 2) for name in ("shift_px", "positions_px") if name in arrays}
@@ -137,7 +142,7 @@ def read_result(scan: Scan, task: Task) -> Found:
 
 
 def show(scan: Scan, task: Task) -> None:
-    """R-factors, object, probe modes, residual map and positions, with exports."""
+    """Show R-factors, object, probe modes, residual map, refined positions and exports."""
     found = read_result(scan, task)
     _numbers(task)
     one = found.scene
@@ -178,8 +183,8 @@ def _numbers(task: Task) -> None:
     for place, (label, value) in zip(st.columns(max(len(known), 1)), known.items(), strict=True):
         place.metric(escape.markdown(label), f"{value:.4g}")
     st.caption(
-        "R = sum of |√counts − |far field|| over sum of √counts. Held out: patterns that the "
-        "reconstruction has not seen. A held-out R far above the fitted R indicates overfitting."
+        "R = sum of |√counts − |far field|| divided by the sum of √counts. Held-out patterns were "
+        "not used in the reconstruction. A held-out R far above the fitted R indicates overfitting."
     )
 
 
@@ -202,7 +207,7 @@ def _modes(found: Found) -> None:
 def _residual_map(one: Scene) -> None:
     st.markdown("**Residuals of held-out patterns**")
     if not np.isfinite(one.result.r_factor).any():
-        st.info("The window of every held-out pattern leaves the reconstructed region.")
+        st.info("All held-out patterns extend beyond the reconstructed region.")
         return
     values = one.result.r_factor[np.isfinite(one.result.r_factor)]
     first = int(np.nanargmax(one.result.r_factor))
@@ -213,7 +218,7 @@ def _residual_map(one: Scene) -> None:
         alt=f"R-factor of {len(values)} held-out patterns on the scan: median "
         f"{np.median(values):.3g}, largest {values.max():.3g} (pattern {first})",
     )  # fmt: skip
-    st.caption("One mark per pattern; the largest R is framed.")
+    st.caption("One marker per pattern; the largest R is framed.")
 
 
 def _shifts(found: Found) -> None:
@@ -227,7 +232,7 @@ def _shifts(found: Found) -> None:
         made, key="scan-shifts", config=STILL,
         alt=f"Given and refined positions of {len(length)} patterns; shift {message}",
     )  # fmt: skip
-    st.caption(f"Lines lead from the given to the refined positions; shift {message}.")
+    st.caption(f"Lines connect the given and the refined positions; shift {message}.")
 
 
 def _exports(found: Found, task: Task) -> None:

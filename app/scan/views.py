@@ -1,4 +1,4 @@
-"""The steps of My scan, top to bottom: choose, detected, mask, reading, import."""
+"""The steps of My scan from top to bottom: file, detected properties, mask, reading, import."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from study.settings import UserError
 
 POLL_S = 1.0
 UNITS = ("as stated", "px", "m", "um", "nm")
-ACCEPTED = ("HDF5 (CXI, NeXus, ptypy), npz, MATLAB, Zarr: `docs/formats.md` has the layouts.",)
-AGAIN = "remove the scan and choose its file again"
+ACCEPTED = ("HDF5 (CXI, NeXus, ptypy), npz, MATLAB, Zarr; layouts: `docs/formats.md`.",)
+AGAIN = "remove the scan and choose the file again"
 DOING = {"look": "Reading", "import": "Importing", "reconstruct": "Reconstructing"}
 
 
 def attempt(action: Callable[..., Any], *args: Any) -> Any:
-    """The result of an action; a refusal is kept for the next run of the page."""
+    """Return the result of an action; an error is kept and shown in the next run of the page."""
     try:
         return action(*args)
     except UserError as error:
@@ -37,14 +37,14 @@ def attempt(action: Callable[..., Any], *args: Any) -> Any:
 
 
 def refusal() -> None:
-    """The sentence of the last action that was refused, once."""
+    """Show the error message of the last refused action once."""
     message = st.session_state.pop("scan-refused", None)
     if message is not None:
         _error(message)
 
 
 def _error(message: str) -> None:
-    """A refusal; the table of an unclear scan keeps its lines."""
+    """Show an error; lines after the first, such as the table of readings, keep their layout."""
     lines = message.splitlines() or [""]
     st.error(escape.sentence(lines[0]), icon=":material/error:")
     if lines[1:]:
@@ -52,7 +52,7 @@ def _error(message: str) -> None:
 
 
 def command(words: list[str]) -> None:
-    """The same step in a terminal."""
+    """Show the equivalent terminal command."""
     st.caption("The same in a terminal:")
     st.code(importer.shown(words), language="sh", wrap_lines=True)
 
@@ -61,7 +61,7 @@ def command(words: list[str]) -> None:
 
 
 def choose_file() -> None:
-    """Upload a scan or choose one from the configured folders."""
+    """Draw the form to upload a scan or to choose one from the configured folders."""
     if access.read_only():
         st.info(escape.sentence(access.why_read_only()))
         return
@@ -76,9 +76,9 @@ def choose_file() -> None:
         listed = None
         if found:
             listed = st.selectbox(
-                "or choose a file of this machine", list(found), index=None, key="scan-listed"
+                "or choose a file on this machine", list(found), index=None, key="scan-listed"
             )
-        with st.expander("The scan has no probe or no positions"):
+        with st.expander("The scan file lacks a probe or positions"):
             probe = st.file_uploader("Probe file", key="scan-probe", max_upload_size=200)
             places_file = st.file_uploader(
                 "Positions (csv or npy: y, x)", key="scan-positions", max_upload_size=200
@@ -86,15 +86,15 @@ def choose_file() -> None:
             units = st.selectbox("Units of the positions", UNITS, key="scan-units")
         go_on = st.form_submit_button("Read the scan", icon=":material/search:", type="primary")
     st.caption(
-        "The file is read by a process of its own. An upload is private, and it is deleted when it "
-        "is refused or imported. Files of any size can be read from the folders that `[scans]` in "
-        f"`{access.SECRETS}` names."
+        "A separate process reads the file. Uploads are private and are deleted once they are "
+        "refused or imported. Files of any size can be read from the folders listed under "
+        f"`[scans]` in `{access.SECRETS}`."
     )
     if not go_on:
         return
     scan = _upload(uploaded) or (found[listed] if listed else None)
     if scan is None:
-        _error("no file is chosen: upload a scan, or choose one of the list")
+        _error("no file is chosen: upload a scan or choose one from the list")
         return
     beside = {"probe": _upload(probe), "positions": _upload(places_file)}
     kept = {kind: upload for kind, upload in beside.items() if upload is not None}
@@ -109,7 +109,7 @@ def _upload(file: Any) -> Upload | None:
 
 
 def earlier() -> None:
-    """Scans that are being worked on."""
+    """List the scans in progress."""
     found = [
         scan for scan in work.every(load.ROOT) if kept(scan) or scan.task("look").state == "running"
     ]
@@ -133,7 +133,7 @@ def _open(scan_id: str) -> None:
 
 
 def waiting(scan: Scan, task: Task) -> bool:
-    """Progress of a task that runs, with a button that ends it; whether it runs."""
+    """Show the progress of a running task and a stop button. Returns whether the task runs."""
     if task.state != "running":
         return False
     fragment(_progress, POLL_S)(scan.id, task.name)
@@ -157,7 +157,7 @@ def _progress(scan_id: str, name: str) -> None:
 
 
 def failed(task: Task) -> bool:
-    """The cause of a task that did not finish; whether there is one."""
+    """Show why a task did not finish. Returns whether it failed, was refused or was stopped."""
     if task.state in ("refused", "failed", "stopped"):
         _error(task.cause or f"{DOING[task.name]} ended without a message")
         return True
@@ -165,12 +165,12 @@ def failed(task: Task) -> bool:
 
 
 def kept(scan: Scan) -> bool:
-    """Whether the scan was read: a mask that is refused later costs nothing but the mask."""
+    """Whether the scan was read once without errors; a mask refused later does not discard it."""
     return (scan.folder / importer.READ).is_file()
 
 
 def tell(error: UserError) -> None:
-    """An address that names no scan."""
+    """Show the error for an address without a valid scan."""
     _error(str(error))
 
 
@@ -178,7 +178,7 @@ def tell(error: UserError) -> None:
 
 
 def detected(task: Task) -> None:
-    """Size, misfit and statements of a scan that was read."""
+    """Show size, misfit and detected properties of a scan that was read."""
     facts = task.facts
     misfit, runner_up = importer.fit_of(facts.statements)
     labels = {
@@ -200,10 +200,13 @@ def detected(task: Task) -> None:
 
 
 def mean_figure(mean: np.ndarray, masked: np.ndarray) -> go.Figure:
-    """log(1 + photons) of the mean pattern; masked pixels are blank; boxes and lassos select."""
+    """The mean pattern as log(1 + photons); masked pixels are blank.
+
+    `mean`: (n, n) photons; `masked`: (n, n) bool. Rectangles and lassos can be selected.
+    """
     made = figures.pattern(np.where(masked, np.nan, np.maximum(mean, 0)), float(np.nanmax(mean)))
     n = len(mean)
-    # Plotly selects on points only: a sparse grid of invisible ones covers the picture.
+    # Plotly selects only points, so a sparse grid of invisible points covers the image.
     at = np.linspace(0, n - 1, min(n, 24))
     x, y = (each.ravel() for each in np.meshgrid(at, at))
     made.add_trace(
@@ -214,14 +217,17 @@ def mean_figure(mean: np.ndarray, masked: np.ndarray) -> go.Figure:
 
 
 def draw_mask(scan: Scan) -> None:
-    """The mean pattern, and the mask by threshold, rectangle, polygon and file."""
+    """Draw the mean pattern and the mask form (threshold, shapes, file).
+
+    Raises UserError if the stored mean pattern is damaged.
+    """
     file = scan.folder / importer.MEAN
     if not file.is_file():
         return
     arrays = read_arrays(file)
     problem = misfit(arrays, {"mean": ("f", 2), "masked": ("b", 2)})
     if problem or not arrays["mean"].size or arrays["mean"].shape != arrays["masked"].shape:
-        raise UserError(f"{file} {problem or 'holds arrays that do not agree'}; {AGAIN}")
+        raise UserError(f"{file} {problem or 'holds arrays of unequal shapes'}; {AGAIN}")
     mean, masked = arrays["mean"], arrays["masked"]
     left, right = st.columns([3, 2], gap="medium")
     with left:
@@ -234,8 +240,8 @@ def draw_mask(scan: Scan) -> None:
             selection_mode=("box", "lasso"),
         )
         st.caption(
-            "Mean of all patterns in the pixels of the file; masked pixels are blank. Drag a "
-            "rectangle or a lasso: it is added to the shapes."
+            "Mean of all patterns in detector pixels of the file; masked pixels are blank. Drag a "
+            "rectangle or a lasso to add it to the shapes."
         )
     if access.read_only():
         return
@@ -246,11 +252,11 @@ def draw_mask(scan: Scan) -> None:
             help="`rectangle Y0 X0 Y1 X1` or `polygon Y X Y X Y X ...`",
         )  # fmt: skip
         threshold = st.number_input(
-            "Mask pixels whose mean is above (photons)", 0.0, None, scan.request.threshold,
+            "Mask pixels with a mean above (photons)", 0.0, None, scan.request.threshold,
             key="scan-threshold", help=f"The brightest mean pixel has {np.nanmax(mean):.6g}.",
         )  # fmt: skip
         upload = st.file_uploader(
-            "Mask file: not zero at bad pixels (npy, npz, HDF5, TIFF, PNG)", key="scan-mask-file",
+            "Mask file: nonzero at bad pixels (npy, npz, HDF5, TIFF, PNG)", key="scan-mask-file",
             max_upload_size=200,
         )  # fmt: skip
         if st.button("Read again with this mask", key="scan-mask", icon=":material/texture:"):
@@ -259,7 +265,7 @@ def draw_mask(scan: Scan) -> None:
 
 
 def _drawn() -> None:
-    """What was drawn on the chart becomes lines of text."""
+    """Add the shapes drawn on the chart to the text area."""
     lines = mask.drawn(st.session_state["scan-mean"]["selection"])
     known = st.session_state.get("scan-shapes", "").splitlines()
     new = [line for line in lines if line not in known]
@@ -270,13 +276,17 @@ def _drawn() -> None:
 
 
 def readings(scan: Scan, task: Task) -> bool:
-    """The table of an unclear scan with a small object each; whether one is accepted."""
+    """Show the possible readings of an ambiguous scan, each with a short reconstruction.
+
+    Returns whether the scan is unambiguous or a reading is accepted. Raises UserError if the stored
+    reconstructions are damaged.
+    """
     rows = task.facts.readings
     if not rows:
         return True
     st.warning(
-        f"{escape.markdown(task.facts.why)} Compare the small reconstructions: "
-        "the right one has a sharp object and a low misfit. Choose it, or check probe, positions "
+        f"{escape.markdown(task.facts.why)} Compare the short reconstructions: the correct reading "
+        "gives a sharp object and a low misfit. Accept it below, or check the probe, the positions "
         "and their units.",
         icon=":material/help:",
     )
@@ -324,7 +334,7 @@ def _reading(obj: np.ndarray, i: int, row: work.Reading) -> None:
 
 
 def import_form(scan: Scan) -> None:
-    """The name of the data set, the command, and the button that imports."""
+    """Draw the data set's name, the import command and the import button."""
     stem = Path(scan.name).name.split(".")[0]
     usual = "".join(c if c.isascii() and c.isalnum() else "_" for c in stem.lower()).strip("_")
     usual = usual if usual[:1].isalpha() else f"scan_{usual}".rstrip("_")
@@ -338,7 +348,7 @@ def import_form(scan: Scan) -> None:
 
 
 def imported(scan: Scan) -> None:
-    """What was imported; the upload is not needed any more."""
+    """Show the imported data set."""
     with st.container(horizontal=True, vertical_alignment="center"):
         states.chip("done", "imported")
         st.markdown(escape.markdown(f"imported/{scan.imported}"), width="content")

@@ -1,1 +1,1 @@
-"""A measured scan on its way from file to image: private folders, child processes, steps."""
+"""Process a measured scan from file to image: private folders, child processes, user actions."""

@@ -1,8 +1,8 @@
-"""`python -m app.scan_tasks.child FOLDER TASK`: one task of a scan in a process of its own.
+"""`python -m app.scan_tasks.child FOLDER TASK`: run one task of a scan in a separate process.
 
-`look` calls the importer; every other task runs the `study` command that is stored with it. A scan
-that is refused leaves a sentence and nothing else: the child removes its upload itself, whether a
-page is still open or not.
+`look` calls the importer; other tasks run the `study` command stored with the task. When a scan is
+refused, only the error message is kept: the child itself deletes the upload, so this does not
+depend on an open page.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ ERROR_LINES = 12
 
 
 def main(folder: Path, task: str) -> int:
-    """Work on one task; the exit code of the command."""
+    """Run one task and return its exit code (0 finished, 2 refused, others failed)."""
     return _look(folder) if task == "look" else _run(folder, task)
 
 
@@ -29,7 +29,7 @@ def _look(folder: Path) -> int:
     from study.terminal import describe
 
     request = importer.Request.read(read_mapping(folder / "request.json") or {})
-    # A scan that was read before is kept when a mask for it is refused.
+    # A scan that was already read is kept when a later mask is refused.
     first = not (folder / importer.READ).is_file()
     cause = "the scan could not be read; see the log of the app"
     try:
@@ -42,7 +42,7 @@ def _look(folder: Path) -> int:
     except OSError as error:
         cause = describe(error)
     except MemoryError:
-        cause = "the scan needs more memory than is free; crop or bin it"
+        cause = "the scan needs more memory than is available; crop or bin it"
     finally:
         if work.read_task(folder, "look").state != "finished":
             if first:
@@ -61,7 +61,7 @@ def _run(folder: Path, task: str) -> int:
         )
     if done.returncode == 0:
         if task == "import":
-            work.forget(folder)  # imported/NAME has all of it
+            work.forget(folder)  # imported/NAME contains the data
         work.end(folder, task, "finished", None, work.printed(folder, task))
         return 0
     lines = (folder / f"{task}.log").read_text(errors="replace").strip().splitlines()

@@ -1,6 +1,7 @@
-"""The only module of the app that calls the importer of scans.
+"""The only module of the app that calls the scan importer.
 
-`look` runs in a child process (app/scan_tasks/child.py): the app never reads files from outside.
+`look` runs in a child process (app/scan_tasks/child.py): the app process never reads files from
+users.
 """
 
 from __future__ import annotations
@@ -28,18 +29,19 @@ from study.runs import write_npz, write_whole
 from study.settings import UserError
 
 MEAN, READINGS, MASK = "mean.npz", "readings.npz", "drawn-mask.npy"
-READ = "read"  # exists once the scan was read without a fault
+READ = "read"  # marker file: the scan was read without errors
 SCALE = "--position-scale"
 LEFT_OUT = 0.1  # the importer's own default
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of the importer.
+    """The input of the importer.
 
-    `file`, `probe`, `positions`: paths. `units`: of positions that state none. `threshold`: photons
-    of the mean pattern above which pixels are masked. `shapes`: lines as `masks.parse` reads them.
-    `mask_file`: bad pixels. `accept`: row of the table of an unclear scan, with its `options`.
+    `file`, `probe`, `positions`: paths. `units`: unit of positions that state none. `threshold`:
+    pixels above this mean (photons) are masked. `shapes`: lines as read by `mask.parse`.
+    `mask_file`: path of a mask, nonzero at bad pixels. `accept`: accepted row (from 1) of the table
+    of an ambiguous scan. `options`: options of the importer that select this row.
     """
 
     file: str
@@ -54,12 +56,12 @@ class Request:
 
     @property
     def masked(self) -> bool:
-        """Whether the user masks pixels in any way."""
+        """Whether the user masks pixels."""
         return bool(self.threshold is not None or self.shapes.strip() or self.mask_file)
 
     @classmethod
     def read(cls, content: Mapping[str, Any]) -> Request:
-        """From stored JSON; entries of other versions are ignored. Raises UserError."""
+        """Parse stored JSON; unknown keys are ignored. Raises UserError for invalid values."""
         known = {key: content[key] for key in cls.__dataclass_fields__ if key in content}
         try:
             return TypeAdapter(cls).validate_python(known)
@@ -72,7 +74,10 @@ class Request:
 
 
 def command(request: Request, folder: Path, name: str, track: bool = True) -> list[str]:
-    """Arguments of `study` that import the scan; `folder` holds the mask that was drawn."""
+    """Arguments of `study` that import the scan as `name`.
+
+    `folder`: contains the drawn mask. `track`: add the data set to DVC.
+    """
     words = ["import", request.file, "--as", name]
     options = {
         "--probe": request.probe,
@@ -86,25 +91,25 @@ def command(request: Request, folder: Path, name: str, track: bool = True) -> li
 
 
 def _accepted(request: Request) -> dict[str, str]:
-    """The option that takes the accepted row: of a table of scales, the scale itself."""
+    """Options that select the accepted row; for a table of position scales, the scale itself."""
     if request.accept is None:
         return {}
-    if SCALE in request.options:  # perhaps with the reading of the pixels that goes with it
+    if SCALE in request.options:  # may be followed by the options for the pixel order
         words = request.options.split()
         return dict(zip(words[::2], words[1::2], strict=True))
     return {"--accept": str(request.accept)}
 
 
 def shown(words: list[str]) -> str:
-    """A command as one types it in a terminal."""
+    """A command as typed in a terminal."""
     return shlex.join(["study", *words])
 
 
 def look(folder: Path, request: Request) -> dict[str, Any]:
-    """Read a scan and say what it is; writes the mean pattern and, if unclear, small objects.
+    """Read a scan; write its mean pattern and, if it is ambiguous, short reconstructions.
 
-    Returns facts as JSON: patterns, n, statements, or the readings (misfit, options) of an unclear
-    scan. Raises UserError for every fault of the files.
+    Returns the fields of `work.Facts` as JSON: patterns, n (px), masked (px), and either the
+    importer's statements or the readings of an ambiguous scan. Raises UserError for invalid files.
     """
     probe = None if request.probe is None else Path(request.probe)
     beside = Beside(request.positions, request.units)
@@ -139,7 +144,7 @@ def look(folder: Path, request: Request) -> dict[str, Any]:
 
 
 def _mean(patterns: Frames) -> np.ndarray:
-    """Mean of the finite values of each pixel; block by block, as scans fill the memory."""
+    """Mean of the finite values per pixel, (n, n); computed in blocks, as scans can fill memory."""
     total, count = np.zeros(patterns.shape[1:]), np.zeros(patterns.shape[1:])
     for block in blocks(patterns):
         finite = np.isfinite(block)
@@ -149,7 +154,10 @@ def _mean(patterns: Frames) -> np.ndarray:
 
 
 def _drawn(request: Request, mean: np.ndarray) -> np.ndarray | None:
-    """The mask of the user, in the pixels of the file; None without one. Raises UserError."""
+    """The user's mask in pixels of the file, (n, n), or None.
+
+    Raises UserError if the mask is invalid or covers more than half of the pixels.
+    """
     if not request.masked:
         return None
     n = mean.shape[-1]
@@ -167,7 +175,7 @@ def _drawn(request: Request, mean: np.ndarray) -> np.ndarray | None:
 
 
 def fit_of(statements: Sequence[str]) -> tuple[str, str]:
-    """(misfit, runner-up) of the sentence `fit: ...`; empty where there is none."""
+    """(misfit, runner-up) from the statement `fit: ...`; empty strings where absent."""
     line = next((one for one in statements if one.startswith("fit:")), "")
     fit = re.search(r"misfit ([0-9.]+|inf)", line)
     other = re.search(r"runner-up ([0-9.]+|inf)", line)

@@ -1,7 +1,7 @@
-"""Masks that are drawn on the mean pattern: rectangles and polygons in pixels of the file.
+"""Masks drawn on the mean pattern: rectangles and polygons in pixels of the file.
 
-One shape a line:  rectangle Y0 X0 Y1 X1   (both corners included)
-                   polygon Y X Y X Y X ...
+One shape per line:  rectangle Y0 X0 Y1 X1   (both corners included)
+                     polygon Y X Y X Y X ...
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ MOST_SHAPES, MOST_CORNERS = 100, 500
 
 
 def parse(text: str) -> list[tuple[str, list[float]]]:
-    """(kind, coordinates y, x, ...) of every line. Raises UserError for an invalid line."""
+    """(kind, [y, x, ...] in px) per line.
+
+    Raises UserError for an invalid line or too many shapes.
+    """
     found = []
     for line in filter(None, map(str.strip, text.splitlines())):
         kind, *words = line.split()
@@ -43,7 +46,7 @@ def parse(text: str) -> list[tuple[str, list[float]]]:
 
 
 def of_shapes(text: str, n: int) -> Bool[np.ndarray, "n n"]:
-    """Pixels inside any of the shapes. Raises UserError."""
+    """Mask of the pixels inside any of the shapes. Raises UserError for invalid shapes."""
     image = Image.new("1", (n, n))
     draw = ImageDraw.Draw(image)
     for kind, numbers in parse(text):
@@ -57,7 +60,7 @@ def of_shapes(text: str, n: int) -> Bool[np.ndarray, "n n"]:
 
 
 def drawn(selection: Mapping[str, Any]) -> list[str]:
-    """Lines for the boxes and lassos of a chart's selection."""
+    """Convert the boxes and lassos of a chart selection to lines of text."""
     lines = []
     for box in selection.get("box") or ():
         (x0, x1), (y0, y1) = box["x"], box["y"]

@@ -1,9 +1,10 @@
-"""Where scans come from: an upload, or a file below a folder that the configuration names.
+"""Sources of scans: uploads, and files below folders that are configured in
+.streamlit/secrets.toml:
 
     [scans]
-    folders = ["/data/beamtime"]        in .streamlit/secrets.toml
+    folders = ["/data/beamtime"]
 
-Links are resolved, and nothing outside of these folders is offered or accepted.
+Links are resolved; files outside these folders are neither offered nor accepted.
 """
 
 from __future__ import annotations
@@ -34,14 +35,17 @@ def folders() -> list[Path]:
         isinstance(one, str) and Path(one).is_absolute() for one in paths
     ):
         raise UserError(
-            f"[scans] in {access.SECRETS} is malformed. Accepted is one list of absolute paths: "
-            'folders = ["/data/beamtime"]'
+            f"[scans] in {access.SECRETS} is malformed; it must be a list of absolute paths, for "
+            'example: folders = ["/data/beamtime"]'
         )
     return [Path(one).resolve() for one in paths]
 
 
 def listed() -> dict[str, Path]:
-    """Scan files below the folders by the name that the page shows; at most `MOST_FILES`."""
+    """Displayed name -> path of scan files below the configured folders; at most `MOST_FILES`.
+
+    Raises UserError for a malformed list of folders.
+    """
     found: dict[str, Path] = {}
     for folder in folders():
         for path in _files(folder, DEEPEST):
@@ -73,7 +77,7 @@ def checked(path: Path) -> Path:
     try:
         real = path.resolve(strict=True)
     except (OSError, RuntimeError):
-        raise UserError(f"{path.name} does not exist any more; choose another file") from None
+        raise UserError(f"{path.name} no longer exists; choose another file") from None
     if not any(real.is_relative_to(folder) for folder in folders()):
         raise UserError(
             f"{path.name} is not below a folder of [scans] in {access.SECRETS}; choose a listed "

@@ -1,6 +1,6 @@
-"""What a user can do with a scan: choose, read, mask, accept, import, reconstruct, stop, remove.
+"""User actions on a scan: choose, read, mask, accept, import, reconstruct, stop, remove.
 
-Called by `app.actions` alone, which refuses those who may not write.
+Called only by `app.actions`, which rejects users without write access.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ RESULT = "result.npz"
 
 @dataclass(frozen=True)
 class Upload:
-    """A file from the browser."""
+    """A file uploaded with the browser."""
 
     name: str
     data: bytes
@@ -28,10 +28,10 @@ class Upload:
 def begin(
     root: Path, scan: Upload | Path, beside: Mapping[str, Upload], units: str | None = None
 ) -> str:
-    """Store a scan in a private folder and start to read it; returns its id.
+    """Store a scan in a private folder, start to read it, and return its id.
 
-    `scan`: an upload, or a file below a configured folder. `beside`: uploads `probe` and
-    `positions`. Raises UserError, and then nothing is kept.
+    `scan`: an upload, or a file below a configured folder. `beside`: optional uploads `probe` and
+    `positions`. Raises UserError if the scan is not accepted or cannot be stored; nothing is kept.
     """
     for upload in (*beside.values(), *([scan] if isinstance(scan, Upload) else [])):
         _check_size(upload)
@@ -56,13 +56,13 @@ def _check_size(upload: Upload) -> None:
     if len(upload.data) > places.LARGEST_MB * 2**20:
         raise UserError(
             f"{places.safe_name(upload.name)} has {len(upload.data) / 2**20:.0f} MB; uploads up to "
-            f"{places.LARGEST_MB} MB are accepted: put it below a folder of [scans], or use "
-            "`study import`"
+            f"{places.LARGEST_MB} MB are accepted: move it to a folder listed under [scans], or "
+            "use `study import`"
         )
 
 
 def _kept(folder: Path, kind: str, upload: Upload) -> Path:
-    """Write an upload below its own name, readable by the owner only."""
+    """Write an upload to folder/kind under its (sanitised) name, readable only by the owner."""
     place = folder / kind
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(mode=0o700)
@@ -79,7 +79,10 @@ def look_again(
     shapes: str,
     upload: Upload | None,
 ) -> None:
-    """Read the scan again with a mask. Raises UserError for shapes that are none."""
+    """Read the scan again with a mask. `threshold`: photons.
+
+    Raises UserError for invalid shapes, too large an upload, or too many running tasks.
+    """
     scan = work.read(root, scan_id)
     mask.parse(shapes)
     file = scan.request.mask_file
@@ -96,23 +99,26 @@ def look_again(
 
 
 def accept(root: Path, scan_id: str, row: int) -> None:
-    """Choose a row of the table of an unclear scan, or 0 for none."""
+    """Accept a row (from 1) of the table of an ambiguous scan, or 0 for none.
+
+    Raises UserError for a row that does not exist.
+    """
     scan = work.read(root, scan_id)
     rows = scan.task("look").facts.readings
     if not 0 <= row <= len(rows):
-        raise UserError(f"the table has {len(rows)} rows; row {row} is none of them")
+        raise UserError(f"row {row} does not exist; the table has {len(rows)} rows")
     options = rows[row - 1].options if row else ""
     request = replace(scan.request, accept=row or None, options=options)
     work.save(scan.folder, request, scan.uploaded)
 
 
 def import_command(root: Path, scan: work.Scan, name: str) -> list[str]:
-    """Arguments of `study` that import the scan as it was masked and accepted."""
+    """Arguments of `study` that import the scan with its mask and accepted reading."""
     return importer.command(scan.request, scan.folder, name, (root / ".dvc").is_dir())
 
 
 def import_as(root: Path, scan_id: str, name: str) -> None:
-    """Start the import as imported/NAME. Raises UserError for a name that is none or taken."""
+    """Start the import as imported/NAME. Raises UserError if the name is invalid or taken."""
     scan = work.read(root, scan_id)
     if (root / "imported" / check_name(name)).exists():
         raise UserError(f"imported/{name} exists; choose another name")
@@ -128,7 +134,7 @@ def reconstruct_command(scan: work.Scan, source: str, options: Sequence[str]) ->
 
 
 def reconstruct(root: Path, scan_id: str, source: str, options: Sequence[str]) -> None:
-    """Start a reconstruction. Raises UserError before the scan is imported."""
+    """Start a reconstruction. Raises UserError if the scan is not imported yet."""
     scan = work.read(root, scan_id)
     if scan.imported is None or scan.task("import").state != "finished":
         raise UserError("the scan is not imported yet; import it first")
@@ -137,7 +143,7 @@ def reconstruct(root: Path, scan_id: str, source: str, options: Sequence[str]) -
 
 
 def stop(root: Path, scan_id: str, task: str) -> None:
-    """End a task. Of a scan that was still being read for the first time nothing is kept."""
+    """Stop a task. A scan whose first reading was not complete is discarded."""
     scan = work.read(root, scan_id)
     work.stop(scan.folder, task)
     if not (scan.folder / importer.READ).is_file():
@@ -145,5 +151,5 @@ def stop(root: Path, scan_id: str, task: str) -> None:
 
 
 def remove(root: Path, scan_id: str) -> None:
-    """Delete the folder with the upload; what was imported stays."""
+    """Delete the scan's folder with its uploads; an imported data set is kept."""
     work.remove(work.read(root, scan_id).folder)

@@ -1,13 +1,13 @@
-"""Folders of work in progress and the child processes that work in them.
+"""Folders of scans in progress and the child processes that work on them.
 
-    work/scans/ID/request.json      what the importer is asked (importer.Request)
-    work/scans/ID/TASK.json         pid, start and command of the child
+    work/scans/ID/request.json      input of the importer (importer.Request)
+    work/scans/ID/TASK.json         pid, start time and command of the child
     work/scans/ID/TASK.end.json     state, cause and facts, written once at the end
-    work/scans/ID/TASK.log          what it printed
+    work/scans/ID/TASK.log          log of the child
     work/scans/ID/KIND/FILE         uploads
 
-Only the owner of the app can read the folders. A reload, a second browser or a killed app changes
-nothing. Tasks: look, import, reconstruct.
+Only the user who runs the app can read these folders. Tasks (look, import, reconstruct) survive a
+reload of the page, a second browser window and the end of the app.
 """
 
 from __future__ import annotations
@@ -42,22 +42,22 @@ KINDS = ("scan", "probe", "positions", "mask")  # subfolders of uploads
 MOST_AT_WORK = 2
 KEPT_S, REFUSED_S = 7 * 86400.0, 3600.0
 LOG_BYTES = 65536
-STARTING_S = 10.0  # until the number of a child is stored
+STARTING_S = 10.0  # longest time until the pid of a child is stored
 STEP = re.compile(r"(\d+) of (\d+)")
 CODE = Path(__file__).parents[2]
-# Held until they end, so that none is left behind as a zombie.
+# Children are kept here until they end, so that none becomes a zombie.
 _STARTED: list[subprocess.Popen[bytes]] = []
 
 
 class Reading(BaseModel):
-    """One way to read an unclear scan. `misfit`: None where it is not finite."""
+    """One possible reading of an ambiguous scan. `misfit`: None if it is not finite."""
 
     misfit: float | None
     options: str
 
 
 class Facts(BaseModel):
-    """What a task found: `look` up to `why`, `reconstruct` the rest (see `study reconstruct`)."""
+    """Results of a task: fields up to `why` are from `look`, the rest from `study reconstruct`."""
 
     patterns: int = 0
     n: int = 0
@@ -76,7 +76,7 @@ class Facts(BaseModel):
 
 
 class _End(BaseModel):
-    """TASK.end.json."""
+    """Content of TASK.end.json."""
 
     state: Literal["finished", "refused", "failed", "stopped"]
     cause: str | None
@@ -85,7 +85,10 @@ class _End(BaseModel):
 
 @dataclass(frozen=True)
 class Task:
-    """`state`: none, running, finished, refused, failed or stopped; `done`, `total`: steps."""
+    """The state of a task: none, running, finished, refused, failed or stopped.
+
+    `done`, `total`: completed and total steps, 0 if unknown. `seconds`: run time so far.
+    """
 
     name: str
     state: str
@@ -99,7 +102,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Scan:
-    """One scan that is being worked on. `uploaded`: its file belongs to the folder."""
+    """A scan in progress. `uploaded`: whether its file was uploaded (and is in the folder)."""
 
     id: str
     folder: Path
@@ -113,7 +116,7 @@ class Scan:
 
 
 def create(root: Path, name: str) -> Path:
-    """A new private folder. Old folders without work are removed."""
+    """Create a private folder for a scan; old folders without running tasks are removed."""
     parent = root / FOLDER
     make_folder(parent)
     _sweep(parent)
@@ -124,7 +127,7 @@ def create(root: Path, name: str) -> Path:
 
 
 def _sweep(parent: Path) -> None:
-    """Remove what is old: scans, and much sooner what is left of those that were refused."""
+    """Remove old scans: after 7 days, or after an hour if they were never read successfully."""
     for folder in parent.iterdir():
         if not ID.fullmatch(folder.name) or folder.is_symlink():
             continue
@@ -136,22 +139,22 @@ def _sweep(parent: Path) -> None:
 
 
 def save(folder: Path, request: Request, uploaded: bool) -> None:
-    """Store what the importer is asked."""
+    """Store the input of the importer."""
     write_json(folder / "request.json", {**asdict(request), "uploaded": uploaded})
 
 
 def note_import(folder: Path, name: str) -> None:
-    """Store under which name the scan is imported."""
+    """Store the name under which the scan is imported."""
     content = read_mapping(folder / "scan.json") or {}
     write_json(folder / "scan.json", {**content, "imported": name})
 
 
 def read(root: Path, scan_id: str) -> Scan:
-    """Raises UserError for an id that is none, whose folder was removed, or whose files are
+    """Read a scan. Raises UserError if the id is invalid, the folder was removed, or its files are
     damaged."""
     folder = root / FOLDER / scan_id
     if not ID.fullmatch(scan_id) or not (folder / "request.json").is_file():
-        raise UserError(f"no scan {scan_id[:40]!r} is being worked on here; choose a file again")
+        raise UserError(f"scan {scan_id[:40]!r} does not exist here; choose a file again")
     content = read_mapping(folder / "request.json") or {}
     about = read_mapping(folder / "scan.json") or {}
     imported = about.get("imported")
@@ -166,7 +169,7 @@ def read(root: Path, scan_id: str) -> Scan:
 
 
 def every(root: Path) -> list[Scan]:
-    """All scans that are being worked on, the newest first."""
+    """All scans in progress, newest first; damaged ones are skipped."""
     found = []
     for file in sorted((root / FOLDER).glob("*/request.json"), reverse=True):
         with contextlib.suppress(UserError):
@@ -175,20 +178,20 @@ def every(root: Path) -> list[Scan]:
 
 
 def remove(folder: Path) -> None:
-    """End what works on it and delete it with the upload."""
+    """Stop all tasks of a scan and delete its folder."""
     for task in TASKS:
         stop(folder, task)
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def forget(folder: Path, kinds: Sequence[str] = KINDS) -> None:
-    """Remove the files that came from outside."""
+    """Delete the uploaded files of these kinds."""
     for kind in kinds:
         shutil.rmtree(folder / kind, ignore_errors=True)
 
 
 def forget_all(folder: Path) -> None:
-    """Remove them and what was computed from them, for example the mean pattern."""
+    """Delete the uploads and everything computed from them, such as the mean pattern."""
     forget(folder)
     for name in (MEAN, READINGS, MASK):
         (folder / name).unlink(missing_ok=True)
@@ -198,11 +201,12 @@ def forget_all(folder: Path) -> None:
 
 
 def start(root: Path, folder: Path, task: str, command: Sequence[str] = ()) -> None:
-    """Start a child for a task. Raises UserError while two others are at work, or this one is."""
+    """Start a child for a task. Raises UserError if this task or two others are running."""
     at_work = sum(scan.task(one).state == "running" for scan in every(root) for one in TASKS)
     if read_task(folder, task).state == "running" or at_work >= MOST_AT_WORK:
         raise UserError(
-            f"{at_work} scans are being worked on; at most {MOST_AT_WORK} may be: wait or stop one"
+            f"{at_work} scans are being processed (at most {MOST_AT_WORK} at a time); wait or stop "
+            "one"
         )
     for kind in ("json", "end.json", "out"):
         (folder / f"{task}.{kind}").unlink(missing_ok=True)
@@ -228,7 +232,7 @@ def start(root: Path, folder: Path, task: str, command: Sequence[str] = ()) -> N
 
 
 def stop(folder: Path, task: str) -> None:
-    """End a running child and its own children; what it had written whole stays."""
+    """Stop a running child and its descendants; files that were completely written are kept."""
     content = read_mapping(folder / f"{task}.json") or {}
     if read_task(folder, task).state != "running":
         return
@@ -241,14 +245,14 @@ def _mark(folder: Path, task: str) -> str:
 
 
 def end(folder: Path, task: str, state: str, cause: str | None, facts: object = None) -> None:
-    """Write once how a task ended."""
+    """Record how a task ended; only the first call has an effect."""
     file = folder / f"{task}.end.json"
     if not file.is_file():
         write_json(file, {"state": state, "cause": cause, "facts": facts or {}})
 
 
 def read_task(folder: Path, task: str) -> Task:
-    """The present state of a task."""
+    """The current state of a task."""
     try:
         content = read_mapping(folder / f"{task}.json")
         ended = read_mapping(folder / f"{task}.end.json")
@@ -289,7 +293,7 @@ def _at_work(folder: Path, task: str, content: Mapping[str, Any]) -> Task:
 
 
 def _log(folder: Path, task: str) -> str:
-    """The end of what a task printed."""
+    """The last `LOG_BYTES` of a task's log."""
     try:
         with open_regular(folder / f"{task}.log") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - LOG_BYTES))
@@ -305,7 +309,7 @@ def last_line(folder: Path, task: str) -> str:
 
 
 def printed(folder: Path, task: str) -> dict[str, Any]:
-    """The JSON object that a command printed; {} where it printed something else."""
+    """The JSON object that a command printed; {} if it did not print one."""
     file = folder / f"{task}.out"
     try:
         content = parse_json(read_text(file).strip().splitlines()[-1], file)

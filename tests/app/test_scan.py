@@ -305,7 +305,7 @@ def press(app: AppTest, label: str) -> None:
 def test_a_task_that_is_stopped_ends_with_its_children(toy: Path, tiny_params: DataParams):
     file = scan_files.write_scan(toy / "star.npz", scan_files.clear_scan(tiny_params))
     scan_id = actions.begin_scan(Upload("star.npz", file.read_bytes()), {})
-    with pytest.raises(UserError, match="worked on"):
+    with pytest.raises(UserError, match="being processed"):
         work.start(toy, toy / work.FOLDER / scan_id, "look")
     actions.stop_scan(scan_id, "look")
     task = work.read(load.ROOT, scan_id).task("look")
