@@ -1,1 +1,1 @@
-"""The page Data: the content of a data set, of which only the displayed parts are read."""
+"""The Data page: the content of a data set; only the displayed parts are read."""

@@ -1,4 +1,4 @@
-"""Users of a data set: arms that name it, their questions, and runs on its content."""
+"""Users of a data set: the arms that name it, their questions, and results for its content."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from study.settings import mentions
 
 @dataclass(frozen=True)
 class Consumer:
-    """One arm, by its name in the results; `ran`: on this content, on another, or not at all."""
+    """One arm, named as in the results.
+
+    `seeds`: number of requested seeds. `ran`: whether its results are for this content of the data
+    set, as text; `state`: the same as a word of app.states.
+    """
 
     arm: str
     asks: str
@@ -23,7 +27,10 @@ class Consumer:
 
 
 def consumers(entry: Entry, sha256: str | None) -> list[Consumer]:
-    """The arms of the set's pipeline that name it, in the order of params.yaml."""
+    """The arms that use a data set, in the order of params.yaml of its pipeline.
+
+    `sha256`: content of the stored data set, or None if it is not stored.
+    """
     study = study_of(entry)
     if study is None:
         return []
@@ -46,11 +53,11 @@ def _ran(arm: ArmResults | None, sha256: str | None) -> tuple[str, str]:
         return f"{seeds}, content not compared", "unknown"
     if arm.data_sha256 == sha256:
         return f"{seeds} on this content", "ok"
-    return f"{seeds} on other content ({arm.data_sha256[:12]})", "differs"
+    return f"{seeds} on different content ({arm.data_sha256[:12]})", "differs"
 
 
 def questions(entry: Entry, arms: Mapping[str, object]) -> dict[str, tuple[str, list[str]]]:
-    """study name -> (its question, its arms that use the data set), by names in the results."""
+    """Study name -> (its question, its arms that are in `arms`, named as in the results)."""
     study = study_of(entry)
     if study is None:
         return {}
@@ -63,7 +70,7 @@ def questions(entry: Entry, arms: Mapping[str, object]) -> dict[str, tuple[str, 
 
 
 def sections(entry: Entry) -> dict[str, int]:
-    """Section of params.yaml that an investigation reads -> how often it names the set."""
+    """Section of params.yaml read by an investigation -> how often it names the data set."""
     study = study_of(entry)
     found = study.sections if study else {}
     counts = {

@@ -1,7 +1,7 @@
-"""Figures of a data set, with square pixels, no smoothing and usual colour maps.
+"""Figures of a data set, with square pixels, no smoothing and common colour maps.
 
-Amplitude is linear gray. A phase within half of [-pi, pi] is diverging and symmetric, a larger one
-cyclic (twilight); the key says which.
+Amplitude is linear gray. Phase below pi/2 in magnitude has a symmetric diverging map, larger phase
+a cyclic one (twilight); the label of the colour bar says which.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from PIL import Image
 
 from app.dataset.reading import Photons
 
-LARGEST_PX = 400  # a side of a picture on the page; larger ones are thinned
+LARGEST_PX = 400  # longest side of a displayed image; larger ones are subsampled
 WEAK_RAD = np.pi / 2
 CHOSEN = "#D55E00"
 OTHERS = "#0072B2"
@@ -26,7 +26,7 @@ HEIGHT = 330
 
 @dataclass(frozen=True)
 class Pixel:
-    """Side of an object pixel: a length if it is known, else in pixels."""
+    """Side of an object pixel in nm, or None if it is unknown (lengths are then in pixels)."""
 
     side_nm: float | None
 
@@ -41,7 +41,7 @@ class Pixel:
 
 @dataclass(frozen=True)
 class Shades:
-    """Colour map, range and key of a picture."""
+    """Colour map, range and colour-bar label of an image."""
 
     scale: str
     low: float
@@ -50,11 +50,12 @@ class Shades:
 
 
 def amplitude_shades(values: np.ndarray, key: str) -> Shades:
+    """Linear gray from 0 to the largest value. `key`: label of the colour bar."""
     return Shades("gray", 0.0, float(np.nanmax(values, initial=0)) or 1.0, key)
 
 
 def phase_shades(phase: np.ndarray) -> Shades:
-    """Diverging for a weak phase, cyclic on [-pi, pi] for any other."""
+    """Diverging for phase below pi/2 in magnitude, otherwise cyclic on [-pi, pi]. `phase`: rad."""
     largest = float(np.nanmax(np.abs(phase), initial=0))
     if largest < WEAK_RAD:
         return Shades("RdBu_r", -(largest or 1.0), largest or 1.0, "rad, diverging about 0")
@@ -62,13 +63,13 @@ def phase_shades(phase: np.ndarray) -> Shades:
 
 
 def thinned(values: np.ndarray, most: int = LARGEST_PX) -> tuple[np.ndarray, int]:
-    """Every k-th pixel so that no side is above `most`, and k."""
+    """Every k-th pixel of an (h, w) array, and k, so that no side exceeds `most`."""
     step = max(1, -(-max(values.shape) // most))
     return values[::step, ::step], step
 
 
 def picture(values: np.ndarray, shades: Shades, pixel: Pixel, bar: bool = True) -> go.Figure:
-    """One array as the page shows it; NaN stays blank."""
+    """An (h, w) array as an image; NaN is blank. `bar`: draw a scale bar if lengths are known."""
     shown, step = thinned(values)
     side = pixel.scale * step
     figure = go.Figure(
@@ -93,7 +94,7 @@ def picture(values: np.ndarray, shades: Shades, pixel: Pixel, bar: bool = True) 
 
 
 def _bar(key: str) -> dict[str, object]:
-    """The key below the picture, as wide as it."""
+    """The colour bar below the image."""
     title = {"text": key, "side": "bottom", "font": {"size": 12}}
     place = {"orientation": "h", "x": 0.5, "xanchor": "center", "y": -0.17, "yanchor": "top"}
     return {"thickness": 9, "len": 0.9, "title": title, "ypad": 0, "tickangle": 0, **place}
@@ -111,7 +112,7 @@ def _square(figure: go.Figure, pixel: Pixel) -> None:
 
 
 def bar_length_nm(width_nm: float) -> float:
-    """A round length of about a fifth of the picture: 1, 2 or 5 times a power of ten."""
+    """Length of the scale bar: 1, 2 or 5 times a power of ten, at most a fifth of the width."""
     goal = width_nm / 5
     power = 10.0 ** np.floor(np.log10(goal))
     return float(max(k * power for k in BAR_STEPS if k * power <= goal))
@@ -146,7 +147,11 @@ def scan_map(
     n: int,
     pixel: Pixel,
 ) -> go.Figure:
-    """Window centres over a gray picture; `names`: their pattern numbers; the chosen one ringed."""
+    """Window centres over a gray image; the window of the chosen pattern is outlined.
+
+    `ground`: (h, w); `centres_px`: (J, 2) as (y, x) in object px; `names`: (J,) pattern numbers;
+    `chosen`: a pattern number or None; `n`: side of the window in px.
+    """
     shown, step = thinned(ground)
     side = pixel.scale * step
     figure = go.Figure(go.Image(source=_png(shown), x0=0, y0=0, dx=side, dy=side, hoverinfo="skip"))
@@ -170,7 +175,7 @@ def scan_map(
 
 
 def shifts(positions_px: np.ndarray, shift_px: np.ndarray) -> go.Figure:
-    """Given positions and lines to the refined ones, (J, 2) as (y, x) in object px."""
+    """Given positions, with lines to the refined ones; both (J, 2) as (y, x) in object px."""
     there = positions_px + shift_px
     gap = np.full(len(there), np.nan)
     lines = {
@@ -225,7 +230,10 @@ def _png(values: np.ndarray) -> str:
 
 
 def pattern(counts: np.ndarray, brightest: float) -> go.Figure:
-    """log(1 + counts), ticks in photons; one range for all patterns of the split."""
+    """One pattern, (n, n) photons, as log(1 + counts) with ticks in photons.
+
+    `brightest`: photons at the upper end of the range, the same for all patterns of a split.
+    """
     top = np.log10(1 + max(brightest, 1.0))
     ticks = np.arange(0, int(np.floor(top)) + 1)
     shades = Shades("viridis", 0.0, float(top), "photons, log(1 + counts)")
@@ -241,7 +249,7 @@ def pattern(counts: np.ndarray, brightest: float) -> go.Figure:
 
 
 def sum_histogram(photons: Photons, chosen: float | None) -> go.Figure:
-    """Photons per pattern; the chosen pattern's sum as a line."""
+    """Histogram of photons per pattern; a line marks `chosen`, the photons of one pattern."""
     figure = go.Figure(
         go.Histogram(
             x=photons.sums, nbinsx=40, marker_color=OTHERS,
@@ -255,7 +263,7 @@ def sum_histogram(photons: Photons, chosen: float | None) -> go.Figure:
 
 
 def pixel_histogram(photons: Photons) -> go.Figure:
-    """Photons per lit pixel, logarithmic bins and axes."""
+    """Histogram of photons per nonzero pixel, with logarithmic bins and axes."""
     edges = photons.edges
     figure = go.Figure(
         go.Bar(
@@ -266,7 +274,7 @@ def pixel_histogram(photons: Photons) -> go.Figure:
             hovertemplate="about %{x:.3g} photons: %{y} pixels<extra></extra>",
         )
     )
-    _plain(figure, "photons per pixel (lit ones)", "pixels")
+    _plain(figure, "photons per pixel (nonzero)", "pixels")
     figure.update_xaxes(type="log", dtick=1 if photons.brightest < 1e6 else 2)
     figure.update_yaxes(type="log", dtick=1)
     return figure

@@ -1,6 +1,6 @@
 """Check for leakage between the splits of a data set: objects, patterns, scan areas.
 
-The checks use the arrays; of the manifest they use only the seeds.
+The checks use the arrays; from the manifest they use only the seeds and the kind of data set.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from scipy.spatial import KDTree
 from study.formats.dataset import Manifest
 from study.formats.frames import Frames, blocks
 
-HASHED_BYTES = 2**28  # of all splits; more, and a spread sample of patterns is compared
+HASHED_BYTES = 2**28  # for all splits; of larger data sets, evenly spaced patterns are compared
 
 
 @dataclass(frozen=True)
 class Check:
-    """One question with its answer: `state` is a word of app.states."""
+    """One question and its answer. `state`: a word of app.states."""
 
     state: str
     label: str
@@ -42,14 +42,14 @@ class Scan:
 
 
 def diameter_px(probe: np.ndarray) -> float:
-    """Diameter of the disk with the probe's effective area (sum I)^2 / sum I^2, I = |P|^2."""
+    """Diameter of the disk with the effective area (sum I)^2 / sum I^2 of the probe, I = |P|^2."""
     light = np.abs(probe.astype(np.complex128)) ** 2
     area = light.sum() ** 2 / max((light**2).sum(), 1e-300)
     return float(2 * np.sqrt(area / np.pi))
 
 
 def check(scans: Mapping[str, Scan], manifest: Manifest, diameter: float) -> list[Check]:
-    """The three checks; `diameter` of the illumination in object px."""
+    """The three checks (objects, patterns, scan areas). `diameter`: illumination, in object px."""
     shared = shared_objects(scans, manifest)
     return [
         _objects(scans, manifest, shared),
@@ -59,7 +59,7 @@ def check(scans: Mapping[str, Scan], manifest: Manifest, diameter: float) -> lis
 
 
 def object_seeds(manifest: Manifest) -> Mapping[str, Any]:
-    """Seed of the object of every split; empty where the request states none."""
+    """Object seed per split; empty if the request states none."""
     seeds = manifest.request.get("object_seeds")
     return seeds if isinstance(seeds, Mapping) else {}
 
@@ -94,16 +94,16 @@ def _objects(
         seeds = object_seeds(manifest)
         message = ", ".join(f"{name} {seeds[name]}" for name in scans if name in seeds)
         after = f" (object seeds: {message})" if message else ""
-        return Check("ok", "apart", question, f"Every split has its own object{after}.")
+        return Check("ok", "separate", question, f"Every split has its own object{after}.")
     pairs = _pairs(shared)
     if manifest.kind == "imported":
         return Check(
             "unknown",
             "one object",
             question,
-            "One measured object, one scan: every 12th pattern is held out for the test and "
-            "another 12th for validation. Held-out patterns show how well the scan is "
-            "explained, not how a network performs on a new object.",
+            "All splits are from one scan of one object: every 12th pattern is held out for "
+            "testing and another 12th for validation. Held-out patterns show how well the "
+            "reconstruction explains this scan, not how a network performs on a new object.",
         )
     return Check("failed", "shared", question, f"{pairs} share an object.")
 
@@ -113,7 +113,7 @@ def _pairs(pairs: Sequence[tuple[str, str]]) -> str:
 
 
 def _patterns(scans: Mapping[str, Scan]) -> Check:
-    """Patterns that are bit-identical in two splits; dark patterns are not counted."""
+    """Check for bit-identical patterns in two splits; patterns without photons are ignored."""
     size = sum(scan.frames.nbytes for scan in scans.values())
     step = max(1, -(-size // HASHED_BYTES))
     seen = {name: _pattern_hashes(scan.frames, step) for name, scan in scans.items()}
@@ -138,23 +138,24 @@ def _pattern_hashes(frames: Frames, step: int) -> list[bytes]:
 
 
 def _areas(scans: Mapping[str, Scan], shared: Sequence[tuple[str, str]], diameter: float) -> Check:
-    """The share of one split's patterns in the area that another split illuminates."""
+    """Check how many patterns of a split lie in the area illuminated by another split."""
     if not shared:
-        return Check("ok", "apart", "Scan areas", "No two splits scan the same object.")
+        return Check("ok", "separate", "Scan areas", "No two splits scan the same object.")
     parts, worst = [], 0.0
     for one, other in shared:
         share, median = overlap(scans[one], scans[other], diameter)
         worst = max(worst, share)
         parts.append(
-            f"{share:.0%} of the {other} patterns lie within the lit {diameter:.1f} px of a {one} "
-            f"pattern (median distance {median:.1f} px)"
+            f"{share:.0%} of the {other} patterns are closer to a {one} pattern than the "
+            f"illumination diameter, {diameter:.1f} px (median distance {median:.1f} px)"
         )
-    state, label = ("unknown", "overlapping") if worst else ("ok", "apart")
+    state, label = ("unknown", "overlapping") if worst else ("ok", "separate")
     return Check(state, label, "Scan areas", "; ".join(parts) + ".")
 
 
 def overlap(one: Scan, other: Scan, diameter: float) -> tuple[float, float]:
-    """Share of the patterns of `other` nearer than `diameter` to one of `one`; median distance."""
+    """Share of the patterns of `other` closer than `diameter` (px) to a pattern of `one`, and the
+    median distance to the nearest pattern of `one` in px; (0, NaN) without a common image."""
     distances = []
     for image in np.unique(other.image_index):
         near = one.corners_px[one.image_index == image]

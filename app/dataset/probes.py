@@ -1,7 +1,7 @@
-"""The stored probe, and the true one if the data set states another.
+"""The stored probe of a data set, and the true probe if that differs.
 
-A data set with an assumed probe stores only that one. The probe that made its counts is taken from
-another data set whose stored probe has the same parameters.
+A data set with an assumed probe stores only the assumed one. The probe used to simulate its counts
+is read from another data set whose stored probe has the same parameters.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from study.settings import UserError
 
 
 def assumed(manifest: Manifest) -> bool:
-    """Whether the stored probe is the assumed one and not the one that made the counts."""
+    """Whether the stored probe is an assumed one, not the one used to simulate the counts."""
     return manifest.request.get("assumed_probe") is not None
 
 
@@ -39,11 +39,12 @@ def sister_with_truth(manifest: Manifest, others: Iterable[Entry]) -> Entry | No
 
 
 def true_probe(entry: Entry) -> np.ndarray:
+    """The stored probe of a data set, (n, n) complex. Raises UserError for a damaged file."""
     return reading.part(entry.folder, "test").probe
 
 
 def phase_where_lit(field: np.ndarray, floor: float = 0.05) -> np.ndarray:
-    """Phase in rad; NaN where the amplitude is below `floor` of the largest."""
+    """Phase in rad; NaN where the amplitude is below `floor` times the largest amplitude."""
     amplitude = np.abs(field)
     lit = amplitude > floor * max(float(amplitude.max()), 1e-300)
     return np.where(lit, np.angle(field), np.nan)

@@ -1,4 +1,4 @@
-"""Parts of a data set for the page; counts stay in their files, and only a sample is read."""
+"""Parts of a data set for the page; counts remain in their files, and only a sample is read."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ from study.formats.dataset import Split, load_dataset
 from study.formats.frames import Frames
 from study.settings import SPLITS
 
-SAMPLE = 512  # patterns that a histogram reads
+SAMPLE = 512  # patterns per histogram
 
 
 @dataclass(frozen=True)
 class Part:
-    """One split and the probe: `frames` (N, n, n) and `corners_px` (N, 2) in storage order; the
-    counts are read on demand. `image_index`: (N,)."""
+    """One split and the probe.
+
+    `probe`: (n, n) complex. In storage order: `frames` (N, n, n) photons, read on demand;
+    `corners_px` (N, 2) as (y, x); `image_index` (N,).
+    """
 
     split: Split
     probe: np.ndarray
@@ -31,8 +34,7 @@ class Part:
 
 
 def part(folder: Path, name: str) -> Part:
-    """One split. Raises UserError for a damaged file, or one that does not agree with its
-    manifest."""
+    """Read one split. Raises UserError if a file is damaged or does not match its manifest."""
     return _part(str(folder), name, _key(folder, name))
 
 
@@ -56,8 +58,11 @@ def _part(folder: str, name: str, key: load.Stamp) -> Part:
 
 @dataclass(frozen=True)
 class Photons:
-    """Photons of the sampled patterns: `sums` per pattern; `pixels`: histogram of photons per
-    pixel, as bin edges and counts, and the share of dark pixels."""
+    """Photon statistics of `sampled` of `total` patterns.
+
+    `sums`: photons per pattern. `edges`, `pixels`: histogram of photons per nonzero pixel.
+    `dark_share`: share of pixels without photons. `brightest`: most photons in a pixel.
+    """
 
     sampled: int
     total: int
@@ -94,7 +99,7 @@ def _photons(folder: str, name: str, key: load.Stamp) -> Photons:
 
 
 def spread(total: int, most: int) -> np.ndarray:
-    """Up to `most` different places of `total`, evenly spread, first and last among them."""
+    """Up to `most` distinct, evenly spaced indices below `total`, including the first and last."""
     return np.unique(np.linspace(0, total - 1, min(total, most)).round().astype(np.int64))
 
 

@@ -1,4 +1,4 @@
-"""Scan steps, overlap, and the light on each pixel."""
+"""Scan step, overlap, and the dose per pixel."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from app.dataset.leakage import diameter_px
 
 @dataclass(frozen=True)
 class Steps:
-    """`step_px`: median distance to the nearest other position; NaN for a single one.
+    """Geometry and illumination of a scan.
 
+    `step_px`: median distance to the nearest other position; NaN for a single position.
     `overlap`: linear overlap 1 - step / diameter of neighbouring illuminated disks, 0 if they are
-    disjoint. `dose`: (h, w) light on each pixel, relative to the brightest.
+    disjoint. `dose`: (h, w) dose per pixel relative to the maximum. `lit_share`: share of pixels
+    with more than 1 % of the maximum.
     """
 
     step_px: float
@@ -26,7 +28,10 @@ class Steps:
 
 
 def steps(corners_px: np.ndarray, probe: np.ndarray, shape: tuple[int, int]) -> Steps:
-    """Steps of the positions on one image; a window is added at the nearest whole pixel."""
+    """Steps of the positions on one image; windows are added at the nearest integer pixel.
+
+    `corners_px`: (J, 2) as (y, x); `probe`: (n, n) complex; `shape`: (h, w) of the image.
+    """
     diameter = diameter_px(probe)
     step = _nearest(corners_px)
     light = np.abs(probe.astype(np.complex128)) ** 2

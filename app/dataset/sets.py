@@ -2,7 +2,7 @@
 
 quick               data/quick of the root pipeline
 imported/siemens    a measured scan of the root pipeline
-studies/dose_1e3    a set of another pipeline's folder
+studies/dose_1e3    a data set of the pipeline in the folder studies
 """
 
 from __future__ import annotations
@@ -16,14 +16,16 @@ from study.runs.seed_folders import held_seeds
 from study.settings import NAME, DataParams, Study, UserError
 
 ROOMS = ("data", "imported")
-MOST_IMAGES = 1000  # in the selection
+MOST_IMAGES = 1000  # offered for selection
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One data set: the folder of its pipeline ("" for the root's) and its path there. `seed`: the
-    seed whose objects are shown, if objects are drawn per seed (`seeds`), else None. `asked`: its
-    parameters in params.yaml; None for a measured data set and for one that is no longer declared.
+    """One data set: the folder of its pipeline ("" for the root pipeline) and its path there.
+
+    `asked`: its parameters in params.yaml; None for a measured data set and for one that
+    params.yaml does not declare. `seed`: if objects are drawn per seed (`seeds`), the seed whose
+    objects are shown, otherwise None.
     """
 
     pipeline: str
@@ -43,7 +45,7 @@ class Entry:
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """The seeds with objects that are stored here."""
+        """The seeds whose objects are stored here."""
         return held_seeds(load.ROOT / self.pipeline / self.path)
 
     @property
@@ -56,7 +58,7 @@ class Entry:
 
     @property
     def how_to_get(self) -> str:
-        """The commands that get a missing data set, as a part of a sentence."""
+        """The commands that provide a missing data set, as a clause."""
         inside = f"cd {self.pipeline} && " if self.pipeline else ""
         if self.measured:
             pull = f"{self.path}" if not self.pipeline else f"{self.pipeline}/{self.path}"
@@ -66,13 +68,13 @@ class Entry:
 
 
 def images_of(manifest: Manifest) -> int:
-    """Objects per split according to the request; 1 if it does not state them."""
+    """Objects per split according to the request, at most `MOST_IMAGES`; 1 if not stated."""
     stated = manifest.request.get("images_per_split")
     return min(max(stated, 1), MOST_IMAGES) if isinstance(stated, int) else 1
 
 
 def entries() -> dict[str, Entry]:
-    """Every set by its id: declared in a params.yaml or on disk."""
+    """All data sets by id, whether declared in a params.yaml or found on disk."""
     found: dict[str, Entry] = {}
     for pipeline in load.pipeline_names():
         study = _study(pipeline)
@@ -87,7 +89,7 @@ def entries() -> dict[str, Entry]:
 
 
 def _on_disk(pipeline: str) -> list[str]:
-    """Paths of data sets that are stored here, or whose record is, by folder."""
+    """Paths of data sets that are stored here or have a .dvc file here, sorted."""
     folder = load.ROOT / pipeline
     held = [file.parent for room in ROOMS for file in folder.glob(f"{room}/*/manifest.json")]
     held += [file.parents[1] for file in folder.glob("data/*/s*/manifest.json")]
@@ -97,6 +99,7 @@ def _on_disk(pipeline: str) -> list[str]:
 
 
 def study_of(entry: Entry) -> Study | None:
+    """The study of the data set's pipeline, or None if its params.yaml cannot be read."""
     return _study(entry.pipeline)
 
 

@@ -1,4 +1,4 @@
-"""The parts of the page from top to bottom: facts, object, probe, scan, patterns, checks, users."""
+"""Sections of the page from top to bottom: facts, object, probe, scan, patterns, checks, users."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ def chart(figure: Any, alt: str, key: str, **options: Any) -> Any:
 
 
 def pixel_of(manifest: Manifest) -> Pixel:
+    """Side of the object pixel, unknown for nominal lengths."""
     known = not manifest.nominal
     return Pixel(manifest.geometry.object_pixel_m(manifest.n) * 1e9 if known else None)
 
 
 def absent(entry: sets.Entry) -> None:
-    """A missing data set: how to get it, its parameters, and the arms that need it."""
+    """Show a missing data set: how to get it, its parameters, and the arms that need it."""
     states.chip("not pulled", "not here")
     st.info(
-        f"The data set {escape.markdown(entry.id)} is not in this checkout. Get it: "
+        f"The data set {escape.markdown(entry.id)} is not in this checkout. To get it: "
         f"{escape.sentence(entry.how_to_get)}."
     )
     if entry.asked is not None:
@@ -52,7 +53,7 @@ def facts(manifest: Manifest) -> None:
                 "lengths in px",
                 icon=":material/straighten:",
                 color="gray",
-                help="Energy and distance are conventional: only pixels are known.",
+                help="Energy and distance are nominal values: only lengths in pixels are known.",
             )
         else:
             side = manifest.geometry.object_pixel_m(manifest.n) * 1e9
@@ -74,7 +75,7 @@ def facts(manifest: Manifest) -> None:
 
 
 def manifest_table(manifest: Manifest) -> None:
-    """The content of the manifest as lines; statements are quoted."""
+    """Show the content of the manifest: statements, request, units and geometry."""
     if manifest.statements:
         st.markdown("**Statements**")
         for line in manifest.statements:
@@ -141,8 +142,8 @@ def _object(part: reading.Part, image: int, pixel: Pixel, phase: bool) -> None:
     if truth is None:
         height, width = part.split.object_shape
         st.info(
-            f"A measurement has no true object. Its frame is {height:d} × {width:d} px; an "
-            "iterative reconstruction (`study reconstruct rpie`) is the reference."
+            f"The true object of a measurement is unknown. Its frame is {height:d} × {width:d} px; "
+            "use an iterative reconstruction (`study reconstruct rpie`) as the reference."
         )
         return
     _field(truth[image], pixel, phase, "true object", f"object_{'phase' if phase else 'amplitude'}")
@@ -166,7 +167,7 @@ def _field(field: np.ndarray, pixel: Pixel, phase: bool, name: str, key: str) ->
 
 def _true_probe(part: reading.Part, manifest: Manifest, others: Any, pixel: Pixel) -> None:
     st.warning(
-        "This data set was simulated with another probe than the one it states: "
+        "This data set was simulated with a different probe than the one it stores: "
         + _differences(*map(manifest.request.get, ("probe", "assumed_probe")))
     )
     sister = probes.sister_with_truth(manifest, others)
@@ -176,7 +177,7 @@ def _true_probe(part: reading.Part, manifest: Manifest, others: Any, pixel: Pixe
     truth = probes.true_probe(sister)
     st.caption(
         f"The true probe, as stored in {escape.markdown(sister.id)}, and its difference from the "
-        "one stated:"
+        "assumed one:"
     )
     places = st.columns(4, gap="small")
     product = part.probe * np.conj(truth)
@@ -228,21 +229,21 @@ def scan_and_patterns(
     pixel = pixel_of(manifest)
     places = st.columns(3, gap="small")
     with places[0].container():
-        st.markdown("**Scan map** · choose a position")
+        st.markdown("**Scan map** · click a position")
         figure = figures.scan_map(
             ground, corners + manifest.n / 2, on_image, chosen, manifest.n, pixel
         )
         chart(
             figure,
             f"{len(on_image)} window centres of split {split} over the "
-            f"{'light that fell' if truth is None else 'true amplitude'}; pattern {chosen} ringed",
+            f"{'dose' if truth is None else 'true amplitude'}; pattern {chosen} is outlined",
             "scan_map",
             on_select=_take_position,
             selection_mode="points",
         )
     with places[1].container():
         st.markdown("**Illumination**")
-        shades = figures.Shades("cividis", 0.0, 1.0, "of the brightest pixel")
+        shades = figures.Shades("cividis", 0.0, 1.0, "relative to the brightest pixel")
         alt = f"sum of |P|² over the positions; {found.lit_share:.0%} of the frame is lit"
         chart(figures.picture(found.dose, shades, pixel), alt, "coverage")
     with places[2].container():
@@ -258,8 +259,8 @@ def scan_and_patterns(
 
 
 def _pattern_slider(total: int) -> int:
-    """The pattern of `?pattern=`, from 0 to total - 1; other values are reported and give pattern
-    0."""
+    """The pattern selected by `?pattern=`, 0 to total - 1; other values are reported and replaced
+    by 0."""
     choose.tell_outside("Pattern", range(total), "pattern")
     if st.session_state.get("pattern", 0) > total - 1:
         st.session_state["pattern"] = 0
@@ -278,16 +279,17 @@ def _take_position() -> None:
 
 def _scan_sentence(found: scan.Steps, part: reading.Part, count: int, pixel: Pixel) -> str:
     stride = part.split.stride_px
-    kind = f"raster of {stride} px" if stride else "free positions"
+    kind = f"raster with a step of {stride} px" if stride else "positions not on a raster"
     step = f"{found.step_px:.3g} px"
     wide = f"{found.diameter_px:.3g} px"
     if pixel.side_nm:
         step += f" ({figures.length_text(float(f'{found.step_px * pixel.side_nm:.3g}'))})"
         wide += f" ({figures.length_text(float(f'{found.diameter_px * pixel.side_nm:.3g}'))})"
     return (
-        f"{count:,} positions, {kind}; median step to the nearest {step}, lit diameter {wide} "
-        f"(disk with the probe's effective area), linear overlap {found.overlap:.0%}; "
-        f"{found.lit_share:.0%} of the frame receives more than 1 % of the brightest pixel's light."
+        f"{count:,} positions, {kind}; median distance to the nearest position {step}, "
+        f"illumination diameter {wide} (disk with the probe's effective area), linear overlap "
+        f"{found.overlap:.0%}; {found.lit_share:.0%} of the frame receives more than 1 % of the "
+        "largest dose per pixel."
     )
 
 
@@ -296,7 +298,7 @@ def _histograms(photons: reading.Photons, chosen: float) -> None:
     sample = (
         f"all {photons.total:,} patterns"
         if photons.sampled == photons.total
-        else f"{photons.sampled:d} of {photons.total:,} patterns, evenly spread"
+        else f"{photons.sampled:d} of {photons.total:,} patterns, evenly spaced"
     )
     low, mid, high = np.percentile(photons.sums, [0, 50, 100])
     with left.container():
@@ -306,11 +308,11 @@ def _histograms(photons: reading.Photons, chosen: float) -> None:
         st.caption(f"{sample}; {low:.4g} to {high:.4g}, median {mid:.4g}. Line: this pattern.")
     with right.container():
         st.markdown("**Photons per pixel**")
-        alt = f"histogram of photons per lit pixel up to {photons.brightest:.4g}"
+        alt = f"histogram of photons per nonzero pixel up to {photons.brightest:.4g}"
         chart(figures.pixel_histogram(photons), alt, "pixel_histogram")
         st.caption(
-            f"{sample}; {photons.dark_share:.1%} of the pixels are dark, the brightest holds "
-            f"{photons.brightest:.4g} photons."
+            f"{sample}; {photons.dark_share:.1%} of the pixels have no photons, the brightest has "
+            f"{photons.brightest:.4g}."
         )
 
 
@@ -338,17 +340,17 @@ def used_by(entry: sets.Entry, sha256: str | None) -> None:
     moved = [user.arm for user in users if user.state == "differs"]
     if moved:
         st.warning(
-            f"{len(moved)} of {len(users)} arms have results for other content than the stored "
-            "one. They are shown, but not compared until they run again."
+            f"{len(moved)} of {len(users)} arms have results for different content of this data "
+            "set. They are shown, but not compared until they run again."
         )
     for name, (asks, arms) in consumers.questions(entry, ran).items():
         _question(entry, name, asks, [arm for arm in arms if ran[arm].state != "missing"], arms)
     for key, count in consumers.sections(entry).items():
         st.caption(f"Named in `{escape.markdown(key)}` of params.yaml: {count:d} times.")
-    rows = [{"arm": u.arm, "asks": u.asks, "seeds asked": u.seeds, "results": u.ran} for u in users]
+    rows = [{"arm": u.arm, "question": u.asks, "seeds": u.seeds, "results": u.ran} for u in users]
     st.dataframe(
         rows, hide_index=True, height="content" if len(rows) < 14 else 460,
-        alt=f"{len(rows)} arms that use this set, with their seeds and results",
+        alt=f"{len(rows)} arms that use this data set, with their seeds and results",
     )  # fmt: skip
     stored = [user.arm for user in users if user.state == "ok"]
     if stored and not entry.pipeline:

@@ -1,1 +1,1 @@
-"""The page "Provenance": what is fresh, what is not here, what made each result."""
+"""The Provenance page: up-to-date stages, missing outputs, and the origin of each result."""

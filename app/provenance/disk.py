@@ -1,4 +1,4 @@
-"""What lies on disk, in DVC's own terms: md5 of a file, and of a folder's sorted list of files."""
+"""Content of files and folders in DVC's terms: the md5 of a file, or of a sorted file list."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from app.provenance.lock import Content
 from study.runs.reread import Reread
 
-# What .dvcignore of this project leaves out.
+# Folders excluded by .dvcignore of this project.
 LEFT_OUT_FOLDERS = frozenset({"__pycache__", ".venv", ".pytest_cache", ".hypothesis"})
 
 
@@ -22,9 +22,9 @@ def file_md5(file: Path) -> str:
 
 
 class Disk:
-    """Hashes of what lies below `folder`; a file that did not change is hashed once.
+    """Hashes of files and folders below `folder`; an unchanged file is hashed only once.
 
-    `hashes`: kept by the caller between looks.
+    `hashes`: cache of md5 values that the caller keeps between instances.
     """
 
     def __init__(self, folder: Path, hashes: Reread[str]) -> None:
@@ -32,12 +32,12 @@ class Disk:
         self._hashes = hashes
 
     def size(self, path: str) -> tuple[int, int] | None:
-        """(bytes, files) of a path, or None where nothing lies."""
+        """(bytes, number of files) of a path, or None if it does not exist."""
         found = [facts.st_size for _, item in self._files(path) if (facts := _facts(item))]
         return (sum(found), len(found)) if self._exists(path) else None
 
     def md5(self, path: str) -> str | None:
-        """As DVC records it, or None where nothing lies."""
+        """md5 of a path as recorded by DVC (folders end in .dir), or None if it does not exist."""
         place = self.folder / path
         if place.is_file():
             return self._md5(place)
@@ -53,9 +53,9 @@ class Disk:
         return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest() + ".dir"
 
     def same(self, path: str, recorded: Content, contents: bool) -> bool | None:
-        """Whether a path holds what was recorded; None where nothing lies.
+        """Whether a path matches its record; None if it does not exist.
 
-        Without `contents` only bytes and number of files are compared.
+        Without `contents`, only the size in bytes and the number of files are compared.
         """
         found = self.size(path)
         if found is None:
@@ -80,7 +80,7 @@ class Disk:
                     yield file.relative_to(place).as_posix(), file
 
     def _md5(self, file: Path) -> str | None:
-        """None for a file that went while the folder was read."""
+        """md5 of a file; None if it was deleted while the folder was read."""
         try:
             return self._hashes(file.absolute())
         except FileNotFoundError:

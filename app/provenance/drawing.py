@@ -1,7 +1,7 @@
-"""The pipeline as a picture: one box a stage kind, its arms counted by state, arrows as it flows.
+"""The pipeline as an SVG graph: one box per stage kind with its arms counted by state.
 
-An SVG picture in the ink of the theme; states are colour, mark and number. It keeps a least width
-and scrolls inside itself on a narrow page.
+Text has the colour of the theme; states have a colour, a symbol and a number. The graph has a
+minimum width and scrolls horizontally on a narrow page.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 WIDTH, HEIGHT, GAP_X, GAP_Y, EDGE = 176, 78, 44, 22, 10
-# Mark and colour of a state; the colours read on paper and on ink.
+# Symbol and colour of each state; the colours are legible on light and dark backgrounds.
 MARKS = {
     "fresh": ("✓", "#1a8f5f"),
     "stale": ("↻", "#c77700"),
@@ -23,7 +23,7 @@ MARKS = {
 
 @dataclass(frozen=True)
 class Box:
-    """One stage kind: `counts` by state, in the order of MARKS; `reads`: kinds before it."""
+    """One stage kind. `counts`: stages per state; `reads`: kinds whose outputs it reads."""
 
     kind: str
     counts: Mapping[str, int]
@@ -31,7 +31,7 @@ class Box:
 
 
 def layers(boxes: Sequence[Box]) -> dict[str, int]:
-    """Column of every kind: one after the last that it reads."""
+    """Column of each kind: one to the right of the last kind that it reads."""
     by_kind = {box.kind: box for box in boxes}
     found: dict[str, int] = {}
 
@@ -46,8 +46,8 @@ def layers(boxes: Sequence[Box]) -> dict[str, int]:
 
 
 def places(boxes: Sequence[Box]) -> dict[str, tuple[float, float]]:
-    """Upper left corner of every box: columns from left to right, each box level with what it
-    reads, so that arrows do not run behind boxes."""
+    """Upper left corner (x, y) of each box in px: columns from left to right, each box level with
+    the boxes it reads, so that arrows do not run behind boxes."""
     columns: dict[int, list[Box]] = {}
     at = layers(boxes)
     for box in boxes:
@@ -67,12 +67,12 @@ def places(boxes: Sequence[Box]) -> dict[str, tuple[float, float]]:
 
 
 def _level(box: Box, rows: Mapping[str, float]) -> float:
-    """Mean row of what a box reads."""
+    """Mean row of the boxes that a box reads."""
     return sum(rows[kind] for kind in box.reads) / len(box.reads) if box.reads else 0.0
 
 
 def page(boxes: Sequence[Box], chosen: str | None, label: str, ink: str) -> str:
-    """The picture as HTML; `label` says in words what it shows, `ink` is the colour of the text."""
+    """The graph as HTML. `label`: alternative text; `ink`: colour of the text."""
     drawn, width = svg(boxes, chosen, ink)
     source = base64.b64encode(drawn.encode()).decode()
     return (
@@ -84,7 +84,7 @@ def page(boxes: Sequence[Box], chosen: str | None, label: str, ink: str) -> str:
 
 
 def svg(boxes: Sequence[Box], chosen: str | None, ink: str) -> tuple[str, float]:
-    """The graph and its natural width in px."""
+    """The graph as SVG, and its natural width in px."""
     at = places(boxes)
     width = max((x for x, _ in at.values()), default=0) + WIDTH + EDGE
     height = max((y for _, y in at.values()), default=0) + HEIGHT + EDGE
@@ -101,7 +101,7 @@ def svg(boxes: Sequence[Box], chosen: str | None, ink: str) -> tuple[str, float]
 def _arrow(source: tuple[float, float], target: tuple[float, float]) -> str:
     x0, y0 = source[0] + WIDTH, source[1] + HEIGHT / 2
     x1, y1 = target[0] - 7, target[1] + HEIGHT / 2
-    turn = target[0] - GAP_X  # straight past the columns between, then over to the row
+    turn = target[0] - GAP_X  # straight past the columns in between, then across to the row
     bend = (x1 - turn) / 2
     curve = f"M{x0:g},{y0:g} H{turn:g} C{turn + bend:g},{y0:g} {x1 - bend:g},{y1:g} {x1:g},{y1:g}"
     head = f"M{x1:g},{y1 - 4:g} L{x1 + 7:g},{y1:g} L{x1:g},{y1 + 4:g} Z"
@@ -128,7 +128,7 @@ def _box(box: Box, place: tuple[float, float], chosen: bool) -> Iterator[str]:
 
 
 def _bar(box: Box, x: float, y: float, total: int) -> Iterator[str]:
-    """How many of the arms are in which state, as lengths."""
+    """A bar whose segments show the share of arms in each state."""
     whole = WIDTH - 24
     for state, (_, colour) in MARKS.items():
         share = whole * box.counts.get(state, 0) / max(total, 1)
@@ -138,7 +138,7 @@ def _bar(box: Box, x: float, y: float, total: int) -> Iterator[str]:
 
 
 def _counted(box: Box) -> str:
-    """`✓ 12 fresh`, and shorter where several states share the line."""
+    """The counts as text, such as `✓ 12 fresh`; shorter if there are several states."""
     there = [(state, box.counts[state]) for state in MARKS if box.counts.get(state)]
     if len(there) == 1:
         state, count = there[0]

@@ -1,4 +1,4 @@
-"""What every stored result was made with: commit, versions, machine; and where runs differ."""
+"""The environment of each stored result (commit, versions, machine), and how runs differ."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from study.evidence.arms import ArmResults, environment_of, lookup
 from study.runs import environment
 from study.settings import UserError
 
-LEFT_OUT = ("commit", "commit_date", "dirty")  # reported by commit
+LEFT_OUT = ("commit", "commit_date", "dirty")  # shown in the table of commits
 
 
 @dataclass(frozen=True)
 class Run:
-    """One stored result. `facts`: its environment, flat; None when that is not stored here."""
+    """One stored result. `facts`: its flattened environment; None if that is not stored here."""
 
     arm: str
     seed: int
@@ -29,7 +29,7 @@ class Run:
 
 
 def of(pipeline: str, results: Mapping[str, ArmResults]) -> list[Run]:
-    """Every stored result of a pipeline ("" for the root's), seed by seed."""
+    """All stored results of a pipeline ("" for the root pipeline), one per seed."""
     return [
         _run(name, seed, content)
         for name, arm in results.items()
@@ -41,7 +41,7 @@ def of(pipeline: str, results: Mapping[str, ArmResults]) -> list[Run]:
 def _run(arm: str, seed: int, content: Mapping[str, Any]) -> Run:
     try:
         stored = environment_of(load.ROOT, arm, seed, content)
-    except UserError:  # a damaged one is shown as one that is not stored here
+    except UserError:  # a damaged environment is treated as not stored
         stored = None
     return Run(
         arm=arm,
@@ -64,14 +64,14 @@ def _flat(content: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, s
 
 @dataclass(frozen=True)
 class Difference:
-    """One fact in which runs differ: its values, the commonest first, with how many runs each."""
+    """An entry in which runs differ: (value, number of runs), most common first."""
 
     what: str
     values: tuple[tuple[str, int], ...]
 
 
 def compared(runs: Iterable[Run]) -> tuple[dict[str, str], list[Difference]]:
-    """(facts that all runs share, facts in which they differ)."""
+    """(entries equal in all runs, entries that differ); runs without facts are skipped."""
     known = [run.facts for run in runs if run.facts is not None]
     same, differing = {}, []
     for key in dict.fromkeys(key for facts in known for key in facts):
@@ -88,7 +88,7 @@ def compared(runs: Iterable[Run]) -> tuple[dict[str, str], list[Difference]]:
 
 @dataclass(frozen=True)
 class History:
-    """The commits of this checkout: hash -> (date, subject). `whole`: not a shallow clone."""
+    """The commits of this checkout as hash -> (date, subject). `whole`: not a shallow clone."""
 
     head: str | None
     branch: str | None
@@ -97,6 +97,7 @@ class History:
 
 
 def history(root: Path) -> History:
+    """The git history of HEAD; without git, no commits and `whole` False."""
     listed = environment.git("log", "--format=%H%x09%cs%x09%s", "HEAD", root=root) or ""
     lines = [line.split("\t", 2) for line in listed.splitlines()]
     shallow = environment.git("rev-parse", "--is-shallow-repository", root=root) or ""
@@ -110,17 +111,18 @@ def history(root: Path) -> History:
 
 
 def standing(commit: str | None, known: History) -> tuple[str, str]:
-    """(state, words): whether a result's commit is in the history of this checkout."""
+    """(state, text): whether the commit of a result is in the history of this checkout."""
     if commit is None:
         return "unknown", "made without git"
     if commit in known.commits:
         return "ok", "in this history"
     if not known.whole:
-        return "unknown", "unknown: no git here, or a shallow clone"
+        return "unknown", "unknown: no git history, or a shallow clone"
     return "differs", "not in this history"
 
 
 def by_commit(runs: Iterable[Run]) -> dict[str | None, list[Run]]:
+    """Runs grouped by commit, largest group first."""
     found: dict[str | None, list[Run]] = {}
     for run in runs:
         found.setdefault(run.commit, []).append(run)

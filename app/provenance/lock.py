@@ -1,4 +1,4 @@
-"""What dvc.lock and the .dvc files recorded: hashes of inputs and outputs, settings, commands."""
+"""Records in dvc.lock and .dvc files: hashes of inputs and outputs, settings and commands."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from study.artifacts.outputs import read_dvc_file
 
 @dataclass(frozen=True)
 class Content:
-    """What a path held: md5 as DVC writes it (folders end in .dir), bytes, files."""
+    """Recorded content of a path: md5 as written by DVC (folders end in .dir), size in bytes and
+    number of files."""
 
     md5: str
     size: int
@@ -22,7 +23,7 @@ class Content:
 
 @dataclass(frozen=True)
 class Record:
-    """One stage as it last ran. `params`: file -> dotted key -> value."""
+    """The record of a stage's last run. `params`: file -> dotted key -> value."""
 
     cmd: str
     deps: Mapping[str, Content]
@@ -31,7 +32,7 @@ class Record:
 
 
 def records(folder: Path) -> dict[str, Record]:
-    """Every recorded stage by name. Raises UserError for a dvc.lock that is none."""
+    """All recorded stages by name. Raises UserError if dvc.lock or a .dvc file is invalid."""
     found = {name: _stage(locked) for name, locked in read_lock(folder / "dvc.lock").items()}
     for place in [folder / "data.dvc", *(folder / "imported").glob("*.dvc")]:
         if place.is_file():
@@ -53,7 +54,10 @@ def _stage(locked: Locked) -> Record:
 
 
 def _contents(items: Any, below: Path = Path()) -> dict[str, Content]:
-    """A .dvc file names its outputs from its own folder; without md5 nothing was recorded yet."""
+    """Recorded paths and contents; entries without md5 are not recorded yet and are skipped.
+
+    `below`: folder to which the paths are relative.
+    """
     return {
         (below / str(item["path"])).as_posix(): Content(
             str(item["md5"]), int(item.get("size", 0)), int(item.get("nfiles", 1))

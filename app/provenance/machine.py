@@ -1,4 +1,4 @@
-"""This installation: container or not, packages against the lock, state of git."""
+"""This installation: container image, and installed packages compared with the lock file."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-IMAGE = "ARMATURE_IMAGE"  # name@digest, given by whoever starts the container
+IMAGE = "ARMATURE_IMAGE"  # name@digest, set when the container is started
 TRACES = ("/.dockerenv", "/run/.containerenv")
 PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([^\s;\\]+)")
 
 
 @dataclass(frozen=True)
 class Container:
-    """`image`: what ARMATURE_IMAGE says, or None. `inside`: a container left its traces."""
+    """`image`: value of ARMATURE_IMAGE, or None. `inside`: marker files of a container exist."""
 
     inside: bool
     image: str | None
@@ -25,15 +25,13 @@ class Container:
         if self.image:
             if self.inside:
                 return f"The app runs in the image {self.image}."
-            return (
-                f"The app is declared to run in the image {self.image}; no container was detected."
-            )
+            return f"{IMAGE} names the image {self.image}, but no container was detected."
         if self.inside:
             return (
-                f"The app runs in a container that does not say which image it is: start it with "
-                f"-e {IMAGE}=NAME@sha256:… to have the digest here."
+                "The app runs in a container, but its image is unknown: start the container with "
+                f"-e {IMAGE}=NAME@sha256:… to show the digest here."
             )
-        return "The app runs in no container."
+        return "The app does not run in a container."
 
 
 def container(root: Path = Path("/")) -> Container:
@@ -43,9 +41,10 @@ def container(root: Path = Path("/")) -> Container:
 
 @dataclass(frozen=True)
 class Packages:
-    """Pins of a lock against what is installed: (name, locked, installed) where they differ.
+    """Pinned packages compared with the installed ones.
 
-    `installed`: how many of the pinned packages are here; `absent`: those that every system needs.
+    `installed`: number of pinned packages that are installed. `differing`: (name, locked version,
+    installed version). `absent`: missing packages that are required on every platform.
     """
 
     file: str
@@ -55,8 +54,10 @@ class Packages:
 
 
 def packages(root: Path) -> Packages | None:
-    """Against requirements-cpu.txt for a CPU build of torch, else requirements.lock; None: neither
-    is here."""
+    """Compare with requirements-cpu.txt for a CPU build of torch, otherwise requirements.lock.
+
+    Returns None if that file is missing or has no pins.
+    """
     name = "requirements-cpu.txt" if _is_cpu_build() else "requirements.lock"
     pins = _pins(root / name)
     if not pins:
@@ -76,7 +77,7 @@ def _is_cpu_build() -> bool:
 
 
 def _pins(file: Path) -> dict[str, tuple[set[str], bool]]:
-    """package -> (its versions, one for each Python, say; whether every system needs it)."""
+    """Package -> (pinned versions, such as one per Python version; whether always needed)."""
     found: dict[str, tuple[set[str], bool]] = {}
     for line in file.read_text().splitlines() if file.is_file() else ():
         match = PIN.match(line)
@@ -87,7 +88,7 @@ def _pins(file: Path) -> dict[str, tuple[set[str], bool]]:
 
 
 def _public(version: str) -> str:
-    """2.13.0+cpu is another build of 2.13.0, not another version."""
+    """The public version: 2.13.0+cpu is a different build, not a different version, of 2.13.0."""
     return version.partition("+")[0]
 
 

@@ -1,7 +1,7 @@
-"""Stages of one pipeline folder as dvc.yaml and its .dvc files declare them, without DVC itself.
+"""Stages declared in dvc.yaml and .dvc files of a pipeline folder, read without DVC.
 
-Our pipelines use a small part of DVC's language: plain stages, `foreach` over a mapping of
-params.yaml, `${key}` and `${item.NAME}`. What is not understood is reported, never guessed.
+The pipelines use a small subset of DVC's syntax: plain stages, `foreach` over a mapping in
+params.yaml, `${key}` and `${item.NAME}`. Any other syntax is reported as an error.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ REFERENCE = re.compile(r"\$\{([^}]*)\}")
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage: `kind` is its name in dvc.yaml, `key` the arm of a foreach ("" for a plain one).
+    """One stage. `kind`: its name in dvc.yaml; `key`: its foreach key ("" for a plain stage).
 
-    `params`: (file, dotted key). `file`: the .dvc file that is the stage, else None.
+    `params`: (file, dotted key). `file`: the .dvc file that declares the stage, or None.
     """
 
     kind: str
@@ -38,16 +38,16 @@ class Stage:
 
     @property
     def name(self) -> str:
-        """How `dvc repro` calls it."""
+        """The name of the stage for `dvc repro`."""
         if self.file:
             return self.file
         return f"{self.kind}@{self.key}" if self.key else self.kind
 
 
 def stages(folder: Path, params: Mapping[str, Any]) -> list[Stage]:
-    """Every stage of dvc.yaml, data.dvc and imported/*.dvc; empty where there is no pipeline.
+    """All stages in dvc.yaml, data.dvc and imported/*.dvc; empty if there is no pipeline.
 
-    Raises UserError for files that are no YAML or say what is not understood here.
+    `params`: content of params.yaml. Raises UserError for invalid YAML or unsupported syntax.
     """
     file = folder / "dvc.yaml"
     found = [
@@ -80,7 +80,7 @@ def _expanded(
         return
     over = _looked_up(str(entry["foreach"]), params, file)
     if not isinstance(over, Mapping):
-        raise UserError(f"{file}: foreach of {kind} goes over no mapping of params.yaml")
+        raise UserError(f"{file}: foreach of {kind} must name a mapping in params.yaml")
     for key, item in over.items():
         yield _stage(kind, str(key), entry["do"], {**params, "key": str(key), "item": item}, file)
 
@@ -116,12 +116,12 @@ def _looked_up(text: str, names: Mapping[str, Any], file: Path) -> Any:
     for part in match[1].split(".") if match else ():
         value = value.get(part) if isinstance(value, Mapping) else None
     if not match or value is None:
-        raise UserError(f"{file}: {text} is not understood here; ask `dvc status`")
+        raise UserError(f"{file}: {text} is not supported here; use `dvc status`")
     return value
 
 
 def value_at(content: Any, key: str) -> Any:
-    """The value under a dotted key; KeyError where there is none."""
+    """The value under a dotted key. Raises KeyError if there is none."""
     for part in key.split("."):
         if not isinstance(content, Mapping) or part not in content:
             raise KeyError(key)
@@ -133,12 +133,12 @@ def value_at(content: Any, key: str) -> Any:
 
 
 def touches(dep: str, out: str) -> bool:
-    """Whether a dependency reads an output: the same path, or one within the other."""
+    """Whether a dependency and an output overlap: the same path, or one inside the other."""
     return dep == out or dep.startswith(f"{out}/") or out.startswith(f"{dep}/")
 
 
 def upstream(found: list[Stage]) -> dict[str, tuple[str, ...]]:
-    """stage name -> names of the stages whose outputs it reads."""
+    """Stage name -> names of the stages whose outputs it reads."""
     by_top: dict[str, list[tuple[str, str]]] = {}
     for stage in found:
         for out in stage.outs:
@@ -157,7 +157,7 @@ def upstream(found: list[Stage]) -> dict[str, tuple[str, ...]]:
 
 
 def kinds(found: list[Stage]) -> dict[str, tuple[str, ...]]:
-    """kind -> the kinds that it reads from, without those that another of them reads already."""
+    """Kind -> kinds that it reads directly, without those also reached through another of them."""
     kind_of = {stage.name: stage.kind for stage in found}
     reads: dict[str, set[str]] = {stage.kind: set() for stage in found}
     for name, sources in upstream(found).items():

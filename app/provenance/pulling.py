@@ -1,6 +1,7 @@
-"""What is recorded and not here, and one click that brings it: progress, cancel, the cause.
+"""Recorded outputs missing in this checkout, and their download with progress and cancellation.
 
-The pull is a detached process with a status file: a reload or a second browser sees the same one.
+The pull is a detached process with a status file, so it survives a reload of the page and is
+visible in every browser.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ POLL_S = 2.0
 
 
 def show(found: Mapping[str, Judged], folder: str) -> None:
+    """Show missing outputs, a button to pull them, and the last pull. `folder`: of the pipeline."""
     absent = {pull_name(j, folder): j for j in found.values() if j.state == "not pulled"}
     last = next(iter(pulls(load.ROOT)), None)
     if not absent and last is None:
@@ -27,9 +29,7 @@ def show(found: Mapping[str, Judged], folder: str) -> None:
     st.subheader("Not in this checkout", anchor=False)
     if absent:
         size = sum(j.size for j in absent.values())
-        st.text(
-            f"{len(absent)} recorded outputs are not here ({escape.markdown(size_text(size))})."
-        )
+        st.text(f"{len(absent)} recorded outputs are missing ({escape.markdown(size_text(size))}).")
     running = last is not None and not last.over
     if access.read_only():
         st.caption(escape.sentence(access.why_read_only()))
@@ -42,7 +42,7 @@ def show(found: Mapping[str, Judged], folder: str) -> None:
 def _ask(absent: Mapping[str, Judged]) -> None:
     left, right = st.columns([3, 1], vertical_alignment="bottom")
     names = left.multiselect(
-        "Bring only", list(absent), key="pull_names", placeholder="all that is not here"
+        "Pull only", list(absent), key="pull_names", placeholder="all missing outputs"
     )
     size = sum(absent[name].size for name in names or absent)
     right.button(
@@ -83,7 +83,7 @@ def _progress(pull_id: str, was_running: bool) -> None:
         f"{states.text(state, f'last pull {escape.markdown(pull.state)}')} {escape.markdown(names)}"
     )
     if pull.cause:
-        causes = dict.fromkeys(pull.cause.splitlines())  # one for every output that failed alike
+        causes = dict.fromkeys(pull.cause.splitlines())  # outputs often fail for the same cause
         st.error(escape.sentence(" ".join(causes)))
     if pull.lines:
         with st.expander("Output"):
@@ -96,5 +96,6 @@ def _share(pull: Pull) -> float:
 
 def _phase(pull: Pull) -> str:
     if pull.phase == "moving" and pull.total:
-        return f"Bringing {pull.done} of {pull.total} objects:"
-    return {"connecting": "Asking the remote for", "placing": "Placing"}.get(pull.phase, "Bringing")
+        return f"Downloading {pull.done} of {pull.total} objects:"
+    phases = {"connecting": "Contacting the remote:", "placing": "Checking out:"}
+    return phases.get(pull.phase, "Downloading:")

@@ -1,4 +1,4 @@
-"""Cached looks at pipelines, runs and this machine: read again when a file behind them changed."""
+"""Cached information on pipelines, runs and this machine; updated when the files change."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from study.settings import read_yaml
 
 @st.cache_resource(show_spinner=False)
 def _hashes() -> Reread[str]:
-    """For the life of the app: a file that did not change is hashed once."""
+    """Hashes kept while the app runs: an unchanged file is hashed only once."""
     return Reread(file_md5)
 
 
@@ -34,7 +34,7 @@ def _yaml(file: str, key: load.Stamp) -> Any:
 
 
 def declared(pipeline: str) -> list[Stage]:
-    """Raises UserError for files that cannot be read."""
+    """The declared stages of a pipeline. Raises UserError for files that cannot be read."""
     folder = load.ROOT / pipeline
     files = [folder / "dvc.yaml", folder / "data.dvc", folder / "params.yaml"]
     return _declared(pipeline, load.stamp(*files, *folder.glob("imported/*.dvc")))
@@ -51,7 +51,11 @@ def _records(pipeline: str, key: load.Stamp) -> dict[str, lock.Record]:
 
 
 def judged(pipeline: str, contents: bool) -> dict[str, Judged]:
-    """Every stage of a pipeline with its state. Raises UserError for files that cannot be read."""
+    """All stages of a pipeline by name, with their states.
+
+    `contents`: compare runs and data sets by content. Raises UserError for files that cannot be
+    read.
+    """
     folder = load.ROOT / pipeline
     found = declared(pipeline)
     tops = {path for s in found for path in (*s.deps, *(out.path for out in s.outs))}
@@ -72,7 +76,7 @@ def _judged(pipeline: str, contents: bool, key: load.Stamp) -> dict[str, Judged]
 
 
 def runs(pipeline: str) -> list[environments.Run]:
-    """Raises UserError for a torn result."""
+    """The stored results of a pipeline. Raises UserError for a damaged result."""
     places = [*load.result_places(), load.ROOT / pipeline / "runs"]
     return _runs(pipeline, load.stamp(*places))
 
@@ -83,7 +87,7 @@ def _runs(pipeline: str, key: load.Stamp) -> list[environments.Run]:
 
 
 def history() -> environments.History:
-    """Read again when HEAD is another commit, or the same one under another branch."""
+    """The git history; updated when the commit or the branch of HEAD changes."""
     return _history(environment.git("rev-parse", "HEAD", "--abbrev-ref", "HEAD", root=load.ROOT))
 
 
@@ -93,6 +97,7 @@ def _history(head: str | None) -> environments.History:
 
 
 def packages() -> machine.Packages | None:
+    """Installed packages compared with the lock; updated at least every five minutes."""
     return _packages(load.stamp(*load.ROOT.glob("requirements*")))
 
 

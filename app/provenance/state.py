@@ -1,8 +1,8 @@
-"""Fresh, stale or not here: every stage's record against what is declared and lies on disk.
+"""The state of each stage: its record compared with the declaration and the files on disk.
 
 Small inputs (code, settings, results in git) are compared by content. Runs and data sets are
-compared by bytes and number of files, unless their contents are asked for. An input that is not
-here is compared by the record of the stage that makes it.
+compared by size in bytes and number of files, unless comparison by content is requested. For a
+missing input, the record of the stage that produces it is compared instead.
 """
 
 from __future__ import annotations
@@ -20,8 +20,11 @@ STATES = ("fresh", "stale", "not pulled", "missing")
 
 @dataclass(frozen=True)
 class Judged:
-    """A stage with its state; `reasons`: why it would run again; `absent`: outputs not here;
-    `behind`: stages before it that would run again; `not_here`: inputs that could not be read."""
+    """A stage with its state, one of STATES.
+
+    `reasons`: why it would run again; `absent`: missing outputs; `behind`: upstream stages that
+    would run again; `not_here`: missing inputs; `size`: recorded size of its outputs in bytes.
+    """
 
     stage: Stage
     state: str
@@ -39,7 +42,11 @@ def judge(
     disk: Disk,
     contents: bool = False,
 ) -> dict[str, Judged]:
-    """Every stage by name. `params`: content of the parameter files, by name."""
+    """The state of each stage by name.
+
+    `params`: content of the parameter files by file name. `contents`: compare cached outputs by
+    content instead of by size and number of files.
+    """
     heavy = {out.path for stage in stages for out in stage.outs if out.cached}
     made = {path: held.md5 for record in records.values() for path, held in record.outs.items()}
     look = _Look(disk, heavy, made, contents)
@@ -50,8 +57,8 @@ def judge(
 @dataclass(frozen=True)
 class _Look:
     disk: Disk
-    heavy: set[str]  # what the cache holds
-    made: Mapping[str, str]  # path -> md5 of the outputs as recorded
+    heavy: set[str]  # outputs in the DVC cache
+    made: Mapping[str, str]  # path -> recorded md5 of the outputs
     contents: bool
 
     def same(self, path: str, recorded: Content) -> bool | None:
@@ -61,7 +68,7 @@ class _Look:
 
 def _judge(stage: Stage, record: Record | None, params: Mapping[str, Any], look: _Look) -> Judged:
     if record is None:
-        return Judged(stage, "missing", ("never run: no record of it",), (), (), (), 0)
+        return Judged(stage, "missing", ("never run: it has no record",), (), (), (), 0)
     inputs = {path: _input(path, held, look) for path, held in record.deps.items()}
     reasons = [
         *_declared(stage, record),
@@ -70,7 +77,7 @@ def _judge(stage: Stage, record: Record | None, params: Mapping[str, Any], look:
     ]
     outs = {path: look.same(path, held) for path, held in record.outs.items()}
     reasons += [
-        f"{path} is not what the stage wrote" for path, same in outs.items() if same is False
+        f"{path} differs from the recorded output" for path, same in outs.items() if same is False
     ]
     absent = tuple(path for path, same in outs.items() if same is None)
     size = sum(held.size for held in record.outs.values())
@@ -83,7 +90,10 @@ NOT_HERE = "not here"
 
 
 def _absence(stage: Stage, absent: tuple[str, ...]) -> str:
-    """An output that is never pushed is made again when it is needed, and is not missed."""
+    """The state of a stage without `reasons`.
+
+    Missing outputs that are cached but never pushed do not count: they are regenerated on demand.
+    """
     missed = [out for out in stage.outs if out.path in absent and (out.pushed or not out.cached)]
     if not missed:
         return "fresh"
@@ -98,18 +108,18 @@ def _declared(stage: Stage, record: Record) -> Iterator[str]:
             yield f"{path} is a new input"
     for path in record.deps:
         if path not in stage.deps:
-            yield f"{path} is not an input any more"
+            yield f"{path} is no longer an input"
     for out in stage.outs:
         if out.path not in record.outs:
             yield f"{out.path} is a new output"
 
 
 def _input(path: str, held: Content, look: _Look) -> str | None:
-    """Why an input speaks for running again; NOT_HERE if its state is unknown."""
+    """Why an input makes the stage run again, or None; NOT_HERE if its state is unknown."""
     same = look.same(path, held)
     if same is None:
         made = look.made.get(path)
-        return NOT_HERE if made in (None, held.md5) else f"{path} was made anew and is not here"
+        return NOT_HERE if made in (None, held.md5) else f"{path} was regenerated and is missing"
     return None if same else f"{path} changed"
 
 
@@ -119,7 +129,7 @@ def _settings(stage: Stage, record: Record, params: Mapping[str, Any]) -> Iterat
         try:
             now = value_at(params.get(file), key)
         except KeyError:
-            yield f"{file} has no {key} any more"
+            yield f"{file} no longer has {key}"
             continue
         if key not in old:
             yield f"{key} is a new setting"
@@ -130,7 +140,7 @@ def _settings(stage: Stage, record: Record, params: Mapping[str, Any]) -> Iterat
 
 
 def differences(old: Any, now: Any, key: str) -> Iterator[str]:
-    """Settings that differ, as `key: old, now new`."""
+    """Settings that differ, as `KEY: OLD, now NEW`."""
     if isinstance(old, Mapping) and isinstance(now, Mapping):
         for part in {**old, **now}:
             yield from differences(old.get(part), now.get(part), f"{key}.{part}")
@@ -146,7 +156,7 @@ def _short(value: Any) -> str:
 
 
 def _with_upstream(stages: list[Stage], first: Mapping[str, Judged]) -> dict[str, Judged]:
-    """Add to every stage the stale ones that it depends on, however far before it."""
+    """Add to each stage all stale stages upstream of it, direct or indirect."""
     before = upstream(stages)
     memory: dict[str, tuple[str, ...]] = {}
 

@@ -1,4 +1,4 @@
-"""The parts of the page: the graph, a stage's arms, what is not here, runs, this installation."""
+"""The sections of the page: graph, arms of a stage, commits and environments, this installation."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from app.provenance import drawing, environments, machine, pipeline
 from app.provenance.state import STATES, Judged
 from study.runs import environment
 
-INK = {"light": "#1b2129", "dark": "#e3e6ea"}  # the theme's text, .streamlit/config.toml
-TITLES = {"": "root"}  # other pipelines have the name of their folder
+INK = {"light": "#1b2129", "dark": "#e3e6ea"}  # text colours as in .streamlit/config.toml
+TITLES = {"": "root"}  # other pipelines are named after their folder
 
 
 def size_text(size: int) -> str:
@@ -24,6 +24,7 @@ def size_text(size: int) -> str:
 
 
 def graph(found: Mapping[str, Judged], chosen: str | None) -> None:
+    """Draw the pipeline, with the chosen stage kind highlighted."""
     reads = pipeline.kinds([judged.stage for judged in found.values()])
     boxes = [drawing.Box(kind, counts(found, kind), reads[kind]) for kind in reads]
     message = "; ".join(f"{box.kind}: {_words(box.counts)}" for box in boxes)
@@ -32,6 +33,7 @@ def graph(found: Mapping[str, Judged], chosen: str | None) -> None:
 
 
 def counts(found: Mapping[str, Judged], kind: str) -> dict[str, int]:
+    """Number of stages of this kind per state."""
     counted = Counter(j.state for j in found.values() if j.stage.kind == kind)
     return {state: counted[state] for state in STATES if counted[state]}
 
@@ -41,6 +43,7 @@ def _words(counted: Mapping[str, int]) -> str:
 
 
 def totals(found: Mapping[str, Judged], contents: bool) -> None:
+    """Show the number of stages per state, and how they were compared."""
     counted = Counter(j.state for j in found.values())
     with st.container(horizontal=True, gap="small"):
         for state in STATES:
@@ -48,19 +51,19 @@ def totals(found: Mapping[str, Judged], contents: bool) -> None:
                 states.chip(state, f"{counted[state]:d} {MEANING[state][0]}", MEANING[state][1])
     heavy = sum(j.size for j in found.values() if not j.absent and _cached(j))
     how = (
-        "Everything is compared by content (md5)."
+        "All files are compared by content (md5)."
         if contents
         else "Code, settings and results are compared by content; runs and data sets "
-        f"({escape.markdown(size_text(heavy))} here) by bytes and number of files."
+        f"({escape.markdown(size_text(heavy))} here) by size and number of files."
     )
     st.caption(f"Compared with dvc.lock. {how}")
 
 
 MEANING = {
-    "fresh": ("fresh", "Inputs, settings and outputs are as recorded."),
+    "fresh": ("fresh", "Inputs, settings and outputs match the record."),
     "stale": ("stale", "An input, a setting or the command changed: `dvc repro` runs it again."),
     "not pulled": ("not pulled", "Recorded, but its outputs are not in this checkout."),
-    "missing": ("missing", "Never run, or an output that git holds is gone."),
+    "missing": ("missing", "Never run, or an output tracked by git was deleted."),
 }
 
 
@@ -69,7 +72,7 @@ def _cached(judged: Judged) -> bool:
 
 
 def stage_table(found: Mapping[str, Judged], kind: str, folder: str) -> None:
-    """The arms of a kind, or the single stage: state, why, and the command that mends it."""
+    """Show the stages of a kind with state, reason and the command that brings each up to date."""
     rows = [j for j in found.values() if j.stage.kind == kind]
     if len(rows) == 1:
         _one_stage(rows[0], folder)
@@ -104,7 +107,7 @@ def _one_stage(judged: Judged, folder: str) -> None:
 
 
 def _command(judged: Judged, folder: str) -> str:
-    """What brings a stage up to date: a pull where only its outputs are missing, else a repro."""
+    """The command that updates a stage: a pull if only outputs are missing, otherwise a repro."""
     if judged.state == "not pulled":
         return f"study pull {pull_name(judged, folder)}"
     inside = f"cd {folder} && " if folder else ""
@@ -112,7 +115,7 @@ def _command(judged: Judged, folder: str) -> str:
 
 
 def pull_name(judged: Judged, folder: str) -> str:
-    """How `study pull` calls what a stage wrote: the arm, or the path of its output."""
+    """The name of a stage's output for `study pull`: the arm, or the path of its first output."""
     stage = judged.stage
     name = stage.key if stage.kind == "train" else stage.outs[0].path
     return f"{folder}/{name}" if folder else name
@@ -122,14 +125,14 @@ def _note(judged: Judged) -> str:
     parts = []
     if judged.behind:
         first = ", ".join(judged.behind[:3]) + (" and others" if len(judged.behind) > 3 else "")
-        parts.append(f"after {first}, which is stale too")
+        parts.append(f"depends on stale stages: {first}")
     if judged.not_here:
         parts.append(f"not pulled, assumed unchanged: {', '.join(judged.not_here[:3])}")
     kept = [out.path for out in judged.stage.outs if out.path in judged.absent and not out.pushed]
     if judged.state == "missing" and judged.absent:
-        parts.append(f"{', '.join(judged.absent)} is gone")
+        parts.append(f"missing: {', '.join(judged.absent)}")
     if judged.state == "fresh" and kept:
-        parts.append(f"{', '.join(kept)} is not kept: made again when it is needed")
+        parts.append(f"not stored, regenerated when needed: {', '.join(kept)}")
     return "; ".join(parts)
 
 
@@ -137,19 +140,19 @@ def _note(judged: Judged) -> str:
 
 
 def commits(runs: Sequence[environments.Run], known: environments.History) -> None:
-    """Which commit made which results, and whether it is in this history."""
+    """Show which commit produced which results, and whether it is in this history."""
     found = environments.by_commit(runs)
     rows = [_commit_row(commit, made, known) for commit, made in found.items()]
     outside = [c for c in found if environments.standing(c, known)[0] == "differs"]
     if outside:
         count = sum(len(found[c]) for c in outside)
         st.warning(
-            f"{count} of {len(runs)} results were made with {len(outside)} commit(s) that are not "
-            "in this history: the code that made them cannot be checked out here."
+            f"{count} of {len(runs)} results were computed with {len(outside)} commit(s) that are "
+            "not in this history: their code cannot be checked out here."
         )
     st.dataframe(
         rows, hide_index=True, height="content" if len(rows) < 12 else 400,
-        alt=f"{len(rows)} commits with the number of results that each made",
+        alt=f"{len(rows)} commits with the number of results computed with each",
     )  # fmt: skip
 
 
@@ -171,17 +174,17 @@ def _commit_row(
 
 
 def environments_of(runs: Sequence[environments.Run]) -> None:
-    """Where the environments of the runs agree and where they do not."""
+    """Show the entries in which the environments of the runs agree and differ."""
     here = sum(run.facts is not None for run in runs)
     if not here:
         st.info(
-            f"No environment of the {len(runs)} results is stored here: no file in provenance/ "
-            "describes them; results of earlier versions keep it in runs/, which `study pull` "
-            "brings."
+            f"No environments are stored here for the {len(runs)} results: no file in provenance/ "
+            "describes them. Results of earlier versions store their environment in runs/; get it "
+            "with `study pull`."
         )
         return
     same, differing = environments.compared(runs)
-    message = f"{here} of {len(runs)} environments are here"
+    message = f"{here} of {len(runs)} environments are available"
     if differing:
         names = ", ".join(difference.what for difference in differing)
         st.warning(f"{message}. They differ in {escape.markdown(names)}.")
@@ -195,7 +198,7 @@ def environments_of(runs: Sequence[environments.Run]) -> None:
             alt=f"Values in which environments differ: {names}",
         )  # fmt: skip
     else:
-        st.markdown(f"{states.text('ok', 'equal')} {message}, with the same contents.")
+        st.markdown(f"{states.text('ok', 'equal')} {message} and identical.")
     st.dataframe(
         [{"what": key, "value": value} for key, value in same.items()],
         hide_index=True,
@@ -208,6 +211,7 @@ def environments_of(runs: Sequence[environments.Run]) -> None:
 
 
 def git_state(known: environments.History) -> None:
+    """Show the checked-out commit and uncommitted changes that affect runs."""
     if known.head is None:
         st.markdown(f"{states.text('unknown', 'no git')} Without git no finding is confirmatory.")
         return
@@ -222,28 +226,31 @@ def git_state(known: environments.History) -> None:
         names = ", ".join(line[3:] for line in lines[:8])
         more = f" and {len(lines) - 8} more" if len(lines) > 8 else ""
         st.markdown(
-            f"{states.text('differs', 'changed')} A run started now is not clean: "
-            f"{escape.markdown(names)}{more}"
+            f"{states.text('differs', 'changed')} Uncommitted changes; a run started now is marked "
+            f"as not clean: {escape.markdown(names)}{more}"
         )
     else:
-        st.markdown(f"{states.text('ok', 'clean')} Code, settings, claims and lock as committed.")
+        st.markdown(
+            f"{states.text('ok', 'clean')} Code, settings, claims and lock files are committed."
+        )
 
 
 def packages(found: machine.Packages | None) -> None:
+    """Show the installed packages that differ from the lock file."""
     if found is None:
-        st.markdown(f"{states.text('missing', 'no lock')} No requirements file is here.")
+        st.markdown(f"{states.text('missing', 'no lock')} There is no requirements file.")
         return
     if found.differing:
         st.markdown(
             f"{states.text('differs', f'{len(found.differing)} differ')} "
-            f"from {escape.markdown(found.file)}: `make setup` installs what it says."
+            f"from {escape.markdown(found.file)}: run `make setup` to install the locked versions."
         )
         rows = [{"package": p, "locked": a, "installed": b} for p, a, b in found.differing]
         st.dataframe(rows, hide_index=True, alt=f"{len(rows)} packages, locked and installed")
     else:
         st.markdown(
             f"{states.text('ok', 'as locked')} {found.installed:d} packages of "
-            f"{escape.markdown(found.file)} are installed, each in a version that it names."
+            f"{escape.markdown(found.file)} are installed in their locked versions."
         )
     if found.absent:
         names = ", ".join(found.absent[:8]) + (" …" if len(found.absent) > 8 else "")
@@ -251,7 +258,7 @@ def packages(found: machine.Packages | None) -> None:
 
 
 def versions(runs: Sequence[environments.Run]) -> None:
-    """The packages that decide numbers: here, and in the runs."""
+    """Show the versions of the packages that affect numerical results, here and in the runs."""
     rows = []
     for name in environment.PACKAGES:
         used = Counter(run.facts[name] for run in runs if run.facts and name in run.facts)
@@ -259,12 +266,12 @@ def versions(runs: Sequence[environments.Run]) -> None:
         message = ", ".join(f"{version} ({count})" for version, count in used.most_common())
         mark = "–" if not used else "✓" if set(used) == {here} else "≠"
         rows.append({"package": name, "here": here, "in the runs": message or "–", "same": mark})
-    alt = "Versions of the packages that decide numbers, here and in the runs"
+    alt = "Versions of the packages that affect numerical results, here and in the runs"
     st.dataframe(rows, hide_index=True, height="content", alt=alt)
 
 
 def chosen_kind(found: Mapping[str, Judged]) -> str | None:
-    """`?stage=`: the stage kind that is opened; at first the one with most to say."""
+    """The selected stage kind (`?stage=`); by default the kind with most stages not up to date."""
     kinds = list(dict.fromkeys(j.stage.kind for j in found.values()))
     worst = Counter(j.stage.kind for j in found.values() if j.state != "fresh")
     first = worst.most_common(1)[0][0] if worst else "train"

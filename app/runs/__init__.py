@@ -1,1 +1,1 @@
-"""What Runs shows: the jobs at work, every run, and one run in full."""
+"""The Runs page: active jobs, all runs, and the details of one run."""

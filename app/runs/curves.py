@@ -1,4 +1,4 @@
-"""Loss by epoch: of one run, and small multiples of those at work."""
+"""Loss per epoch, for one run and as small multiples of all active runs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Curve = tuple[list[float], list[float]]  # epochs, losses
 
 
 def losses(folder: Path) -> dict[str, Curve]:
-    """The curves of a run folder; epochs without a number are left out."""
+    """Loss curves of a run folder by column; epochs without a finite value are omitted."""
     file = folder / "history.csv"
     return _losses(str(file), load.stamp(file)) if file.is_file() else {}
 
@@ -56,7 +56,7 @@ def _number(text: Any) -> float | None:
 
 
 def one(row: RunRow) -> None:
-    """Training and validation loss of one run, log y."""
+    """Draw the training and validation loss of one run on a log scale."""
     curves = losses(row.folder) if row.folder is not None else {}
     if not curves:
         st.caption("No epoch is finished yet.")
@@ -88,7 +88,7 @@ def _wide(curves: dict[str, Curve]) -> bool:
 
 
 def multiples(rows: Sequence[RunRow]) -> None:
-    """Validation loss of every run at work, one small panel each, on common axes."""
+    """Draw the validation loss of each active run in a small panel, on shared axes."""
     shown = [(row, losses(row.folder)) for row in rows[:MOST_PANELS] if row.folder is not None]
     shown = [(row, found) for row, found in shown if "val_loss" in found]
     if not shown:
@@ -110,10 +110,10 @@ def multiples(rows: Sequence[RunRow]) -> None:
     figure.update_layout(
         height=40 + 130 * lines, margin={"l": 8, "r": 8, "t": 24, "b": 8}, uirevision="multiples"
     )
-    st.markdown("Validation loss of the runs at work")
+    st.markdown("Validation loss of active runs")
     st.plotly_chart(
         figure, key="multiples", config={"displayModeBar": False, "staticPlot": True},
         alt="Validation loss by epoch of " + ", ".join(run_id(row) for row, _ in shown),
     )  # fmt: skip
     if len(rows) > MOST_PANELS:
-        st.caption(f"{MOST_PANELS} of {len(rows)} runs at work")
+        st.caption(f"{MOST_PANELS} of {len(rows)} active runs")

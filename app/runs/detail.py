@@ -1,4 +1,4 @@
-"""One run in full: its state, its curve, its log, and what can be done with it."""
+"""Details of one run: state, loss curve, log and actions."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from study.jobs import Job, RunRow
 from study.jobs.folder import JobFolder
 
 NOTES = {
-    "failed": "A run that diverged is a result: it counts in the failure rate and is not repeated.",
+    "failed": "A diverged run is a result: it counts in the failure rate and is not repeated.",
     "collapsed": "A collapsed run is a result: it counts in the failure rate and is not repeated.",
-    "unknown": "Its process lives but has not stamped its folder for a minute.",
+    "unknown": "The process is alive but has not sent a heartbeat for a minute.",
 }
 
 
@@ -59,7 +59,7 @@ def _facts(row: RunRow, state: str, job: Job | None) -> None:
 
 
 def _inside(path: str) -> str:
-    """A path as seen from the checkout."""
+    """A path relative to the checkout."""
     return path.removeprefix(f"{load.ROOT.resolve()}/")
 
 
@@ -92,5 +92,5 @@ def _log(row: RunRow, job: Job | None) -> None:
         st.markdown(
             f"Log of the {escaped(name)}" + (f", last {LINES} lines" if count >= LINES else "")
         )
-        with st.container(key=f"log-{name}"):  # app/browser.js shows its end
+        with st.container(key=f"log-{name}"):  # app/browser.js scrolls to the end
             st.code(text, language=None, height=240, wrap_lines=True)

@@ -9,7 +9,7 @@ BYTES = 65536
 
 
 def tail(file: Path) -> str:
-    """The last whole lines; "" for a file that is absent. Control characters are left out."""
+    """The last complete lines without control characters; "" if the file cannot be read."""
     try:
         with file.open("rb") as stream:
             stream.seek(0, 2)

@@ -1,4 +1,4 @@
-"""What a run used: processor or GPU, time, memory; from its provenance, or live from its folder."""
+"""Resources of a run (device, time, memory), from its provenance or live from its folder."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from study.runs import RunFolder, provenance, read_json
 
 
 def facts(row: RunRow) -> dict[str, str]:
-    """Lines for the table of a run, without those that are unknown."""
+    """Known resources of a run as rows for its table: name -> text."""
     found = _stored(row) or _live(row)
     return {name: text for name, text in found.items() if text}
 
 
 def _stored(row: RunRow) -> dict[str, str]:
-    """Of a collected run; empty while it has no provenance."""
+    """Resources of a collected run; empty if it has no provenance."""
     if row.state in ("running", "unknown", "queued"):
         return {}
     try:
@@ -47,7 +47,7 @@ def _stored(row: RunRow) -> dict[str, str]:
 
 
 def _live(row: RunRow) -> dict[str, str]:
-    """Of a run that still has its folder in work/; with what its process uses now."""
+    """Resources of a run whose folder is still in work/, including its current usage."""
     if row.folder is None:
         return {}
     environment = read_json(row.folder / "environment.json")
@@ -80,9 +80,9 @@ def _memory(mib: float | None) -> str:
 
 
 def by_epoch(row: RunRow) -> None:
-    """Seconds of every epoch and the peak memory so far, of a run whose folder is in work/.
+    """Plot the time of each epoch (s) and the peak memory so far, for a run with a folder in work/.
 
-    A collected run has only their sum and maximum, in its provenance.
+    The provenance of a collected run contains only the total time and the maximum.
     """
     seconds, peaks = ([], []) if row.folder is None else _timing(row.folder / "timing.csv")
     if len(seconds) < 2:
@@ -105,7 +105,7 @@ def by_epoch(row: RunRow) -> None:
 
 
 def _timing(file: Path) -> tuple[list[float], list[float]]:
-    """Seconds of every epoch so far, and the peak memory in MiB after each that has one."""
+    """Seconds per epoch, and peak memory in MiB after each epoch that recorded it."""
     try:
         lines = list(csv.DictReader(io.StringIO(read_text(file))))
         seconds = [float(line["seconds"]) for line in lines]
@@ -117,12 +117,12 @@ def _timing(file: Path) -> tuple[list[float], list[float]]:
 
 
 def _process(status: Mapping[str, Any]) -> str:
-    """CPU and memory of the trainer on this machine, averaged over its life."""
+    """Average CPU use since the start of the training process, and its current memory."""
     try:
         process = psutil.Process(int(status["pid"]))
         with process.oneshot():
             if abs(process.create_time() - float(status["pid_started"])) > 1.0:
-                return ""  # another process has its number now
+                return ""  # the pid now belongs to another process
             times, resident = process.cpu_times(), process.memory_info().rss
             lived = max(1.0, time.time() - process.create_time())
         share = (times.user + times.system) / lived

@@ -1,4 +1,4 @@
-"""What can be done with all runs that are chosen in the table: start, stop, retry."""
+"""Actions on all runs selected in the table: start, stop, retry."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ USUAL = "local"
 
 
 def executor(key: str = "executor") -> str:
-    """Where runs start; asked only where there is a choice."""
+    """The executor for new runs; a selection box is drawn only if several are available."""
     there = job_queue.ready(load.ROOT)
     if len(there) < 2:
         return USUAL
@@ -31,7 +31,7 @@ def executor(key: str = "executor") -> str:
 
 
 def show(rows: Rows, jobs: Sequence[Job]) -> None:
-    """The buttons for the chosen rows; nothing where fewer than two are chosen."""
+    """Draw the buttons for the selected rows, if at least two are selected."""
     chosen = set(st.session_state.get("runs-chosen", []))
     mine = [(row, state) for row, state in rows if run_id(row) in chosen]
     if len(mine) < 2 or access.read_only():
@@ -48,14 +48,14 @@ def show(rows: Rows, jobs: Sequence[Job]) -> None:
         if state == "not started":
             fresh.setdefault(row.arm, []).append(row.seed)
     with st.container(border=True, horizontal=True, vertical_alignment="center", gap="medium"):
-        st.markdown(f"**{len(mine):d} runs chosen**", width="content")
+        st.markdown(f"**{len(mine):d} runs selected**", width="content")
         where = executor() if fresh else USUAL
         _button("Start", "start-chosen", fresh, lambda: _start(fresh, where))
         _button("Stop", "stop-chosen", dict.fromkeys(at_work), lambda: _each(actions.stop, at_work))
         _button("Retry", "retry-chosen", dict.fromkeys(again), lambda: _each(actions.retry, again))
     if at_work:
         names = ", ".join(sorted({known[job].arm for job in at_work if job in known}))
-        st.caption(f"Stop ends whole jobs, with all their seeds: {escaped(names)}.")
+        st.caption(f"Stop ends whole jobs with all their seeds: {escaped(names)}.")
 
 
 def _button(label: Markdown, key: str, what: Mapping[str, object], do: Callable[[], None]) -> None:
@@ -69,7 +69,7 @@ def _start(fresh: Mapping[str, Sequence[int]], where: str) -> None:
 
 
 def _each(do: Callable[[str], None], jobs: Sequence[str | None]) -> None:
-    """Once for every job, however many of its runs are chosen."""
+    """Act once per job, even if several of its runs are selected."""
     for job in dict.fromkeys(jobs):
         if job is not None:
             do(job)

@@ -1,4 +1,4 @@
-"""Every run as a row: filtered by state and arm, one of them chosen."""
+"""The table of all runs, with filters by state and arm and a selection."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from app import choose, escape
 from app.runs.words import ORDER, ago, clock, epochs, label, lasting, run_id
 from study.jobs import RunRow
 
-Rows = Sequence[tuple[RunRow, str]]  # a row, and its state as the page calls it
+Rows = Sequence[tuple[RunRow, str]]  # a row and its displayed state
 
 
 def filters(rows: Rows) -> None:
-    """The two filters; both stand in the address."""
-    there = {state for _, state in rows} | set(choose.asked("state"))  # also when its last run ends
+    """Draw the filters by state and arm; both are kept in the address."""
+    there = {state for _, state in rows} | set(
+        choose.asked("state")
+    )  # even without runs in that state
     known = [state for state in ORDER if state in there]
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         choose.several("State", known, "state")
@@ -24,7 +26,7 @@ def filters(rows: Rows) -> None:
 
 
 def count(shown: Rows, rows: Rows) -> None:
-    """How many runs the filters leave, by state."""
+    """Show the number of filtered runs per state."""
     counts = Counter(state for _, state in shown)
     counted = ", ".join(f"{counts[state]} {state}" for state in ORDER if state in counts)
     left = f"{len(shown)} of {len(rows)} runs: " if len(shown) < len(rows) else ""
@@ -32,7 +34,7 @@ def count(shown: Rows, rows: Rows) -> None:
 
 
 def passing(rows: Rows) -> Rows:
-    """The rows that the filters leave, as they stand now."""
+    """The rows that pass the current filters."""
     wanted, arms = st.session_state.get("state"), st.session_state.get("arm")
     return [
         (row, state)
@@ -42,13 +44,13 @@ def passing(rows: Rows) -> Rows:
 
 
 def ordered(rows: Rows) -> Rows:
-    """What works and what waits first, then the latest, last what nobody started."""
+    """Active and queued runs first, then the most recent, and last the runs not started."""
     place = {state: min(i, 5) for i, state in enumerate(ORDER)} | {"not started": len(ORDER)}
     return sorted(rows, key=lambda item: (place.get(item[1], 5), -(item[0].started or 0.0)))
 
 
 def show(rows: Rows) -> None:
-    """The table; a click on a row chooses it."""
+    """Draw the table; a click on a row selects it."""
     st.dataframe(
         [_record(row, state) for row, state in rows],
         hide_index=True,
@@ -68,11 +70,11 @@ def show(rows: Rows) -> None:
     )
     st.session_state["runs-shown"] = [run_id(row) for row, _ in rows]
     if st.session_state.pop("runs-picked", False):
-        st.rerun(scope="app")  # the table is a part of the page, the chosen run another
+        st.rerun(scope="app")  # the selected run is drawn outside this fragment
 
 
 def _choose() -> None:
-    """The last of the chosen rows is shown in full; all of them can be acted on."""
+    """Store the selection: actions apply to all selected rows, details show the last one."""
     picked = st.session_state["runs-table"].selection.rows
     shown = st.session_state.get("runs-shown", [])
     found = [shown[place] for place in picked if place < len(shown)]
@@ -104,5 +106,5 @@ def _record(row: RunRow, state: str) -> dict[str, str | int | float | None]:
 
 
 def pick(rows: Rows) -> str | None:
-    """The run that is shown in full; the address names it as ?run=agc/s3."""
+    """The run whose details are shown, in the address as ?run=agc/s3; None without runs."""
     return choose.one("Run", [run_id(row) for row, _ in rows], "run")

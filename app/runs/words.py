@@ -1,4 +1,4 @@
-"""Times, states and progress of a run as words."""
+"""Times, states and progress of a run as text."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ ORDER = (
 
 
 def run_id(row: RunRow) -> str:
-    """As the address names it: agc/s3."""
+    """The id of a run in the address, such as agc/s3."""
     return f"{row.arm}/s{row.seed}"
 
 
 def state_of(row: RunRow, jobs: dict[str, Job]) -> str:
-    """The state as the page calls it: a queued run whose job makes its data is preparing."""
+    """The displayed state: a queued run takes the state of a job that is preparing (its data) or
+    committing."""
     job = jobs.get(row.job or "")
     at_work = job is not None and job.state in ("preparing", "committing")
     return job.state if at_work and row.state == "queued" and job else row.state
@@ -33,7 +34,7 @@ def label(row: RunRow, state: str) -> str:
 
 
 def cause_words(row: RunRow, state: str) -> str:
-    """Why a run ended; what a user stopped says so, and where it would go on."""
+    """Why a run ended; for a run stopped by a user also the epoch from which it would resume."""
     if state in ("stopped", "cancelled") and "SIGTERM" in (row.cause or ""):
         when = "" if row.ended is None else f" at {clock(row.ended)}"
         return f"Stopped by a user{when}; a retry resumes from epoch {row.epoch}."
@@ -41,7 +42,7 @@ def cause_words(row: RunRow, state: str) -> str:
 
 
 def clock(when: float | None) -> str:
-    """HH:MM of today, with the date before that; a dash where there is none."""
+    """HH:MM today, with the date on other days; a dash for None. `when`: Unix time in s."""
     if when is None:
         return "–"
     then, today = time.localtime(when), time.localtime()
@@ -54,7 +55,7 @@ def ago(when: float | None) -> str:
 
 
 def lasting(seconds: float | None) -> str:
-    """A duration in its largest unit: 40 s, 12 min, 3.5 h."""
+    """A duration in a suitable unit: 40 s, 12 min, 3.5 h; a dash for None."""
     if seconds is None:
         return "–"
     seconds = max(0.0, seconds)
@@ -64,10 +65,10 @@ def lasting(seconds: float | None) -> str:
 
 
 def total_left(rows: Iterable[RunRow]) -> float | None:
-    """Seconds until all running and queued runs have ended; None while nothing was measured.
+    """Estimated seconds until all running and queued runs end; None without a running estimate.
 
-    A queued run is taken to last as long as the median of those that run, and as many run at once
-    as now.
+    Assumes that queued runs take the median time of the running ones, with as many runs in
+    parallel as now.
     """
     rows = list(rows)
     running = [row for row in rows if row.state == "running" and row.eta_s is not None]
@@ -85,7 +86,7 @@ def epochs(row: RunRow) -> str:
 
 
 def place(job: Job) -> str:
-    """Where a job computes: its cores, its GPU, its name in a scheduler."""
+    """Where a job runs: the executor (unless local), its GPU and the number of parallel seeds."""
     parts = [] if job.executor == "local" else [job.executor]
     if job.place is not None and job.place.gpu is not None:
         parts.append(f"GPU {job.place.gpu}")

@@ -1,4 +1,4 @@
-"""The jobs that are not over: what each does, how far it is, and how to stop it."""
+"""Unfinished jobs: what each is doing, its progress, and a button to stop it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ REFUSED_S = 30.0
 
 
 def supervisor(working: bool) -> None:
-    """What the supervisor says, where it has something to say."""
+    """Show problems reported by the supervisor, or that jobs wait without a running supervisor."""
     word = job_queue.supervisor_state(load.ROOT)
     if word is not None and word.running and word.trouble:
         st.error(escaped(word.trouble), icon=":material/error:")
@@ -35,7 +35,7 @@ def supervisor(working: bool) -> None:
 
 
 def show(jobs: Sequence[Job], rows: Sequence[RunRow]) -> None:
-    """One line for every job at work."""
+    """Draw one line per unfinished job."""
     served = load.served()
     left = total_left(rows)
     if left is not None:
@@ -53,11 +53,11 @@ def show(jobs: Sequence[Job], rows: Sequence[RunRow]) -> None:
 def _facts(job: Job, mine: Sequence[RunRow]) -> list[str]:
     done = sum(row.state in ("done", "failed", "collapsed") for row in mine)
     left = [row.eta_s for row in mine if row.eta_s is not None]
-    parts = [f"{done} of {len(job.seeds)} seeds ended"]
-    parts += [f"about {lasting(max(left))} to the end of those at work"] if left else []
+    parts = [f"{done} of {len(job.seeds)} seeds finished"]
+    parts += [f"about {lasting(max(left))} left for the running seeds"] if left else []
     parts += [place(job)] if place(job) else []
     parts += [job.note] if job.note else []
-    return [*parts, f"asked for {ago(job.created)}"]
+    return [*parts, f"requested {ago(job.created)}"]
 
 
 def _stop(job: Job) -> None:
@@ -67,7 +67,7 @@ def _stop(job: Job) -> None:
         st.caption("stopping …", width="content")
         return
     with st.popover("Stop", icon=":material/stop_circle:", key=f"stop-{job.id}"):
-        st.markdown(f"Stop **{escaped(job.arm)}**? Its checkpoints are kept, for Retry.")
+        st.markdown(f"Stop **{escaped(job.arm)}**? Its checkpoints are kept; Retry resumes it.")
         st.button(
             f"Yes, stop {escaped(job.arm)}", key=f"yes-stop-{job.id}", type="primary",
             on_click=act, args=(actions.stop, job.id),
@@ -75,7 +75,7 @@ def _stop(job: Job) -> None:
 
 
 def act(what: Callable[..., object], *words: object) -> None:
-    """Do what a button says, before the page is drawn; a refusal is shown on the page after it."""
+    """Callback of a button: run the action before the page is drawn, and keep its error to show."""
     st.session_state["runs-acted"] = True
     st.session_state.pop("runs-refused", None)
     try:
@@ -85,13 +85,16 @@ def act(what: Callable[..., object], *words: object) -> None:
 
 
 def after() -> None:
-    """First line of every part of the page: what a button did may concern the other parts."""
+    """Rerun the whole page after an action, which may affect other fragments.
+
+    Called first in each fragment of the page.
+    """
     if st.session_state.pop("runs-acted", False):
         st.rerun(scope="app")
 
 
 def refused() -> None:
-    """Why the last button did nothing; for a while, since the page is drawn again all the time."""
+    """Show the error of the last action for 30 s, because the page is redrawn periodically."""
     message, until = st.session_state.get("runs-refused", ("", 0.0))
     if time.time() < until:
         st.error(escaped(message), icon=":material/error:")

@@ -1,1 +1,1 @@
-"""What Summary shows: the findings that claims.yaml puts first, and pictures that are in git."""
+"""The Summary page: the headline findings of claims.yaml and the images committed to git."""

@@ -1,4 +1,4 @@
-"""The findings that claims.yaml puts first: one line each, with effect, interval and n."""
+"""The headline findings of claims.yaml: one line each, with effect, interval and n."""
 
 from __future__ import annotations
 
@@ -17,16 +17,19 @@ from study.evidence.model import Findings
 
 
 def show(found: Findings, changed: Mapping[str, list[str]]) -> None:
-    """One line per claim of the headline; `changed`: claims whose evidence changed since."""
+    """Draw one line per headline claim.
+
+    `changed`: claim id -> what changed in its evidence since the findings were computed.
+    """
     st.html(interval.STYLE)
     if not found.headline:
-        st.info("claims.yaml names no claim under `headline`, so none is shown first.")
+        st.info("claims.yaml lists no claims under `headline`.")
     for name in found.headline:
         _line(Listed(found.claims[name], tuple(changed.get(name, ()))))
     words = Counter(claim.word for claim in found.claims.values())
     listed = "; ".join(f"{count} {word}" for word, count in words.most_common())
     total = counted(len(found.claims), "claim")
-    st.caption(escape.markdown(f"In all {total}: {listed}. {interval.LEGEND}."))
+    st.caption(escape.markdown(f"{total} in total: {listed}. {interval.LEGEND}."))
 
 
 def _line(listed: Listed) -> None:
@@ -44,7 +47,7 @@ def _line(listed: Listed) -> None:
 
 
 def investigated(found: Findings) -> None:
-    """The result of each investigation that leads: its sentence, and its table on demand."""
+    """Show the leading result of each investigation: its main sentence, and its table on demand."""
     for part in investigations.parts("findings"):
         for view in part.views(found):
             if view.leads:

@@ -1,6 +1,6 @@
-"""The pictures of results/<arm>/images.png, which are in git: the truth and what an arm made of it.
+"""Images from results/<arm>/images.png, which are in git: the true object and reconstructions.
 
-The page gets panels that are encoded again, never the bytes of a file.
+The page contains re-encoded panels, never the bytes of a file.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from study.evidence.model import ArmFinding, Findings
 from study.settings import Reference, UserError
 
 MOST_ARMS = 4
-REFERENCES = ("back_projection", "rpie")  # how the names of their sources begin
+REFERENCES = ("back_projection", "rpie")  # prefixes of the names of their sources
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One column of the row: amplitude and phase, as PNG, of an arm or of the truth beside it.
+    """One column of the row: amplitude and phase, as PNG, of an arm or of its true object.
 
-    `is_truth`: whether it is the truth that the arms after it were compared with. `blank`: its
-    channels that have no score, with the reason.
+    `is_truth`: whether it is the true object of the arms that follow. `blank`: channels without a
+    score, with the reason.
     """
 
     arm: str
@@ -42,8 +42,8 @@ class Panel:
 
 
 def chosen(found: Findings) -> list[str]:
-    """The arms of the row: the control, the network of the last goal that was reached, and the
-    references with most steps, where they have results in this pipeline."""
+    """The arms of the row, as far as they have results in this pipeline: the control, the network
+    of the last headline goal that was reached, and the references with the most steps."""
     rows = load.rows()
     here = [name for name in rows if "/" not in name and name in load.results()]
     trained = [name for name in here if not isinstance(rows[name], Reference)]
@@ -61,10 +61,10 @@ def chosen(found: Findings) -> list[str]:
 
 
 def panels(arms: Mapping[str, ArmFinding | None], problems: list[str]) -> list[Panel]:
-    """The columns of the row; arms with one truth follow it, and a truth is shown once.
+    """The columns of the row; arms with the same true object follow it.
 
-    `arms`: name -> its finding, if there is one, whose channels without a score are named. A
-    damaged file becomes a sentence in `problems`; an arm without one is left out.
+    `arms`: name -> finding or None; the finding determines the channels without a score. For a
+    damaged file, a message is appended to `problems`; arms without a file are omitted.
     """
     row: list[Panel] = []
     last = None
@@ -95,7 +95,7 @@ def _png(image: Image.Image) -> bytes:
 
 
 def blanks(arm: ArmFinding, facts: Facts) -> list[str]:
-    """`phase not evaluable: it follows the amplitude` where the shown seed has no score."""
+    """The channels of the shown seed without a score, such as `phase not evaluable: REASON`."""
     return [f"{c} {NOT_EVALUABLE}: {why}" for c, why in blank_channels(arm, facts).items()]
 
 
@@ -111,25 +111,25 @@ def _note(facts: Facts) -> str:
 
 
 def show(found: Findings) -> None:
-    """The row; a click on a picture opens the arm in Compare."""
+    """Draw the row; a click on an image opens the arm in Compare."""
     row = _row({arm: found.arms[arm] for arm in chosen(found) if arm in found.arms})
     if not row:
-        st.info("results/ holds no picture of an arm; `make repro` makes them.")
+        st.info("There are no images in results/; run `make repro` to create them.")
         return
     st.html(page(row))
     st.caption(
-        "Amplitude above, phase below, as they are in git (8 bit, at most 84 px). Each arm is the "
-        "run with the median validation loss, after the truth of its own test object; grey levels "
-        "are the range of that truth. A click opens the arm in Compare."
+        "Amplitude (top) and phase (bottom), from the images in git (8 bit, at most 84 px). Each "
+        "arm is represented by the run with the median validation loss and follows its true test "
+        "object, whose range sets the grey levels. Click an image to open the arm in Compare."
     )
 
 
 def committed(arms: Sequence[str]) -> None:
-    """The pictures of arms whose objects are not here, with the sentence that they are small."""
+    """Draw the committed images of arms whose reconstructions are not in this checkout."""
     found = load.findings()
     known = {} if found is None else found.arms
     if row := _row({arm: known.get(arm) for arm in arms}):
-        st.caption("From git: 8 bit, at most 84 px; each arm after the truth of its test object.")
+        st.caption("From git: 8 bit, at most 84 px; each arm follows its true test object.")
         st.html(page(row))
 
 
@@ -142,12 +142,12 @@ def _row(arms: Mapping[str, ArmFinding | None]) -> list[Panel]:
 
 
 def page(row: Sequence[Panel]) -> str:
-    """The row as HTML."""
+    """The row of images as HTML."""
     return f'{STYLE}<div class="arm-pictures">{"".join(_one(panel) for panel in row)}</div>'
 
 
 def _one(panel: Panel) -> str:
-    """Words are escaped; the bytes are our own encoding of checked pixels."""
+    """One column as HTML. Text is escaped; the PNG bytes are re-encoded from checked pixels."""
     name = "truth" if panel.is_truth else panel.arm
     address = "compare?" + urlencode({"arms": panel.arm, "tab": "Images"})
     images = "".join(

@@ -50,7 +50,7 @@ def measured(tiny: Dataset) -> Dataset:
 
 @pytest.fixture
 def checkout(fresh: Path, tiny: Dataset) -> Path:
-    """Two arms on data/tiny, of which agc ran on other content."""
+    """Two arms on data/tiny, of which agc ran on different content."""
     two_by_three(fresh)
     save_dataset(tiny, fresh / "data" / "tiny")
     for name, content in {"control": tiny.manifest.content_sha256, "agc": "e" * 64}.items():
@@ -120,7 +120,7 @@ def test_users_are_fenced_by_content(checkout):
     ran = dict(zip(*(app.dataframe[0].value[key] for key in ("arm", "results")), strict=True))
     assert ran == {
         "control": "3 seeds on this content",
-        "agc": f"3 seeds on other content ({'e' * 12})",
+        "agc": f"3 seeds on different content ({'e' * 12})",
     }
     link = app.get("page_link")[-1].proto
     assert link.query_string == "arms=control"
@@ -133,7 +133,8 @@ def test_a_measured_set_shows_lengths_and_says_what_held_out_means(fresh, tiny):
     message = texts(app)
     assert "no true object" in app.info[0].value
     assert (
-        "One measured object, one scan" in message and "of the test patterns lie within" in message
+        "All splits are from one scan" in message
+        and "of the test patterns are closer to" in message
     )
     assert any("nm per px" in badge.proto.body for badge in app.get("markdown"))
     # A statement of a file is text, never markup.

@@ -224,7 +224,7 @@ def test_an_output_of_git_that_is_gone_is_missing(checkout):
 def test_contents_of_runs_are_compared_on_request(checkout):
     write_text(checkout / "runs" / "one" / "w", "CONTENT of runs/one/w")  # as many bytes
     assert states_of(checkout, contents=False)["train@one"] == "fresh"
-    assert judged(checkout)["train@one"].reasons == ("runs/one is not what the stage wrote",)
+    assert judged(checkout)["train@one"].reasons == ("runs/one differs from the recorded output",)
     write_text(checkout / "runs" / "one" / "w", "more bytes than were recorded before")
     assert states_of(checkout, contents=False)["train@one"] == "stale"
 
@@ -381,7 +381,7 @@ def test_differences_between_environments_are_pointed_out(fresh):
 
 def test_environments_that_are_not_here_say_where_they_are(fresh):
     two_by_three(fresh)
-    assert "No environment of the 6 results is stored here" in opened("provenance").info[1].value
+    assert "No environments are stored here for the 6 results" in opened("provenance").info[1].value
 
 
 # --- pieces -----------------------------------------------------------------------------------
@@ -409,7 +409,7 @@ def test_a_stage_name_is_text_in_the_picture():
 
 def test_a_container_is_told_by_its_traces_and_its_variable(tmp_path, monkeypatch):
     monkeypatch.delenv(machine.IMAGE, raising=False)
-    assert machine.container(tmp_path).sentence == "The app runs in no container."
+    assert machine.container(tmp_path).sentence == "The app does not run in a container."
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / ".containerenv").touch()
     assert machine.IMAGE in machine.container(tmp_path).sentence
@@ -488,7 +488,7 @@ def loopback(monkeypatch):
 def test_what_is_not_here_has_one_button(checkout, loopback):
     unpulled(checkout)
     app = opened("provenance")
-    assert "2 recorded outputs are not here" in texts(app)
+    assert "2 recorded outputs are missing" in texts(app)
     assert app.button(key="pull").label.startswith("Pull 2 (")
     app.multiselect(key="pull_names").set_value(["two"]).run()
     assert app.button(key="pull").label.startswith("Pull 1 (")
