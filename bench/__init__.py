@@ -1,13 +1,13 @@
-"""Benchmarks: every goal of speed as a figure that is measured here and now.
+"""Benchmarks: measure all performance goals on this machine.
 
-    python -m bench            all of them (`make bench`), into bench/latest.json
-    python -m bench C1 C3      some
-    python -m bench.scaling    no goal: what more patterns and more runs cost
+    python -m bench            all goals (`make bench`), written to bench/latest.json
+    python -m bench C1 C3      some goals
+    python -m bench.scaling    cost against the number of patterns and of runs (no goals)
 
 Rules
-- Correctness is asserted first: a fast wrong answer is not a figure.
-- A ratio compares two codes in one process, turn by turn, and is the median over the rounds.
-- Time is the CPU time of what works: other processes take turns, not time. Only what somebody waits
-  for, a command or a page, is taken by the clock.
-- What this machine cannot measure has no value, and the reason is in its place.
+- Correctness is asserted before anything is timed.
+- A ratio compares two programs that alternate in rounds, and is the median over the rounds.
+- Computations are measured in CPU time, which other processes hardly affect. Waiting times of a
+  user (commands, pages) are measured in wall time.
+- A figure that cannot be measured on this machine has a reason instead of a value.
 """

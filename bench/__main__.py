@@ -1,7 +1,7 @@
 """`make bench`: measure, print a table, write bench/latest.json.
 
-Every module of `MODULES` runs in a fresh process; a figure that could not be taken has no value and
-a reason. Figures that were not asked for keep their last entry.
+Each module of `MODULES` runs in a fresh process; a figure that cannot be measured has a reason
+instead of a value. Goals that are not requested keep their previous entry.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from study.runs import environment, write_json
 
 LATEST = Path(__file__).with_name("latest.json")
 PACKAGES = ("torch", "numpy", "lightning", "neuraloperator", "streamlit", "h5py", "ptychi")
-# module -> the goals that its `measure()` returns, in this order.
+# Module -> the goals returned by its `measure()`, in this order.
 MODULES = {
     "spectral": ("C1", "C2", "C2-64"),
     "step": ("C3-w32", "C3-w64", "C4", "C5", "C5-loss"),
@@ -40,14 +40,17 @@ MODULES = {
 
 
 def isolated(module: str) -> list[Figure]:
-    """`figures_of` in a process that nothing else has used."""
+    """Run `figures_of` in a fresh process."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         return pool.submit(figures_of, module).result()
 
 
 def chosen(asked: list[str]) -> list[str]:
-    """Modules that hold the goals asked for (C1, or C for all of them); every one without."""
+    """Modules with the requested goals (C1, or C for all that begin with C); all without arguments.
+
+    Raises SystemExit for an unknown goal.
+    """
     known = [goal for goals in MODULES.values() for goal in goals]
     for word in asked:
         if not any(goal.startswith(word) for goal in known):
@@ -93,7 +96,7 @@ def show(figures: list[Figure]) -> None:
 
 
 def save(figures: list[Figure]) -> None:
-    """Replace the entries of these goals, in the order of the goals, here and in the README."""
+    """Update the entries of these goals in latest.json and in the README."""
     before = json.loads(LATEST.read_text()) if LATEST.is_file() else []
     entries = {entry["id"]: entry for entry in before}
     here, packages = machine(), versions()

@@ -1,7 +1,7 @@
-"""A headless chromium, driven over the DevTools protocol with the websocket client of streamlit.
+"""A headless chromium, controlled over the DevTools protocol with streamlit's websocket client.
 
-No test framework: one page is opened again and again, and a script that was put into it before its
-first line waits for what is to be seen and reads the page's own clock.
+A test framework is not needed: a page is loaded repeatedly, and a script injected before its own
+scripts waits for the expected content and reads the page's clock.
 """
 
 from __future__ import annotations
@@ -25,32 +25,38 @@ WINDOW = "1280,900"
 
 
 def find() -> str | None:
-    """Path of a chromium, or None where there is none."""
+    """Path of a chromium executable, or None if none is installed."""
     return next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
 class Page:
-    """One tab. `call` sends a command of the protocol and waits for its answer."""
+    """One tab. `call` sends a protocol command and waits for the response."""
 
     def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
         self._sent = 0
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """Raises RuntimeError when the browser refuses and TimeoutError when it does not answer."""
+        """Send a command and return its result.
+
+        Raises RuntimeError if the browser reports an error, TimeoutError if it does not respond.
+        """
         self._sent += 1
         self._connection.send(
             json.dumps({"id": self._sent, "method": method, "params": parameters})
         )
         while True:
             answer = json.loads(self._connection.recv(PATIENCE_S))
-            if answer.get("id") == self._sent:  # what else comes are events
+            if answer.get("id") == self._sent:  # other messages are events
                 if "error" in answer:
                     raise RuntimeError(f"chromium: {answer['error']['message']}")
                 return answer["result"]
 
     def value(self, expression: str) -> Any:
-        """Value of a JavaScript expression, awaited when it is a promise."""
+        """Value of a JavaScript expression; promises are awaited.
+
+        Raises RuntimeError if the expression throws.
+        """
         options = {"awaitPromise": True, "returnByValue": True}
         answer = self.call("Runtime.evaluate", expression=expression, **options)
         if "exceptionDetails" in answer:
@@ -60,7 +66,7 @@ class Page:
 
 @contextmanager
 def opened(binary: str) -> Iterator[Page]:
-    """A tab of a new browser with an empty profile; the browser ends with the block."""
+    """A tab of a new browser with an empty profile; the browser is closed after the block."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         options = ("--headless", "--remote-debugging-port=0", "--no-sandbox", "--no-first-run")
         machine = ("--disable-gpu", "--disable-dev-shm-usage", f"--window-size={WINDOW}")
@@ -76,7 +82,7 @@ def opened(binary: str) -> Iterator[Page]:
 
 
 def _address(profile: Path, browser: subprocess.Popen[Any]) -> str:
-    """Address of the first tab, once the browser has written down its port."""
+    """Websocket address of the first tab, once the browser has written its port to a file."""
     file = profile / "DevToolsActivePort"
     until(lambda: file.is_file() and len(file.read_text().splitlines()) == 2, browser)
     port = int(file.read_text().splitlines()[0])
@@ -86,7 +92,7 @@ def _address(profile: Path, browser: subprocess.Popen[Any]) -> str:
 
 
 def until(holds: Callable[[], bool], process: subprocess.Popen[Any]) -> None:
-    """Wait until `holds`. Raises RuntimeError when `process` ends first or time is up."""
+    """Wait until `holds` returns True. Raises RuntimeError after 60 s or if `process` ends."""
     deadline = time.monotonic() + PATIENCE_S
     while not holds():
         if process.poll() is not None or time.monotonic() > deadline:
@@ -96,7 +102,7 @@ def until(holds: Callable[[], bool], process: subprocess.Popen[Any]) -> None:
 
 
 def end(process: subprocess.Popen[Any]) -> None:
-    """End a process that was started here, gently first."""
+    """End a process that was started here: terminate it, and kill it after 10 s."""
     process.terminate()
     try:
         process.wait(10)

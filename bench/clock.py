@@ -1,7 +1,7 @@
-"""Seconds on a device: CUDA events on a GPU, the wall clock on a CPU; candidates take turns.
+"""Time on a device: CUDA events on a GPU, wall time on a CPU; candidates alternate.
 
-The thread time of `bench.timing` says nothing of a GPU, which works while the host waits. So do
-these figures ask for a machine where nothing else computes.
+The thread time used by `bench.timing` does not measure a GPU, which works while the host waits.
+These figures therefore require an otherwise idle machine.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ Call = Callable[[], object]
 
 
 def now(device: torch.device) -> float:
-    """The wall clock, in seconds, once the device has finished what it was given."""
+    """Wall time in seconds, after all work submitted to the device is complete."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()
 
 
 def seconds(call: Call, device: torch.device, repeats: int) -> float:
-    """Seconds per call of `repeats` calls in a row."""
+    """Seconds per call, averaged over `repeats` consecutive calls."""
     if device.type != "cuda":
         start = now(device)
         for _ in range(repeats):
@@ -43,7 +43,7 @@ def seconds(call: Call, device: torch.device, repeats: int) -> float:
 def in_rounds(
     candidates: Mapping[str, tuple[Call, int]], device: torch.device, rounds: int, warm: int = 5
 ) -> Times:
-    """name -> (call, repeats): seconds per call, one number a round and candidate."""
+    """Seconds per call for each candidate (name -> (call, repeats)), one number per round."""
     for call, _ in candidates.values():
         for _ in range(warm):
             call()

@@ -1,4 +1,4 @@
-"""One measured figure against its goal."""
+"""A measured figure and its goal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Goal:
-    """What is to be reached. `at_least` False: the value is a cost and must stay below."""
+    """A performance goal. `at_least` False: the value is a cost and must not exceed `limit`."""
 
     id: str
     what: str
@@ -23,9 +23,9 @@ class Goal:
 
 @dataclass(frozen=True)
 class Figure:
-    """The value that decides a goal, and every number behind it.
+    """The value compared with a goal, and the numbers from which it was computed.
 
-    `value` is None where it could not be measured; `why` then says what is missing.
+    `value` is None if it could not be measured; `why` is then the reason.
     """
 
     goal: Goal
@@ -56,5 +56,5 @@ class Figure:
 
 
 def figures_of(module: str) -> list[Figure]:
-    """What bench/<module>.py measures here."""
+    """Run the measurements of bench/<module>.py."""
     return importlib.import_module(f"bench.{module}").measure()

@@ -1,4 +1,4 @@
-"""A gap of the detector through the direct beam: masked, and taken as zeros. Figure of docs/.
+"""Figure for docs/: a detector gap through the direct beam, masked or read as zeros.
 
 python bench/gap.py docs/gap.png
 """
@@ -43,7 +43,7 @@ GAP = {"rows": [[N // 2 - 1, N // 2 + 1]], "columns": []}
 
 
 def as_zeros(masked: Dataset) -> Dataset:
-    """The same counts without a mask and without light in the gap: what importers used to read."""
+    """The same counts without a mask and with zeros in the gap, as earlier importers read them."""
     assert masked.mask is not None
     splits = {
         name: replace(split, counts=split.counts[:] * masked.mask, mask=None)
@@ -53,7 +53,7 @@ def as_zeros(masked: Dataset) -> Dataset:
 
 
 def reconstructed(data: Dataset) -> tuple[np.ndarray, float]:
-    """The object on the scored region at the truth's scale, and its relative error."""
+    """The object (h, w) on the scored region, scaled to the true object, and its relative error."""
     made = reconstruct_rpie(data, PASSES, 0.1, update_probe=False).reconstruction
     truth = data.splits["test"].obj
     assert truth is not None
@@ -64,7 +64,7 @@ def reconstructed(data: Dataset) -> tuple[np.ndarray, float]:
 
 
 def draw(out: Path) -> Path:
-    """Write the figure `out`: a pattern above the phase of the object, for three readings."""
+    """Write the figure to `out`: a pattern above the object phase, for the three cases."""
     whole = simulate("whole", DataParams.model_validate(PARAMS))
     masked = simulate("masked", DataParams.model_validate({**PARAMS, "mask": GAP}))
     cases = (("no gap", whole), ("gap masked", masked), ("gap as zeros", as_zeros(masked)))

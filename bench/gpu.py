@@ -1,12 +1,12 @@
-"""What a GPU gives, in one run of ten minutes: G1 to G4, waits, and the cost of full/.
+"""GPU performance in one run of ten minutes: G1 to G4, synchronisations, and the cost of full/.
 
-    python -m bench.gpu --out gpu-results [--minutes 10]       into gpu-results/gpu.json
-    python -m bench G                                          G1 to G4 through `make bench`
+    python -m bench.gpu --out gpu-results [--minutes 10]       writes gpu-results/gpu.json
+    python -m bench G                                          G1 to G4 as part of `make bench`
 
-- Every goal is measured in fp32 first, which gives its value: the arms of full/params.yaml are in
-  fp32. The other precisions follow, beside it, as long as the minutes last.
-- Everything takes a device, so that a test runs it at small size on a CPU. The figures exist on
-  CUDA only.
+- The value of each goal is measured in fp32, the precision of the arms in full/params.yaml. Other
+  precisions follow as details if time permits.
+- All functions take a device, so that tests can run them at a small size on a CPU. Figures are
+  measured only on CUDA.
 """
 
 from __future__ import annotations
@@ -52,28 +52,28 @@ G3 = Goal("G3", "50-epoch arm, w = 32, 6,889 patterns, training only", 15.0, "s"
 G4 = Goal("G4", "6 seeds of an arm at once against one after another", 2.5, "x", True)
 GOALS = (G1, G2, G3, G4)
 NO_CUDA = "no CUDA device"
-LATE = "not begun: the minutes were over"
-MEETING_S = 300  # for the slowest process to be ready
-BANNED_CALLS = (1, 2)  # of Lightning's loop; in the call before the graph is recorded
+LATE = "not started: the time limit was reached"
+MEETING_S = 300  # longest wait until the slowest process is ready
+BANNED_CALLS = (1, 2)  # calls of Lightning's loop; the graph is recorded in call 0
 
 DECIDES: Precision = "fp32"
 CHECKED_STEPS = 20
 SCAN_PX = 392  # 83 x 83 positions
 SEEDS = 6
 
-# Passes over an array of the size of the weights that no step with a norm clip and Adam can do
-# without: both passes of the network read them, the gradient is written and read for its norm, and
-# Adam reads weight, gradient and two moments and writes three of these.
+# Minimum number of passes over arrays of the size of the weights in a step with a norm clip and
+# Adam: forward and backward pass read the weights, the gradient is written and read for its norm,
+# and Adam reads weights, gradient and two moments and writes weights and moments.
 TRAFFIC = {"forward": 1, "backward": 1, "gradient": 1, "norm": 1, "adam": 4 + 3}
 FLOAT32 = 4
-Facts = dict[str, Any]  # the number of a goal as `value`, and what stands behind it
+Facts = dict[str, Any]  # the number of a goal as `value`, with details
 
 
 # --- G1 ---------------------------------------------------------------------------------------
 
 
 def graph_difference(subject: Subject, device: torch.device, steps: int = CHECKED_STEPS) -> float:
-    """Largest relative difference of what graphed and eager steps record."""
+    """Largest relative difference between the records of graphed and eager steps."""
     eager, graphed = (subject.calm().run(0, device) for _ in range(2))
     batches = itertools.islice(endless(eager), steps)
     pairs = [(eager.module.step(batch), graphed.module.advance(batch)) for batch in batches]
@@ -85,7 +85,7 @@ def graph_difference(subject: Subject, device: torch.device, steps: int = CHECKE
 def against_lightning(
     subject: Subject, device: torch.device, rounds: int = 5, epochs: int = 3
 ) -> Facts:
-    """Both under Lightning's loop, in turns, each from a new network."""
+    """Compare graphed and eager steps in Lightning's loop, alternating, each with a new network."""
     worst = subject.check(graph_difference(subject, device), "graphed against eager step")
     subject = subject.but(epochs=epochs)
     times: dict[str, list[float]] = {"eager": [], "graphed": []}
@@ -101,8 +101,10 @@ def against_lightning(
 
 
 class Ban(lightning.Callback):
-    """Under it every operation of torch that waits for the device raises; from the second call of
-    Lightning's loop to the end of the third, the first having recorded the graph."""
+    """Make torch raise an error for every operation that waits for the device.
+
+    Active during the second and third call of Lightning's loop; the first one records the graph.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -135,7 +137,7 @@ class Ban(lightning.Callback):
 
 
 def first_wait(subject: Subject, device: torch.device) -> str | None:
-    """What torch says of the first graphed step that waits; None where none does."""
+    """Torch's message for the first graphed step that waits for the device, or None."""
     ban, run = Ban(device), subject.but(epochs=1).run(0, device)
     try:
         train(run, ban)
@@ -154,7 +156,7 @@ def first_wait(subject: Subject, device: torch.device) -> str | None:
 
 
 def counted_flops(subject: Subject, device: torch.device) -> int:
-    """Operations of the products and convolutions of one step, forward and backward."""
+    """Floating-point operations in matrix products and convolutions of one step, both passes."""
     run = subject.run(0, device)
     batch = whole_batches(run)[0]
     with FlopCounterMode(display=False) as counter:
@@ -163,7 +165,7 @@ def counted_flops(subject: Subject, device: torch.device) -> int:
 
 
 def products(subject: Subject, device: torch.device, size: int) -> Callable[[], Tensor]:
-    """A large square product; fp32 or tf32 is what the process was set to by the run."""
+    """A large square matrix product; the run has already set the process to fp32 or tf32."""
     dtype = torch.bfloat16 if subject.arm.precision == "bf16" else torch.float32
     a = torch.randn(size, size, device=device, dtype=dtype)
     return lambda: a @ a
@@ -182,7 +184,7 @@ def against_floor(
     copied: int = 1 << 28,
     rounds: int = 9,
 ) -> Facts:
-    """A step and both of its floors, at speeds that are measured in turns with it."""
+    """A step and its two floors, with speeds measured in alternation with the step."""
     flops = counted_flops(subject, device)
     run = subject.run(0, device)
     order = endless(run)
@@ -215,7 +217,7 @@ def against_floor(
 
 
 def whole_arm(subject: Subject, device: torch.device) -> Facts:
-    """Training by `fit`'s own path into a folder; the seconds are those of timing.csv."""
+    """Train an arm into a folder as `fit` does; the seconds are those in timing.csv."""
     with tempfile.TemporaryDirectory() as scratch:
         folder, dataset = RunFolder(Path(scratch) / "run"), subject.dataset()
         run = fit.prepare(subject.arm, dataset, 0, folder, device, ALONE)
@@ -251,12 +253,12 @@ def _meet(barrier: Any) -> None:
 
 
 def _train(subject: Subject, seed: int, steps: int, kind: str) -> tuple[float, float]:
-    """Begin and end of `steps` steps on the clock that all processes share."""
+    """Start and end time of `steps` steps, on the monotonic clock shared by all processes."""
     device = torch.device(kind)
     try:
         step = _ready(subject, seed, device)
     except BaseException:
-        _meeting.abort()  # the others need not wait for this one
+        _meeting.abort()  # release the other processes
         raise
     _meeting.wait(MEETING_S)
     begin = time.monotonic()
@@ -267,7 +269,7 @@ def _train(subject: Subject, seed: int, steps: int, kind: str) -> tuple[float, f
 
 
 def _ready(subject: Subject, seed: int, device: torch.device) -> Callable[[], object]:
-    """The step of one seed, recorded."""
+    """The training step of one seed, with its graph already recorded."""
     process.settle()
     run = subject.run(seed, device)
     order = endless(run)
@@ -279,14 +281,14 @@ def _ready(subject: Subject, seed: int, device: torch.device) -> Callable[[], ob
 
 
 def processes(subject: Subject, seeds: int, steps: int, device: torch.device) -> float:
-    """Steps per second of all seeds together, one process each; timed from the first step of the
-    first to the last of the last."""
+    """Total steps per second of all seeds, one process each, from the first step of the earliest to
+    the last step of the latest process."""
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(seeds)
     with ProcessPoolExecutor(seeds, context, initializer=_meet, initargs=(barrier,)) as pool:
         jobs = [pool.submit(_train, subject, seed, steps, device.type) for seed in range(seeds)]
         wait(jobs)
-    for job in jobs:  # the cause first, then those that waited for it in vain
+    for job in jobs:  # raise the original error before the broken barriers of other processes
         if job.exception() is not None and not isinstance(job.exception(), BrokenBarrierError):
             job.result()
     spans = [job.result() for job in jobs]
@@ -297,8 +299,8 @@ def processes(subject: Subject, seeds: int, steps: int, device: torch.device) ->
 def at_once(
     subject: Subject, device: torch.device, seeds: int = SEEDS, steps: int = 500, rounds: int = 2
 ) -> Facts:
-    """What `study train --jobs` does, a process per seed, against one seed alone; the median over
-    rounds."""
+    """Parallel seeds, one process each as in `study train --jobs`, compared with a single seed;
+    median over the rounds."""
     rates = [
         (processes(subject, seeds, steps, device), processes(subject, 1, steps, device))
         for _ in range(rounds)
@@ -314,8 +316,10 @@ def at_once(
 
 
 def full_cost(seconds_per_step: float) -> dict[str, float]:
-    """GPU hours of every arm of full/params.yaml with all its seeds, one after another, at this
-    speed of the control's step: training only."""
+    """GPU hours per arm of full/params.yaml, with its seeds in sequence, for training only.
+
+    `seconds_per_step`: time per step of the control, assumed for all arms.
+    """
     study = load_study(ROOT / "full" / "params.yaml")
     hours = {}
     for name, arm in study.arms.items():
@@ -328,7 +332,7 @@ def full_cost(seconds_per_step: float) -> dict[str, float]:
 
 
 def patterns(data: DataParams) -> int:
-    """Training patterns of a raster scan, before there is data."""
+    """Number of training patterns of a raster scan, from its parameters only."""
     stride = data.scan.stride_px.train
     return data.images_per_split * ((data.object_px - data.n) // stride + 1) ** 2
 
@@ -337,12 +341,12 @@ def patterns(data: DataParams) -> int:
 
 
 def precisions() -> list[Precision]:
-    """What this machine has, the one that decides first."""
+    """Precisions supported by this machine, starting with the one that decides the goals."""
     return [DECIDES, "tf32", "bf16"] if has_tf32() else [DECIDES, "bf16"]
 
 
 def measure(minutes: float = inf) -> list[Figure]:
-    """All goals; precisions that are not begun when the minutes are over are left out by name."""
+    """Measure all goals; measurements not started within `minutes` have a reason, not a value."""
     if not torch.cuda.is_available():
         return [Figure(goal, None, why=NO_CUDA) for goal in GOALS]
     torch.set_num_threads(1)
@@ -368,9 +372,11 @@ def _figure(goal: Goal, found: Facts) -> Figure:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="What a GPU gives, in one run.")
+    parser = argparse.ArgumentParser(description="Measure the GPU goals in one run.")
     parser.add_argument("--out", type=Path, required=True, help="folder for gpu.json")
-    parser.add_argument("--minutes", type=float, default=10.0, help="nothing begins after these")
+    parser.add_argument(
+        "--minutes", type=float, default=10.0, help="start no measurement after this time"
+    )
     asked = parser.parse_args()
     figures = measure(asked.minutes)
     here, packages = machine(), versions()

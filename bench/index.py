@@ -1,7 +1,7 @@
-"""I1, I2: ten thousand runs in one folder: how long one waits for `study runs` and for the app.
+"""I1, I2: time to show ten thousand runs with `study runs` and in the app.
 
-Synthetic runs as they lie after a pull: runs/<arm>/s<seed> with status.json and history.csv, and a
-params.yaml that declares their arms. Nothing was trained; only files are read.
+The runs are synthetic and laid out as after a pull: runs/<arm>/s<seed> with status.json and
+history.csv, and a params.yaml that declares their arms. Nothing is trained; only files are read.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from study.runs import write_text, write_yaml
 ARMS, SEEDS = 2000, 5
 STARTS = 5
 EPOCHS = 10
-BEGAN = 1_780_000_000.0  # any day will do
+BEGAN = 1_780_000_000.0  # an arbitrary date, Unix time
 
 LIST = Goal("I1", f"study runs, {ARMS * SEEDS:,} runs", 1.0, "s", False)
 PAINT = Goal(
@@ -31,7 +31,7 @@ PAINT = Goal(
 
 
 def make_runs(folder: Path, arms: int, seeds: int) -> None:
-    """A checkout with finished runs of `arms` arms with `seeds` seeds each."""
+    """Create a checkout with finished runs of `arms` arms with `seeds` seeds each."""
     declared = many_arms(arms, seeds)
     write_yaml(folder / "params.yaml", as_written(declared))
     git(folder, "init", "-qb", "main")
@@ -45,7 +45,7 @@ def make_runs(folder: Path, arms: int, seeds: int) -> None:
 
 
 def status(arm: str, seed: int, turn: int) -> dict[str, object]:
-    """status.json of a finished run that began as the `turn`th."""
+    """status.json of a finished run; `turn`: its number in order of start time."""
     began = BEGAN + 60.0 * turn
     return {
         "state": "finished",

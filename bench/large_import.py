@@ -1,12 +1,12 @@
-"""Time and memory of importing generated scans of some sizes, and of one pass of rPIE over them.
+"""Time and memory to import generated scans of several sizes, and for one rPIE pass over them.
 
     python -m bench.large_import 500x128 5000x256 [--rpie] [--folder DIR] [--json FILE]
     python -m bench.large_import 100000x256 --folder /a/disk/with/40/GB
 
-Every scan is a CXI file (gzip, one pattern per chunk) that is imported by `study import` in a
-process of its own; rPIE runs in another one, on the counts of the imported set in memory. The
-patterns repeat a few hundred different ones, so that the file is made fast; every one of them is
-unpacked, checked and written. Files are removed at the end. One thread each.
+Each scan is a CXI file (gzip, one pattern per chunk) that is imported with `study import` in a
+separate process; rPIE runs in another process, on the counts of the imported data set in memory.
+The file repeats 256 different patterns, so that it can be written quickly; the import decompresses,
+checks and writes all of them. Files are removed at the end. Each process uses one thread.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ DIFFERENT = 256
 PHOTONS = 1e5
 PLANCK_LIGHT = 1.9864458571489286e-25
 ENERGY_J, DISTANCE_M, PIXEL_M = 1.28e-15, 2.0, 75e-6
-# Of patterns that belong to no object nothing can be found out.
+# Nothing can be detected from these patterns, because they do not belong to an object.
 KNOWN = (
     *("--values", "counts", "--zero-frequency", "centre", "--frame-orientation", "as_stored"),
     *("--position-order", "yx", "--position-flip", "none"),
@@ -40,7 +40,7 @@ KNOWN = (
 
 
 def write_scan(path: Path, patterns: int, side: int) -> None:
-    """A raster scan of `patterns` x `side` x `side` uint16 counts."""
+    """Write a raster scan of (patterns, side, side) uint16 counts to a CXI file."""
     draw = np.random.default_rng(0)
     steps = np.arange(side) - side // 2
     radius = np.hypot(steps[:, None], steps[None, :])
@@ -74,9 +74,9 @@ def write_scan(path: Path, patterns: int, side: int) -> None:
 
 
 def peak_bytes() -> int:
-    """Highest resident memory of this process since it started its program.
+    """Peak resident memory of this process since its program started.
 
-    Not `ru_maxrss`, which keeps the peak of the process that started this one.
+    `ru_maxrss` is not used, because it includes the peak of the parent process.
     """
     status = Path("/proc/self/status").read_text()
     line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
@@ -84,7 +84,7 @@ def peak_bytes() -> int:
 
 
 def import_child(file: str) -> None:
-    """`study import` of `file` below the working directory."""
+    """Run `study import` of `file` in the working directory."""
     from study.cli import main as study
 
     sys.argv = ["study", "import", file, "--as", "large", "--no-track", *KNOWN]
@@ -96,7 +96,7 @@ def import_child(file: str) -> None:
 
 
 def rpie_child(folder: str) -> None:
-    """One pass over the train patterns (ten of twelve) of the imported set."""
+    """Run one rPIE pass over the training patterns (ten of twelve) of the imported data set."""
     import torch
 
     from study.formats.dataset import load_dataset
@@ -117,7 +117,7 @@ CHILDREN = {"import": import_child, "rpie": rpie_child}
 
 
 def child(kind: str, argument: str) -> None:
-    """One of `CHILDREN`; prints seconds and memory of this process as the last line, JSON."""
+    """Run one of `CHILDREN`; the last line of output is JSON with its time and memory."""
     began = time.perf_counter()
     CHILDREN[kind](argument)
     facts = {
@@ -129,7 +129,7 @@ def child(kind: str, argument: str) -> None:
 
 
 def run_child(kind: str, argument: str, folder: Path) -> dict[str, float]:
-    """Facts of a child in `folder`, with one thread. Raises RuntimeError when it fails."""
+    """Time and memory of a child in `folder`, with one thread. Raises RuntimeError if it fails."""
     command = [sys.executable, "-m", "bench.large_import", "--child", kind, argument]
     paths = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
@@ -146,7 +146,7 @@ def run_child(kind: str, argument: str, folder: Path) -> dict[str, float]:
 
 
 def measure(folder: Path, patterns: int, side: int, with_rpie: bool) -> dict[str, Any]:
-    """Facts of one size in `folder`. Raises SystemExit where the disk is too small."""
+    """Measure one size in `folder`. Raises SystemExit if the disk is too small."""
     need = patterns * side**2 * 5
     if shutil.disk_usage(folder).free < need:
         raise SystemExit(f"{folder} has less than {need / 1e9:.0f} GB free; give --folder")
@@ -167,8 +167,8 @@ def measure(folder: Path, patterns: int, side: int, with_rpie: bool) -> dict[str
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("sizes", nargs="*", help="PATTERNSxSIDE", default=["500x128", "5000x256"])
-    parser.add_argument("--rpie", action="store_true", help="Measure a pass of rPIE, too")
-    parser.add_argument("--folder", type=Path, help="Where the files fit (default: temporary)")
+    parser.add_argument("--rpie", action="store_true", help="Also measure an rPIE pass")
+    parser.add_argument("--folder", type=Path, help="Folder with enough space (default: temporary)")
     parser.add_argument("--json", type=Path, help="File for the list of results")
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     given = parser.parse_args()

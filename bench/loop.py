@@ -1,4 +1,4 @@
-"""Runs inside the loop that `study train` uses, with a stopwatch: Lightning, groups, validation."""
+"""Timed runs in the loop of `study train`: Lightning, several steps per call, validation."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ WITHOUT = "measured without a graph"
 
 
 class Stopwatch(lightning.Callback):
-    """Seconds of the steps and of the validation of every epoch; waits for the device at each end.
+    """Seconds of the steps and of the validation of each epoch; synchronises at each end.
 
-    In front of the callbacks that write: what they do is not counted.
+    Placed before the callbacks that write files, so that their time is not included.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -57,13 +57,13 @@ class Stopwatch(lightning.Callback):
 
 
 def train(run: Run, *watchers: lightning.Callback) -> None:
-    """All epochs of a run by the trainer of `study train`; nothing is written."""
+    """Train all epochs of a run with the trainer of `study train`, without writing files."""
     with fit._quiet_lightning():
         fit._trainer(run, list(watchers)).fit(run.module)
 
 
 def check_recorded(run: Run) -> None:
-    """Fail where a GPU was to replay a graph and did not: the figure would be another one."""
+    """Raise RuntimeError if a GPU run did not use its graph, which would invalidate the figure."""
     why = run.module.advance.why_eager
     if run.module.step.probe.device.type == "cuda" and why is not None:
         raise RuntimeError(why)
@@ -71,7 +71,7 @@ def check_recorded(run: Run) -> None:
 
 @contextlib.contextmanager
 def steps_per_call(steps: int, device: torch.device) -> Iterator[None]:
-    """Another number of steps in one call of Lightning's loop."""
+    """Temporarily change the number of steps per call of Lightning's loop."""
     table = reconstructor.STEPS_PER_CALL
     before = dict(table)
     table[device.type] = steps
@@ -83,7 +83,7 @@ def steps_per_call(steps: int, device: torch.device) -> Iterator[None]:
 
 
 def eager_step(subject: Subject, device: torch.device) -> float:
-    """Seconds per step of the run as Lightning would have it: no graph, one step a call."""
+    """Seconds per step as in plain Lightning: without a graph, one step per call."""
     run = subject.run(0, device)
     run.module.advance.why_eager = WITHOUT
     with steps_per_call(1, device):
@@ -91,7 +91,7 @@ def eager_step(subject: Subject, device: torch.device) -> float:
 
 
 def graphed_step(subject: Subject, device: torch.device) -> float:
-    """Seconds per step of the run as `study train` has it."""
+    """Seconds per step as in `study train`."""
     run = subject.run(0, device)
     taken = _per_step(run, device)
     check_recorded(run)

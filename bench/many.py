@@ -1,11 +1,12 @@
-"""A checkout with as many runs as one likes: the committed control, each run with its own numbers.
+"""A checkout with any number of runs, derived from the committed control.
 
-    params.yaml, claims.yaml     arms that differ in the learning rate; one claim per arm
-    results/ARM/seeds/sN.json    the control's first seed, every score moved by a few percent
-    results/ARM/history.csv      the control's histories
-    findings.json, findings.md   by `write_findings` of this checkout's code, when it is called
+    params.yaml, claims.yaml     arms with different learning rates; one claim per arm
+    results/ARM/seeds/sN.json    the control's first seed, with scores changed by a few percent
+    results/ARM/history.csv      the control's history
+    findings.json, findings.md   written by `write_findings` of this code, if it is called
 
-With a git of its own, in which the claims come before the runs, as the findings ask git for that.
+The checkout has its own git repository, in which the claims are committed before the results,
+because the findings check this order.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ from study.runs import write_json, write_text, write_yaml
 from study.settings import Arm, Row, Study, leaves, load_study
 
 ROOT = Path(__file__).parent.parent
-SPREAD = 0.05  # of every score, relative
+SPREAD = 0.05  # relative standard deviation of each score
 SCORED = ("best", "last", "training")
-# What a draw must leave alone: counts, and a scale whose deviation from 1 is reported as a defect.
+# Not to be changed: counts, and a scale whose deviation from 1 is reported as a defect.
 KEPT = ("epoch", "epochs", "best_epoch", "patterns", "training_patterns", "extra", "gate")
 
 
@@ -52,7 +53,7 @@ def make_checkout(folder: Path, arms: int, seeds: int) -> None:
 
 
 def many_arms(arms: int, seeds: int) -> Study:
-    """The control and `arms` - 1 others, each with a learning rate of its own."""
+    """A study with the control and `arms` - 1 arms, each with a different learning rate."""
     root = load_study(ROOT / "params.yaml")
     control = root.arms["control"]
     assert isinstance(control, Arm)
@@ -67,7 +68,7 @@ def many_arms(arms: int, seeds: int) -> Study:
 
 
 def as_written(study: Study) -> dict[str, Any]:
-    """The study as params.yaml holds it: the options of a network are beside its name."""
+    """The study as in params.yaml, where the options of a network are next to its name."""
     content = study.model_dump(mode="json")
     for block in content["arms"].values():
         options = block["generator"].pop("options")
@@ -76,7 +77,7 @@ def as_written(study: Study) -> dict[str, Any]:
 
 
 def claims(study: Study) -> dict[str, Any]:
-    """One claim for every arm against the control, in families of four."""
+    """One claim per arm against the control, in families of four."""
     return {
         f"RATE-{i:03d}": {
             "text": f"The learning rate of {name} ends at a lower amplitude error.",
@@ -97,7 +98,7 @@ def claims(study: Study) -> dict[str, Any]:
 def seed_json(
     template: Mapping[str, Any], name: str, row: Row, seed: int, draws: np.random.Generator
 ) -> dict[str, Any]:
-    """`template` as another run: its name, settings and files, and scores of its own."""
+    """`template` changed to another run, with its own name, settings, files and random scores."""
     scored = {part: moved(template[part], draws) for part in SCORED}
     scored["training"]["history_sha256"] = draws.bytes(32).hex()
     evidence = {
@@ -109,14 +110,14 @@ def seed_json(
 
 
 def moved(value: Any, draws: np.random.Generator) -> Any:
-    """Every number times a draw around 1, but what `KEPT` names."""
+    """Multiply every float by a random factor around 1, except for entries in `KEPT`."""
     if isinstance(value, Mapping):
         return {k: v if k in KEPT else moved(v, draws) for k, v in value.items()}
     return value * (1 + SPREAD * draws.standard_normal()) if isinstance(value, float) else value
 
 
 def history(seeds: int) -> str:
-    """history.csv of `seeds` seeds: the committed ones of the control, over and over."""
+    """history.csv for `seeds` seeds, each a copy of the first seed of the committed control."""
     header, *rows = (ROOT / "results" / "control" / "history.csv").read_text().splitlines()
     seed = rows[0].partition(",")[0]
     first = [row.partition(",")[2] for row in rows if row.startswith(f"{seed},")]

@@ -1,8 +1,8 @@
-"""The straightforward version of what we do: the text-book code that the goals compare with.
+"""The straightforward implementation with which the goals compare ours.
 
-rfft2 and einsum with complex weights for m x m modes at every level (as published, whatever the
-grid), NCHW memory, the optimiser and the clip as torch gives them.
-It computes the same numbers; the benchmarks assert that before they time anything.
+It uses rfft2 and einsum with complex weights for m x m modes at every level (as published,
+regardless of the grid), NCHW memory, and torch's optimiser and norm clip. It computes the same
+numbers; the benchmarks assert this before they measure times.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from study.training.data import Batch
 
 
 class PlainSpectralConv2d(nn.Module):
-    """The same layer by rfft2, one complex einsum over the kept modes, irfft2.
+    """The same layer with rfft2, one complex einsum over the kept modes, and irfft2.
 
-    `tight`: hold only the modes that the grid has, as ours does. Without, weights for all modes of
-    the set are there and used as far as they go, as in the published code.
+    `ours`: the layer whose weights are copied; `height`: rows of its grid. `tight`: store weights
+    only for modes that exist on the grid, as ours does; otherwise for all modes of the set, of
+    which the existing ones are used, as in the published code.
     """
 
     def __init__(self, ours: SpectralConv2d, height: int, tight: bool = True) -> None:
@@ -52,7 +53,10 @@ class PlainSpectralConv2d(nn.Module):
 
 
 def plain_network(generator: HybridUNOGenerator, n: int, tight: bool) -> HybridUNOGenerator:
-    """`generator` itself, changed to plain spectral layers and NCHW memory."""
+    """Change `generator` in place to plain spectral layers and NCHW memory, and return it.
+
+    `n`: side of the patterns in px.
+    """
     blocks = [*generator.encoder, generator.bottleneck]
     for level, block in enumerate(blocks):
         size = n >> min(level, len(blocks) - 2)
@@ -63,7 +67,7 @@ def plain_network(generator: HybridUNOGenerator, n: int, tight: bool) -> HybridU
 
 
 def plain_step(generator: nn.Module, probe: Tensor, lr: float) -> Callable[[Batch], Tensor]:
-    """A training step as one would first write it: MAE loss, norm clip at 1, Adam."""
+    """A straightforward training step: MAE loss, norm clip at 1, Adam. `probe`: (n, n) complex."""
     parameters = list(generator.parameters())
     optimizer = torch.optim.Adam(parameters, lr=lr)
 

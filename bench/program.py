@@ -1,4 +1,4 @@
-"""One program in a process of its own: its seconds, and the most memory it held."""
+"""Run a program in a separate process and measure its time and peak memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds by the clock, seconds of user and system CPU, and the peak resident memory."""
+    """Wall time, CPU time (user and system), and peak resident memory of a program."""
 
     wall_s: float
     cpu_s: float
@@ -23,20 +23,20 @@ class Cost:
 
 
 def environment() -> dict[str, str]:
-    """That of this process, with the code of this checkout first."""
+    """The environment of this process, with PYTHONPATH set to this checkout."""
     return {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
 def study(*arguments: str) -> list[str]:
-    """The `study` command beside this interpreter."""
+    """A `study` command line, with the executable next to this Python interpreter."""
     return [str(Path(sys.executable).with_name("study")), *arguments]
 
 
 def run(command: Sequence[str], folder: Path) -> Cost:
-    """Run `command` in `folder` to its end; raises CalledProcessError when it fails.
+    """Run `command` in `folder` and return its cost; raises CalledProcessError if it fails.
 
-    Linux counts the memory of the process that starts a program into the program's peak, so call
-    this from a small one.
+    On Linux the peak memory of a program includes that of the process that starts it, so call this
+    from a process with little memory.
     """
     start = time.perf_counter()
     with subprocess.Popen(
@@ -55,5 +55,5 @@ def run(command: Sequence[str], folder: Path) -> Cost:
     wall = time.perf_counter() - start
     if child.returncode:
         raise subprocess.CalledProcessError(child.returncode, list(command), said)
-    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes per unit of ru_maxrss
     return Cost(wall, used.ru_utime + used.ru_stime, used.ru_maxrss * unit)

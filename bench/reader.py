@@ -1,17 +1,18 @@
-"""Data sets larger than memory: how fast patterns come from disk, and what that costs training.
+"""Data sets larger than memory: speed of reading patterns from disk, and its effect on training.
 
-    python -m bench.reader                      10^6 patterns of 64 x 64, 16.4 GB; deleted after
+    python -m bench.reader                      10^6 patterns of 64 x 64 (16.4 GB, temporary)
     python -m bench.reader --patterns 50000     smaller
 
-- The reader alone, in a process of its own: shuffled patterns a second in batches of 16, bare and
-  as training takes them (float32 amplitudes, read ahead), and the process's peak memory. Once from
-  the disk (the file is put out of the page cache first) and once from the page cache (the file is
-  read through first); the share that the cache held is measured.
-- Training of one network, its data streamed against in memory: blocks of steps in turns in one
-  process, median of the ratios. On a CPU the process has one core, as a run has when each core has
-  a run: the reader's work is then in the figure.
+- The reader by itself, in a separate process: shuffled patterns per second in batches of 16, both
+  raw and as used in training (float32 amplitudes, prefetched), and peak memory. Measured from disk
+  (the file is dropped from the page cache first) and from the page cache (the file is read once
+  first); the cached share of the file is recorded.
+- Training of one network with data streamed from disk compared with data in memory: alternating
+  blocks of steps in one process, median of the ratios. On a CPU the process is limited to one core,
+  as when every core has its own run, so that the figure includes the work of the reader.
 
-Patterns repeat a simulated scan with a number added at each turn, so that every one is its own.
+The patterns repeat a simulated scan; in each repetition another constant is added to the counts, so
+that all patterns are different.
 """
 
 from __future__ import annotations
@@ -79,12 +80,12 @@ DATA = {
     "scan": {"kind": "raster", "stride_px": {"train": 4, "validation": 24, "test": 24}},
 }
 
-# --- a large set ------------------------------------------------------------------------------
+# --- a large data set -------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Repeated:
-    """`count` patterns that no memory holds: pattern i is base[i mod m] + i // m."""
+    """`count` patterns computed on access: pattern i is base[i mod m] + i // m, m = len(base)."""
 
     base: np.ndarray
     count: int
@@ -115,7 +116,7 @@ class Repeated:
 
 
 def make_set(folder: Path, patterns: int) -> None:
-    """A whole data set folder with so many training patterns, written block by block."""
+    """Write a data set folder with `patterns` training patterns, block by block."""
     small = simulate("bench", DataParams.model_validate(DATA))
     train = small.splits["train"]
     large = Split(
@@ -135,11 +136,11 @@ def make_set(folder: Path, patterns: int) -> None:
     save_dataset(Dataset(manifest, small.probe, splits), folder)
 
 
-# --- the reader alone -------------------------------------------------------------------------
+# --- the reader by itself ---------------------------------------------------------------------
 
 
 def drop_cache(file: Path) -> None:
-    """Ask the system to forget the file's pages; needs no rights."""
+    """Ask the system to drop the file from the page cache; does not need privileges."""
     descriptor = os.open(file, os.O_RDONLY)
     os.fsync(descriptor)
     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
@@ -147,18 +148,18 @@ def drop_cache(file: Path) -> None:
 
 
 def fill_cache(file: Path) -> None:
-    """Read the file through once: as much of it stays as there is room for."""
+    """Read the file once, so that the page cache holds as much of it as fits."""
     with file.open("rb", buffering=0) as stream:
         while stream.read(2**24):
             pass
 
 
 def cached_share(file: Path, samples: int = 2000) -> float:
-    """Share of the file that the page cache holds, from places drawn at random; fetches nothing."""
+    """Estimate the share of the file in the page cache at random positions, without disk reads."""
     size, page = file.stat().st_size, bytearray(1)
     places = np.random.default_rng(0).integers(0, size, samples)
     descriptor, found = os.open(file, os.O_RDONLY), 0
-    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)  # a miss is no reason to read ahead
+    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)  # no readahead after a miss
     for place in places.tolist():
         try:
             found += os.preadv(descriptor, [page], place, os.RWF_NOWAIT)
@@ -169,15 +170,16 @@ def cached_share(file: Path, samples: int = 2000) -> float:
 
 
 def peak_bytes() -> int:
-    """Most memory that this process held since it began, without what its parent had."""
+    """Peak resident memory of this process, without that of its parent."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 
 def read_speed(folder: Path, patterns: int, prepare: Callable[[Path], None]) -> Numbers:
-    """Shuffled patterns a second, bare and as batches of training, and this process's peak.
+    """Shuffled patterns per second, raw and as training batches, and peak memory in bytes.
 
-    `prepare` sets the page cache before each of the two.
+    `patterns`: number of patterns read. `prepare`: sets the state of the page cache before each
+    measurement.
     """
     torch.set_num_threads(1)
     file = folder / "train.cxi"
@@ -210,20 +212,23 @@ def read_speed(folder: Path, patterns: int, prepare: Callable[[Path], None]) -> 
 
 
 def check_frames(file: Path, frames: Any, places: np.ndarray) -> None:
-    """The patterns are those that HDF5 itself reads, and they are left on disk."""
-    assert isinstance(frames, FramesOnDisk), "the set is left on disk"
+    """Assert that the patterns remain on disk and equal those read with h5py."""
+    assert isinstance(frames, FramesOnDisk), "the data set remains on disk"
     with h5py.File(file) as stored:
         data = stored[f"{DETECTOR}/data"]
-        assert isinstance(data, h5py.Dataset), "the set holds patterns"
+        assert isinstance(data, h5py.Dataset), "the data set contains patterns"
         expected = np.stack([data[place] for place in places.tolist()])
-    assert np.array_equal(frames[places][:, 0], expected), "the reader reads other patterns"
+    assert np.array_equal(frames[places][:, 0], expected), "the reader returns wrong patterns"
 
 
 # --- training ---------------------------------------------------------------------------------
 
 
 def training_ratio(folder: Path, steps: int, block: int) -> Numbers:
-    """Speed of `steps` steps with data from disk over the speed with the same data in memory."""
+    """Training speed with data from disk relative to the speed with the same data in memory.
+
+    `steps`: total steps per variant; `block`: steps per alternating block.
+    """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.type == "cpu":
         torch.set_num_threads(1)
@@ -239,7 +244,7 @@ def training_ratio(folder: Path, steps: int, block: int) -> Numbers:
     pairs = list(zip(turns["memory"], turns["disk"], strict=True))  # block by block
     weights = [[*module.generator.parameters()] for module in runs.values()]
     assert all(a.equal(b) for a, b in zip(*weights, strict=True)), "both train the same weights"
-    warm = pairs[1:]  # the first block pays for what happens once
+    warm = pairs[1:]  # the first block includes one-time costs
     return {
         "steps": steps,
         "memory_step_s": statistics.median(memory for memory, _ in warm) / block,
@@ -250,7 +255,7 @@ def training_ratio(folder: Path, steps: int, block: int) -> Numbers:
 
 
 def small_arm() -> Arm:
-    """The study's control arm, narrow, so that the data weigh more beside its steps."""
+    """The control arm with a narrow network, so that reading has a larger share of a step."""
     arm = find_row(load_study(ROOT / "params.yaml"), "control")
     assert isinstance(arm, Arm) and arm.generator.name == "hybrid", "the control is a hybrid"
     options = {**arm.generator.options, "width": WIDTH}
@@ -259,7 +264,7 @@ def small_arm() -> Arm:
 
 
 def seconds_of(module: Any, steps: int, block: int, device: torch.device) -> Iterator[float]:
-    """Seconds of each block of steps, one block whenever the next number is asked for."""
+    """Seconds of each block of steps; a block runs each time the iterator is advanced."""
     batches = iter(module.train_data.shuffled(BATCH, module.order_seed, 0))
     for _ in range(steps // block):
         began = time.perf_counter()
@@ -270,11 +275,11 @@ def seconds_of(module: Any, steps: int, block: int, device: torch.device) -> Ite
         yield time.perf_counter() - began
 
 
-# --- all of it --------------------------------------------------------------------------------
+# --- all measurements -------------------------------------------------------------------------
 
 
 def fresh(function: Callable[..., Numbers], *arguments: Any) -> Numbers:
-    """The result of `function` in a process of its own, whose memory is its own."""
+    """The result of `function` in a fresh process, so that its peak memory can be measured."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
         return process.submit(function, *arguments).result()
 
@@ -315,12 +320,12 @@ def show(title: str, facts: Numbers) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--patterns", type=int, default=PATTERNS, help="of the large set")
-    parser.add_argument("--read", type=int, default=READ, help="patterns read in a measurement")
-    parser.add_argument("--twin", type=int, default=TWIN, help="patterns of the set in memory")
+    parser.add_argument("--patterns", type=int, default=PATTERNS, help="in the large data set")
+    parser.add_argument("--read", type=int, default=READ, help="patterns read per measurement")
+    parser.add_argument("--twin", type=int, default=TWIN, help="patterns in the training data set")
     parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--block", type=int, default=BLOCK, help="steps in a turn")
-    parser.add_argument("--folder", type=Path, default=None, help="where the sets are made")
+    parser.add_argument("--block", type=int, default=BLOCK, help="steps per alternating block")
+    parser.add_argument("--folder", type=Path, default=None, help="parent of the temporary folder")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=given.folder) as scratch:
         large, twin = Path(scratch) / "large", Path(scratch) / "twin"

@@ -1,9 +1,8 @@
-"""P1, P2: a pass of rPIE over 500 patterns of 128 x 128, alone and against pty-chi.
+"""P1, P2: one rPIE pass over 500 patterns of 128 x 128, by itself and compared with pty-chi.
 
-pty-chi (PyPI `ptychi`) is not a dependency of the project: if it is installed, both
-reconstruct the same counts from the same start with the same update, one pattern after another,
-with a known probe. The
-figure counts only when both end at the same R.
+pty-chi (PyPI `ptychi`) is not a dependency of the project. If it is installed, both programs
+reconstruct the same counts from the same initial object with the same sequential update and a known
+probe. The comparison is valid only if both reach the same R to within 10 %.
 """
 
 from __future__ import annotations
@@ -29,9 +28,9 @@ PEER = Goal("P2", "rPIE, the same pass against pty-chi, one pattern an update", 
 
 
 def scan(*, whole_px: bool = False) -> tuple[Tensor, Tensor, Tensor, tuple[int, int]]:
-    """Counts, probe (sqrt(photons)), positions, and the shape of the object.
+    """Counts (J, n, n), probe (n, n) in sqrt(photons), positions (J, 2) in px, and object shape.
 
-    The positions are between pixels unless `whole_px`.
+    `whole_px`: round the positions to integer pixels.
     """
     generator = torch.Generator().manual_seed(0)
     rows = torch.cartesian_prod(torch.arange(25.0), torch.arange(20.0)) * STEP_PX
@@ -48,7 +47,7 @@ def scan(*, whole_px: bool = False) -> tuple[Tensor, Tensor, Tensor, tuple[int, 
 
 
 def ours(update: RpieUpdate, *, whole_px: bool = False) -> Callable[[], float]:
-    """One pass; the mean R while it went."""
+    """A call that runs one pass and returns the mean R during the pass."""
     counts, probe, positions_px, shape = scan(whole_px=whole_px)
 
     def call() -> float:
@@ -61,7 +60,7 @@ def ours(update: RpieUpdate, *, whole_px: bool = False) -> Callable[[], float]:
 
 
 def fit(obj: Tensor) -> float:
-    """R of an object over all patterns of the scan."""
+    """R of an object (h, w) over all patterns of the scan."""
     counts, probe, positions_px, _ = scan(whole_px=True)
     measured = counts.sqrt()
     wrong = (diffraction(obj, probe, positions_px).sqrt() - measured).abs().sum()
@@ -69,11 +68,11 @@ def fit(obj: Tensor) -> float:
 
 
 def peer() -> Any:
-    """A pty-chi task of the same scan, ready to run passes."""
-    # No dependency of ours: `importlib` keeps the type checker from looking for it.
+    """A pty-chi task for the same scan, ready to run passes."""
+    # Optional package: `importlib` hides it from the type checker.
     api = importlib.import_module("ptychi.api")
     Task = importlib.import_module("ptychi.api.task").PtychographyTask
-    # The two programs interpolate windows between pixels in different ways.
+    # The two programs interpolate subpixel windows differently.
     counts, probe, positions_px, shape = scan(whole_px=True)
     options = api.RPIEOptions()
     options.data_options.data = counts.numpy()
@@ -82,7 +81,7 @@ def peer() -> Any:
     options.object_options.alpha = ALPHA
     options.object_options.optimizer = api.Optimizers.SGD
     options.object_options.step_size = 1.0
-    # Their transform is not unitary, and by default they rescale probe and object.
+    # The transform of pty-chi is not unitary, and by default it rescales probe and object.
     options.probe_options.initial_guess = probe[None, None].numpy() / SIDE
     options.object_options.remove_object_probe_ambiguity.enabled = False
     options.probe_options.optimizable = False
@@ -109,7 +108,7 @@ def measure() -> list[Figure]:
     given = {"passes": 1, "alpha": ALPHA, "update_probe": False, "seed": 0}
     made = rpie(counts, probe, positions_px, shape, RpieOptions(update="sequential", **given))
     ends = {"ours": fit(made.obj), "pty-chi": fit(theirs)}
-    # They differ in the order of the patterns.
+    # The tolerance allows for the different order of the patterns.
     assert abs(ends["ours"] / ends["pty-chi"] - 1) < 0.1, f"R after one pass: {ends}"
     both = {"ours": ours("sequential", whole_px=True), "pty-chi": lambda: task.run(1)}
     taken = interleaved(both, ROUNDS, warm=1)

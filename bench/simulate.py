@@ -1,7 +1,7 @@
-"""C7: simulate the full data set, imports and writing included, in a process of its own.
+"""C7: simulate the full data set in a separate process, including imports and writing.
 
-The goal speaks of one image per split: 6,889 training and 1,089 test patterns of 64 x 64, as the
-earlier work simulated. Ours simulates 1,089 of validation too. full/params.yaml has two images a
+The goal is for one image per split: 6,889 training and 1,089 test patterns of 64 x 64, as in the
+earlier work. Ours also simulates 1,089 validation patterns. full/params.yaml has two images per
 split; its cost is in the details.
 """
 
@@ -27,13 +27,16 @@ MEMORY = Goal("C7-memory", "the same, peak resident memory", 1.0, "GB", False)
 
 
 def full(images: int) -> DataParams:
-    """The data set of the full study with `images` a split."""
+    """The data set of the full study with `images` images per split."""
     params = load_study(ROOT / "full" / "params.yaml").data["full"]
     return params.model_copy(update={"images_per_split": images})
 
 
 def simulated(params: DataParams, patterns: dict[str, int]) -> Cost:
-    """Cost of `study simulate`; fails when `patterns` or the dose are not what was asked for."""
+    """Cost of `study simulate`.
+
+    `patterns`: expected number per split. Raises AssertionError if it or the dose is wrong.
+    """
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         write_yaml(root / "params.yaml", {"data": {"full": params.model_dump()}, "arms": {}})
@@ -43,14 +46,14 @@ def simulated(params: DataParams, patterns: dict[str, int]) -> Cost:
 
 
 def check(folder: Path, params: DataParams, patterns: dict[str, int]) -> None:
-    """The patterns are there in number and, to six Poisson sigma of their mean, in dose."""
+    """Assert the number of patterns, and their mean dose to within six Poisson sigma."""
     train = load_dataset(folder, ("train",))
     assert dict(train.manifest.patterns) == patterns
     counts = train.splits["train"].all_counts()
     assert counts.shape == (patterns["train"], params.group_size, params.n, params.n)
     dose, mean = params.photons_per_pattern, counts.sum(axis=(2, 3), dtype=np.float64).mean()
     allowed = 6 / (dose * counts.shape[0] * counts.shape[1]) ** 0.5
-    assert abs(mean / dose - 1) < allowed, f"{mean:.8g} photons a pattern, not {dose:.8g}"
+    assert abs(mean / dose - 1) < allowed, f"{mean:.8g} photons per pattern, not {dose:.8g}"
 
 
 def record(cost: Cost) -> dict[str, Any]:

@@ -1,8 +1,9 @@
-"""C6: stored real numbers of the hybrid network against m x m complex weights at every level.
+"""C6: stored real numbers of the hybrid network, relative to m x m complex weights at every level.
 
-The published network allocates all m x m modes (m // 2 in the bottleneck) on every grid; ours holds
-the modes that the grid has. Both counts are of whole networks, a complex weight is two numbers, and
-nothing is allocated: ours is built on the meta device, theirs is a formula.
+The published network allocates all m x m modes (m // 2 in the bottleneck) on every grid; ours
+stores only modes that exist on the grid. Both counts are for whole networks, and a complex weight
+counts as two numbers. Nothing is allocated: ours is built on the meta device, the published size is
+computed from a formula.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from study.settings import Arm, GeneratorParams, load_study
 
 ROOT = Path(__file__).parent.parent
 N, CHANNELS = 64, 1
-# What the published network has at 4 blocks: without spectral weights, and with them as published,
-# where a complex number is one.
+# The published network with 4 blocks: real numbers without spectral weights, and the published
+# parameter count, in which a complex weight counts as one.
 PLAIN_NUMBERS, PUBLISHED_COUNT = 2_309_346, 17_202_402
 
 GOALS = {
@@ -47,7 +48,7 @@ def convolution(inputs: int, outputs: int, side: int) -> int:
 
 
 def without_spectral(blocks: int) -> int:
-    """Real numbers of lifter, local convolutions, down, up, refinement and head."""
+    """Real numbers of lifting, local convolutions, down- and upsampling, refinement and head."""
     levels = widths(blocks)
     count = convolution(CHANNELS, levels[0], 3) + convolution(levels[0], levels[0], 3)
     count += sum(convolution(c, c, 3) for c in (*levels, levels[-1]))
@@ -64,7 +65,7 @@ def published_complex(blocks: int, modes: int = 12) -> int:
 
 
 def split_count(params: GeneratorParams) -> tuple[int, int]:
-    """Stored real numbers of the live network: (spectral weights, all others)."""
+    """Stored real numbers of the actual network: (spectral weights, all others)."""
     cls, options = generators.check_geometry(params, N)
     with torch.device("meta"):
         named = cls.from_options(options, n=N, channels=CHANNELS).named_parameters()

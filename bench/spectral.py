@@ -1,4 +1,4 @@
-"""C1, C2: one spectral convolution, forward and backward, against neuralop and rfft2 + einsum."""
+"""C1, C2: a spectral convolution, both passes, compared with neuralop and rfft2 + einsum."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from study.reading import UserError
 from study.training import process
 
 BATCH, MODES = 16, 12
-# Channels and pixels of the five spectral layers of the hybrid network, w = 32, n = 64; the last
-# one is the bottleneck with half the modes.
+# (channels, side in px, modes) of the five spectral layers of the hybrid network, w = 32, n = 64;
+# the last one is the bottleneck with half the modes.
 LEVELS = ((32, 64, 12), (64, 32, 12), (128, 16, 12), (256, 8, 12), (256, 8, 6))
 WIDE = ((32, 64, 12), (64, 64, 12))
 
@@ -35,7 +35,8 @@ def ours(channels: int, size: int, modes: int) -> SpectralConv2d:
 def neuralop_layer(layer: SpectralConv2d) -> nn.Module:
     """neuralop's dense layer with the same modes (2m rows, m columns) and weights.
 
-    It keeps n_modes[-1] // 2 + 1 columns, so m columns are asked for as 2m - 2.
+    It keeps n_modes[-1] // 2 + 1 columns, so m columns are requested as 2m - 2. Raises UserError if
+    neuraloperator is not installed.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -43,7 +44,7 @@ def neuralop_layer(layer: SpectralConv2d) -> nn.Module:
             layers = importlib.import_module("neuralop.layers.spectral_convolution")
         except ModuleNotFoundError:
             raise UserError(
-                "neuraloperator is not installed, against which C1 is measured; `make bench` "
+                "C1 is measured against neuraloperator, which is not installed; `make bench` "
                 "installs it (bench/requirements.txt)"
             ) from None
 
@@ -52,7 +53,7 @@ def neuralop_layer(layer: SpectralConv2d) -> nn.Module:
             layer.in_channels, layer.out_channels, (rows, 2 * columns - 2), bias=False
         )
     with torch.no_grad():
-        # Its rows run from the most negative frequency up, as ours do.
+        # Its rows start at the most negative frequency, as ours do.
         next(theirs.parameters()).copy_(layer.complex_weight().permute(2, 3, 0, 1))
     return theirs
 
@@ -69,7 +70,7 @@ def forward_backward(layer: nn.Module, x: Tensor, gradient: Tensor) -> Callable[
 
 
 def candidates(channels: int, size: int, modes: int, peer: bool) -> dict[str, Callable[[], Tensor]]:
-    """The layers on equal input and weights, checked against each other."""
+    """The layers with equal inputs and weights, checked against each other."""
     layer = ours(channels, size, modes)
     x = torch.randn(BATCH, channels, size, size).to(memory_format=torch.channels_last)
     calls = {"ours": layer, "rfft2": PlainSpectralConv2d(layer, size)}
@@ -78,7 +79,7 @@ def candidates(channels: int, size: int, modes: int, peer: bool) -> dict[str, Ca
     gradient = torch.randn(BATCH, channels, size, size)
     made = {}
     for name, module in calls.items():
-        # Each in the memory format of the network it is in.
+        # Each layer uses the memory format of its network.
         nhwc = name == "ours"
         layout = torch.channels_last if nhwc else torch.contiguous_format
         given = x.detach().contiguous(memory_format=layout).requires_grad_()
@@ -97,7 +98,7 @@ def _gradient_of(layer: nn.Module, x: Tensor, gradient: Tensor) -> Tensor:
 
 
 def measure() -> list[Figure]:
-    process.settle()  # one allocator for all: layers are compared, not pages
+    process.settle()  # the same allocator for all, so that only the layers differ
     levels, wide = {}, {}
     for channels, size, modes in LEVELS:
         times = interleaved(candidates(channels, size, modes, peer=False), rounds=25)

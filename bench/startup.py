@@ -1,13 +1,13 @@
-"""C8: how long one waits for `study --help`, and for the app with 50 arms of 5 seeds.
+"""C8: waiting time for `study --help`, and for the app with 50 arms of 5 seeds.
 
-Both by the clock: this is about waiting. The app is started as `make app` starts it, in a checkout
-made for this (`bench.many`), and opened in a headless chromium. First paint is the moment when the
-arms table has been drawn, counted from the start of the navigation by the page itself.
+Both are wall times. The app is started as by `make app`, in a checkout created by `bench.many`, and
+opened in a headless chromium. First paint is the time from the start of the navigation until the
+table of arms is drawn, by the clock of the page.
 
-Warm is a running app: the second and third load; cold is the first load of all, with a cold server
-and a cold browser. A page switch ends when the page's title is there and no script runs any more.
-New arm is answered when the check of a changed learning rate has passed, after a first answer, for
-which a process starts. Memory is the server's.
+Warm: the second and third load of a running app; cold: the very first load, with a cold server and
+a cold browser. A page switch ends when the title of the page is shown and no script is running. New
+arm: time until the check of a changed learning rate has passed; the first check is not counted,
+because it starts a process. Memory is that of the server.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ FORM = Goal("C8-form", "app, New arm: a change is checked", 1.0, "s", False)
 MEMORY = Goal("C8-memory", "app, what 500 refreshes add to 100 before", 20.0, "MB", False)
 REFRESHES = (100, 500)
 
-# Resolves with the page's clock one frame after a table is there: the arms table (its
-# component lives in a shadow root), or a data frame, whose canvas holds more than one colour then.
+# Resolves with the page's clock one frame after a table is drawn: the table of arms (whose
+# component is in a shadow root), or a data frame (whose canvas then has more than one colour).
 WATCH = """
 window.painted = new Promise(done => {
   const shadows = node => [...node.querySelectorAll("*")]
@@ -101,7 +101,7 @@ def measure_help() -> Figure:
 # --- the app ----------------------------------------------------------------------------------
 
 
-# Goes to a page by the navigation; seconds until its title stands and no script runs any more.
+# Opens a page with the navigation; seconds until its title is shown and no script is running.
 GO = """
 new Promise(done => {
   const title = TITLE, start = performance.now();
@@ -119,7 +119,7 @@ new Promise(done => {
 """
 
 
-# Writes a learning rate into the form; seconds until its check has passed.
+# Enters a learning rate in the form; seconds until its check has passed.
 ASK = """
 new Promise(done => {
   const start = performance.now(), rate = RATE;
@@ -152,7 +152,7 @@ class Server(NamedTuple):
 
 @contextmanager
 def served(folder: Path) -> Iterator[Server]:
-    """This checkout's app on the results in `folder`."""
+    """Serve this checkout's app with the results in `folder`; it ends after the block."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -179,7 +179,10 @@ def healthy(port: int) -> bool:
 
 
 def first_paints(binary: str, address: str, rows: int | None, loads: int = LOADS) -> list[float]:
-    """Seconds to the drawn table, which has `rows` rows (None: any), load by load in a browser."""
+    """Seconds until the table is drawn, per load in one browser.
+
+    `rows`: expected number of rows, None for any.
+    """
     seconds, opened = [], 0.0
     with browser.opened(binary) as page:
         page.call("Page.enable")
@@ -187,7 +190,7 @@ def first_paints(binary: str, address: str, rows: int | None, loads: int = LOADS
         for _ in range(loads):
             page.call("Page.navigate", url=address)
             painted = page.value("window.painted")
-            assert painted["opened"] > opened, "this is the page of the load before"
+            assert painted["opened"] > opened, "this is still the previous page"
             opened = painted["opened"]
             assert rows in (None, painted["rows"]), f"the table has {painted['rows']} rows"
             seconds.append(painted["seconds"])
@@ -195,7 +198,7 @@ def first_paints(binary: str, address: str, rows: int | None, loads: int = LOADS
 
 
 def switches(binary: str, address: str) -> dict[str, float]:
-    """Seconds to every page from another one, each visited before."""
+    """Title -> seconds to switch to that page, after each was visited once."""
     with browser.opened(binary) as page:
         page.call("Page.enable")
         page.call("Page.addScriptToEvaluateOnNewDocument", source=WATCH)
@@ -209,10 +212,12 @@ def switches(binary: str, address: str) -> dict[str, float]:
 
 
 def answers(binary: str, address: str) -> list[float]:
-    """Seconds to the answer of New arm for each of `RATES`."""
+    """Seconds until New arm has checked each of `RATES`."""
     with browser.opened(binary) as page:
         page.call("Page.enable")
-        page.call("Emulation.setFocusEmulationEnabled", enabled=True)  # else no field has a blur
+        page.call(
+            "Emulation.setFocusEmulationEnabled", enabled=True
+        )  # otherwise fields get no blur event
         page.call("Page.addScriptToEvaluateOnNewDocument", source=WATCH)
         page.call("Page.navigate", url=address)
         page.value("window.painted")

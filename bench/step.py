@@ -1,8 +1,8 @@
 """C3, C4, C5: one training step of the hybrid network at full size, n = 64, batch 16.
 
-The subject is the control arm of the full study (mode set corner, 12 modes). The straightforward
-step (`bench.plain`) runs as one would first run it, ours as `study train` runs
-it: each in a process of its own, with its own allocator settings.
+The arm is the control of the full study (mode set corner, 12 modes). The straightforward step
+(`bench.plain`) runs with defaults, ours as in `study train`: each in a separate process with its
+own allocator settings.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from study.training.step import TrainStep
 ROOT = Path(__file__).parent.parent
 CPU = torch.device("cpu")
 ROUNDS = 15
-STEPS = 20  # over which the losses are compared
-CALM_RATE = 1e-4  # at 1e-3 the first steps are chaotic: rounding itself grows a thousandfold
+STEPS = 20  # number of steps for which the losses are compared
+CALM_RATE = 1e-4  # at 1e-3 the first steps are chaotic: rounding errors grow a thousandfold
 
 C3 = {
     width: Goal(f"C3-w{width}", f"hybrid step against the straightforward one, w = {width}", *rest)
@@ -100,7 +100,7 @@ def theirs(width: int, tight: bool = False) -> Callable[[], object]:
     return lambda: step(next(order))
 
 
-# --- what must hold before anything is timed --------------------------------------------------
+# --- checks before timing ---------------------------------------------------------------------
 
 
 def losses(step: Callable[[Batch], torch.Tensor], steps: int) -> list[float]:
@@ -109,11 +109,11 @@ def losses(step: Callable[[Batch], torch.Tensor], steps: int) -> list[float]:
 
 
 def assert_same_training(width: int) -> float:
-    """Largest relative difference of the losses of the first steps; fails above 1e-4."""
+    """Largest relative difference of the losses in the first steps; AssertionError above 1e-4."""
     a = losses(our_step(width, lr=CALM_RATE), STEPS)
     b = losses(straightforward(width, lr=CALM_RATE), STEPS)
     worst = max(abs(x - y) / y for x, y in zip(a, b, strict=True))
-    assert worst < 1e-4, f"the two steps part: {worst:.2e}"
+    assert worst < 1e-4, f"the losses of the two steps differ: {worst:.2e}"
     return worst
 
 
@@ -139,7 +139,8 @@ def compare(width: int) -> Figure:
 
 
 def floor() -> Figure:
-    """Counted operations of one step, at the speed of a large product in the same process."""
+    """C4: time for the counted operations of a step at the speed of a large matrix product in the
+    same process, relative to the time of the step."""
     process.settle()
     step, order = our_step(32), batches()
     with FlopCounterMode(display=False) as counter:
@@ -185,7 +186,7 @@ def half_precision() -> list[Figure]:
 
 
 def spread_of_bf16() -> Figure:
-    """A narrow network trained to the end of two epochs, four seeds, in both precisions."""
+    """C5-loss: a narrow network trained for two epochs with four seeds in both precisions."""
     final: dict[str, list[float]] = {"fp32": [], "bf16": []}
     for precision, found in final.items():
         for seed in range(4):

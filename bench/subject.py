@@ -1,8 +1,8 @@
-"""What the GPU scripts train: an arm on a simulated data set, as values that a process can be sent.
+"""The arm and simulated data set trained by the GPU benchmarks, as picklable values.
 
-The arm is the control of full/params.yaml, the published protocol. Its object is cut so that every
-batch is a whole one: a partial batch takes its step without the graph, which G3 counts and the
-figures of a single step must not.
+The arm is the control of full/params.yaml, the published protocol. The object is made smaller so
+that all batches are complete: the step of a partial batch does not use the graph; G3 includes such
+steps, but figures of a single step must not.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ from study.training.setup import Run, build_run
 
 ROOT = Path(__file__).parent.parent
 WHOLE_PX = 316  # 64 x 64 training positions: 256 batches of 16
-CALM_RATE = 1e-4  # at 1e-3 the first steps are chaotic: rounding itself grows a thousandfold
-# How far two computations of one training may part in a few steps at that rate, relative to the
-# records: sums taken in another order flip a last bit, of 24, 11 or 8.
+CALM_RATE = 1e-4  # at 1e-3 the first steps are chaotic: rounding errors grow a thousandfold
+# Largest accepted relative difference between the records of two computations of a few steps at
+# that rate: a different order of summation changes the last of 24, 11 or 8 bits.
 TOLERANCE: dict[Precision, float] = {"fp32": 1e-4, "tf32": 1e-3, "bf16": 2e-2}
 
 
 @dataclass(frozen=True)
 class Subject:
-    """An arm and the data set that it is trained on."""
+    """An arm and its training data set."""
 
     data: DataParams
     arm: Arm
 
     def but(self, **sections: Any) -> Subject:
-        """The same with other sections of the arm."""
+        """The same subject with some sections of the arm replaced."""
         return replace(self, arm=self.arm.model_copy(update=sections))
 
     def calm(self) -> Subject:
-        """At a learning rate at which two computations of the same steps stay together."""
+        """The same subject with a learning rate low enough for rounding errors to remain small."""
         return self.but(optimizer=self.arm.optimizer.model_copy(update={"lr": CALM_RATE}))
 
     def check(self, difference: float, what: str) -> float:
-        """`difference`, or AssertionError where it is more than rounding."""
+        """Return `difference`; raises AssertionError if it exceeds rounding."""
         limit = TOLERANCE[self.arm.precision]
         assert difference < limit, f"{what} in {self.arm.precision}: {difference:.2e} >= {limit}"
         return difference
@@ -65,7 +65,7 @@ def _simulated(params: DataParams) -> Dataset:
 
 
 def full(object_px: int = WHOLE_PX, width: int = 32) -> Subject:
-    """The control of the full-scale study on one image per split."""
+    """The control of the full-scale study with one image per split."""
     study = load_study(ROOT / "full" / "params.yaml")
     control = study.arms["control"]
     assert isinstance(control, Arm)
@@ -76,18 +76,18 @@ def full(object_px: int = WHOLE_PX, width: int = 32) -> Subject:
 
 
 def relative(found: Tensor, expected: Tensor) -> float:
-    """Largest relative difference; exact where both are zero."""
+    """Largest relative difference; 0 where both are zero."""
     error = (found - expected).abs() / expected.abs().clamp(min=1e-12)
     return float(error.max())
 
 
 def whole_batches(run: Run, epoch: int = 0) -> list[Batch]:
-    """The batches of one epoch of a run, without the partial one."""
+    """The complete batches of one epoch of a run."""
     module, size = run.module, run.arm.batch_size
     batches = module.train_data.shuffled(size, module.order_seed, epoch)
     return [batch for batch in batches if len(batch.amplitude) == size]
 
 
 def endless(run: Run) -> Iterator[Batch]:
-    """The same, over and over."""
+    """The complete batches of the first epoch, repeated endlessly."""
     return itertools.cycle(whole_batches(run))

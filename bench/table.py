@@ -1,4 +1,4 @@
-"""The table of bench/README.md, written from latest.json between two marks."""
+"""The table of bench/README.md, generated from latest.json between two markers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WORDS = {True: "yes", False: "**no**", None: "not measured"}
 
 
 def markdown(entries: Sequence[dict[str, Any]]) -> str:
-    """One row a goal; what was not measured has its reason in place of the value."""
+    """One row per goal; goals that were not measured have a reason instead of a value."""
     rows = [
         f"| {e['id']} | {e['what']} | {_value(e)} | {_limit(e)} | {WORDS[e['met']]} |"
         for e in entries
@@ -39,7 +39,7 @@ def _limit(entry: dict[str, Any]) -> str:
 
 
 def _where(entries: Sequence[dict[str, Any]]) -> str:
-    """The machines and the versions that the entries were measured with."""
+    """The machines and package versions used for the entries."""
     machines: dict[str, dict[str, dict[str, None]]] = {}
     for entry in entries:
         machine = entry["machine"]
@@ -60,12 +60,12 @@ def _where(entries: Sequence[dict[str, Any]]) -> str:
 
 
 def written(text: str, entries: Sequence[dict[str, Any]]) -> str:
-    """`text` with the table again."""
+    """`text` with the table between the markers replaced."""
     before, rest = text.split(BEGIN)
     return f"{before}{BEGIN}\n{markdown(entries)}\n{END}{rest.split(END)[1]}"
 
 
 def update(folder: Path, entries: Sequence[dict[str, Any]]) -> None:
-    """The table of the README in the folder of the figures."""
+    """Update the table in the README in `folder`."""
     readme = folder / README
     write_text(readme, written(readme.read_text(), entries))

@@ -1,7 +1,7 @@
-"""Fair timing: the candidates take turns, round by round, and each round gives one ratio.
+"""Fair timing: the candidates alternate in rounds, and each round gives one ratio.
 
-`interleaved` compares codes in this process. `in_turns` compares programs: each candidate has a
-process of its own with its own settings, and only one of them works at a time.
+`interleaved` compares functions in this process. `in_turns` compares programs: each candidate has a
+separate process with its own settings, and only one of them works at a time.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def timed(call: Call, repeats: int = 1) -> float:
 def interleaved(
     candidates: Mapping[str, Call], rounds: int, repeats: int = 1, warm: int = 2
 ) -> Times:
-    """CPU seconds per call, one number a round and candidate."""
+    """CPU seconds per call, one number per round and candidate."""
     for call in candidates.values():
         for _ in range(warm):
             call()
@@ -39,7 +39,10 @@ def interleaved(
 
 
 def in_turns(factories: Mapping[str, Callable[[], Call]], rounds: int, warm: int = 3) -> Times:
-    """The same for factories at module level, each called in a process of its own."""
+    """CPU seconds per call, with each candidate in a separate process.
+
+    `factories`: module-level functions that are called in the process and return the candidate.
+    """
     context = multiprocessing.get_context("spawn")
     workers: dict[str, tuple[Any, Any]] = {}
     try:
@@ -69,7 +72,7 @@ def _ask(connection: Any) -> float:
 
 
 def _serve(factory: Callable[[], Call], connection: Any) -> None:
-    """One timed call for every word, until the other end closes."""
+    """One timed call per message, until the connection is closed."""
     call = factory()
     while True:
         try:
@@ -80,11 +83,11 @@ def _serve(factory: Callable[[], Call], connection: Any) -> None:
 
 
 def speedup(times: Times, ours: str, theirs: str) -> float:
-    """How many times faster `ours` is: the median of the ratios of the rounds."""
+    """How many times as fast `ours` is: median over the rounds of the ratio of times."""
     pairs = zip(times[theirs], times[ours], strict=True)
     return median(slow / fast for slow, fast in pairs)
 
 
 def milliseconds(times: Times) -> dict[str, float]:
-    """Median milliseconds of every candidate."""
+    """Median milliseconds of each candidate."""
     return {name: round(1e3 * median(values), 3) for name, values in times.items()}

@@ -1,15 +1,16 @@
-"""What more patterns and more runs cost: no goal, but what a larger study will take.
+"""Cost against the number of patterns and of runs, as an estimate for larger studies; no goals.
 
-    python -m bench.scaling    (`make bench-scaling`), into bench/scaling.json and bench/scaling.png
+    python -m bench.scaling    (`make bench-scaling`) writes bench/scaling.json and scaling.png
 
-CPU seconds, of the process and of those it starts, as far as two cores allow it to be measured.
-Beyond stands a constant plus a power law through the measured sizes (`bench.scaling.curve`).
+CPU seconds of the process and its children, up to sizes that two cores can measure. Larger sizes
+are extrapolated with a constant plus a power law fitted to the measurements
+(`bench.scaling.curve`).
 
-- simulate: `study simulate` of one data set, imports and writing included; patterns of all splits,
-  64 x 64 px, from larger and more objects.
-- epoch: a hybrid network of width 8 on training patterns of 64 x 64 px in memory: the median of 60
-  steps times the steps of an epoch, and the epoch's order.
-- evaluate, collect: the root study's control after one epoch, copied as 5 seeds per arm.
-- findings: the stage, with one claim per arm. index: what the app reads when it opens. Both over
-  stored results as `bench.many` makes them.
+- simulate: `study simulate` of one data set including imports and writing; 64 x 64 px patterns of
+  all splits, from larger and more objects.
+- epoch: a hybrid network of width 8 on 64 x 64 px training patterns in memory: the median time of
+  60 steps times the steps per epoch, plus the time to draw the order.
+- evaluate, collect: the root study's control after one epoch, copied to 5 seeds per arm.
+- findings: the stage, with one claim per arm. index: the data read when the app opens. Both use
+  stored results created by `bench.many`.
 """

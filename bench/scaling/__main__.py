@@ -1,6 +1,6 @@
 """`make bench-scaling`: measure, write bench/scaling.json, draw bench/scaling.png.
 
-With `draw`, only the picture, from the numbers that are there.
+With the argument `draw`, only draw the figure from the stored numbers.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PICTURE = NUMBERS.with_suffix(".png")
 
 
 def alone(measure: Callable[[], Curve | list[Curve]]) -> list[Curve]:
-    """`measure` in a process that nothing else has used."""
+    """Run `measure` in a fresh process."""
     print(f"scaling: {measure.__name__}", flush=True)
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         found = pool.submit(measure).result()

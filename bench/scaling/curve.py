@@ -1,9 +1,10 @@
-"""CPU seconds of one task at several sizes, and the law through them.
+"""CPU seconds of a task at several sizes, and a law fitted to them.
 
     cpu_s = constant + factor * (size / largest size)^exponent
 
-The constant is what a task costs before its first pattern or run: without it the small sizes would
-bend the exponent. Least squares in the logarithms, so every size counts alike.
+The constant is the cost of a task without any patterns or runs: without it, small sizes would
+distort the exponent. The fit is least squares in the logarithm of the time, so that all sizes have
+equal weight.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ REACH = {"patterns": 1_000_000, "runs": 10_000}
 
 @dataclass(frozen=True)
 class Curve:
-    """`axis` says what `sizes` counts: patterns or runs."""
+    """Measured CPU seconds per size. `axis`: what `sizes` counts, "patterns" or "runs"."""
 
     name: str
     axis: str
@@ -42,7 +43,8 @@ class Curve:
         return np.exp(q[0]) + np.exp(q[1]) * (sizes / self.sizes[-1]) ** q[2]
 
     def beyond(self) -> tuple[list[float], list[float]]:
-        """Sizes from the largest measured one to the end of the axis, and what the law says."""
+        """Sizes from the largest measured one to the end of the axis, and their CPU seconds by the
+        law."""
         sizes = np.geomspace(self.sizes[-1], REACH[self.axis], 12)
         constant, factor, exponent = self.law
         seconds = constant + factor * (sizes / self.sizes[-1]) ** exponent
@@ -59,7 +61,7 @@ class Curve:
 
 
 def cpu_seconds(work: Callable[[], object]) -> float:
-    """User and system seconds of this process and of its children that ended."""
+    """User and system seconds that `work` takes in this process and its finished children."""
     start = _used()
     work()
     return _used() - start

@@ -1,7 +1,7 @@
-"""bench/scaling.png: CPU seconds against size, both on logarithmic axes, patterns and runs.
+"""bench/scaling.png: CPU time against the number of patterns and of runs, on logarithmic axes.
 
-Filled points were measured. The dashed line is the law through them, from the largest size on; the
-open point stands where the axis ends and says how long the task would take there.
+Filled points are measurements. The dashed line is the fitted law beyond the largest measured size;
+the open point at the end of the axis is labelled with the extrapolated time.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from matplotlib.ticker import NullLocator
 
 Record = Mapping[str, Any]
 
-ROOM = 20  # to the right of the last size, for the names; a factor
-LINE_PT = 15  # from name to name, in points
+ROOM = 20  # factor by which the axis extends beyond the last size, for the labels
+LINE_PT = 15  # distance between labels, in points
 INK, FAINT = "#22262b", "#8b9098"
 COLOURS = {
     "simulate": "#1f5f8b",
@@ -42,7 +42,7 @@ TITLES = {
 }
 PANELS = {
     "patterns": "patterns of 64 × 64 px",
-    "runs": "runs, five seeds an arm",
+    "runs": "runs, five seeds per arm",
 }
 TICKS = {0.01: "10 ms", 1: "1 s", 60: "1 min", 3600: "1 h"}
 STYLE: dict[Any, Any] = {
@@ -73,7 +73,7 @@ def draw(records: Sequence[Record], out: Path) -> None:
         axes[0].legend(handles=kinds(), frameon=False, labelcolor=INK, **place)
         axes[1].tick_params(left=False)
         axes[1].spines["left"].set_visible(False)
-        figure.canvas.draw()  # the layout is settled: names know where they stand
+        figure.canvas.draw()  # fixes the layout, on which the label positions depend
         for axis, name in zip(axes, PANELS, strict=True):
             name_curves(axis, [record for record in records if record["axis"] == name])
         figure.savefig(out, dpi=100, metadata={"Software": None})
@@ -123,7 +123,7 @@ def curve(axis: Axes, record: Record) -> None:
 
 
 def name_curves(axis: Axes, records: Sequence[Record]) -> None:
-    """Name and time beside the end of every curve, moved up where two would touch."""
+    """Label the end of each curve with name and time; labels are moved up to avoid overlap."""
     ends = {r["name"]: tuple(r["extrapolated"][k][-1] for k in ("sizes", "cpu_s")) for r in records}
     free = -math.inf
     for name, end in sorted(ends.items(), key=lambda item: item[1][1]):
@@ -142,7 +142,7 @@ def name_curves(axis: Axes, records: Sequence[Record]) -> None:
 
 
 def clock(seconds: float) -> str:
-    """About two digits of a duration: 4 s, 8 min, 1.5 h."""
+    """A duration with about two digits: 4 s, 8 min, 1.5 h."""
     for unit, size in (("h", 3600), ("min", 60)):
         if seconds >= size:
             return f"{seconds / size:.2g} {unit}"

@@ -1,4 +1,4 @@
-"""Against the number of patterns: simulating them, and one epoch of training on them."""
+"""Cost against the number of patterns: simulation, and one epoch of training."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from study.formats.dataset import Dataset
 from study.training import process
 from study.training.data import TrainData
 
-# (object size in px, images a split): 31 to 174 scan positions a side.
+# (object size in px, images per split): 31 to 174 scan positions per side.
 OBJECTS = ((184, 1), (280, 1), (392, 1), (756, 1), (756, 3))
 EPOCH_SIZES = (1_000, 3_000, 10_000, 30_000, 100_000)
 STEPS, WIDTH = 60, 8
@@ -31,7 +31,7 @@ def simulate_curve() -> Curve:
 
 
 class Repeated(TrainData):
-    """`size` patterns: the same few again and again, each in memory of its own."""
+    """`size` training patterns in memory: copies of a small data set."""
 
     def __init__(self, dataset: Dataset, size: int) -> None:
         super().__init__(dataset, "train", torch.device("cpu"))
@@ -40,7 +40,7 @@ class Repeated(TrainData):
         self.whole = self.whole.map(lambda x: x.repeat(turns, *(1,) * (x.ndim - 1))[:size])
 
     def __len__(self) -> int:
-        whole = getattr(self, "whole", None)  # asked for once before it is there
+        whole = getattr(self, "whole", None)  # called once before it is set
         return super().__len__() if whole is None else len(whole.index)
 
 
@@ -54,7 +54,7 @@ def epoch_curve() -> Curve:
 
 
 def _epoch(subject: step.TrainStep, size: int) -> float:
-    """CPU seconds of an epoch of `size` patterns, from some of its steps."""
+    """CPU seconds of an epoch of `size` patterns, extrapolated from its first steps."""
     data = Repeated(step.dataset(), size)
     start = time.thread_time()
     epoch = data.shuffled(step.arm(WIDTH).batch_size, 0, 0)

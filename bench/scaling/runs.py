@@ -1,4 +1,4 @@
-"""Against the number of runs: bringing them together, scoring them, judging them, showing them."""
+"""Cost against the number of runs: collect, evaluate, findings and the app's index."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Live = Mapping[str, list[tuple[int, RunFolder]]]
 
 
 def folder_curves() -> list[Curve]:
-    """collect and evaluate."""
+    """Measure collect and evaluate."""
     with tempfile.TemporaryDirectory() as made:
         first = one_run(Path(made))
         pairs = [_collect_and_evaluate(Path(made), first, runs) for runs in RUN_SIZES]
@@ -48,7 +48,7 @@ def folder_curves() -> list[Curve]:
 
 
 def one_run(root: Path) -> RunFolder:
-    """The root study's control after one epoch; its data set is under `root`/data."""
+    """Train the root study's control for one epoch; its data set is written to `root`/data."""
     torch.set_num_threads(1)
     study = many_arms(1, SEEDS)
     control = study.arms["control"]
@@ -68,7 +68,7 @@ def one_run(root: Path) -> RunFolder:
 
 
 def copied(first: RunFolder, path: Path, arm: str, seed: int) -> RunFolder:
-    """`first` under another name: its files are linked, status.json is written again."""
+    """A copy of `first` as another run: its files are hard links, except for status.json."""
     shutil.copytree(first.path, path, copy_function=os.link)
     (path / "status.json").unlink()
     write_json(path / "status.json", {**first.status(), "arm": arm, "seed": seed})
@@ -103,8 +103,8 @@ def _evaluate(arms: Mapping[str, Row], here: Path, data: Path) -> None:
 
 
 def result_curves() -> list[Curve]:
-    """findings and the app's index."""
-    logging.disable(logging.WARNING)  # streamlit says that no app is running
+    """Measure findings and the app's index."""
+    logging.disable(logging.WARNING)  # streamlit warns that no app is running
     pairs = [_judge_and_index(runs) for runs in RESULT_SIZES]
     names = ("findings", "index")
     return [
@@ -125,7 +125,7 @@ def _judge_and_index(runs: int) -> tuple[float, float]:
 
 
 def _index(root: Path) -> None:
-    """What Overview does on the first visit, before its cache holds the rows."""
+    """What the Arms page does on the first visit, before its rows are cached."""
     from app import load
     from app.arms.rows import arm_rows
 
