@@ -1,8 +1,8 @@
-"""Build the container image with the first engine found (`make image`).
+"""Build the container image with the first container engine found (`make image`).
 
 Standard library only.
 
-    python3 tools/image.py [auto|cpu|cuda] [options of the build]
+    python3 tools/image.py [auto|cpu|cuda] [build options]
 """
 
 import shutil
@@ -22,21 +22,21 @@ def main(arguments: list[str]) -> int:
     engine = next((name for name in ENGINES if shutil.which(name)), None)
     if engine is None:
         return refuse(
-            f"none of {', '.join(ENGINES)} is on the PATH. Install one of them, or work without a "
+            f"none of {', '.join(ENGINES)} is on the PATH. Install one of them, or run without a "
             "container: make setup"
         )
     torch = detect() if wanted == "auto" else wanted
     tag = f"armature:{torch}"
-    print(f"image: {engine} builds {tag}", flush=True)
+    print(f"image: building {tag} with {engine}", flush=True)
     done = subprocess.run(command(engine, torch, tag, arguments[1:]), cwd=ROOT, check=False)
     if done.returncode:
-        return refuse(f"{engine} could not build {tag} (above), exit code {done.returncode}")
-    print(f"image: {tag} is built; see docs/deployment.md")
+        return refuse(f"{engine} could not build {tag} (see above), exit code {done.returncode}")
+    print(f"image: built {tag}; see docs/deployment.md")
     return 0
 
 
 def command(engine: str, torch: str, tag: str, more: list[str]) -> list[str]:
-    # OCI's own format, which podman and buildah prefer, drops the HEALTHCHECK.
+    # The OCI format, the default of podman and buildah, drops the HEALTHCHECK.
     kept = [] if engine == "docker" else ["--format", "docker"]
     return [engine, "build", *kept, "--build-arg", f"TORCH={torch}", "-t", tag, *more, "."]
 

@@ -1,8 +1,8 @@
 """Resolve pyproject.toml once and write both requirement files (`make lock`).
 
 `requirements.lock` has hashes and CUDA packages; `requirements-cpu.txt` is the same resolution
-without either; `tools/container/development.txt` lists packages for developers only, which an image
-leaves out.
+without either; `tools/container/development.txt` lists the development packages, which are not
+installed in an image.
 """
 
 import re

@@ -2,8 +2,9 @@
 
     merge_dvclock.py BASE OURS THEIRS       (git's %O %A %B; the result goes to OURS)
 
-A stage that one side changed is taken from that side. A stage that both changed differently is left
-out, and the next `dvc repro` records it again. Merging by lines would join halves of two stages.
+A stage that one side changed is taken from that side. A stage that both sides changed differently
+is omitted, and the next `dvc repro` records it again. A merge by lines could combine parts of two
+stages.
 """
 
 import sys

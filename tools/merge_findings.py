@@ -2,9 +2,9 @@
 
     merge_findings.py BASE OURS THEIRS      (git's %O %A %B; the result goes to OURS)
 
-findings.json is computed, and only the history of each claim is stored nowhere else. The merge of
-dvc.lock drops the stage that both sides ran, and the next `dvc repro` computes the rest again from
-the merged results.
+findings.json is computed; only the history of each claim is not stored anywhere else. The merge of
+dvc.lock omits the stage that both sides ran, so that the next `dvc repro` computes everything else
+again from the merged results.
 """
 
 import sys
@@ -19,7 +19,7 @@ from study.terminal import plain_errors
 
 
 def merge(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
-    """`ours` with the claims that only they have, and both histories of every claim."""
+    """`ours` with the claims that are only in `theirs`, and both histories of each claim."""
     merged = dict(ours)
     for part in ("claims", "superseded"):
         left, right = ours.get(part, {}), theirs.get(part, {})
@@ -39,7 +39,7 @@ def _joined(ours: Any, theirs: Any) -> Any:
 
 
 def _history(ours: list[Any], theirs: list[Any]) -> list[Any]:
-    """All verdicts of both sides without repetitions, by date; our current one stays the last."""
+    """All verdicts of both sides without repetitions, by date; our current one remains last."""
     lost = [verdict for verdict in theirs if verdict not in ours]
     if not lost:
         return ours
@@ -52,7 +52,7 @@ def main(ours: Path, theirs: Path) -> int:
         unpacked(parse_json(read_text(path), path), str(path)) for path in (ours, theirs)
     )
     write_text(ours, text_of(packed(parse(merge(left, right), ours))))
-    print("findings.json: histories merged; `dvc repro` writes it again", file=sys.stderr)
+    print("findings.json: histories merged; run `dvc repro` to update it", file=sys.stderr)
     return 0
 
 

@@ -2,13 +2,13 @@
 
     merge_params.py BASE OURS THEIRS        (git's %O %A %B; the result goes to OURS)
 
-Two arms that start from the same arm share most of their lines. Merging by lines would join halves
+Two arms derived from the same arm share most of their lines. A merge by lines could combine parts
 of them into one entry with duplicate keys (`merge=union` does so without a warning). Therefore
 whole entries are merged, such as `arms.control` with the comment above it, or a claim. If both
-sides changed an entry differently, the whole file gets git's conflict marks.
+sides changed an entry differently, the whole file gets git's conflict markers.
 
 An arm that is written as `<<: *control` follows the merged control. Arms with settings that neither
-side had are reported. A file in which an alias has lost its anchor must be corrected by hand.
+side had are reported. A file in which an alias has lost its anchor must be corrected manually.
 """
 
 import re
@@ -22,7 +22,7 @@ from study.reading import UserError, parse_yaml, read_text
 from study.runs import write_text
 from study.terminal import plain_errors
 
-Key = tuple[str, str]  # section and entry; "" for what stands before them
+Key = tuple[str, str]  # section and entry; "" for lines before the first one
 SECTION = re.compile(r"([A-Za-z_][\w.-]*):")
 ENTRY = re.compile(r"  ([A-Za-z_][\w.-]*):")
 
@@ -32,7 +32,7 @@ class Conflict(Exception):
 
 
 def blocks(text: str) -> dict[Key, str]:
-    """The text cut into entries, in order; blank lines and comments belong to what follows."""
+    """The entries of a text in order; blank lines and comments belong to the entry below them."""
     found: dict[Key, list[str]] = {("", ""): []}
     key, waiting = ("", ""), []
     for line in text.splitlines():
@@ -62,8 +62,10 @@ def merge(base: str, ours: str, theirs: str) -> str:
 
 
 def _kept(base: str | None, ours: str | None, theirs: str | None) -> str | None:
-    """The changed side. Blank lines at the end of a block are ignored, since they depend on what
-    follows."""
+    """The side that changed an entry. Raises Conflict if both changed it differently.
+
+    Blank lines at the ends of an entry are ignored, since they depend on its neighbours.
+    """
     old, left, right = (None if text is None else text.strip("\n") for text in (base, ours, theirs))
     if left == old and right != old:
         return theirs
@@ -73,7 +75,8 @@ def _kept(base: str | None, ours: str | None, theirs: str | None) -> str | None:
 
 
 def _order(ours: list[Key], theirs: list[Key]) -> list[Key]:
-    """Our order; entries that only they have come at the end of their section, or of the file."""
+    """Our order; entries that are only in `theirs` are added at the end of their section or of the
+    file."""
     order = list(ours)
     for key in theirs:
         if key not in order:

@@ -1,9 +1,10 @@
-"""Git merge driver for provenance/: of two records of the same outputs, the one that ended first.
+"""Git merge driver for provenance/: of two records of the same outputs, keep the earlier one.
 
     merge_provenance.py BASE OURS THEIRS    (git's %O %A %B; the result goes to OURS)
 
-Two clones that compute the same run describe equal outputs with different machines and dates. The
-earlier record is kept. Records of different outputs are a conflict, like the results themselves.
+If two clones compute the same run, their records describe equal outputs with different machines and
+dates. The record of the run that ended first is kept. Records of different outputs are a conflict,
+like the results themselves.
 """
 
 import json
@@ -29,7 +30,8 @@ def main(ours: Path, theirs: Path) -> int:
     merged = merge(json.loads(ours.read_text()), json.loads(theirs.read_text()))
     if merged is None:
         print(
-            "provenance of different outputs: keep the file that belongs to the results you keep",
+            "provenance: the records describe different outputs; keep the file that belongs to the "
+            "results you keep",
             file=sys.stderr,
         )
         return 1

@@ -1,9 +1,9 @@
-"""Draw the README's picture from the stored runs of the root study.
+"""Draw the figure of the README from the stored runs of the root study.
 
     python tools/picture.py OUT.png
 
-Amplitude in a common grey range taken from the truth; phase in rad, symmetric, with the global
-phase relative to the truth removed. Pixels are square and not smoothed.
+Amplitudes share a grey range taken from the true object; the phase is in rad with a symmetric range
+and without the global phase relative to the true object. Pixels are square and not smoothed.
 """
 
 import sys
@@ -37,7 +37,7 @@ def main(out: Path) -> None:
         checkpoint = "last" if (folder / "object_last.npz").is_file() else "best"
         images[arm] = study.load(folder).reconstruction(checkpoint)
     y0, x0, y1, x1 = images["unrolled"].region
-    assert test.obj is not None, "simulated data hold their truth"
+    assert test.obj is not None, "simulated data contain the true object"
     truth = test.obj[0, y0:y1, x0:x1]
     columns = {"truth": truth} | {SHOWN[arm]: image.object[0] for arm, image in images.items()}
     figure, axes = plt.subplots(2, len(columns), figsize=(2.1 * len(columns), 4.6))

@@ -34,8 +34,8 @@ FLAGS = [
 
 @dataclass(frozen=True)
 class Shot:
-    """`where`: address in the app; `scan`: read a simulated scan there first, and remove it;
-    `upto`: scroll to the element with this key."""
+    """`where`: address in the app; `dark`: dark theme; `scan`: read a simulated scan first, and
+    remove it afterwards; `upto`: scroll to the element with this key."""
 
     where: str
     dark: bool = False
@@ -65,7 +65,7 @@ SHOTS = {
 def main(names: list[str]) -> int:
     unknown = [name for name in names if name not in SHOTS]
     if unknown:
-        print(f"screenshots: no picture {unknown[0]!r}; there are: {', '.join(SHOTS)}")
+        print(f"screenshots: unknown name {unknown[0]!r}; accepted: {', '.join(SHOTS)}")
         return 2
     chromium = shutil.which("chromium")
     if chromium is None:
@@ -83,7 +83,7 @@ def main(names: list[str]) -> int:
 
 @contextmanager
 def app() -> Iterator[str]:
-    """Run an app on this checkout; gives its address."""
+    """Run the app on this checkout and yield its address."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
@@ -108,11 +108,11 @@ def wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.1)
-    raise SystemExit("screenshots: the app does not answer")
+    raise SystemExit("screenshots: the app does not respond")
 
 
 def taken(browser: Browser, address: str, shot: Shot) -> bytes:
-    """The screenshot, after the page has settled."""
+    """The screenshot as PNG, after the page has finished loading."""
     scheme = "dark" if shot.dark else "light"
     page = browser.new_page(viewport=WINDOW, color_scheme=scheme)
     page.set_default_timeout(PATIENCE_S * 1000)
@@ -120,11 +120,11 @@ def taken(browser: Browser, address: str, shot: Shot) -> bytes:
     page.wait_for_selector("h1")
     if shot.scan:
         read_scan(page)
-    for _ in range(6):  # an answer may start the next run of the page
+    for _ in range(6):  # a result may trigger another run of the page
         page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
         page.wait_for_selector("[data-testid=stSpinner]", state="detached")
         page.wait_for_timeout(500)
-    if "new_arm" in shot.where:  # its fields come with the answer of another process
+    if "new_arm" in shot.where:  # its fields come from another process
         page.wait_for_selector("text=fno_blocks")
     page.evaluate("document.fonts.ready")
     if shot.upto:
@@ -139,7 +139,7 @@ def taken(browser: Browser, address: str, shot: Shot) -> bytes:
 
 
 def read_scan(page: Page) -> None:
-    """Let My scan read the test patterns of the first data set, as a scan without truth."""
+    """Load the test patterns of the first data set in My scan, as a scan without a true object."""
     files = sorted((ROOT / "data").glob("**/test.cxi"))
     if not files:
         raise SystemExit("screenshots: no data in this checkout; run `make repro` or `make pull`")
@@ -150,14 +150,14 @@ def read_scan(page: Page) -> None:
 
 
 def small(png: bytes) -> bytes:
-    """The picture with at most 256 colours, a third of its size."""
+    """The image reduced to at most 256 colours, about a third of the size."""
     image = Image.open(io.BytesIO(png)).convert("RGB")
     out = io.BytesIO()
     image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
         out, "PNG", optimize=True
     )
     if len(out.getvalue()) > LARGEST_BYTES:
-        print(f"screenshots: {len(out.getvalue())} bytes, more than {LARGEST_BYTES}")
+        print(f"screenshots: {len(out.getvalue())} bytes exceed the limit of {LARGEST_BYTES}")
     return out.getvalue()
 
 

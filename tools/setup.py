@@ -1,19 +1,20 @@
 """Create `.venv` with every pinned dependency and the `study` package.
 
-Standard library only: this file runs before anything is installed.
+Standard library only, because this runs before anything is installed.
 
     python3 tools/setup.py [auto|cpu|cuda]
 
 Design choices
 - `requirements.lock` (hashes, CUDA wheels) is for GPU machines, `requirements-cpu.txt` (same
-  versions, no hashes, no CUDA packages) for all others, since hashes would refuse a local CPU
+  versions, no hashes, no CUDA packages) for all others, since hashes would reject a local CPU
   build.
-- uv installs in seconds and pip in minutes; uv ignores pip's configuration, so the indexes and
-  find-links that pip would use are passed on.
-- A stamp file has the hash of what was installed and where, so an unchanged set-up costs nothing.
-- The torch of the stamp is kept until TORCH names another one. Then `.venv` is created again, since
-  the CPU build of a version satisfies the pin of the CUDA build. It is also created again if the
-  checkout was moved or copied, since its scripts would run Python and code of the old path.
+- uv installs in seconds, pip in minutes. uv ignores pip's configuration, so pip's indexes and
+  find-links are passed to it.
+- A stamp file records the hash of the requirements and the location, so that an unchanged set-up is
+  not repeated.
+- The torch build in the stamp is kept unless TORCH requests another one. In that case `.venv` is
+  created again, since the CPU build of a version satisfies the pin of the CUDA build. It is also
+  created again if the checkout was moved or copied, since its scripts refer to the old path.
 """
 
 import hashlib
@@ -27,13 +28,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 UV = "uv==0.13.8"
-# Merge drivers of .gitattributes: what each does, and its file in tools/ (none: keep our side).
+# Merge drivers in .gitattributes: description, and file in tools/ (None: keep our side).
 DRIVERS = {
     "dvclock": ("three-way merge of dvc.lock by stage", "merge_dvclock.py"),
     "params": ("three-way merge of params.yaml and claims.yaml by entry", "merge_params.py"),
     "findings": ("our findings with both histories", "merge_findings.py"),
     "provenance": ("the earlier record of equal outputs", "merge_provenance.py"),
-    "regenerated": ("keep ours: the next dvc repro writes it again", None),
+    "regenerated": ("keep ours; the next dvc repro regenerates the file", None),
 }
 DEFAULT_WHEELS_GB = 2.9  # download of torch with its CUDA packages
 
@@ -49,7 +50,9 @@ def main() -> int:
             "Choose one with: make setup PYTHON=python3.12"
         )
     if shutil.which("git") is None:
-        return refuse("git is not on the PATH; Armature and DVC need it. Install git and run again")
+        return refuse(
+            "git is not on the PATH, but Armature and DVC need it; install it and run again"
+        )
     stamp = VENV / ".armature-stamp"
     before = stamp.read_text() if stamp.is_file() else ""
     there = before.partition(" ")[0]
@@ -72,7 +75,7 @@ def refuse(sentence: str) -> int:
 
 
 def detect() -> str:
-    """`cuda` if an NVIDIA driver is loaded, else `cpu`."""
+    """`cuda` if an NVIDIA driver is loaded, otherwise `cpu`."""
     return "cuda" if Path("/proc/driver/nvidia/version").exists() else "cpu"
 
 
@@ -99,7 +102,7 @@ def install(requirements: Path, torch: str) -> None:
         flush=True,
     )
     hashes = ("--require-hashes",) if torch == "cuda" else ()
-    # Three ways, best first: uv with a CPU index where needed, uv alone, pip.
+    # Tried in this order: uv with the CPU backend if needed, uv without it, pip.
     done = False
     if has_uv:
         uv = (
@@ -117,14 +120,14 @@ def install(requirements: Path, torch: str) -> None:
         done = run(*uv, *backend(torch, python), "-r", str(requirements), *hashes, check=False)
         if not done and backend(torch, python):
             print(
-                "setup: uv found no CPU wheel of torch (above); using the default wheels, "
+                "setup: uv found no CPU wheel of torch (see above); using the default wheels, "
                 f"{DEFAULT_WHEELS_GB} GB",
                 flush=True,
             )
             done = run(*uv, "-r", str(requirements), check=False)
     if not done:
         print(
-            "setup: uv could not install; pip takes over (about three minutes)",
+            "setup: the installation with uv failed; using pip (about three minutes)",
             flush=True,
         )
         run(python, *quiet, *hashes, "-r", str(requirements))
@@ -132,8 +135,8 @@ def install(requirements: Path, torch: str) -> None:
 
 
 def whole_environment() -> bool:
-    """Whether .venv was created at this path, by this version of Python, and completely (pip is
-    last)."""
+    """Whether .venv was created at this path, with this version of Python, and completely (pip is
+    installed last)."""
     config = VENV / "pyvenv.cfg"
     version = ".".join(map(str, sys.version_info[:2]))
     lines = config.read_text().splitlines() if config.is_file() else []
@@ -160,7 +163,7 @@ def make_environment() -> None:
 
 
 def pip_sources(python: str) -> list[str]:
-    """The indexes and find-links of pip's own configuration, as arguments for uv."""
+    """The indexes and find-links in pip's configuration, as arguments for uv."""
     names = ("index-url", "extra-index-url", "find-links")
     listed = subprocess.run(
         (python, "-m", "pip", "config", "list"),
@@ -180,7 +183,7 @@ def pip_sources(python: str) -> list[str]:
         for value in dict.fromkeys(found[name])
         for part in (f"--{name}", value)
     ]
-    # pip compares all indexes; uv would stop at the first one that knows a name.
+    # pip compares all indexes; by default uv uses the first index that has the package.
     return [*arguments, "--index-strategy", "unsafe-best-match"] if arguments else []
 
 
@@ -204,7 +207,7 @@ def local_cpu_wheel(python: str) -> bool:
 
 
 def register() -> None:
-    """Settings of this clone only: merge drivers and the embedded remote."""
+    """Configure this clone only: merge drivers and the embedded remote."""
     if not (ROOT / ".git").exists():
         return
     python = VENV / "bin" / "python"
@@ -226,7 +229,10 @@ def embed_store() -> None:
         if run(python, "-m", "study.artifacts.store", str(ROOT), check=False):
             stamp.write_text(store_state())
         else:
-            print("setup: no embedded remote (above); the rest is ready", file=sys.stderr)
+            print(
+                "setup: the embedded remote could not be set up (see above); the rest is ready",
+                file=sys.stderr,
+            )
 
 
 def store_state() -> str:

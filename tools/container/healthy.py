@@ -1,6 +1,6 @@
-"""Exit code 0 when the app of this container answers: the HEALTHCHECK of the Dockerfile.
+"""HEALTHCHECK of the Dockerfile: exit code 0 if the app in this container responds.
 
-urllib is not used, because it would send the request for 127.0.0.1 to a configured proxy.
+urllib is not used, because it would send the request to 127.0.0.1 through a configured proxy.
 """
 
 import http.client

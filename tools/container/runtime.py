@@ -1,4 +1,4 @@
-"""Print a requirement file without packages for developers, for the installation in the image.
+"""Print a requirements file without development packages, for the installation in the image.
 
     python3 runtime.py requirements.lock development.txt
 
@@ -20,7 +20,7 @@ def main() -> int:
 
 
 def kept(lock: str, left_out: set[str]) -> Iterator[str]:
-    """The lines of `lock` whose entry is not named in `left_out`."""
+    """The lines of `lock` that belong to entries not named in `left_out`."""
     keeping = True
     for line in lock.splitlines(keepends=True):
         if not line[0].isspace():
