@@ -23,8 +23,9 @@ from study.optics.counts import amplitude_from_counts
 class Scan:
     """Positions of the patterns of one split.
 
-    `stride_px`: step of a regular raster, rows x columns in row-major order per image, else None.
-    `image_index`: which of the `images` objects a pattern belongs to.
+    `positions_px`: corner (y, x) of each window in object px. `image_index`: which of the `images`
+    objects a pattern belongs to. `object_shape`: (h, w) in px. `stride_px`: step of a regular
+    raster in row-major order per image, or None for any other scan. `n`: side of a pattern in px.
     """
 
     positions_px: Float[Tensor, "J c 2"]
@@ -36,15 +37,16 @@ class Scan:
 
     @property
     def tiled(self) -> bool:
-        """Whether the published tiling applies."""
+        """Whether the published tiling applies: a raster of single patterns without gaps."""
         groups = self.positions_px.shape[1]
         return self.stride_px is not None and groups == 1 and self.stride_px <= self.n
 
     def of(self, image: int) -> Bool[Tensor, " J"]:
+        """Mask of the patterns of one object."""
         return self.image_index == image
 
     def only(self, chosen: Bool[Tensor, " J"]) -> Scan:
-        """The chosen patterns; a part of a raster is no raster."""
+        """The scan of the chosen patterns only, which is no longer treated as a raster."""
         return replace(
             self,
             positions_px=self.positions_px[chosen],
@@ -55,7 +57,7 @@ class Scan:
 
 @runtime_checkable
 class Recorded(Protocol):
-    """Data of one split; counts in photons."""
+    """Interface of a stored split; counts are in photons."""
 
     @property
     def positions_px(self) -> Float[np.ndarray, "J c 2"]: ...
@@ -77,9 +79,9 @@ class Recorded(Protocol):
 
 @dataclass(frozen=True)
 class Measurement:
-    """Measured amplitudes (dimensionless, X) and where they were measured.
+    """Measured amplitudes X (dimensionless, sqrt(photons) / photon scale) and their scan.
 
-    `known`: pixels of the detector that were measured, None for all.
+    `known`: mask of the detector pixels that were measured, None for all.
     """
 
     amplitude: Float[Tensor, "J c n n"]
@@ -88,7 +90,7 @@ class Measurement:
 
     @classmethod
     def of(cls, split: Recorded, photon_scale: float, device: torch.device) -> Measurement:
-        """A split of a data set, whole, on `device`."""
+        """All patterns of a stored split, on `device`. `photon_scale`: scale S of the amplitude."""
         photons = torch.tensor(split.all_counts().astype(np.float32), device=device)
         scan = Scan(
             positions_px=torch.tensor(split.positions_px, device=device),
@@ -102,14 +104,18 @@ class Measurement:
         return cls(amplitude_from_counts(photons, photon_scale), scan, known)
 
     def only(self, chosen: Bool[Tensor, " J"]) -> Measurement:
+        """The chosen patterns only."""
         return Measurement(self.amplitude[chosen], self.scan.only(chosen), self.known)
 
     def at(self, positions_px: Float[Tensor, "J c 2"]) -> Measurement:
-        """The same patterns at other places; a part of a raster is no raster."""
+        """The same patterns at other positions (px), which are not treated as a raster."""
         return replace(self, scan=replace(self.scan, positions_px=positions_px, stride_px=None))
 
     def and_then(self, other: Measurement) -> Measurement:
-        """Both scans of one object as one, this one first."""
+        """Concatenate two scans of the same objects, this one first.
+
+        The mask and the shape of this one are used for both.
+        """
         scan = replace(
             self.scan,
             positions_px=torch.cat([self.scan.positions_px, other.scan.positions_px]),
@@ -119,9 +125,9 @@ class Measurement:
         return Measurement(torch.cat([self.amplitude, other.amplitude]), scan, self.known)
 
     def light(self, chosen: Tensor) -> Float[Tensor, " b"]:
-        """Sum of X over the known pixels of each of the chosen patterns, float64."""
+        """Sum of X over the known pixels, for each of the chosen patterns (indices or mask)."""
         return self.judged(self.amplitude[chosen]).sum(dim=(1, 2, 3), dtype=torch.float64)
 
     def judged(self, values: Float[Tensor, "b c n n"]) -> Float[Tensor, "b c n n"]:
-        """`values` of detector pixels, zero at those that are not known."""
+        """`values` of detector pixels, set to zero at pixels that were not measured."""
         return values if self.known is None else values * self.known
