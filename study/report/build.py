@@ -16,8 +16,9 @@ from study.settings import UserError
 
 
 def write_report(root: Path, out: Path) -> list[Path]:
-    """Write the report of the pipeline folder `root` into `out`; returns the files that a reader
-    opens. Raises UserError without findings, for damaged results, and for links that lead out of
+    """Write the report of the pipeline folder `root` to `out`; returns the page and the metadata.
+
+    Raises UserError if there are no findings, for damaged results, and for links that lead out of
     the checkout.
     """
     for folder in (out / "figures", out / "inputs"):

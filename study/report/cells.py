@@ -1,4 +1,4 @@
-"""Pieces of the page as HTML: numbers with their source and interval, statuses, counts of seeds."""
+"""HTML fragments of the page: numbers with source and interval, statuses, counts of seeds."""
 
 from __future__ import annotations
 
@@ -27,21 +27,23 @@ IN_TEMPLATES = (
 
 
 def number(text: str, source: str, below: str = "") -> Markup:
-    """A value as text. `source`: the id for `study explain`, or file and entry of the value.
-    `below`: its interval, on a second line of a table cell.
+    """A value with its source as tooltip.
+
+    `source`: the id for `study explain`, or file and entry of the value. `below`: its interval, on
+    a second line of a table cell.
     """
     under = Markup(' <span class="i">{}</span>').format(printed(below)) if below else ""
     return Markup('<span class="n" title="{}">{}{}</span>').format(source, printed(text), under)
 
 
 def printed(text: str) -> str:
-    """A number as it is printed: with a minus sign, not a hyphen."""
+    """A number with minus signs instead of hyphens."""
     return text.replace("-", "−")
 
 
 def estimate(facts: Estimate | None, source: str | None = None) -> Markup | str:
-    """A stored estimate with its interval; a dash for None. `source`: for an estimate without an
-    id."""
+    """A stored estimate with its interval; a dash for None. `source`: replaces the id of the
+    estimate, for estimates without an id."""
     if facts is None:
         return ABSENT
     source = source or (facts.id if isinstance(facts, Difference) else "")
@@ -49,18 +51,18 @@ def estimate(facts: Estimate | None, source: str | None = None) -> Markup | str:
 
 
 def status(text: str) -> Markup:
-    """The status of a verdict, distinguished by word and font weight and also by colour."""
+    """The status of a verdict, distinguished by word, font weight and colour."""
     return Markup('<span class="s s-{}">{}</span>').format(anchor(text), text)
 
 
 def anchor(text: str) -> str:
-    """Text as an id or a class of the page."""
+    """Text converted to an id or class name."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
 def score(inputs: Inputs, arm: str, path: str, digits: int = DIGITS) -> Markup | str:
-    """Mean over seeds with its interval, or the reason why there is none. If some seeds that ran do
-    not have the number, the count of those that do follows it.
+    """Mean over seeds with its interval, or the reason why there is none. If the number is missing
+    for some seeds that ran, it is followed by the count of seeds that have it.
     """
     cell = inputs.cell(arm, path)
     if cell.facts is None:
@@ -70,7 +72,7 @@ def score(inputs: Inputs, arm: str, path: str, digits: int = DIGITS) -> Markup |
 
 
 def delta(inputs: Inputs, arm: str, path: str) -> Markup | str:
-    """The arm minus the one it is compared with, paired by seed."""
+    """The arm minus its `versus` arm, paired by seed."""
     return estimate(inputs.difference(arm, path))
 
 
@@ -89,7 +91,7 @@ def effect(claim: ClaimFinding) -> Markup:
 
 
 def outcomes(inputs: Inputs, arm: str) -> Markup:
-    """ok / failed / collapsed of all seeds that ran, and how many are missing."""
+    """Counts of seeds that ran (ok / failed / collapsed), and how many are missing."""
     results = inputs.arms[arm]
     text = " / ".join(str(len(results.with_outcome(name))) for name in OUTCOMES)
     missing = inputs.missing(arm)
@@ -98,7 +100,7 @@ def outcomes(inputs: Inputs, arm: str) -> Markup:
 
 
 def deaths(inputs: Inputs, arm: str) -> Mapping[str, Any]:
-    """Runs that failed or collapsed: count, n, exact 95 % interval, its table cell and source."""
+    """Runs that failed or collapsed: count, n, exact 95 % interval, table cell and source."""
     results = inputs.arms[arm]
     died = sum(len(results.with_outcome(name)) for name in ("failed", "collapsed"))
     n = len(results.seeds)
@@ -115,7 +117,7 @@ def rounded(share: float) -> str:
 
 
 def named(inputs: Inputs, arm: str) -> Markup:
-    """The arm's name without its pipeline; with its label if it is not a trained arm."""
+    """The arm's name without its pipeline, followed by its label if it is not a trained arm."""
     label = inputs.arms[arm].label if arm in inputs.arms else None
     return breakable(short(arm) if label in ("arm", None) else f"{short(arm)} ({label})")
 
@@ -126,7 +128,7 @@ def breakable(text: str) -> Markup:
 
 
 def pipeline(arms: Sequence[str]) -> str:
-    """The origin of the arms of a table, as a sentence."""
+    """The pipelines of the arms in a table, as a sentence."""
     places = sorted({arm.rpartition("/")[0] for arm in arms})
     found = [f"recorded from {place}/" if place else "of the root study" for place in places]
     return f"Arms {join_words(found)}."

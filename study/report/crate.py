@@ -1,7 +1,7 @@
 """The report folder as a research object (RO-Crate): files, their inputs and their origin.
 
-Inputs are copied to inputs/ with their sha256, so that the folder can be sent and checked by
-itself. No author is named; dates are those of the newest run.
+Inputs are copied to inputs/ with their sha256, so that the folder can be shared and verified on its
+own. No author is named; the date is that of the newest run.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ TYPES = {
 
 
 def versions() -> list[str]:
-    """`name version` of the packages that write the report."""
+    """`name version` of the packages used to write the report."""
     return [f"{name} {found}" for name in PACKAGES if (found := version(name))]
 
 
 def write_crate(inputs: Inputs, out: Path, title: str, results: Sequence[Path]) -> Path:
-    """Copy the inputs to out/inputs and write the metadata; returns its file."""
+    """Copy the inputs to out/inputs and write the metadata file, whose path is returned."""
     sources = _copy(inputs, out / "inputs")
     crate = ROCrate()
     date, _ = inputs.newest
     crate.name = title
-    crate.description = "A report, its figures with their numbers, and every input it was made from"
+    crate.description = "A report, its figures with their numbers, and all inputs used to create it"
     licence = {"@type": "CreativeWork", "name": "BSD-3-Clause"}
     crate.license = crate.add(ContextEntity(crate, LICENCE, properties=licence))
     crate.datePublished = date if date != "–" else "unknown"
@@ -62,8 +62,8 @@ def write_crate(inputs: Inputs, out: Path, title: str, results: Sequence[Path]) 
 
 
 def remove_earlier(out: Path, title: str) -> None:
-    """Remove figures and inputs of an earlier report in `out`: the files whose sha256 is that in
-    its metadata. Other files of these folders stay."""
+    """Remove the figures and inputs of an earlier report in `out`: files whose sha256 is that in
+    its metadata. Other files in these folders are kept."""
     facts = read_json(out / NAME)
     entities = facts.get("@graph") if isinstance(facts, dict) else None
     entities = entities if isinstance(entities, list) else []
@@ -80,13 +80,13 @@ def remove_earlier(out: Path, title: str) -> None:
 
 
 def _copy(inputs: Inputs, folder: Path) -> list[Path]:
-    """Copy every file that was read to its path below `folder`."""
+    """Copy each file that was read to its relative path below `folder`."""
     copies = []
     for file in sorted(inputs.used):
         target = folder / file.relative_to(inputs.root)
         refuse_links(target.parent)
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.unlink(missing_ok=True)  # a link would be followed
+        target.unlink(missing_ok=True)  # otherwise a link would be followed
         shutil.copyfile(file, target)
         copies.append(target)
     return copies
@@ -117,7 +117,7 @@ def _tool(crate: ROCrate, text: str) -> Any:
 def _action(
     crate: ROCrate, inputs: Inputs, tools: Sequence[Any], read: Sequence[Any], made: Sequence[Any]
 ) -> None:
-    """The action `study report`: instrument, inputs, outputs and commit."""
+    """Add the action `study report` with its instrument, inputs, outputs and commit."""
     own = next((tool for tool in tools if tool["name"] == PACKAGES[0]), tools[0])
     digest = hashlib.sha256("".join(e["sha256"] for e in read).encode()).hexdigest()
     properties = {

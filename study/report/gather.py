@@ -1,14 +1,14 @@
 """Inputs of the report, and a list of every file that was read.
 
     findings.json                     arms, claims, published table
-    results/, <pipeline>/results/     seeds' scores and histories
+    results/, <pipeline>/results/     scores and histories of the seeds
     studies/params.yaml               `studies:` groups of arms
-    requirements.lock                 named by its hash; may be absent
+    requirements.lock                 only its hash is shown; may be absent
     <pipeline>/results/...            other results, read by the investigations
     [<pipeline>/]runs/<arm>/s<seed>/  reconstructions, environments; may be absent
     [<pipeline>/]data/<name>/         truth and test patterns; may be absent
 
-A stored object is shown only if its hash is that of the scored object.
+A stored reconstruction is shown only if its hash is that of the scored one.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ NAMED = ("findings.json", "claims.yaml", "params.yaml", "studies/params.yaml", "
 
 
 def not_here(what: str, why: str = "") -> str:
-    """The sentence that replaces artifacts which were neither pulled nor computed."""
+    """The sentence that replaces artifacts that were neither pulled nor computed."""
     more = f" ({why})" if why else ""
-    return f"{what}: not stored here; `study pull --all` or `make repro-all`{more}."
+    return f"{what}: not stored here; run `study pull --all` or `make repro-all`{more}."
 
 
 @dataclass
 class Inputs:
-    """All inputs that were found; files that are read later are added to `used`."""
+    """All available inputs; files that are read later are added to `used`."""
 
     root: Path
     findings: Findings
@@ -84,13 +84,13 @@ class Inputs:
         return against(self.arms[arm], self.arms[control], [path]).get(path)
 
     def stored(self, names: Sequence[str], label: str | None = None) -> list[str]:
-        """The arms of `names` with results, with one `label` (arm, floor, ...) or with any."""
+        """The arms of `names` with results and this `label` (arm, floor, ...; None: any label)."""
         there = [name for name in names if name in self.arms]
         return [name for name in there if label in (None, self.arms[name].label)]
 
     def ordered(self, names: Sequence[str]) -> list[str]:
-        """The arms with results: first those that others are compared with, then trained arms, then
-        references."""
+        """The arms with results: first trained arms without a `versus`, then other trained arms,
+        then references."""
         return sorted(
             self.stored(names), key=lambda n: (self.arms[n].label != "arm", n in self.versus)
         )
@@ -100,7 +100,7 @@ class Inputs:
 
     @property
     def main(self) -> str:
-        """Prefix of the main arms: that of studies/ if its results are recorded."""
+        """Prefix of the main arms: `studies/` if its results are recorded, otherwise ""."""
         return f"{STUDIES}/" if f"{STUDIES}/better" in self.arms else ""
 
     def runs_of(self, arms: Iterable[str]) -> int:
@@ -118,8 +118,8 @@ class Inputs:
         return {name: sha256(self.root / name) for name in NAMED if (self.root / name).is_file()}
 
     def recorded(self, pattern: str, load: Callable[[Path], Content]) -> Iterator[Content]:
-        """The result of `load` for each recorded file <pipeline>/results/`pattern`, in the order of
-        names."""
+        """The result of `load` for each recorded file <pipeline>/results/`pattern`, ordered by
+        name."""
         for file in recorded_files(self.root, pattern):
             self.used.add(file)
             yield load(file)
@@ -133,7 +133,7 @@ class Inputs:
         return self.root / pipeline / "runs" / name / f"s{seed}"
 
     def history(self, arm: str) -> pandas.DataFrame:
-        """Every epoch of every seed (column `seed`); empty if none is stored."""
+        """All epochs of all seeds (columns `seed`, `epoch`, ...); empty if none are stored."""
         if arm not in self._histories:
             file = self.folder(arm) / "history.csv"
             check_arm(self.root, arm, "history.csv")
@@ -144,14 +144,17 @@ class Inputs:
         return self._histories[arm]
 
     def reconstruction(self, arm: str, seed: int) -> Reconstruction | str:
-        """The scored object of one seed, last weights, or why there is none (end of a sentence)."""
+        """The scored reconstruction of one seed (last weights), or why there is none, as a clause.
+
+        References have only one reconstruction, stored as `best`.
+        """
         checkpoint = "last" if self.arms[arm].label == "arm" else "best"
         file = self.runs(arm, seed) / f"object_{checkpoint}.npz"
         if not file.is_file():
             return "not stored here"
         name = "/".join(file.relative_to(file.parents[3]).parts)
         if sha256(file) != self.arms[arm].seeds[seed]["evidence"].get(name):
-            return "not the object that was scored"
+            return "different from the reconstruction that was scored"
         self.used.add(file)
         try:
             return load_reconstruction(file)
@@ -159,7 +162,7 @@ class Inputs:
             return f"unreadable ({error})"
 
     def dataset(self, arm: str, seed: int) -> Dataset | None:
-        """Test split and probe of the data of a run; None if they are not stored here."""
+        """Test split and probe of a run's data set; None if they are not stored here."""
         facts = self.arms[arm].seeds[seed]["data"] or {}
         try:
             place = self.root / arm.rpartition("/")[0] / facts.get("path", "-")
@@ -181,7 +184,7 @@ class Inputs:
         return dataset
 
     def environments(self) -> list[tuple[Mapping[str, Any], list[str]]]:
-        """The different environments of the runs, without commits, each with its runs."""
+        """The distinct environments of the runs (without commits), each with its runs."""
         found: list[tuple[Mapping[str, Any], list[str]]] = []
         for arm, results in self.arms.items():
             for seed, content in results.seeds.items():
@@ -198,11 +201,11 @@ class Inputs:
                     found.append((kept, [f"{arm} s{seed}"]))
         return found
 
-    # -- which commit, which day
+    # -- commits and dates
 
     @property
     def newest(self) -> tuple[str, str]:
-        """Commit date and commit of the newest run; dashes without git."""
+        """Commit date and commit of the newest run; dashes if none is known."""
         codes = [c["code"] for arm in self.arms.values() for c in arm.seeds.values()]
         dated = [(c["commit_date"], c["commit"]) for c in codes if c["commit_date"]]
         return max(dated, key=lambda pair: (pandas.Timestamp(pair[0]), pair[1]), default=("–", "–"))
@@ -215,7 +218,7 @@ class Inputs:
 
 
 def gather(root: Path) -> Inputs:
-    """Read the pipeline folder `root`. Raises UserError without findings or for damaged results."""
+    """Read the pipeline folder `root`. Raises UserError for missing findings or damaged results."""
     findings = current_findings(root)
     arms = load_all(root)
     versus = {name: arm.versus for name, arm in findings.arms.items() if arm.versus}
@@ -234,7 +237,7 @@ def _groups(findings: Findings, declared: Sequence[Group]) -> tuple[Group, ...]:
         Group(
             "",
             ROOT_STUDY,
-            "What does every arm of params.yaml reach?",
+            "What are the results of the arms in params.yaml?",
             tuple(name for name in names if "/" not in name),
         )
     ]
@@ -245,12 +248,12 @@ def _groups(findings: Findings, declared: Sequence[Group]) -> tuple[Group, ...]:
         if name not in named:
             rest.setdefault(name.rpartition("/")[0], []).append(name)
     for pipeline, arms in rest.items():
-        asks = f"What do the other arms recorded from {pipeline}/ reach?"
+        asks = f"What are the results of the other arms recorded from {pipeline}/?"
         found.append(Group(pipeline, f"{pipeline} (recorded)", asks, tuple(arms)))
     return tuple(group for group in found if group.arms)
 
 
 def median_seed(results: ArmResults, path: str = ERROR) -> int:
-    """The seed in the middle by `path` (the lower one of two), else the first seed."""
+    """The seed with the median value of `path` (of two, the lower); the first seed without any."""
     values = sorted((value, seed) for seed, value in results.values(path).items())
     return values[(len(values) - 1) // 2][1] if values else min(results.seeds)

@@ -1,7 +1,7 @@
-"""The report's page: jinja2 templates filled with the inputs, with figures as inline SVG.
+"""The page of the report: jinja2 templates filled with the inputs, with figures as inline SVG.
 
-Template names are paths below study/. jinja2 escapes every value; HTML made in Python is `Markup`,
-whose `format` escapes its arguments.
+Template names are paths below study/. jinja2 escapes all values; HTML generated in Python is
+`Markup`, whose `format` escapes its arguments.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TITLE = "Stable networks for ptychography: the evidence"
 class Section:
     """One part of the report.
 
-    `template`: a path below study/; it gets `inputs` and what `values(inputs)` returns.
+    `template`: a path below study/; it receives `inputs` and the result of `values(inputs)`.
     """
 
     title: str
@@ -65,7 +65,7 @@ def render_page(inputs: Inputs, sections: Sequence[Section]) -> tuple[str, dict[
 
 
 def environment() -> Environment:
-    """jinja2 with the names that every template may use; a missing name or key is an error."""
+    """The jinja2 environment with names for all templates; a missing name or key is an error."""
     made = Environment(
         loader=FileSystemLoader(Path(__file__).parents[1]),
         autoescape=True,
@@ -90,9 +90,9 @@ def prose(text: str) -> Markup:
 
 
 def inline_svg(svg: str, name: str) -> str:
-    """The <svg> element for use inside HTML: no prolog, no metadata, only ids that are used.
+    """The <svg> element for use inside HTML: without prolog, metadata and unused ids.
 
-    The ids get `name` as prefix. HTML needs no namespace declarations, so they are removed.
+    The ids get the prefix `name`. Namespace declarations are removed, as HTML does not need them.
     """
     text = svg[svg.index("<svg") :]
     text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, flags=re.DOTALL)

@@ -1,4 +1,4 @@
-"""Content of the report's own sections; the text is in templates/."""
+"""Values for the report's own sections; their text is in templates/."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ SECONDS = {"training.seconds": "seconds per run"}
 
 
 def pictures(inputs: Inputs) -> Mapping[str, Any]:
-    """Images, resolution and residuals of reconstructions."""
+    """Values for the section on images, resolution and residuals of reconstructions."""
     draws = (draw_pictures, draw_reconstructions, draw_resolution, draw_residuals)
     return {"drawn": [draw(inputs) for draw in draws]}
 
 
 def studies(inputs: Inputs) -> Mapping[str, Any]:
-    """All studies: question, table of arms, seeds and loss curves."""
+    """Values for all studies: question, table of arms, seeds and loss curves."""
     parts = []
     for group in inputs.groups:
         arms = inputs.ordered(group.arms)
@@ -52,7 +52,7 @@ def studies(inputs: Inputs) -> Mapping[str, Any]:
 
 
 def limits(inputs: Inputs) -> Mapping[str, Any]:
-    """Limits of the verdicts in findings.json, without repetitions."""
+    """Values for the limits of the verdicts in findings.json, without repetitions."""
     claims = inputs.findings.claims
     found: dict[str, list[str]] = {}
     for entry in claims.values():
@@ -73,13 +73,13 @@ def limits(inputs: Inputs) -> Mapping[str, Any]:
 
 
 def provenance(inputs: Inputs) -> Mapping[str, Any]:
-    """Provenance: commits, data, environments, versions, hashes."""
+    """Values for the provenance: commits, environments, versions, hashes."""
     commits: dict[str, int] = {}
     for arm in inputs.arms.values():
         for content in arm.seeds.values():
             commit = content["code"]["commit"] or "no commit"
             commits[commit] = commits.get(commit, 0) + 1
-    # `dvc repro` uses recorded studies as they are; only repro-all computes them again.
+    # `dvc repro` does not recompute recorded studies; only `make repro-all` does.
     recorded = any(name.startswith(f"{gather.STUDIES}/") for name in inputs.findings.arms)
     return {
         "commits": commits,

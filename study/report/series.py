@@ -1,4 +1,4 @@
-"""Data of charts for the app, the report and exported figures, without matplotlib."""
+"""Chart data for the app, the report and exported figures, independent of matplotlib."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ Axis = tuple[float, float, Literal["linear", "log"]]  # low and high, as log10 i
 
 WIDE = 30.0  # ratio of the largest to the smallest value above which an axis is logarithmic
 OUTLIER = 3.0  # interquartile ranges beyond which a seed does not extend an axis
-ENOUGH = 8  # values
-PADDING = 0.05  # of the range, on both sides
+ENOUGH = 8  # number of values from which outliers are detected
+PADDING = 0.05  # margin on both sides, relative to the range
 
 
 @dataclass(frozen=True)
 class Curves:
-    """One arm's history (columns seed, epoch, ...) with each seed's outcome. `place`: index of the
-    arm in the comparison, which determines colour and dash.
+    """The history of one arm.
+
+    `history`: columns seed, epoch, ...; `outcomes`: seed -> outcome; `place`: index of the arm in
+    the comparison, which determines colour and dash.
     """
 
     arm: str
@@ -35,11 +37,11 @@ class Curves:
         return column in self.history and bool(self.history[column].notna().any())
 
     def best(self, column: str) -> dict[str, Points]:
-        """outcome -> (epoch, value) of every seed at its best epoch, if the value is finite."""
+        """Outcome -> (epoch, value) of each seed at its best epoch, if the value is finite."""
         return self._points(column, best_epoch)
 
     def ends(self, column: str) -> dict[str, Points]:
-        """outcome -> (epoch, last finite value) of every seed that did not end ok."""
+        """Outcome -> (epoch, last finite value) of each seed that did not end ok."""
         found = self._points(column, lambda rows: int(finite(rows, column)[0][-1]))
         return {outcome: points for outcome, points in found.items() if outcome != "ok"}
 
@@ -56,21 +58,22 @@ class Curves:
         return found
 
     def middle(self, column: str) -> pandas.DataFrame:
-        """Median, minimum, maximum and count over the seeds, by epoch."""
+        """Median, minimum, maximum and count over the seeds, per epoch."""
         by_epoch = self.history.groupby("epoch")[column]
         facts = {"median": by_epoch.median(), "min": by_epoch.min(), "max": by_epoch.max()}
         return pandas.DataFrame({**facts, "count": by_epoch.count()}).dropna()
 
 
 def finite(rows: pandas.DataFrame, column: str) -> tuple[np.ndarray, np.ndarray]:
-    """Epochs and values of one seed with finite values."""
+    """Epochs and values of one seed where the value is finite."""
     values = rows[column].to_numpy(float)
     kept = np.isfinite(values)
     return rows["epoch"].to_numpy()[kept], values[kept]
 
 
 def best_epoch(rows: pandas.DataFrame) -> int | None:
-    """The earliest epoch with a seed's lowest finite validation loss, as used for the scores."""
+    """The earliest epoch with the lowest finite validation loss of a seed, as used for the scores;
+    None without one."""
     if "val_loss" not in rows:
         return None
     epochs, losses = finite(rows, "val_loss")
@@ -79,12 +82,12 @@ def best_epoch(rows: pandas.DataFrame) -> int | None:
 
 @dataclass(frozen=True)
 class Seeds:
-    """One arm's line in a chart of seeds.
+    """One arm's row in a chart of seeds.
 
-    `mean`: estimate and interval, which may have no bounds. `note`: why seeds are missing. `data`:
-    hash of the data set; the same seed is joined only across arms on equal data. `trained`: false
-    for a reference, which has one run and no seeds. `place`: index of the arm, which decides its
-    colour; None for one colour.
+    `values`: seed -> value. `mean`: estimate and interval, whose bounds may be None. `note`: why
+    seeds are missing. `data`: hash of the data set; equal seeds are connected only between arms on
+    equal data. `trained`: false for a reference, which has one run and no seeds. `place`: index of
+    the arm, which determines its colour; None for the default colours.
     """
 
     name: str
@@ -97,9 +100,9 @@ class Seeds:
     place: int | None = None
 
     def marks(self) -> list[tuple[str, float, float, str]]:
-        """Seed, value, offset from the arm's line and outcome of every mark.
+        """(seed, value, offset from the arm's row, outcome) of each marker.
 
-        The offsets spread the seeds by their order, so that equal values do not hide each other.
+        The offsets separate the seeds, so that equal values do not hide each other.
         """
         step = 0.3 / max(1, len(self.values) - 1)
         first = -0.32 if len(self.values) > 1 else -0.16
@@ -109,8 +112,8 @@ class Seeds:
         ]
 
     def drawn(self, axis: Axis | None) -> list[tuple[str, float, float, str, str]]:
-        """`marks` on an axis: (seed, where, offset, outcome, "" or "left"/"right" where the value
-        is beyond the axis and an arrow stands at its end)."""
+        """`marks` on an axis: (seed, position, offset, outcome, side). `side` is "left" or "right"
+        if the value is beyond the axis and an arrow is drawn at its end, otherwise ""."""
         low, high = (-math.inf, math.inf) if axis is None else limits(axis)
         return [
             (seed, min(high, max(low, value)), offset, outcome,
@@ -123,7 +126,8 @@ class Seeds:
 
 
 def axis_of(values: Sequence[float]) -> Axis | None:
-    """From the smallest to the largest value; a few far outliers do not extend it."""
+    """The axis for these values, which is not extended by a few extreme outliers; None without
+    values."""
     if not values:
         return None
     if min(values) > 0 and max(values) / min(values) > WIDE:

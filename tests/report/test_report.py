@@ -147,7 +147,7 @@ def test_what_is_not_stored_is_a_sentence(pipeline, tmp_path):
     write_report(tmp_path, tmp_path / "out")
     text = reading.read(tmp_path / "out" / "report.html").text
     for sentence in (
-        "Reconstructions: not stored here; study pull --all or make repro-all",
+        "Reconstructions: not stored here; run study pull --all or make repro-all",
         "Fourier ring correlation: not stored here",
         "Residuals: not stored here",
         "Dead units: not stored here",
@@ -155,7 +155,7 @@ def test_what_is_not_stored_is_a_sentence(pipeline, tmp_path):
         "Traces: not stored here",
         "The comparison with the published numbers is not in this findings.json.",
         "studies/params.yaml is not here",
-        "Environments of the runs: not stored here",
+        "The environments of the runs are not stored here",
     ):
         assert sentence in text, sentence
     drawn = {file.stem for file in (tmp_path / "out" / "figures").iterdir()}
@@ -171,7 +171,7 @@ def test_an_object_that_was_not_the_scored_one_is_not_shown(pipeline, tmp_path):
             file.write_bytes(file.read_bytes() + b" ")
     write_report(root, tmp_path / "out")
     text = reading.read(tmp_path / "out" / "report.html").text
-    assert "control: not the object that was scored" in text
+    assert "control: different from the reconstruction that was scored" in text
 
 
 def test_without_findings_a_sentence_says_what_to_do(tmp_path):
@@ -278,7 +278,7 @@ def test_seconds_are_told_to_be_no_property_of_an_arm(report):
     text = (report / "report.html").read_text()
     tables = [part for part in text.split("<figure") if "seconds per run" in part]
     assert len(tables) > 2
-    assert all("wall clock under whatever else ran" in part for part in tables)
+    assert all("wall time on a possibly loaded machine" in part for part in tables)
 
 
 def shown(inputs, section):
@@ -297,9 +297,11 @@ def changed(inputs: Inputs, **parts: Any) -> Inputs:
 def test_all_numbers_again_takes_the_recorded_studies_along(pipeline):
     inputs = gather(pipeline)
     recorded = shown(inputs, sections.PROVENANCE).text
-    assert "All numbers again: make repro-all, then" in recorded
+    assert "To recompute all numbers, run make repro-all and then" in recorded
     alone = changed(inputs, arms={})
-    assert "All numbers again: dvc repro, then" in shown(alone, sections.PROVENANCE).text
+    assert (
+        "To recompute all numbers, run dvc repro and then" in shown(alone, sections.PROVENANCE).text
+    )
 
 
 def test_a_level_stands_only_beside_an_interval(pipeline):

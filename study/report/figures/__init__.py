@@ -1,2 +1,2 @@
-"""Figures, one per file: each makes a `Drawing` from the inputs, or returns the sentence that
-replaces it if its artifacts are not stored here."""
+"""Figures, one per file: each function returns a `Drawing`, or a sentence that replaces it if
+its artifacts are not stored here."""

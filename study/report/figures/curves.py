@@ -1,4 +1,4 @@
-"""Curves over epochs: a thin line per seed, a thick median, and a mark at the best epoch."""
+"""Curves against the epoch: a thin line per seed, a thick median, a marker at the best epoch."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from study.report.series import Curves
 
 COLUMNS = 5
 ROW_MM = 39.0
-LABEL = 24  # characters that fit beside a panel
+LABEL = 24  # characters per line that fit beside a panel
 LOSS = "val_loss"
 
 
 def draw_curves(inputs: Inputs, group: Group) -> Drawing | str:
-    """Validation losses as small multiples, one per arm of the group, on one logarithmic axis."""
+    """Validation losses as small multiples, one per arm of the group, with a common log axis."""
     arms = inputs.stored(inputs.ordered(group.arms), "arm")
     lines = [line for arm in arms if (line := _losses(inputs, arm)).has(LOSS)]
     if not lines:
@@ -66,21 +66,22 @@ def _caption(lines: Sequence[Curves]) -> str:
     counts = sorted({len(line.outcomes) for line in lines})
     n = f"n = {counts[0]}" + (f" to {counts[-1]}" if counts[1:] else "")
     return (
-        f"Validation loss (no unit, logarithmic) over epochs, {n} seeds per arm. Thin: every seed, "
-        "blue where it ended ok, red where it collapsed (×), purple where it failed (triangle at "
-        "its last finite loss). Thick: the median of all seeds. Dots: the best epoch of each seed."
+        f"Validation loss (dimensionless, log scale) against the epoch, {n} seeds per arm. Thin "
+        "lines: single seeds, blue if they ended ok, red if they collapsed (×), purple if they "
+        "failed (triangle at the last finite loss). Thick lines: the median of all seeds. Dots: "
+        "the best epoch of each seed."
     )
 
 
 def _losses(inputs: Inputs, arm: str) -> Curves:
-    """Validation losses by seed; a seed that failed in its first epoch has no row."""
+    """Validation losses per seed; a seed that failed in its first epoch has no row."""
     history = inputs.history(arm).filter(items=["seed", "epoch", LOSS])
     outcomes = {seed: content["outcome"] for seed, content in inputs.arms[arm].seeds.items()}
     return Curves(arm, 0, history, outcomes)
 
 
 def curves_figure(lines: Sequence[Curves], panels: Sequence[tuple[str, str, bool]]) -> Figure:
-    """All arms in one panel per quantity, given as (column, label, whether its axis is
+    """All arms in one panel per quantity. `panels`: (column, label, whether the axis is
     logarithmic)."""
     names = [f"{short(line.arm)} ({len(line.outcomes)} seeds)" for line in lines]
     figure = canvas(12 + 48 * len(panels))
@@ -108,7 +109,7 @@ def _draw(
     median: str = BLACK,
     name: str = "",
 ) -> None:
-    """Draw one arm; `colours`: outcome of a seed -> colour."""
+    """Draw one arm. `colours`: outcome of a seed -> colour; `median`: colour of the median."""
     for seed, rows in line.history.groupby("seed"):
         colour = colours[line.outcomes.get(int(str(seed)), "ok")]
         axis.plot(rows["epoch"], rows[column], color=colour, lw=0.5, alpha=0.6)
@@ -123,7 +124,7 @@ def _draw(
 
 
 def _common_scale(axes: Sequence[Axes]) -> None:
-    """One range for all panels."""
+    """Set the same range for all panels."""
     low = min(axis.get_ylim()[0] for axis in axes)
     high = max(axis.get_ylim()[1] for axis in axes)
     for axis in axes:

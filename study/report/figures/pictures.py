@@ -1,4 +1,4 @@
-"""The small pictures in git: truth and one reconstruction of every arm, needing no pull."""
+"""The small images in git: true object and one reconstruction per arm, available without a pull."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ LABEL_MM = 8.0  # two lines of a name
 
 
 def draw_pictures(inputs: Inputs) -> Drawing | str:
-    """One block per arm of this pipeline: truth and reconstruction, amplitude above phase.
+    """One block per arm of this pipeline: true object and reconstruction, amplitude above phase.
 
-    Raises UserError for a file that is not such a picture.
+    Raises UserError for an invalid image file.
     """
     found = {}
     for arm in inputs.ordered([name for name in inputs.arms if "/" not in name]):
@@ -31,7 +31,7 @@ def draw_pictures(inputs: Inputs) -> Drawing | str:
             found[arm] = read
             inputs.used.add(file)
     if not found:
-        return not_here("Pictures of the arms")
+        return not_here("Images of the arms")
     lines = -(-len(found) // COLUMNS)
     figure = canvas(lines * (28 + LABEL_MM))
     axes = grid(figure, lines, COLUMNS, (0.5, 0.5, 1, LABEL_MM), (2, LABEL_MM)).ravel()
@@ -57,7 +57,7 @@ def _block(facts: Facts, panels: Mapping[Any, Any]) -> np.ndarray:
 def _table(
     found: Mapping[str, tuple[Facts, Any]], blank: Mapping[str, Mapping[str, str]]
 ) -> pandas.DataFrame:
-    """Grey levels and seeds."""
+    """Seed, checkpoint and grey levels per arm."""
     rows = [
         {
             "arm": arm,
@@ -81,8 +81,9 @@ def _caption(blank: Mapping[str, Mapping[str, str]]) -> str:
         )
     )
     return (
-        "Test object (left) and reconstruction (right) of every arm of the root study, amplitude "
-        "above phase, as stored in results/<arm>/images.png (8 bit, at most 84 px). Each is the "
-        "run with the median validation loss, best weights, on its own object; grey levels span "
-        "the range of that object." + (f" * not evaluable ({starred})." if starred else "")
+        "Test object (left) and reconstruction (right) of each arm of the root study, amplitude "
+        "above phase, as stored in results/<arm>/images.png (8 bit, at most 84 px). Each arm is "
+        "represented by the run with the median validation loss (best weights) and the test object "
+        "of that run; grey levels span the range of the test object."
+        + (f" * not evaluable ({starred})." if starred else "")
     )

@@ -1,8 +1,8 @@
-"""Truth and arms: amplitude, phase, and the difference of each to the truth.
+"""True object and arms: amplitude, phase, and their differences from the true object.
 
-Amplitude in grey and phase on a diverging map, both in the range of the truth; phase in rad,
-symmetric about its mean direction. Differences are symmetric about zero. Pixels are square and not
-smoothed.
+Amplitude in grey and phase on a diverging map, both with the range of the true object; phase in
+rad, symmetric about its mean direction. The ranges of differences are symmetric about zero. Pixels
+are square and not smoothed.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def draw_reconstructions(inputs: Inputs) -> Drawing | str:
 
 
 def scenes_figure(found: list[Shown]) -> Figure:
-    """Truth and the reconstructions of `found` with the region of the first one, one row each."""
+    """One row for the true object and for each reconstruction with the region of the first one."""
     shown = same_size(found)
     rows = len(shown) + 1
     figure = canvas(rows * SIDE_MM + (rows - 1) * GAP_MM + 15)
@@ -65,18 +65,19 @@ def _is_trained(inputs: Inputs, one: Shown) -> bool:
 def _caption(seeds: str, absent: Mapping[str, str]) -> str:
     left_out = "; ".join(f"{name}: {why}" for name, why in absent.items())
     return (
-        "Reconstructions of the test object, last weights, n = 1 object and one seed per arm: that "
-        f"with the median amplitude MAE ({seeds or 'no trained arm'}). Amplitude in object units, "
-        "range taken from the truth (0.5 to 99.5 %). Phase in rad on a diverging map, symmetric "
-        "about the truth's mean direction, the global phase against the truth removed. The "
-        "differences are prediction minus truth (phase: the angle of prediction times conjugate "
-        "truth), the amplitude's over half of its range. Pixels are square and not smoothed; the "
-        "bar is 20 px." + (f" Left out: {left_out}." if left_out else "")
+        "Reconstructions of the test object, last weights, n = 1 object and one seed per arm, the "
+        f"one with the median amplitude MAE ({seeds or 'no trained arm'}). Amplitude in object "
+        "units, with the range of the true object (percentiles 0.5 to 99.5). Phase in rad on a "
+        "diverging map, symmetric about the mean direction of the true phase; the global phase "
+        "relative to the true object is removed. Differences are prediction minus truth; the scale "
+        "of the amplitude difference is plus or minus half of the amplitude range. Pixels are "
+        "square and not smoothed; the scale bar is 20 px."
+        + (f" Left out: {left_out}." if left_out else "")
     )
 
 
 def _looks(one: Shown) -> dict[str, dict[str, Any]]:
-    """Colour maps and ranges, from the truth only."""
+    """Colour maps and ranges, from the true object only."""
     low, high = np.percentile(one.pairs["amplitude"].truth, (0.5, 99.5))
     limit = float(np.percentile(np.abs(one.pairs["phase"].truth), 99.5)) or np.pi
     half = (high - low) / 2
@@ -141,7 +142,7 @@ def _bars(figure: Figure, images: Mapping[str, Any]) -> None:
 
 
 def _table(shown: list[Shown]) -> pandas.DataFrame:
-    """One line profile through the middle row of every image."""
+    """Line profiles through the middle row of each image."""
     parts = []
     for one in shown:
         for channel, pair in one.pairs.items():

@@ -1,4 +1,4 @@
-"""Residuals: the R-factor over the scan, and one pattern in detail."""
+"""Residuals: the R-factor of each pattern of the scan, and one pattern in detail."""
 
 from __future__ import annotations
 
@@ -37,8 +37,10 @@ def draw_residuals(inputs: Inputs) -> Drawing | str:
 
 
 def residuals_figure(shown: list[Shown], pattern: int) -> Figure:
-    """One row for each of `shown`: its scan, and the pattern number `pattern`, which all of them
-    have stored."""
+    """One row per reconstruction: R-factors over the scan, and pattern number `pattern`.
+
+    All of `shown` must have stored this pattern.
+    """
     rows = len(shown)
     figure = canvas(rows * SIDE_MM + (rows - 1) * GAP_MM + 18)
     right = 180 - LEFT_MM - 4 * SIDE_MM - 3 * GAP_MM
@@ -60,16 +62,17 @@ def residuals_figure(shown: list[Shown], pattern: int) -> Figure:
 def _caption(shown: list[Shown], pattern: int) -> str:
     inside = int(np.isfinite(shown[0].result.r_factor).sum())
     return (
-        f"Left: R-factor of each of the n = {inside} test patterns whose window is inside the "
-        "scored region, at its place in the scan; one scale for all arms. Right: the pattern "
-        f"number {pattern}, whose R-factor is the median of {shown[0].arm} (framed): "
-        "amplitude = sqrt(counts) / photon scale, without unit; measured and predicted on one "
-        "logarithmic scale. One seed per arm, that with the median amplitude MAE, last weights."
+        f"Left: R-factors of the n = {inside} test patterns whose window is inside the scored "
+        "region, at their positions in the scan; the same scale for all arms. Right: pattern "
+        f"{pattern} (framed), whose R-factor is closest to the median of {shown[0].arm}; "
+        "amplitude = sqrt(counts) / photon scale (dimensionless), measured and predicted on the "
+        "same logarithmic scale. One seed per arm, the one with the median amplitude MAE; last "
+        "weights."
     )
 
 
 def _common_pattern(shown: list[Shown]) -> int:
-    """Among the patterns that every arm has stored, the one nearest to the first arm's median R."""
+    """The pattern with R closest to the first arm's median, among those stored by all arms."""
     kept = set(shown[0].result.shown.tolist())
     for one in shown[1:]:
         kept &= set(one.result.shown.tolist())
@@ -80,7 +83,10 @@ def _common_pattern(shown: list[Shown]) -> int:
 
 
 def _patterns(one: Shown, index: int) -> tuple[np.ndarray, np.ndarray]:
-    """Measured and predicted amplitude of one pattern, centred as stored; masked pixels NaN."""
+    """Measured and predicted amplitude of one pattern, (n, n), with zero frequency as stored.
+
+    Masked pixels of the measured amplitude are NaN.
+    """
     split, scale = one.dataset.splits["test"], one.dataset.manifest.photon_scale
     # X = sqrt(counts) / S, as in `optics.counts`, which cannot be imported without torch.
     measured = np.sqrt(split.counts[index][0].astype(np.float64)) / scale
@@ -114,12 +120,12 @@ def _row(axes: np.ndarray, one: Shown, index: int, norms: list[Normalize]) -> li
 
 
 def _map(axis: Axes, one: Shown, index: int, norm: Normalize) -> Any:
-    """The scan as squares with a side of one step, y down as in the object."""
+    """Draw R over the scan as squares with a side of one step, y downwards as in the object."""
     places = one.dataset.splits["test"].positions_px[:, 0]
     ratio = one.result.r_factor
     inside = np.isfinite(ratio)
     y, x = places[inside].T
-    # Side of a marker in points so that neighbours touch.
+    # Area of a marker in square points, so that neighbours touch.
     steps = max(len(np.unique(y)), len(np.unique(x)))
     size = (SIDE_MM * 72 / 25.4 / (steps + 0.5)) ** 2
     image = axis.scatter(x, y, c=ratio[inside], norm=norm, cmap="viridis", s=size, marker="s", lw=0)

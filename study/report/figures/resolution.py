@@ -27,15 +27,15 @@ def draw_resolution(inputs: Inputs) -> Drawing | str:
     figure, table = rings_figure(shown)
     caption = (
         "Fourier ring correlation of one reconstruction per arm (n = 1, the seed with the median "
-        "amplitude MAE, last weights) with the truth, over the spatial frequency up to Nyquist "
-        "(0.5 per px); mean removed, Hann window. Dotted: 0.5, whose first crossing is the score "
-        "FRC 0.5. A degenerate channel has no curve."
+        "amplitude MAE, last weights) with the true object, against the spatial frequency up to "
+        "Nyquist (0.5 per px); mean removed, Hann window. Dotted line: 0.5; its first crossing is "
+        "the score FRC 0.5. Degenerate channels have no curve."
     )
     return Drawing("frc", figure, table, caption)
 
 
 def rings_figure(shown: list[Shown]) -> tuple[Figure, pandas.DataFrame]:
-    """Amplitude and phase, one line for each of `shown`, and the numbers drawn."""
+    """Amplitude and phase panels with one line per reconstruction, and the plotted numbers."""
     figure = canvas(72)
     right = room_mm([*(short(one.arm) for one in shown), "(not evaluable)"], 10)
     axes = grid(figure, 1, 2, (11, right, 10, 6), (7, 0))[0]

@@ -1,4 +1,4 @@
-"""Stored objects beside the truth, aligned to the phase of the truth as for the scores."""
+"""Stored reconstructions and their true object, with the phase aligned as for the scores."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ WANTED = (
 
 @dataclass(frozen=True)
 class Shown:
-    """One reconstruction. `blank`: channel -> why it is not evaluable."""
+    """One reconstruction. `pairs`: channel -> prediction and truth; `blank`: channel -> why it is
+    not evaluable."""
 
     arm: str
     seed: int
@@ -41,9 +42,10 @@ class Shown:
 
 
 def find_shown(inputs: Inputs, names: Sequence[str] = WANTED) -> tuple[list[Shown], dict[str, str]]:
-    """The stored objects of `names`, each of the median seed of its arm, and the reasons for
-    missing ones. All show the object of the first one found; if objects are drawn per seed, its
-    seed is used for all.
+    """The stored reconstructions of `names` (median seed of each arm), and why others are missing.
+
+    All show the same true object as the first one found; if objects are drawn per seed, the seed of
+    the first one is used for all.
     """
     found: list[Shown] = []
     absent: dict[str, str] = {}
@@ -57,7 +59,7 @@ def find_shown(inputs: Inputs, names: Sequence[str] = WANTED) -> tuple[list[Show
         if isinstance(one, str):
             absent[name] = one
         elif found and found[0].dataset is not one.dataset:
-            absent[name] = "made on other data"
+            absent[name] = "computed on a different data set"
         else:
             found.append(one)
     return found, absent
@@ -68,7 +70,7 @@ def _shown(inputs: Inputs, arm: str, seed: int) -> Shown | str:
     if isinstance(result, str):
         return result
     if dataset is None or dataset.splits["test"].obj is None:
-        return "its truth is not stored here"
+        return "its true object is not stored here"
     y0, x0, y1, x1 = (int(edge) for edge in result.region)
     truth = dataset.splits["test"].obj[0, y0:y1, x0:x1]
     scene, _ = STANDARD.align(checked_scene(result.object[0], truth, None), False)
@@ -77,8 +79,8 @@ def _shown(inputs: Inputs, arm: str, seed: int) -> Shown | str:
 
 
 def ring_curve(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
-    """Fourier ring correlation of the centred square, computed as for the scores: frequency in 1/px
-    and correlation, up to Nyquist."""
+    """Fourier ring correlation of the central square, computed as for the scores: frequency (1/px,
+    up to Nyquist) and correlation."""
     truth, prediction = centre_square(pair.truth), centre_square(pair.prediction)
     side = truth.shape[0]
     window = np.outer(np.hanning(side), np.hanning(side))

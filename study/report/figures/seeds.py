@@ -1,4 +1,4 @@
-"""Chart of one mark per seed and arm, lines through equal seeds, means with 95 % intervals."""
+"""Chart with one marker per seed and arm, lines through equal seeds, means with 95 % intervals."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ PANELS = {
 ROW_MM = 6.0
 ENDS = ("floor", "ceiling")
 CAPTION = (
-    "One mark per seed (dot: ok, ×: collapsed, triangle: beyond the axis), scores of the last "
-    "weights. Thin lines join the same seed in arms on the same data. Diamond and bar: mean over "
-    "seeds with its 95 % t interval; n is the number of seeds with a score (amplitude / phase "
-    "where they differ). Open square: a reference, which has one run and no seeds. A seed whose "
-    "reconstruction is degenerate has no mark."
+    "One marker per seed (dot: ok, ×: collapsed, triangle: beyond the axis), scores of the last "
+    "weights. Thin lines connect the same seed in arms on the same data. Diamond and bar: mean "
+    "over seeds with its 95 % t interval; n is the number of seeds with a score (amplitude / phase "
+    "if they differ). Open square: a reference, which has one run and no seeds. Seeds with a "
+    "degenerate reconstruction have no marker."
 )
 
 
 def draw_seeds(inputs: Inputs, group: Group) -> Drawing | str:
-    """Rows are arms, in the order of the study; amplitude on the left, phase on the right."""
+    """One row per arm, in the order of the study; amplitude on the left, phase on the right."""
     arms = [a for a in inputs.ordered(group.arms) if inputs.arms[a].label not in ENDS]
     if not inputs.stored(arms, "arm"):
         return not_here(f"Seeds of {group.name}")
@@ -83,7 +83,7 @@ def _seeds(inputs: Inputs, arm: str, path: str) -> Seeds:
 
 
 def seeds_figure(panels: Mapping[str, Sequence[Seeds]]) -> Figure:
-    """One panel per entry, axis label -> arms; all panels have the same arms in the same order."""
+    """One panel per entry (axis label -> arms); all panels have the same arms in the same order."""
     names = [row.name for row in next(iter(panels.values()))]
     figure = canvas(18 + ROW_MM * len(names))
     axes = grid(figure, 1, len(panels), (room_mm(names), 4, 10, 3), (5, 0))[0]
@@ -101,7 +101,7 @@ def seeds_figure(panels: Mapping[str, Sequence[Seeds]]) -> Figure:
 
 
 def _fit(axis: Axes, scale: Axis | None) -> None:
-    """The range of an axis; a few far outliers do not extend it."""
+    """Set the range of an axis, which is not extended by a few extreme outliers."""
     if scale is None:
         return
     axis.set_xlim(*limits(scale))
@@ -112,10 +112,10 @@ def _fit(axis: Axes, scale: Axis | None) -> None:
 
 
 def _row(axis: Axes, y: int, row: Seeds, scale: Axis | None) -> None:
-    """One arm, in its colour where it has one."""
+    """Draw one arm, in its own colour if it has one."""
     marks, mean = (BLUE, RED) if row.place is None else (CYCLE[row.place % len(CYCLE)],) * 2
     if row.note:
-        # Beside the marks if there are any, else in their place.
+        # Next to the markers if there are any, otherwise in their place.
         x, side = (0.99, "right") if row.values else (0.01, "left")
         place = axis.get_yaxis_transform()
         axis.text(x, y, row.note[:60], transform=place, va="center", ha=side)
@@ -135,7 +135,7 @@ def _row(axis: Axes, y: int, row: Seeds, scale: Axis | None) -> None:
 
 
 def _lines(axis: Axes, rows: Sequence[Seeds], scale: Axis | None) -> None:
-    """One line per seed through trained arms on the same data, since only these are paired."""
+    """Connect equal seeds of consecutive trained arms on the same data, which are paired."""
     above: dict[str, tuple[float, float, str | None]] = {}
     for y, row in enumerate(rows):
         if not row.trained:

@@ -1,4 +1,4 @@
-"""Shifts of refined positions: an arrow per position, in object pixels."""
+"""Shifts of refined positions: one arrow per position, in object pixels."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from jaxtyping import Float32
 
 from study.report.figures.style import BLUE, GRAY, canvas, styled
 
-ARROW_SHARE = 0.04  # length of the largest arrow, as a part of the figure's longer side
+ARROW_SHARE = 0.04  # length of the longest arrow relative to the longer side of the scan
 
 
 def draw_shifts(
     positions_px: Float32[np.ndarray, "J 2"], shift_px: Float32[np.ndarray, "J 2"], out: Path
 ) -> Path:
-    """Write OUT_shifts.png beside the npz `out`: the given positions and their shifts. Arrows are
-    enlarged by the factor in the title.
+    """Write OUT_shifts.png next to the npz file `out` and return its path.
+
+    Shows the given positions (y, x) and their shifts; arrows are enlarged by the factor in the
+    title.
     """
     path = out.with_name(f"{out.name.removesuffix('.npz')}_shifts.png")
     y, x = positions_px.T
@@ -45,7 +47,7 @@ def draw_shifts(
         axes.set_xlabel("x (object px)")
         axes.set_ylabel("y (object px)")
         axes.set_title(
-            f"Shifts of {len(y)} positions, {factor} times enlarged: median "
+            f"Shifts of {len(y)} positions, enlarged {factor} times: median "
             f"{np.median(length):.2g} px, largest {length.max():.2g} px",
             loc="left",
         )

@@ -1,8 +1,8 @@
 """The style of all figures, and how they are saved.
 
-180 mm wide, 8 pt, text as text. Colours of Okabe and Ito (distinguishable with any colour vision),
-each repeated by a position, a mark or a word. Files depend only on the data: they have no dates or
-random ids.
+Figures are 180 mm wide with 8 pt text, which is kept as text in SVG. Colours are those of Okabe and
+Ito (distinguishable with any colour vision); every distinction by colour is also made by position,
+marker or text. Files depend only on the data: they have no dates or random ids.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from matplotlib.textpath import TextPath
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 WIDTH_MM = 180.0
-SIZE_PT = 8.0  # font size of all text, the smallest that is readable on paper
+SIZE_PT = 8.0  # font size of all text, the smallest size that is easily readable on paper
 MM = 1 / 25.4
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PURPLE, SKY, BLACK, GRAY = "#CC79A7", "#56B4E9", "#222222", "#8A8A8A"
-# In the order of the app (app/compare/plot_style.py): an arm has one colour on screen and on paper.
+# Same order as in app/compare/plot_style.py, so that an arm has the same colour in app and report.
 CYCLE = (BLUE, RED, GREEN, PURPLE, ORANGE, SKY, "#7F6A00", "#5C5C5C")
 # One per colour, so that lines can be distinguished without colour.
 DASHES: tuple[Any, ...] = (
@@ -70,7 +70,7 @@ STYLE: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure and the numbers that it shows; `name` is the stem of its files."""
+    """A figure and the numbers that it shows. `name`: stem of its files."""
 
     name: str
     figure: Figure
@@ -80,14 +80,14 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Saved:
-    """A figure as text, and its numbers."""
+    """A figure as SVG, and its numbers as CSV."""
 
     svg: str
     csv: str
 
 
 def styled() -> Any:
-    """Context manager in which figures are made and saved."""
+    """Context manager with the style, in which figures must be created and saved."""
     return mpl.rc_context(STYLE)
 
 
@@ -103,8 +103,11 @@ def grid(
     gaps_mm: Sequence[float],
     heights: Sequence[float] = (),
 ) -> np.ndarray:
-    """rows x columns axes; `edges_mm`: left, right, bottom, top; `gaps_mm`: between, x and y;
-    `heights`: of the rows, in proportion; equal without."""
+    """An array of (rows, columns) axes.
+
+    `edges_mm`: left, right, bottom, top; `gaps_mm`: horizontal and vertical distance between axes;
+    `heights`: relative heights of the rows (default: equal).
+    """
     width, height = (side / MM for side in figure.get_size_inches())
     left, right, bottom, top = edges_mm
     w = (width - left - right - gaps_mm[0] * (columns - 1)) / columns
@@ -120,7 +123,7 @@ def grid(
 
 
 def room_mm(labels: Iterable[str], pad_mm: float = 3.0) -> float:
-    """Width in mm of labels beside an axis; `pad_mm`: for the tick and its distance."""
+    """Width in mm of the widest label beside an axis; `pad_mm`: added for the ticks."""
     font = FontProperties(family="DejaVu Sans")
     lines = [line for label in labels for line in label.split("\n") if line]
     widths = [TextPath((0, 0), line, SIZE_PT, prop=font).get_extents().width for line in lines]
@@ -128,8 +131,8 @@ def room_mm(labels: Iterable[str], pad_mm: float = 3.0) -> float:
 
 
 def plain_log(axis: Axes, which: str = "y") -> None:
-    """A logarithmic axis with labels such as 0.01 and 1e6, since small exponents are unreadable on
-    paper. Call it after the limits are set: a narrow range gets more ticks."""
+    """Make an axis logarithmic, with labels such as 0.01 and 1e6, since small exponents are
+    unreadable on paper. Call it after the limits are set: a narrow range gets more ticks."""
     axis.set(**{f"{which}scale": "log"})
     chosen = axis.yaxis if which == "y" else axis.xaxis
     low, high = axis.get_ylim() if which == "y" else axis.get_xlim()
@@ -141,7 +144,7 @@ def plain_log(axis: Axes, which: str = "y") -> None:
 
 
 def brief(value: float) -> str:
-    """`0.05`, `100`, `1e6`, `3e-5`."""
+    """A short form of a number: `0.05`, `100`, `1e6`, `3e-5`."""
     text = f"{value:g}" if 1e-3 <= abs(value) < 1e4 else f"{value:.0e}"
     return re.sub(r"e([+-])0*", lambda m: "e" + m[1].strip("+"), text)
 
@@ -152,14 +155,14 @@ def short(arm: str) -> str:
 
 
 def wrapped(arm: str, width: int = 16) -> str:
-    """A long name on two lines, broken at its underscores."""
+    """A long name on several lines, broken at its underscores."""
     words = short(arm).replace("_", "_ ")
     lines = textwrap.wrap(words, width) or [""]
     return "\n".join(line.replace("_ ", "_") for line in lines)
 
 
 def bare(axis: Axes) -> None:
-    """An axis for an image, without ticks."""
+    """Remove the ticks of an axis for an image and frame it."""
     axis.set_xticks([])
     axis.set_yticks([])
     for spine in axis.spines.values():
@@ -168,7 +171,7 @@ def bare(axis: Axes) -> None:
 
 
 def blank(axis: Axes, words: str) -> None:
-    """Text in place of an image."""
+    """Show text instead of an image."""
     bare(axis)
     axis.set_facecolor("#F4F4F4")
     axis.text(0.5, 0.5, words, transform=axis.transAxes, ha="center", va="center", color=BLACK)
@@ -177,7 +180,7 @@ def blank(axis: Axes, words: str) -> None:
 def colourbar(
     figure: Figure, image: Any, box_mm: Sequence[float], label: str, horizontal: bool = True
 ) -> None:
-    """A thin bar in the box (x, y, width, height) from the figure's lower left corner."""
+    """Draw a thin colour bar in the box (x, y, width, height) in mm from the lower left corner."""
     width, height = (side / MM for side in figure.get_size_inches())
     x, y, w, h = box_mm
     axis = figure.add_axes((x / width, y / height, w / width, h / height))
@@ -194,7 +197,7 @@ def colourbar(
 
 
 def save(drawing: Drawing) -> Saved:
-    """SVG and CSV of one figure."""
+    """Convert a figure and its numbers to SVG and CSV."""
     svg = io.StringIO()
     drawing.figure.savefig(svg, format="svg", metadata={"Date": None, "Title": drawing.name})
     return Saved(svg.getvalue(), drawing.data.to_csv(index=False, float_format="%.6g"))
