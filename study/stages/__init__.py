@@ -1,5 +1,5 @@
 """The stages of dvc.yaml: simulate, fingerprint, train, evaluate, findings. One file per stage.
 
-Every function works in the folder of its pipeline (`.`, `full`), given as `root`; the command line
-is a thin door to them.
+All functions work in the folder of a pipeline (`.`, `full`), given as `root`; the command line only
+calls them.
 """

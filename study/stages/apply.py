@@ -27,15 +27,18 @@ def apply_source(
     rpie: Mapping[str, Any],
     scan: ScanRequest | None = None,
 ) -> dict[str, Any]:
-    """Reconstruct `dataset` (a data set folder or a scan file) and write `out`, whole.
+    """Reconstruct `dataset` (a data set folder or a scan file) and write `out` atomically.
 
+    `source`: "rpie" or a run folder; `checkpoint`: which weights of a run; `rpie`: options of rPIE;
     `scan`: how a scan file is read.
 
-    The npz holds `object` (h, w) complex, `probe` (modes, where there are several), `region`, and
-    `positions_px` with `shift_px` where positions were refined; the returned facts hold the numbers
-    `r_factor_fitted` and `r_factor_held_out`. Raises UserError for an `out` that is not a .npz
-    file, an unknown source, a data set that cannot be read, and patterns that the network does not
-    take.
+    The npz contains `object` (h, w) complex (with a leading axis for several images), `probe`
+    (n, n) or (modes, n, n) complex, `region`, `r_factor`, and, if positions were refined,
+    `positions_px` and `shift_px` (J, 2). The returned facts include `r_factor_fitted` and
+    `r_factor_held_out`.
+
+    Raises UserError if `out` is not an .npz file, the source is unknown, the data set cannot be
+    read, or the network does not accept its patterns.
     """
     from study.iterative.task import check_room
 
@@ -47,7 +50,7 @@ def apply_source(
         _rpie(data, rpie, out) if source == "rpie" else _run(source, data, checkpoint)
     )
     result = applied.reconstruction
-    # One image is a plain 2-D object, which `study score` takes.
+    # A single image is stored as a 2D object, which `study score` accepts.
     obj = result.object[0] if len(result.object) == 1 else result.object
     arrays = {"object": obj, "probe": result.probe, "region": result.region}
     write_npz(out, **{**arrays, "r_factor": result.r_factor, **more})
@@ -66,25 +69,25 @@ def apply_source(
 
 
 def _check_out(out: Path, dataset: Path) -> None:
-    """Raise UserError, before any work, for a path that a reconstruction must not replace."""
+    """Raise UserError for a path that a reconstruction must not overwrite."""
     if out.suffix != ".npz":
         raise UserError(
-            f"--out {out} has the ending {out.suffix or '(none)'}; accepted: .npz, such as "
+            f"--out {out} has the suffix {out.suffix or '(none)'}; accepted: .npz, such as "
             "object.npz"
         )
     if (out.exists() and not out.is_file()) or real_path(out) == real_path(dataset):
-        raise UserError(f"--out {out} is a folder, or the scan itself; choose another name")
+        raise UserError(f"--out {out} is a folder or the scan itself; choose another name")
     refuse_links(out.parent)
 
 
 def _opened(path: Path, scan: ScanRequest) -> Dataset:
-    """A data set folder, or a scan file read with the options of an import."""
+    """Read a data set folder, or a scan file with import options. Raises UserError."""
     if not path.is_dir() or is_zarr(path):
         return scan.read(path, "scan")
     if given := scan.given():
         raise UserError(
-            f"{path} is a data set, whose conventions are decided; {', '.join(given)} apply to a "
-            "scan file: leave them out, or import the scan again with them"
+            f"{path} is a data set, whose conventions are fixed; {', '.join(given)} apply only to "
+            "scan files: omit them, or import the scan again with them"
         )
     return load_dataset(path)
 
@@ -92,7 +95,7 @@ def _opened(path: Path, scan: ScanRequest) -> Dataset:
 def _rpie(
     data: Dataset, settings: Mapping[str, Any], out: Path
 ) -> tuple[Any, dict[str, Any], dict[str, Any]]:
-    """The reconstruction, what is printed of it, and arrays for the npz."""
+    """The reconstruction, facts to print, and additional arrays for the npz."""
     from study.formats.probe import powers
     from study.iterative.apply import reconstruct_rpie
     from study.report.figures.shifts import draw_shifts
@@ -121,18 +124,18 @@ def _run(source: str, data: Dataset, checkpoint: str) -> tuple[Any, dict[str, An
 
     if not (Path(source) / "status.json").is_file():
         raise UserError(
-            f"{source!r} is neither `rpie` nor a run folder; try runs/ARM/sSEED, which `dvc repro` "
-            "or `study pull` makes"
+            f"{source!r} is neither `rpie` nor a run folder; use runs/ARM/sSEED, as created by "
+            "`dvc repro` or `study pull`"
         )
     applied = apply(RunFolder(Path(source)), data, checkpoint)
     return applied, {"checkpoint": checkpoint, "epoch": applied.reconstruction.epoch}, {}
 
 
 def diagnose_stored(folder: Path, checkpoint: str) -> list[Path]:
-    """Diagnostics of stored weights, into work/diagnosed/ARM/sSEED; returns the files written.
+    """Write diagnostics of stored weights to work/diagnosed/ARM/sSEED; returns the files written.
 
-    Not into the run itself: runs/ARM is an output of DVC, which a new file would make changed.
-    Raises UserError when the run, its data set or its weights are not here.
+    They are not written to runs/ARM, because this is a DVC output, which a new file would modify.
+    Raises UserError if the run, its data set or its weights are not stored here.
     """
     from study.training.watch import diagnose_run
 

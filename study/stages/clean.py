@@ -1,4 +1,4 @@
-"""`study clean`: what can go without losing anything, and how much it frees."""
+"""`study clean`: remove files that are not needed, and show how much space this frees."""
 
 import os
 import shutil
@@ -17,11 +17,11 @@ UNSEARCHED = (".git", ".venv", ".dvc", "node_modules", "__pycache__")
 
 
 def clean_checkout(root: Path, dry: bool) -> list[str]:
-    """Remove live folders of settled runs that are collected, build output, and what killed
-    writers left.
+    """Remove folders in work/ of settled and collected runs, build output, and leftovers of killed
+    processes.
 
-    What is unfinished or alive stays: it would be work lost. Returns lines with sizes before and
-    after.
+    Unfinished and active runs are kept. `dry`: only report. Returns lines to print, with sizes and
+    the free space before and after.
     """
     before = shutil.disk_usage(root).free
     lines = []
@@ -35,19 +35,20 @@ def clean_checkout(root: Path, dry: bool) -> list[str]:
         lines.append(f"kept {root / 'build'}, a link to {(root / 'build').readlink()}")
     after = shutil.disk_usage(root).free
     lines.append(f"free on this disk: {before / 1e9:.2f} GB before, {after / 1e9:.2f} GB after")
-    lines.append("DVC's cache: `dvc gc --workspace` removes what this commit does not use")
+    lines.append("DVC's cache: `dvc gc --workspace` removes objects that this commit does not use")
     return lines
 
 
 def finish_collecting(root: Path) -> None:
-    """Put back, or remove, what a killed exchange of runs/ARM left aside."""
+    """Restore or remove folders that an interrupted replacement of runs/ARM set aside."""
     for out in set_aside(root / "runs"):
         with collecting(out):
             restore_folder(out)
 
 
 def removable(root: Path) -> Iterator[Path]:
-    """Deletable paths: live folders of collected runs with their locks, build output, leftovers."""
+    """Paths that can be deleted: work/ folders of collected runs with their locks, build output and
+    leftovers."""
     known = collected(root)
     going: set[Path] = set()
     for folder in visible(root.glob("work/*/")):
@@ -55,7 +56,7 @@ def removable(root: Path) -> Iterator[Path]:
         if run.settled and not run.alive() and any(same_run(run, copy) for copy in known):
             going.add(folder)
             yield folder
-    # After its run; and a lock without a run is what a killed `study clean` left.
+    # After its run; a lock without a run is a leftover of a killed `study clean`.
     for lock in visible(root.glob("work/*.lock")):
         if lock.with_suffix("") in going or not lock.with_suffix("").exists():
             yield lock
@@ -64,7 +65,7 @@ def removable(root: Path) -> Iterator[Path]:
 
 
 def leftovers(root: Path) -> Iterator[Path]:
-    """Temporary files and folders whose writer is gone, here and in the DVC cache."""
+    """Temporary files and folders of processes that no longer run, here and in the DVC cache."""
     for folder, names, _ in os.walk(root):
         found = abandoned(Path(folder))
         gone = {path.name for path in found}
@@ -76,7 +77,7 @@ def leftovers(root: Path) -> Iterator[Path]:
 
 
 def remove(path: Path) -> bool:
-    """Remove one item of `removable`; False when another process holds it."""
+    """Remove one item of `removable`; returns False if another process holds its lock."""
     if TEMPORARY.fullmatch(path.name):
         return remove_abandoned(path)
     if path.name == "build":
@@ -91,27 +92,27 @@ def remove(path: Path) -> bool:
 
 
 def visible(paths: Iterable[Path]) -> list[Path]:
-    """Without those that are still being written or removed (a name with a dot), and without links:
-    what they lead to may be used by others."""
+    """Sorted paths, without those still being written or removed (whose name starts with a dot) and
+    without links, whose targets may be used elsewhere."""
     return sorted(p for p in paths if not p.name.startswith(".") and not p.is_symlink())
 
 
 def collected(root: Path) -> list[RunFolder]:
-    """Runs under runs/ARM."""
+    """All runs in runs/ARM."""
     return [RunFolder(seed) for arm in visible(root.glob("runs/*/")) for seed in arm.glob("s*/")]
 
 
 def has_provenance(live: RunFolder, copy: RunFolder) -> bool:
-    """Whether nothing about how the run was computed is in its live folder only."""
+    """Whether the provenance of a run is also stored outside its folder in work/."""
     if not (live.path / "environment.json").is_file():
         return True
-    inside = (copy.path / "environment.json").is_file()  # of an earlier version
+    inside = (copy.path / "environment.json").is_file()  # runs of earlier versions
     return inside or provenance_of(copy.path.parent, copy.status()["seed"]).is_file()
 
 
 def same_run(live: RunFolder, copy: RunFolder) -> bool:
-    """The same arm, seed and origin, every file of the live run but the live-only ones, and how it
-    was computed."""
+    """Whether `copy` has the same arm, seed and manifest as the run in work/, its provenance, and
+    all of its files that are collected."""
     keys = ("arm", "seed", "manifest")
     if any(live.status().get(key) != copy.status().get(key) for key in keys):
         return False

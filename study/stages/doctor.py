@@ -1,4 +1,4 @@
-"""`study doctor`: what this installation is and what it lacks, one line each."""
+"""`study doctor`: describe this installation and what is missing, one line per item."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from study.runs import environment
 from study.runs.seed_folders import dataset_folders, held_seeds
 from study.settings import UserError, load_study
 
-Line = tuple[str, bool]  # what to print, and whether the installation itself is sound
+Line = tuple[str, bool]  # text to print, and whether this part of the installation works
 
 
 def examine(root: Path) -> Iterator[Line]:
     """Lines about versions, device, disk, data, cache and remote.
 
-    A missing remote, GPU or data set is a line; a package that does not import is broken.
+    A missing remote, GPU or data set is only reported; a package that cannot be imported counts as
+    broken.
     """
     facts = environment.describe(root, "cpu")
     yield f"python {facts['python']} on {facts['processor']}, {facts['cores']} cores", True
@@ -38,7 +39,7 @@ def packages() -> Iterator[Line]:
         try:
             importlib.import_module(module)
         except (ImportError, OSError) as error:
-            yield f"{package}: does not import ({error}); run `make setup`", False
+            yield f"{package}: cannot be imported ({error}); run `make setup`", False
         else:
             yield f"{package} {environment.version(package)}", True
 
@@ -47,7 +48,7 @@ def device() -> Line:
     try:
         import torch
     except (ImportError, OSError):
-        return "device: unknown, torch does not import", False
+        return "device: unknown, torch cannot be imported", False
 
     if not torch.cuda.is_available():
         return "device: CPU only (no CUDA device is visible to torch)", True
@@ -58,7 +59,7 @@ def device() -> Line:
 
 def checkout(root: Path, facts: dict[str, object]) -> Iterator[Line]:
     if facts["commit"] is None:
-        yield "git: no commit here, so no finding can be confirmatory", True
+        yield "git: no commit, so no finding can be confirmatory", True
     else:
         yield f"git: {facts['commit']}{' with changes' if facts['dirty'] else ', clean'}", True
     try:
@@ -70,14 +71,14 @@ def checkout(root: Path, facts: dict[str, object]) -> Iterator[Line]:
     for name in sorted({row.data for row in study.arms.values()}):
         parts = dataset_folders(root / name)
         there = all((part / "manifest.json").is_file() for part in parts)
-        how = f"there{f', {len(parts)} seeds' if held_seeds(root / name) else ''}"
+        how = f"present{f', {len(parts)} seeds' if held_seeds(root / name) else ''}"
         yield f"{name}: {how if there else 'absent; run `dvc repro` or `make pull`'}", True
     cache = cache_folder(environment.checkout(root).resolve())
     yield f"cache: {sum(is_object(cache, path) for path in cache.glob('??/*'))} objects", True
 
 
 def remote(root: Path) -> Line:
-    """A real round trip with the default remote; one that fails is a line, nothing is broken."""
+    """Test a round trip with the default remote; a failure is only reported."""
     try:
         return f"remote: {check(root)}", True
     except UserError as error:

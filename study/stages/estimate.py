@@ -22,9 +22,9 @@ from study.stages.simulate import check_disk, data_bytes, patterns
 
 
 def check_arm(root: Path, name: str) -> dict[str, Any]:
-    """Facts about one arm: parameters, channels, memory, patterns, estimated seconds.
+    """Facts about one arm: geometry, parameters, channels, memory, estimated run time.
 
-    Raises UserError for everything that cannot work.
+    Raises UserError for settings that cannot work.
     """
     study = load_study(root / "params.yaml")
     seconds = measured_seconds(root, name)
@@ -32,10 +32,10 @@ def check_arm(root: Path, name: str) -> dict[str, Any]:
 
 
 def check_draft(root: Path, draft: Draft) -> dict[str, Any]:
-    """The same facts about an arm that is not written yet, and what it changes.
+    """The same facts about a draft of an arm, with its changes and its `twin` (or None).
 
-    Seconds are those measured on its base, in proportion to the epochs. Raises UserError for
-    everything that cannot work; `twin` names another arm with equal settings.
+    The run time is that measured on its base, scaled with the number of epochs. `twin`: another arm
+    with equal settings. Raises UserError for settings that cannot work.
     """
     study = load_study(root / "params.yaml")
     plan = planned(study, draft, takes())
@@ -76,33 +76,33 @@ def _facts(root: Path, study: Study, row: Row, seconds: float | None) -> dict[st
 
 
 def _check_truth(root: Path, row: Arm) -> None:
-    """Raise UserError for a supervised loss on data that is here and has no truth."""
+    """Raise UserError for a supervised loss on stored data without true objects."""
     folder = dataset_folders(root / row.data)[0]
     if row.loss.name != "supervised" or not (folder / "manifest.json").is_file():
         return
     if load_manifest(folder).kind != "simulated":
         raise UserError(
-            f"loss supervised needs the true patches, which {row.data} does not have; choose mae "
-            "or poisson, or simulated data"
+            f"loss supervised needs the true patches, which {row.data} does not contain; choose "
+            "mae or poisson, or simulated data"
         )
 
 
 def takes() -> dict[str, list[str]]:
-    """Names of the options of every network."""
+    """Network name -> names of its options."""
     from study.generators import GENERATORS
 
     return {name: list(cls.options.model_fields) for name, cls in GENERATORS.items()}
 
 
 def networks() -> dict[str, Any]:
-    """The options of every network as JSON schemas: types, choices and bounds, for a form."""
+    """Network name -> JSON schema of its options (types, choices and bounds), used by forms."""
     from study.generators import GENERATORS
 
     return {name: cls.options.model_json_schema() for name, cls in GENERATORS.items()}
 
 
 def geometry(root: Path, study: Study, data: str) -> tuple[int, int]:
-    """Window size and group size of a data set, from its parameters or its manifest."""
+    """Pattern size n (px) and group size of a data set, from its parameters or its manifest."""
     room, _, name = data.partition("/")
     if room == "data":
         return study.data[name].n, study.data[name].group_size
@@ -111,7 +111,7 @@ def geometry(root: Path, study: Study, data: str) -> tuple[int, int]:
 
 
 def measured_seconds(root: Path, name: str) -> float | None:
-    """Seconds a run of this arm took, the mean over the committed seeds; None if never measured."""
+    """Mean seconds per run of this arm over the stored seeds; None if never measured."""
     files = sorted((root / "results" / name / "seeds").glob("*.json"))
     seconds = [(read_seed(file)["training"] or {}).get("seconds") for file in files]
     known = [value for value in seconds if isinstance(value, (int, float))]
@@ -119,30 +119,30 @@ def measured_seconds(root: Path, name: str) -> float | None:
 
 
 def minutes_of(root: Path, name: str, runs: int) -> int | None:
-    """Minutes that some more runs of an arm take on this machine; None if it was never measured."""
+    """Estimated minutes for `runs` runs of an arm on this machine; None if never measured."""
     seconds = measured_seconds(root, name)
     return None if seconds is None else math.ceil(seconds * rounds(runs) / 60)
 
 
 SETUP_SECONDS = 60  # simulate, fingerprints and findings
-STAGE_SECONDS = 4  # of start-up, each for training and scoring an arm
+STAGE_SECONDS = 4  # start-up time of each stage (training and scoring) per arm
 TIMED_STEPS = 3
 # A validation step has no backward pass and no optimiser.
 VALIDATION_SHARE = 1 / 3
 
 
 def plan_lines(root: Path, names: Sequence[str] = ()) -> list[str]:
-    """Minutes and disk of all arms, or of `names`, from an empty cache.
+    """Estimated time and disk space for all arms, or for `names`, with an empty cache.
 
-    Arms without committed runs are timed now, over a few training steps on made-up data of their
-    own size; survival arms count to their horizon. Raises UserError for an unknown arm, when the
-    disk has too little room, and for a listing in the DVC cache by which `dvc repro` would write
-    outside its outputs.
+    Arms without stored results are timed now over a few training steps on simulated data of the
+    same pattern size; survival arms are assumed to run all epochs. Raises UserError for an unknown
+    arm, for insufficient disk space, and for a folder listing in the DVC cache with which
+    `dvc repro` would write outside its outputs.
     """
     study = load_study(root / "params.yaml")
     check_cached(root)
     rows = {name: find_row(study, name) for name in names} or study.arms
-    # A data set is there as built, in the cache, and checked out.
+    # A data set needs space three times: as built, in the cache, and checked out.
     used = {row.data.partition("/")[2] for row in rows.values()}
     disk = 3 * sum(data_bytes(params) for name, params in study.data.items() if name in used)
     runs = sum(len(row.seeds) for row in rows.values())
@@ -161,7 +161,9 @@ def plan_lines(root: Path, names: Sequence[str] = ()) -> list[str]:
     if total:
         stages = SETUP_SECONDS + 2 * STAGE_SECONDS * len(rows)
         minutes = (total / environment.cores() + stages) / 60
-        lines.append(f"about {_duration(minutes)} in all from an empty cache{_source(rows, timed)}")
+        lines.append(
+            f"about {_duration(minutes)} in total with an empty cache{_source(rows, timed)}"
+        )
     lines += [
         f"  {name}: {_duration(taken / 60)} per run at most, {len(rows[name].seeds)} runs"
         for name, taken in timed.items()
@@ -173,9 +175,11 @@ def plan_lines(root: Path, names: Sequence[str] = ()) -> list[str]:
 
 
 def _claim_lines(root: Path, names: Sequence[str]) -> list[str]:
-    """The claims about these arms that the runs cannot decide, or hardly."""
+    """The claims about these arms that the runs cannot decide or have little power to decide."""
     found = [a for a in assessed(root, names) if a.problems]
-    lines = [f"{counted(len(found), 'claim')} that these runs can hardly decide:"] if found else []
+    lines = (
+        [f"{counted(len(found), 'claim')} that these runs are unlikely to decide:"] if found else []
+    )
     for a in found:
         state = f"not refused: {a.exempt}" if a.exempt else "refused"
         lines.append(f"  {a.sentence} ({state})")
@@ -196,7 +200,7 @@ def _duration(minutes: float) -> str:
 def time_arms(study: Study, rows: Mapping[str, Row]) -> dict[str, float]:
     """Seconds per run of trained arms on simulated data, from a few timed steps of each kind.
 
-    Arms whose steps cost the same (network, data size, batch, loss, precision) share one timing.
+    Arms with the same network, loss, batch size, precision and data set share one timing.
     """
     step_seconds: dict[str, float] = {}
     found = {}
@@ -216,7 +220,7 @@ def time_arms(study: Study, rows: Mapping[str, Row]) -> dict[str, float]:
 
 
 def _timed_step(row: Arm, params: DataParams) -> float:
-    """Seconds of one training step of the arm on this machine: the fastest after a first one."""
+    """Seconds per training step of the arm on this machine: the fastest, without the first one."""
     import torch
 
     from study.simulate import simulate
@@ -228,7 +232,7 @@ def _timed_step(row: Arm, params: DataParams) -> float:
     small = simulate("timing", tiny_data(params, params.n))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     module = build_run(row, small, row.seeds[0], device).module
-    # On a CPU the time of this process: other work on the machine must not enter the estimate.
+    # On a CPU use process time, so that other work on the machine does not affect the estimate.
     clock = time.process_time if device.type == "cpu" else time.perf_counter
     taken = []
     for batch in itertools.islice(itertools.cycle(module.batches()), 1 + TIMED_STEPS):
@@ -240,5 +244,5 @@ def _timed_step(row: Arm, params: DataParams) -> float:
 
 
 def rounds(seeds: int) -> int:
-    """How often all cores are filled once to run `seeds` in parallel."""
+    """Number of rounds needed to run `seeds` seeds in parallel, one per core."""
     return math.ceil(seeds / environment.cores())

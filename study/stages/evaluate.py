@@ -1,4 +1,4 @@
-"""Stage `evaluate`: scores and pictures of an arm, from its stored runs."""
+"""Stage `evaluate`: scores and images of an arm from its stored runs."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from study.settings import find_row, load_study
 def evaluate_arm(root: Path, name: str) -> int:
     """Write results/<arm> from runs/<arm>; returns the number of declared seeds.
 
-    Runs of earlier versions hold their provenance inside: it is kept as that of other runs. What is
-    kept of seeds that the arm no longer declares goes. Raises UserError as `score_arm` does, and
-    for links that lead out of the checkout.
+    For runs of earlier versions, which contain their own provenance, it is stored in provenance/ as
+    for other runs. Provenance of seeds that the arm does not declare is removed. Raises UserError
+    as `score_arm` does, and for links that lead out of the checkout.
     """
     for place in (root / "results" / name / "seeds", root / provenance.FOLDER / name):
         refuse_links(place)

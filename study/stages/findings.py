@@ -1,4 +1,4 @@
-"""Stage `findings`, and the tables that the terminal shows of it."""
+"""Stage `findings`, and the table of results for the terminal."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ COLUMNS = {
 
 
 def write_findings(root: Path) -> str:
-    """findings.json and findings.md from stored results and claims.yaml; a line that sums up."""
+    """Write findings.json and findings.md from results and claims.yaml; returns a summary."""
     file = root / "findings.json"
     findings = build(
         root,
@@ -46,10 +46,10 @@ def write_findings(root: Path) -> str:
 
 
 def check_findings(root: Path) -> str:
-    """Whether the findings agree with the stored evidence, and this is what was computed.
+    """Check that findings agree with the stored evidence, and results with their records.
 
-    Raises UserError that names the findings whose evidence changed, and the small results that are
-    not what dvc.lock or their original says.
+    Returns a summary. Raises UserError naming the findings whose evidence changed, or the results
+    in git that differ from dvc.lock or recorded.json.
     """
     findings = current_findings(root)
     changed = stale(findings, root)
@@ -57,12 +57,15 @@ def check_findings(root: Path) -> str:
         message = "; ".join(f"{claim}: {', '.join(files)}" for claim, files in changed.items())
         raise UserError(f"stale findings ({message}); run `dvc repro` to update them")
     if problems := changed_files(root):
-        raise UserError(f"{joined(problems)}; restore them from git, or run the pipeline again")
+        raise UserError(f"{joined(problems)}; restore them from git or run the pipeline again")
     return f"{len(findings.claims)} findings agree with the stored evidence"
 
 
 def print_results(root: Path) -> None:
-    """The arms over their seeds, and whether they repeat what is committed."""
+    """Print means over seeds per arm, and whether they reproduce the committed results.
+
+    Raises UserError if there are no results.
+    """
     arms = load_arms(root / "results")
     if not arms:
         raise UserError("no results in this checkout; `make repro` computes them")

@@ -1,12 +1,13 @@
-"""Stage `fingerprint`: what every arm does at tiny size, as numbers. Training depends on these.
+"""Stage `fingerprint`: the behaviour of each arm at tiny size, on which training depends.
 
 If training depended on source files, a changed comment would retrain two hundred runs; without any
-dependency results could be stale. This stage depends on the code, runs every arm on a tiny data set
-of the same kind, and rewrites fingerprints/<arm>.json only if a number changed by more than 1e-4.
+dependency on the code, results could be stale. This stage depends on the code, runs each arm on a
+tiny data set of the same kind, and rewrites fingerprints/<arm>.json only if a number changed by
+more than 1e-4.
 
-It covers per arm: the effective settings, two tiny epochs with a partial last batch, one step with
-gradients scaled by 1e3 (so that clips act), the learning-rate curve of all epochs, the choice of
-the best checkpoint, and one stitched reconstruction.
+For each arm it covers the effective settings, at least two tiny epochs with a partial last batch,
+one step with gradients scaled by 1e3 (so that clipping takes effect), the learning rates of all
+epochs, the choice of the best checkpoint, and one stitched reconstruction.
 """
 
 from __future__ import annotations
@@ -38,13 +39,13 @@ from study.settings import (
 )
 
 TOLERANCE = 1e-4
-SMALLEST = 1e-4  # below this, numbers of order one are rounding
+SMALLEST = 1e-4  # smaller numbers are compared as if they had this magnitude
 TINY_N, TINY_WIDTH, TINY_EPOCHS = 16, 4, 2
 SEED = 7
 
 
 def write_fingerprints(study: Study, folder: Path) -> list[str]:
-    """Update fingerprints/<arm>.json of every row; returns the names that changed.
+    """Update fingerprints/<arm>.json of all rows; returns the names that changed.
 
     Files of rows that no longer exist are removed.
     """
@@ -58,7 +59,7 @@ def update(study: Study, folder: Path, names: Iterable[str]) -> list[str]:
     """Update the files of these rows; returns the names whose behaviour changed."""
     import torch
 
-    torch.set_num_threads(1)  # as training does: sums of another order are other numbers
+    torch.set_num_threads(1)  # as in training: the order of summation affects the numbers
     sets: dict[tuple[str, int], Dataset] = {}
     moved = []
     for name in names:
@@ -71,9 +72,9 @@ def update(study: Study, folder: Path, names: Iterable[str]) -> list[str]:
 
 
 def update_apart(study: Study, folder: Path, names: Iterable[str]) -> None:
-    """`update` in a new process, for callers that fork: torch's threads are not forked.
+    """Run `update` in a new process, for callers that fork later: torch's threads cannot be forked.
 
-    Raises UserError as `update` does, and when the process is killed.
+    Raises UserError as `update` does, and if the process dies.
     """
     context = multiprocessing.get_context("spawn")
     reader, writer = context.Pipe(duplex=False)
@@ -96,7 +97,7 @@ def update_apart(study: Study, folder: Path, names: Iterable[str]) -> None:
 
 
 def _update_and_report(writer: Any, study: Study, folder: Path, names: list[str]) -> None:
-    """Send the reason for a refusal, or None."""
+    """Run `update` and send the message of its UserError, or None."""
     try:
         update(study, folder, names)
         writer.send(None)
@@ -105,7 +106,7 @@ def _update_and_report(writer: Any, study: Study, folder: Path, names: list[str]
 
 
 def fingerprint(study: Study, row: Row, sets: dict[tuple[str, int], Dataset]) -> dict[str, Any]:
-    """The behaviour of one row at tiny size, as plain numbers."""
+    """The behaviour of one row at tiny size, as JSON. `sets`: cache of tiny data sets."""
     dataset = _dataset(study, row, tiny_n(row), sets)
     with tempfile.TemporaryDirectory() as scratch:
         run = RunFolder(Path(scratch))
@@ -124,7 +125,7 @@ def fingerprint(study: Study, row: Row, sets: dict[tuple[str, int], Dataset]) ->
 
 
 def tiny_n(row: Row) -> int:
-    """Window size: 16 px, or the least that the depth of the network allows."""
+    """Pattern size: 16 px, or more if the depth of the network requires it."""
     if not isinstance(row, Arm):
         return TINY_N
     depth = row.generator.options.get("fno_blocks", 1)
@@ -132,7 +133,7 @@ def tiny_n(row: Row) -> int:
 
 
 def tiny_arm(row: Arm) -> Arm:
-    """The same arm with fewer channels and epochs; every other setting is its own."""
+    """The same arm with fewer channels and epochs; all other settings are unchanged."""
     options = dict(row.generator.options)
     if options.get("width") is not None:
         options["width"] = TINY_WIDTH
@@ -146,16 +147,19 @@ def _dataset(study: Study, row: Row, n: int, sets: dict[tuple[str, int], Dataset
 
     if (row.data, n) not in sets:
         room, _, name = row.data.partition("/")
-        # An imported set has no simulation: its arms are tried on the first simulated one.
+        # Imported data sets have no parameters: use the first simulated data set instead.
         known = study.data.get(name) if room == "data" else next(iter(study.data.values()), None)
         if known is None:
-            raise UserError("params.yaml has no simulated data set for fingerprints")
+            raise UserError("params.yaml declares no simulated data set for the fingerprints")
         sets[row.data, n] = simulate("tiny", tiny_data(known, n))
     return sets[row.data, n]
 
 
 def tiny_data(params: DataParams, n: int) -> DataParams:
-    """The same kind of data set, about 80 patterns: the last batch of 16 or 32 is a partial one."""
+    """A data set of the same kind with about 80 patterns, so that the last batch is partial.
+
+    `n`: pattern size in px.
+    """
     stride = SplitStrides(train=4, validation=6, test=6)
     scan = params.scan.model_copy(update={"stride_px": stride})
     object_px = n + 4 * 8 + (4 if params.group_size == 4 else 0)
@@ -167,7 +171,7 @@ def tiny_data(params: DataParams, n: int) -> DataParams:
 
 
 def _tiny_probe(params: DataParams, key: str, n: int) -> Probe | None:
-    """A pupil that was drawn on n detector pixels, drawn on fewer; other probes as they are."""
+    """The probe for patterns of n px: a pupil is scaled down, other probes are unchanged."""
     probe = getattr(params, key)
     if not isinstance(probe, Focus):
         return probe
@@ -183,7 +187,7 @@ def _trained(row: Arm, dataset: Dataset, run: RunFolder) -> dict[str, Any]:
     from study.training.scaled_step import scaled_step
 
     small = tiny_arm(row)
-    # On the CPU wherever there is more: one behaviour, one fingerprint.
+    # Always on the CPU, so that the fingerprint does not depend on the device.
     fit(small, dataset, SEED, run, device=torch.device("cpu"))
     return {
         "history": run.history().to_dict("list"),
@@ -194,7 +198,7 @@ def _trained(row: Arm, dataset: Dataset, run: RunFolder) -> dict[str, Any]:
 
 
 def _image_facts(file: Path) -> dict[str, float]:
-    """A few linear and quadratic numbers that any change of the image moves."""
+    """A few statistics and random projections that change if the image changes."""
     obj = load_reconstruction(file).object.astype(np.complex128)
     weight = np.random.default_rng(SEED).normal(size=obj.shape)
     return {
@@ -206,10 +210,10 @@ def _image_facts(file: Path) -> dict[str, float]:
 
 
 def close(old: Any, new: Any) -> bool:
-    """Same structure, same words, and every number within 1e-4.
+    """Whether two fingerprints have the same structure and text, and numbers within 1e-4.
 
-    A number of a list is measured against the largest of its list, any other against itself: the
-    residue of a sum that should be zero must not decide.
+    The tolerance is relative: for numbers in a list to the largest in the list, so that rounding of
+    sums near zero is ignored; for other numbers to the number itself.
     """
     if isinstance(old, dict) and isinstance(new, dict):
         return old.keys() == new.keys() and all(close(old[key], new[key]) for key in old)

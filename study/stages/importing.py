@@ -1,7 +1,7 @@
-"""`study import`: a measured scan into imported/NAME, tracked by DVC on its own.
+"""`study import`: import a measured scan as imported/NAME, which DVC tracks separately.
 
-`data/` belongs to data.dvc only (`dvc repro` deletes what else is there), so measured sets live
-beside it.
+`data/` is an output of data.dvc (`dvc repro` deletes any other files in it), so measured data sets
+are stored in a different folder.
 """
 
 from collections.abc import Mapping
@@ -29,11 +29,13 @@ def import_file(
     track: bool,
     beside: Beside | None = None,
 ) -> Manifest:
-    """Read, check and write imported/NAME; nothing is written when anything is wrong.
+    """Read and check a scan and write imported/NAME; nothing is written if there is an error.
 
-    The same command again completes what a killed one left, and changes nothing otherwise.
+    `probe`: file with the probe; `beside`: other files, such as positions and mask; `overrides`:
+    conventions stated by the user; `track`: add the data set to DVC. Repeating the same command
+    completes an interrupted import, and otherwise changes nothing.
 
-    Raises UserError for names that are taken or are not names, and for every fault of the file.
+    Raises UserError if the name is taken or invalid, and for invalid files.
     """
     target = root / "imported" / check_name(name)
     refuse_links(target.parent)
@@ -41,16 +43,16 @@ def import_file(
     if target.exists():
         _refuse_other(target, request)
     elif (tracked := target.with_name(f"{target.name}.dvc")).exists():
-        # Written over, its only trace would be the history of git.
+        # Overwriting it would leave a trace of it only in the git history.
         raise UserError(
-            f"{tracked} is a data set of that name that is not in this checkout; "
-            f"`study pull imported/{name}` brings it. Choose another name for this file"
+            f"{tracked} is a data set of that name that is not in this checkout (get it with "
+            f"`study pull imported/{name}`). Choose another name for this file"
         )
     with passes() as progress:
         dataset = import_scan(
             file, name, probe=probe, beside=beside, progress=progress, **overrides
         )
-        sweep(target.parent)  # gigabytes of a killed import count as free room
+        sweep(target.parent)  # frees the space used by killed imports
         check_disk(target, sum(split.counts.nbytes for split in dataset.splits.values()))
         save_dataset(dataset, target, complete=True, progress=progress)
     if track:
@@ -59,7 +61,7 @@ def import_file(
 
 
 def _refuse_other(target: Path, request: Mapping[str, Any]) -> None:
-    """Raise UserError, before the scan is read, where the manifest says that it is another one."""
+    """Raise UserError, before the scan is read, if `target` was imported from another request."""
     stored = read_json(target / "manifest.json") if target.is_dir() else {}
     if stored is not None and (not isinstance(stored, dict) or stored.get("request") != request):
         raise UserError(
@@ -69,10 +71,13 @@ def _refuse_other(target: Path, request: Mapping[str, Any]) -> None:
 
 
 def track_folder(root: Path, target: Path) -> None:
-    """`dvc add`, so that `dvc push` and an arm on this set find it."""
+    """Run `dvc add` on a data set, so that `dvc push` and arms that use it find it.
+
+    Raises UserError if this fails.
+    """
     done = environment.dvc("add", "-q", str(target.relative_to(root)), root=root)
     if done.returncode:
         raise UserError(
-            f"{target} is written, but `dvc add` failed ({done.stderr.strip()}); "
+            f"{target} was written, but `dvc add` failed ({done.stderr.strip()}); "
             "use --no-track outside a DVC checkout"
         )

@@ -1,7 +1,7 @@
-"""The processes of stage `train`: one a run, one thread each, as many at once as there are places.
+"""The processes of stage `train`: one per run with one thread each, limited by the number of slots.
 
-Imports are paid once where processes can be forked. A run is locked while it trains: a second start
-of the same one waits, and finds it settled.
+Where processes can be forked, modules are imported only once. A run is locked while it trains: a
+second process for the same run waits and then finds it settled.
 """
 
 from __future__ import annotations
@@ -31,7 +31,11 @@ STOPS = (signal.SIGINT, signal.SIGTERM)
 
 @dataclass(frozen=True)
 class SeedRun:
-    """One run to make: everything its process needs."""
+    """One run to compute, with everything that its process needs.
+
+    `folder`: its folder in work/; `origin`: hashes and settings from which it starts; `diagnose`:
+    write diagnostics; `devices`: GPUs (or cores) that it uses.
+    """
 
     root: Path
     arm: str
@@ -44,28 +48,30 @@ class SeedRun:
 
     @property
     def epochs(self) -> int:
-        """0 of a row that is not a network."""
+        """Epochs of a network; 0 for other rows."""
         return self.row.epochs if isinstance(self.row, Arm) else 0
 
     def settled(self) -> RunFolder | None:
+        """The finished run, in work/ or collected, or None."""
         collected = self.root / "runs" / self.arm / f"s{self.seed}"
         return settled_run(self.folder, collected, self.origin)
 
 
 def run_all(jobs: Sequence[SeedRun], places: Sequence[int | None]) -> None:
-    """Run the jobs, one in each place (`slots`) at a time, and show the progress.
+    """Run the jobs, one per slot at a time, and show the progress.
 
-    Raises UserError that names every run which did not end well, KeyboardInterrupt after a stop.
+    `places`: GPU (or None) of each slot (`study.stages.slots`). Raises UserError naming all runs
+    whose process failed, and KeyboardInterrupt after a stop.
     """
     if not jobs:
         return
     import torch
 
     if any(isinstance(job.row, Arm) for job in jobs):
-        import study.training.fit  # noqa: F401  (imported once, before the processes part)
+        import study.training.fit  # noqa: F401  (imported once, before the processes fork)
 
     torch.set_num_threads(1)
-    # fork keeps the imports; CUDA cannot be forked into, and macOS cannot fork safely.
+    # fork keeps the imports, but does not work with CUDA and is unsafe on macOS.
     method = "fork" if sys.platform == "linux" and not torch.cuda.is_available() else "spawn"
     limit = memory_share(min(len(places), len(jobs)) * jobs[0].devices)
     context: Any = multiprocessing.get_context(method)
@@ -81,7 +87,7 @@ def run_all(jobs: Sequence[SeedRun], places: Sequence[int | None]) -> None:
                     reap(busy, ended)
                 place = next(i for i in range(len(places)) if i not in busy)
                 process = context.Process(target=run_one, args=(job, places[place], limit))
-                with signals_wait():  # a stop meets a child that is whole, or none
+                with signals_wait():  # a stop must not arrive while a child is being started
                     process.start()
                     busy[place] = job, process
             while busy:
@@ -94,7 +100,7 @@ def run_all(jobs: Sequence[SeedRun], places: Sequence[int | None]) -> None:
 
 
 def reap(busy: dict[int, tuple[SeedRun, Any]], ended: list[tuple[SeedRun, int | None]]) -> None:
-    """Move the runs whose process is over from their places to `ended`, with exit codes."""
+    """Move runs whose process has ended from `busy` to `ended`, with their exit codes."""
     for place, (job, process) in list(busy.items()):
         if not process.is_alive():
             del busy[place]
@@ -106,7 +112,7 @@ def reap(busy: dict[int, tuple[SeedRun, Any]], ended: list[tuple[SeedRun, int | 
 
 
 def record_death(job: SeedRun, pid: int, code: int) -> None:
-    """Write into the run folder how its process ended, if the process could not do that itself."""
+    """Record in the run folder how its process ended, if the process did not do so itself."""
     run = RunFolder(job.folder)
     status = run.status()
     unannounced = status.get("state") is None
@@ -121,7 +127,7 @@ def how_ended(code: int) -> str:
 
 
 def report_broken(ended: Sequence[tuple[SeedRun, int | None]]) -> None:
-    """Raise UserError that names every seed whose process did not end well."""
+    """Raise UserError naming all seeds whose process failed, with the causes."""
     causes: dict[str, list[str]] = {}
     for job, code in ended:
         if code:
@@ -136,10 +142,9 @@ def report_broken(ended: Sequence[tuple[SeedRun, int | None]]) -> None:
 
 @contextlib.contextmanager
 def stop_on_signals() -> Iterator[None]:
-    """SIGTERM stops like Ctrl-C: checkpoints are written and the exit code says so.
+    """Handle SIGTERM like Ctrl-C: checkpoints are written, and the exit code shows the stop.
 
-    SIGINT too is set here: a shell starts background jobs with it ignored, and then the seeds would
-    stop while this process waits for them.
+    SIGINT is also set here, because shells start background jobs with SIGINT ignored.
     """
 
     def interrupt(*_: object) -> None:
@@ -155,7 +160,7 @@ def stop_on_signals() -> Iterator[None]:
 
 @contextlib.contextmanager
 def signals_wait() -> Iterator[None]:
-    """Hold stops back while the body runs; a child that is started in it holds them back too."""
+    """Block stop signals while the body runs; a child started in it inherits the block."""
     signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
     try:
         yield
@@ -164,7 +169,7 @@ def signals_wait() -> Iterator[None]:
 
 
 def stop(processes: Sequence[Any]) -> None:
-    """Ask every child to checkpoint and end; kill what has not after 20 s."""
+    """Ask all children to write a checkpoint and end; kill those still running after 20 s."""
     for process in processes:
         if process.is_alive():
             process.terminate()
@@ -177,9 +182,9 @@ def stop(processes: Sequence[Any]) -> None:
 
 
 def run_one(job: SeedRun, gpu: int | None, limit_bytes: float) -> None:
-    """The body of one process: lock the run, train or compute it, exit 0 when it is settled.
+    """The body of a process: lock the run, train or compute it, and exit with 0 if it is settled.
 
-    `limit_bytes`: what a split may take in memory, see `load_dataset`.
+    `limit_bytes`: largest size of a split in memory, see `load_dataset`.
     """
     see_only(gpu)
     import torch
@@ -197,14 +202,14 @@ def run_one(job: SeedRun, gpu: int | None, limit_bytes: float) -> None:
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except (MemoryError, torch.OutOfMemoryError) as error:
-        # A result: the published failure rates count it.
+        # This is a result, which counts in the failure rates.
         lines = str(error).splitlines() or [type(error).__name__]
         run.finish("failed", cause=f"out of memory: {lines[0]}")
     except (UserError, OSError) as error:
         cause = describe(error) if isinstance(error, OSError) else str(error)
-        with contextlib.suppress(OSError, UserError):  # the disk may take nothing more
+        with contextlib.suppress(OSError, UserError):  # the disk may be full
             run.finish("stopped", cause=cause)
-        if isinstance(error, OSError):  # the caller can then only say that this process ended
+        if isinstance(error, OSError):  # the caller may be unable to read the cause
             sys.stderr.write(f"study: {cause}\n")
         raise SystemExit(2) from None
     except Exception as error:
@@ -213,12 +218,13 @@ def run_one(job: SeedRun, gpu: int | None, limit_bytes: float) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what writers that were killed left half-written; the lock of the run is held."""
+    """Remove incomplete files of killed processes; the caller holds the lock of the run."""
     for left in folder.rglob(".*.tmp"):
         left.unlink(missing_ok=True)
 
 
 def compute(job: SeedRun, run: RunFolder, limit_bytes: float) -> None:
+    """Train the network or compute the reference of a run in its folder."""
     import torch
 
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
@@ -237,7 +243,11 @@ def compute(job: SeedRun, run: RunFolder, limit_bytes: float) -> None:
 
 
 def record_environment(run: RunFolder, now: dict[str, Any]) -> None:
-    """environment.json of the first start; a resumed run is as dirty as its dirtiest start."""
+    """Write environment.json at the first start.
+
+    When a run is resumed, it is marked dirty if any of its starts was dirty or if the commit
+    changed.
+    """
     file = run.path / "environment.json"
     first = read_json(file)
     if first is None:

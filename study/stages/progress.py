@@ -19,7 +19,7 @@ COUNT_EVERY_S = 2.0
 
 
 class Watch:
-    """Shows epochs and remaining time of runs together: `folders` with the epochs of each."""
+    """Shows epochs and remaining time of all runs together. `folders`: run folder -> epochs."""
 
     def __init__(self, folders: Mapping[Path, int], what: str) -> None:
         self.going = {RunFolder(folder): epochs for folder, epochs in folders.items()}
@@ -54,7 +54,7 @@ class Watch:
         self.progress.stop()
 
     def update(self) -> None:
-        """Read the folders once, show what changed, and sleep a little."""
+        """Read the folders once, update the display, and sleep for a short time."""
         done = self._done()
         if self.first_epochs is None:
             self.first_epochs = done
@@ -66,7 +66,7 @@ class Watch:
         time.sleep(POLL_S)
 
     def _done(self) -> int:
-        """Epochs done; a run that ended before its time has none left."""
+        """Completed epochs; all epochs of a settled run count, even if it ended early."""
         here = 0
         for run, epochs in list(self.going.items()):
             status = run.status()
@@ -86,7 +86,10 @@ class Watch:
 
 @contextlib.contextmanager
 def counting(what: str, total: int) -> Iterator[Callable[..., None]]:
-    """A bar for a loop of `total` steps, lines in a log; yields what the loop calls after each."""
+    """Progress of a loop of `total` steps: a bar on a terminal, lines in a log.
+
+    Yields a function to be called after each step.
+    """
     out = console(stderr=True)
     done, next_line = 0, time.monotonic() + COUNT_EVERY_S
     with Progress(console=out, disable=not out.is_terminal, transient=True) as progress:
@@ -105,9 +108,9 @@ def counting(what: str, total: int) -> Iterator[Callable[..., None]]:
 
 @contextlib.contextmanager
 def passes() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar for work that goes over the same patterns several times, lines in a log.
+    """Progress of several passes over the same patterns: a bar on a terminal, lines in a log.
 
-    Yields what the work calls with the name of the pass, patterns done and all of them.
+    Yields a function to be called with the name of the pass, completed patterns and all patterns.
     """
     out = console(stderr=True)
     next_line = time.monotonic() + LINE_EVERY_S
@@ -125,7 +128,7 @@ def passes() -> Iterator[Callable[[str, int, int], None]]:
 
 
 class Steps:
-    """Counts pieces of work that end one by one: a bar on a terminal, lines in a log."""
+    """Progress of a number of work items: a bar on a terminal, lines in a log."""
 
     def __init__(self, what: str, total: int) -> None:
         self.what, self.total, self.done = what, total, 0
@@ -137,7 +140,7 @@ class Steps:
             TimeElapsedColumn(),
             console=self.console,
             disable=not self.console.is_terminal,
-            # Drawn when something is done, not by a thread: processes may part while it is shown.
+            # Updated explicitly, not by a thread, because processes may fork while it is shown.
             auto_refresh=False,
         )
         self.task = self.progress.add_task(what, total=total)
@@ -157,6 +160,7 @@ class Steps:
         self.progress.stop()
 
     def advance(self) -> None:
+        """Count one completed item."""
         self.done += 1
         self.progress.advance(self.task)
         self.progress.refresh()

@@ -11,8 +11,10 @@ from study.settings import UserError
 
 
 def write_readme(root: Path) -> str:
-    """The verdict list of README.md from findings.json. Raises UserError without its markers
-    and without findings."""
+    """Write the verdict list of README.md from findings.json; returns a summary.
+
+    Raises UserError if README.md, its markers or the findings are missing.
+    """
     file = root / "README.md"
     if not file.is_file():
         raise UserError(f"{file} does not exist; run in the root of the study")

@@ -1,4 +1,4 @@
-"""`study record`: the small results of other pipelines that the findings use."""
+"""`study record`: record the small results of other pipelines that the findings use."""
 
 from __future__ import annotations
 
@@ -40,12 +40,14 @@ Files = dict[str, bytes]  # content by path below results/
 def record_results(pipeline: Path, root: Path) -> list[str]:
     """List the results of a pipeline folder (json, csv, png) in recorded.json of `root`/NAME.
 
-    Results and provenance of a pipeline that is elsewhere are copied to `root`/NAME first, each arm
-    whole; what is recorded of other arms stays. Seeds that the arm still declares, that another
-    machine recorded, and that ran with the same settings, data and behaviour stay too, and so do
-    the environments of runs that are not here. Returns a line per arm and file. Raises UserError,
-    before anything is written, when `pipeline` has no results, for links and other files in them,
-    and when `root`/NAME is not a pipeline folder.
+    Results and provenance of a pipeline in another place are first copied to `root`/NAME, each arm
+    as a whole; records of other arms are kept. Also kept are seeds recorded on another machine if
+    the arm declares them and they ran with the same settings, data and fingerprint, and the
+    environments of runs that are not stored here.
+
+    Returns one line per arm and file. Raises UserError, before anything is written, if `pipeline`
+    has no results, if these include links or other types of files, and if `root`/NAME is not a
+    pipeline folder.
     """
     arms = sorted(path.parent.name for path in (pipeline / "results").glob("*/seeds"))
     if not arms:
@@ -92,8 +94,8 @@ def _check_place(place: Path) -> None:
     known = any((place / name).exists() for name in ("params.yaml", FILE, "results"))
     if place.name in RESERVED or (place.exists() and not known and any(place.iterdir())):
         raise UserError(
-            f"{place} is not a folder for recorded results: it has another purpose here. Rename "
-            "the pipeline folder"
+            f"{place} cannot be used for recorded results, because it has another purpose here; "
+            "rename the pipeline folder"
         )
 
 
@@ -103,21 +105,24 @@ def _read(pipeline: Path, pattern: str) -> Files:
     return {
         file.relative_to(results).as_posix(): _content(pipeline, file)
         for file in found
-        if not file.name.startswith(".")  # what killed writers left
+        if not file.name.startswith(".")  # incomplete files of killed processes
     }
 
 
 def _content(pipeline: Path, file: Path) -> bytes:
-    """A file of a pipeline folder. Raises UserError for a link: it may lead to a private file."""
+    """Read a file of a pipeline folder.
+
+    Raises UserError for links, which may point to private files, and for other types of files.
+    """
     if real_path(file) != real_path(pipeline) / file.relative_to(pipeline):
         raise UserError(f"{file} is a link or behind one; replace it with the file itself")
     if file.suffix not in SUFFIXES:
-        raise UserError(f"{file} is not a result; move it away. Recorded: {', '.join(SUFFIXES)}")
+        raise UserError(f"{file} is not a result ({', '.join(SUFFIXES)}); move it elsewhere")
     return read_bytes(file)
 
 
 def _of_investigation(part: Any, pipeline: Path) -> Files:
-    """The files of an investigation, once it has read them."""
+    """The files of an investigation, after a check that it can read them."""
     files = {
         name: data for pattern in part.FILES for name, data in _read(pipeline, pattern).items()
     }
@@ -127,12 +132,12 @@ def _of_investigation(part: Any, pipeline: Path) -> Files:
 
 
 def _place(place: Path, arm: str, files: Files) -> None:
-    """Replace the arm's results, unless they are these."""
+    """Replace the arm's results unless they are already equal."""
     target = place / "results" / arm
     restore_folder(target)
     if _read(place, f"{arm}/**/*") == files:
         return
-    with temporary_folder(place / "arm") as building:  # below results/ it would be read as an arm
+    with temporary_folder(place / "arm") as building:  # in results/ it would be read as an arm
         for name, content in files.items():
             file = building / Path(name).relative_to(arm)
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -141,7 +146,8 @@ def _place(place: Path, arm: str, files: Files) -> None:
 
 
 def _provenance(pipeline: Path, place: Path) -> Files:
-    """Provenance of a pipeline that is elsewhere, by path below provenance/."""
+    """Provenance of a pipeline in another place, by path below provenance/. Raises UserError for
+    damaged files."""
     theirs, found = pipeline / provenance.FOLDER, Files()
     if real_path(theirs) == real_path(place / provenance.FOLDER):
         return found
@@ -153,11 +159,11 @@ def _provenance(pipeline: Path, place: Path) -> Files:
     return found
 
 
-# --- what other machines recorded -------------------------------------------------------------
+# --- records of other machines ----------------------------------------------------------------
 
 
 def _contents(place: Path, arm: str, before: Recorded) -> Files:
-    """The arm's files as they were recorded: those here, or else those of the last commit."""
+    """The arm's files as recorded, from this folder or otherwise from the last commit."""
     found: Files = {}
     for name in before.under(arm):
         file = place / "results" / name
@@ -170,7 +176,7 @@ def _contents(place: Path, arm: str, before: Recorded) -> Files:
 
 
 def _with_others(arm: str, here: Files, before: Files, declared: Sequence[int]) -> Files:
-    """`here` with the recorded seeds that this machine did not run, if they are of the same arm."""
+    """`here` with recorded seeds that this machine did not run, if declared and of equal origin."""
     seeds = {name: content for name, content in here.items() if name.startswith(f"{arm}/seeds/")}
     origins = [_origin(parse_json(content, name)) for name, content in seeds.items()]
     kept, numbers = {}, []
@@ -194,7 +200,7 @@ def _with_others(arm: str, here: Files, before: Files, declared: Sequence[int]) 
 
 
 def _untouched(place: Path, before: Recorded, arms: Sequence[str]) -> dict[str, Stored]:
-    """Records of other arms whose files are present."""
+    """Records of other arms whose files are present and unchanged."""
     names = [name for name in before.files if name.partition("/")[0] not in arms]
     return {
         name: before.files[name]
@@ -205,7 +211,7 @@ def _untouched(place: Path, before: Recorded, arms: Sequence[str]) -> dict[str, 
 
 
 def _origin(content: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What a seed ran with, the seed itself left out."""
+    """Settings, data hash and fingerprint with which a seed ran."""
     data, code = content.get("data", {}), content.get("code", {})
     return content.get("settings"), data.get("sha256"), code.get("fingerprint")
 
@@ -213,9 +219,9 @@ def _origin(content: Mapping[str, Any]) -> tuple[Any, ...]:
 def _environments(
     pipeline: Path, place: Path, files: Mapping[str, Stored], known: tuple[Recorded, Files]
 ) -> list[Environments]:
-    """environment.json of the runs of these results that have no provenance, each content once.
+    """Environments of runs without provenance, each distinct content once.
 
-    `known`: the earlier record, and provenance that comes from elsewhere.
+    `known`: the earlier record, and provenance that is copied from another place.
     """
     before, kept = known
     contents: dict[str, dict[str, list[int]]] = {}

@@ -1,4 +1,4 @@
-"""Stage `simulate`: every data set of params.yaml, each seed of it whole or not at all."""
+"""Stage `simulate`: all data sets in params.yaml; each seed is written completely or not at all."""
 
 import shutil
 from pathlib import Path
@@ -13,11 +13,10 @@ from study.simulate import simulate
 
 
 def simulate_all(study: Study, out: Path) -> list[str]:
-    """Write `out`/NAME, or `out`/NAME/s<seed>, for every data set; returns what was computed.
+    """Write `out`/NAME, or `out`/NAME/s<seed>, for each data set; returns the names computed.
 
-    A set that is there must have been made from the same parameters: anything else is refused with
-    the fields that differ (UserError), never silently reused or replaced. UserError
-    also for a link that leads out of the checkout.
+    Raises UserError if an existing data set was simulated with different parameters (with the
+    fields that differ), for insufficient disk space, and for links that lead out of the checkout.
     """
     refuse_links(out)
     wanted = {}
@@ -33,7 +32,7 @@ def simulate_all(study: Study, out: Path) -> list[str]:
 
 
 def parts(study: Study) -> dict[str, DataParams]:
-    """NAME, or NAME/s<seed> for each seed of a set with objects per seed -> its parameters."""
+    """Parameters by NAME, or by NAME/s<seed> for data sets with objects drawn per seed."""
     found: dict[str, DataParams] = {}
     for name, params in study.data.items():
         if params.seeds is None:
@@ -44,7 +43,7 @@ def parts(study: Study) -> dict[str, DataParams]:
 
 
 def patterns(params: DataParams, split: str) -> int:
-    """Patterns (windows, for a group size of 4) of one split, all images together."""
+    """Number of samples (patterns, or groups for a group size of 4) of one split, in all images."""
     window = window_px(params.n, params.group_size)
     across = (params.object_px - window) // getattr(params.scan.stride_px, split) + 1
     return across**2 * params.images_per_split
@@ -57,11 +56,11 @@ def data_bytes(params: DataParams) -> int:
 
 
 def check_disk(folder: Path, needed_bytes: int) -> None:
-    """Raise UserError when the disk of `folder` has less than `needed_bytes` left."""
+    """Raise UserError if the disk of `folder` has less than `needed_bytes` of free space."""
     existing = next(p for p in (folder, *real_path(folder).parents) if p.exists())
     free = shutil.disk_usage(existing).free
     if free < needed_bytes:
         raise UserError(
-            f"{free / 1e9:.3g} GB are free under {folder} but {needed_bytes / 1e9:.3g} GB are "
-            "needed; free some space (`study clean` shows what can be deleted)"
+            f"{free / 1e9:.3g} GB are free under {folder}, but {needed_bytes / 1e9:.3g} GB are "
+            "needed; free some space (`study clean --dry` shows what can be deleted)"
         )

@@ -1,8 +1,8 @@
-"""How many runs train in parallel on this machine, and which GPU each of them sees.
+"""How many runs train in parallel on this machine, and which GPU each of them uses.
 
-On a CPU a run takes a core. A GPU takes several runs of such small networks at once, as many as its
-memory holds: each is a process of its own, so none can harm another. The estimate of a run's memory
-is that of `study.generators.size`, with room for the libraries.
+On a CPU each run uses one core. A GPU runs several of these small networks at once, as many as fit
+in its memory, each in a separate process. The memory of a run is estimated by
+`study.generators.size`, with an allowance for the libraries.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from collections.abc import Sequence
 from study.runs import environment
 from study.settings import UserError
 
-CONTEXT_BYTES = 1_000_000_000  # what CUDA and its libraries take for a process
-MARGIN = 1.5  # the estimate may be 16 % low, and a captured graph keeps its memory for itself
-MOST_PER_GPU = 8  # beyond, processes only wait for each other
+CONTEXT_BYTES = 1_000_000_000  # memory of CUDA and its libraries per process
+MARGIN = 1.5  # the estimate may be 16 % too low, and a captured graph keeps its own memory
+MOST_PER_GPU = 8  # more processes only wait for each other
 
 
 def slots(run_bytes: int, devices: int, asked: int | None) -> list[int | None]:
-    """One entry for every run that may train at once: its GPU, or None.
+    """One entry per run that may train at the same time: its GPU, or None.
 
-    `run_bytes`: training memory of one run; `devices`: GPUs (or cores) that each run takes;
-    `asked`: the user's own number. Raises UserError when that is below 1, above the cores of the
-    machine, or more than one where every run takes several GPUs.
+    `run_bytes`: training memory of one run; `devices`: GPUs (or cores) per run; `asked`: the number
+    of parallel runs requested by the user. Raises UserError if this is below 1, above the number of
+    cores, or more than one although each run uses several GPUs.
     """
     if asked is not None and not 1 <= asked <= environment.cores():
         raise UserError(
@@ -32,11 +32,11 @@ def slots(run_bytes: int, devices: int, asked: int | None) -> list[int | None]:
     free = free_gpu_bytes()
     if not free:
         return [None] * (asked or max(1, environment.cores() // devices))
-    if devices > 1:  # such a run takes its GPUs by their ranks, the first ones each time
+    if devices > 1:  # such a run always uses the first GPUs, one per rank
         if asked not in (None, 1):
             raise UserError(
-                f"--jobs is {asked} with --devices {devices}: runs that spread over several GPUs "
-                "go one after another; leave --jobs out"
+                f"--jobs is {asked} with --devices {devices}: runs on several GPUs train one after "
+                "another; omit --jobs"
             )
         return [None]
     held = per_gpu(free, run_bytes, environment.cores())
@@ -46,14 +46,14 @@ def slots(run_bytes: int, devices: int, asked: int | None) -> list[int | None]:
 
 
 def per_gpu(free: Sequence[int], run_bytes: int, cores: int) -> list[int]:
-    """How many runs each GPU takes: by its free memory, the cores there are to feed it, a limit."""
+    """Runs per GPU, limited by its free memory, the cores per GPU, and MOST_PER_GPU; at least 1."""
     need = CONTEXT_BYTES + int(MARGIN * run_bytes)
     most = min(MOST_PER_GPU, max(1, cores // len(free)))
     return [max(1, min(most, bytes_ // need)) for bytes_ in free]
 
 
 def free_gpu_bytes() -> list[int]:
-    """Free memory of every GPU that this process sees; empty without one."""
+    """Free memory of each GPU visible to this process; empty without a GPU."""
     import torch
 
     if not torch.cuda.is_available():
@@ -62,7 +62,7 @@ def free_gpu_bytes() -> list[int]:
 
 
 def see_only(gpu: int | None) -> None:
-    """Let this process, which has not used CUDA yet, see one GPU of those that it was given."""
+    """Restrict this process to one of its visible GPUs; must be called before CUDA is used."""
     if gpu is None:
         return
     given = os.environ.get("CUDA_VISIBLE_DEVICES")

@@ -1,14 +1,14 @@
-"""Stage `train`: every seed of one arm, in parallel on the cores, each found again by its hash.
+"""Stage `train`: all seeds of one arm in parallel, in run folders identified by a hash.
 
 Design choices
-- A run is in `work/<hash>`, where the hash says what is trained, on which data, by which
-  behaviour: a finished seed is never trained again, an unfinished one resumes (`collect.py`).
-- One process a seed and one thread per process (`pool.py`): deterministic. A GPU takes several
-  (`slots.py`).
+- A run is in `work/<hash>`; the hash covers settings, seed, data and fingerprint: a finished seed
+  is never trained again, and an unfinished one resumes (`collect.py`).
+- One process per seed and one thread per process (`pool.py`), for deterministic results. A GPU runs
+  several processes (`slots.py`).
 - At the end the runs are copied to `runs/<arm>`, which DVC caches as one output.
-- `train_all` trains ahead what every arm lacks, so that no core waits for an arm's last seed and
-  imports are paid once: DVC runs one stage at a time.
-- On a cluster the head prepares and collects, and the jobs only train: they would race.
+- `train_all` trains the missing runs of all arms in advance, so that no core waits for the last
+  seed of an arm and modules are imported once; DVC itself runs one stage at a time.
+- On a cluster the head node prepares and collects, and the jobs only train, to avoid races.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from study.stages.slots import slots
 
 Part = Literal["prepare", "train", "collect"]
 NEED_TRUTH = ("supervised", "oracle", "cramer_rao")
-BYTES_PER_PIXEL = 8  # of a pattern on the device: amplitude, and counts for some losses
-BYTES_PER_RUN = 60_000_000  # weights, checkpoint and diagnostics of one unfinished quick run
+BYTES_PER_PIXEL = 8  # per pixel of a pattern on the device: amplitude, and counts for some losses
+BYTES_PER_RUN = 60_000_000  # weights, checkpoint and diagnostics of an unfinished small run
 
 
 def train_arm(
@@ -45,16 +45,16 @@ def train_arm(
     at_once: int | None = None,
     only: Part | None = None,
 ) -> list[RunFolder]:
-    """Train (or resume, or find) seeds of an arm and collect all that are settled in runs/<arm>.
+    """Train (or resume, or find) seeds of an arm and collect all settled ones in runs/<arm>.
 
-    `seeds` None means all. Every run uses `devices` GPUs, or cores where there is no GPU; `at_once`
-    None means as many runs as the machine holds. `only` does one part, for runs of one arm on
-    several machines: `prepare` checks and takes the fingerprint, `train` writes work/ only,
-    `collect` trains nothing.
+    `seeds`: None for all. `diagnose`: write diagnostics. `devices`: GPUs per run, or cores without
+    a GPU. `at_once`: number of parallel runs, None for as many as the machine allows. `only`: do a
+    single part, to distribute the runs of an arm over several machines: `prepare` checks and
+    computes the fingerprint, `train` writes only to work/, `collect` does not train.
 
-    Raises UserError, before anything is written, for settings that cannot work and for a new claim
-    on the arm that cannot be decided (study/evidence/decidability.py); KeyboardInterrupt after a
-    stop, with every checkpoint kept.
+    Returns the settled runs among the requested seeds. Raises UserError, before anything is
+    written, for settings that cannot work and for a new claim on the arm that cannot be decided
+    (study/evidence/decidability.py); KeyboardInterrupt after a stop, with all checkpoints kept.
     """
     study = load_study(root / "params.yaml")
     row = find_row(study, name)
@@ -63,7 +63,7 @@ def train_arm(
     if unknown:
         raise UserError(f"arm {name!r} has no seed {unknown[0]}; its seeds: {list(row.seeds)}")
     check_data(root, study, row)
-    # In a stage DVC has just looked whether the code still behaves as it did; by hand, nobody has.
+    # In a DVC stage the fingerprint is already up to date; otherwise it must be updated here.
     staged = "DVC_STAGE" in os.environ
     jobs = plan(root, name, row, diagnose, devices) if staged else []
     if not staged or not all(job.settled() for job in jobs):
@@ -83,17 +83,17 @@ def train_arm(
 
 
 def _check_all(root: Path, name: str, row: Row, runs: int, devices: int) -> None:
-    """Raise UserError where `runs` runs of the arm cannot be trained, or would decide nothing."""
+    """Raise UserError if the arm cannot be trained or a new claim on it cannot be decided."""
     check_claims(root, [name])
     check_row(root, row, devices)
     check_room(root, runs)
 
 
 def train_all(root: Path, at_once: int | None = None) -> int:
-    """Train what the arms lack into work/, in parallel; returns how many runs that were.
+    """Train all missing runs of all arms into work/, in parallel; returns their number.
 
-    The stages of `dvc repro` then find and collect them. The longest go first, so that the cores
-    come to their end together. Raises as `train_arm` does.
+    The stages of `dvc repro` then find and collect them. The longest runs start first, so that all
+    cores finish at about the same time. Raises as `train_arm` does.
     """
     study = load_study(root / "params.yaml")
     check_claims(root, study.arms)
@@ -115,7 +115,7 @@ def train_all(root: Path, at_once: int | None = None) -> int:
 
 
 def refuse_unsettled(name: str, seeds: Sequence[int]) -> None:
-    """Raise UserError when runs that were to be collected are not there."""
+    """Raise UserError if there are seeds to be collected without a settled run."""
     if seeds:
         numbers = ", ".join(map(str, seeds))
         raise UserError(
@@ -125,26 +125,26 @@ def refuse_unsettled(name: str, seeds: Sequence[int]) -> None:
 
 
 def check_claims(root: Path, names: Collection[str]) -> None:
-    """Raise UserError when a new claim on one of these arms cannot be decided."""
-    # Imports scipy, which an arm without runs to train does not need.
+    """Raise UserError if a new claim on one of these arms cannot be decided."""
+    # Imports scipy, which is not needed if there are no runs to train.
     from study.evidence.decidability import refuse_undecidable
 
     refuse_undecidable(root, names)
 
 
 def check_room(root: Path, runs: int) -> None:
-    """Raise UserError when the disk has no room for that many runs, OSError without a runs/."""
-    from study.stages.simulate import check_disk  # imports torch, which a found run does not need
+    """Raise UserError if the disk is too small for the runs, OSError if runs/ cannot be created."""
+    from study.stages.simulate import check_disk  # imports torch, only needed for training
 
     for folder in ("runs", "work"):
         refuse_links(root / folder)
-    (root / "runs").mkdir(exist_ok=True)  # what cannot be made fails now, not after the training
+    (root / "runs").mkdir(exist_ok=True)  # if this fails, then before the training
 
     check_disk(root / "work", BYTES_PER_RUN * runs)
 
 
 def check_data(root: Path, study: Study, row: Row) -> None:
-    """Refuse a row whose data set is not what params.yaml asks for, or lacks what it needs."""
+    """Raise UserError if the data set differs from params.yaml or lacks the needed true object."""
     room, _, name = row.data.partition("/")
     manifests = {seed: load_manifest(seed_folder(root / row.data, seed)) for seed in row.seeds}
     if room == "data":
@@ -159,7 +159,7 @@ def check_data(root: Path, study: Study, row: Row) -> None:
 
 
 def check_row(root: Path, row: Row, devices: int) -> None:
-    """Refuse a row whose network, clip or devices cannot work; nothing is written yet."""
+    """Raise UserError for a row whose network, clipping, precision or devices cannot work."""
     if isinstance(row, Arm):
         manifest = load_manifest(dataset_folders(root / row.data)[0])
         from study.generators import GENERATORS
@@ -173,14 +173,14 @@ def check_row(root: Path, row: Row, devices: int) -> None:
     elif devices > 1:
         raise UserError(
             f"--devices is {devices}, but the source {row.source.name!r} is not a network "
-            "and uses one core; leave --devices out"
+            "and uses one core; omit --devices"
         )
     elif row.source.name == "group_steps":
         check_positions(root, row)
 
 
 def check_positions(root: Path, row: Row) -> None:
-    """Raise UserError for a data set whose patterns do not form the groups that a row needs."""
+    """Raise UserError if the patterns of the data set do not form the groups that a row needs."""
     import torch
 
     from study.optics.groups import check_groups
@@ -191,7 +191,10 @@ def check_positions(root: Path, row: Row) -> None:
 
 
 def plan(root: Path, name: str, row: Row, diagnose: bool, devices: int) -> list[SeedRun]:
-    """One job per seed, with the hashes it starts from."""
+    """One job per seed, with the hashes from which it starts.
+
+    Raises UserError if the arm has no fingerprint.
+    """
     file = root / "fingerprints" / f"{name}.json"
     try:
         fingerprint = hashlib.sha256(file.read_bytes()).hexdigest()
@@ -222,7 +225,7 @@ def plan(root: Path, name: str, row: Row, diagnose: bool, devices: int) -> list[
 
 
 def run_bytes(root: Path, row: Row) -> int:
-    """Memory that one run of a row trains in; a row without a network counts as nothing."""
+    """Estimated training memory of one run in bytes; 0 for a row without a network."""
     if not isinstance(row, Arm):
         return 0
     from study.generators import size

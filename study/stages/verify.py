@@ -1,4 +1,4 @@
-"""`study verify`: are the stored artifacts what they were, and do they give the stored numbers?"""
+"""`study verify`: check that stored artifacts are unchanged and reproduce the stored numbers."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ TOLERANCE = 1e-6
 
 
 def verify_all(root: Path, retrain: str | None) -> Iterator[Line]:
-    """Hash every data set, score every stored run again, check small results and findings.
+    """Hash all data sets, score all stored runs again, check small results and findings.
 
-    `retrain` = "ARM:SEED" trains that seed again in a scratch folder and compares its scores.
-    Raises UserError when ARM or SEED is unknown.
+    `retrain`: "ARM:SEED", to train that seed again in a temporary folder and compare its validation
+    losses. Raises UserError if ARM or SEED is unknown.
     """
     study = load_study(root / "params.yaml")
     yield from data_lines(root, study)
@@ -45,7 +45,7 @@ def verify_all(root: Path, retrain: str | None) -> Iterator[Line]:
 def data_lines(root: Path, study: Study) -> Iterator[Line]:
     for name in sorted({row.data for row in study.arms.values()}):
         if not (root / name).is_dir():
-            yield f"{name}: absent, nothing to check (`study pull` or `dvc repro`)", True
+            yield f"{name}: missing, not checked (get it with `study pull` or `dvc repro`)", True
             continue
         for folder in dataset_folders(root / name):
             part = folder.relative_to(root)
@@ -55,13 +55,16 @@ def data_lines(root: Path, study: Study) -> Iterator[Line]:
                 yield f"{part}: {error}", False
             else:
                 digest = manifest.content_sha256[:12]
-                yield f"{part}: arrays hash to {digest} as in the manifest", True
+                yield f"{part}: the hash of the arrays is {digest}, as in the manifest", True
 
 
 def rescored(root: Path, study: Study, name: str) -> Line:
-    """Score the stored runs of an arm into a scratch folder and compare number by number."""
+    """Score the stored runs of an arm in a temporary folder and compare all numbers."""
     if not (root / "runs" / name).is_dir():
-        return f"{name}: runs absent, nothing to check (`study pull` or `dvc repro`)", True
+        return (
+            f"{name}: runs missing, not checked (get them with `study pull` or `dvc repro`)",
+            True,
+        )
     with tempfile.TemporaryDirectory() as scratch:
         try:
             score_arm(name, find_row(study, name), root / "runs", root, Path(scratch))
@@ -74,12 +77,12 @@ def rescored(root: Path, study: Study, name: str) -> Line:
         return f"{name}: {error}", False
     moved = differences(stored, again)
     if moved:
-        return f"{name}: {len(moved)} numbers differ from results/, first {moved[0]}", False
+        return f"{name}: {len(moved)} numbers differ from results/, the first is {moved[0]}", False
     return f"{name}: {len(again)} seeds scored again, all numbers equal", True
 
 
 def seeds_of(arm: Path) -> dict[str, Any]:
-    """The stored seeds of an arm, without the machine that results of earlier versions name."""
+    """The stored seeds of an arm, without the provenance in results of earlier versions."""
     files = sorted((arm / "seeds").glob("s*.json"))
     return {file.stem: scores_only(read_scores(file)) for file in files}
 
@@ -99,7 +102,7 @@ def differences(left: Any, right: Any, path: str = "") -> list[str]:
 
 
 def retrained(root: Path, study: Study, which: str) -> Line:
-    """Train one seed from nothing and compare its losses with the stored run's."""
+    """Train one seed from scratch and compare its validation losses with the stored run."""
     name, _, text = which.partition(":")
     row = find_row(study, name)
     if not isinstance(row, Arm) or text not in map(str, row.seeds):
@@ -108,8 +111,8 @@ def retrained(root: Path, study: Study, which: str) -> Line:
     stored = RunFolder(root / "runs" / name / f"s{seed}")
     if not stored.status():
         return (
-            f"{name} seed {seed}: its run is absent, so there is nothing to compare with "
-            "(`study pull` or `dvc repro`)",
+            f"{name} seed {seed}: its run is missing, so there is nothing to compare with (get it "
+            "with `study pull` or `dvc repro`)",
             False,
         )
     import torch
@@ -117,7 +120,7 @@ def retrained(root: Path, study: Study, which: str) -> Line:
     from study.formats.dataset import load_dataset
     from study.training.fit import fit
 
-    torch.set_num_threads(1)  # as `study train` does: another order of sums is another run
+    torch.set_num_threads(1)  # as in `study train`: the order of summation affects the result
     scratch = Path(tempfile.mkdtemp())
     try:
         run = RunFolder(scratch)

@@ -29,4 +29,4 @@ def test_doctor_counts_the_cache_where_it_is(tmp_path):
 def test_a_seed_whose_run_is_not_here_is_not_trained_to_be_compared(tmp_path):
     (tmp_path / "params.yaml").write_text(PARAMS)
     output, fine = retrained(tmp_path, load_study(tmp_path / "params.yaml"), "control:1")
-    assert not fine and "control seed 1: its run is absent" in output and "null" not in output
+    assert not fine and "control seed 1: its run is missing" in output and "null" not in output
