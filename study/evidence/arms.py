@@ -4,8 +4,8 @@ results/<arm>/seeds/s<seed>.json             arm name `<arm>`
 <study>/results/<arm>/seeds/s<seed>.json     arm name `<study>/<arm>`, if <study>/recorded.json
                                              lists it (`study record`)
 
-Scores and settings are in these files, commit, machine and seconds in provenance/
-(`study.runs.provenance`); `read_seed` gives both as one. Files of earlier versions have all inside.
+Scores and settings are in these files; commit, machine and seconds are in provenance/
+(`study.runs.provenance`). `read_seed` combines both. Files of earlier versions contain everything.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from study.runs import provenance
 from study.runs.recorded import FILE, Recorded, check, read_recorded
 from study.settings import Arm, Reference, Row, Scalar, UserError, diff, explain
 
-# Of a run, kept in its provenance.
+# Timings of a run, which are in its provenance.
 COSTS = ("seconds", "reconstruct_seconds")
 SEED_FILE = re.compile(r"s([0-9]{1,18})\.json")
 OUTCOMES = ("ok", "failed", "collapsed")
@@ -36,9 +36,9 @@ NOT_CROSSED = "not crossed"  # of study.metrics.frc
 
 @dataclass(frozen=True)
 class ArmResults:
-    """Every stored seed of one arm: its JSON and the file that it comes from.
+    """All stored seeds of one arm, with their JSON and the file it was read from.
 
-    `announced`: seeds of which provenance is kept, and so had a run.
+    `announced`: seeds with stored provenance, which therefore had a run.
     """
 
     name: str
@@ -48,35 +48,35 @@ class ArmResults:
 
     @cached_property
     def known_seeds(self) -> tuple[int, ...]:
-        """Seeds with a result or with the trace of one."""
+        """Seeds with a result or with stored provenance."""
         return tuple(sorted({*self.seeds, *self.announced}))
 
     @cached_property
     def numbers(self) -> Mapping[int, Mapping[str, float]]:
-        """Every number of every seed, by dotted path."""
+        """All numbers of all seeds, by dotted path."""
         return {seed: numbers_of(content) for seed, content in self.seeds.items()}
 
     def values(self, path: str) -> dict[int, float]:
-        """The number at `path` of every seed that has one."""
+        """The number at `path` for each seed that has one."""
         return {seed: found[path] for seed, found in self.numbers.items() if path in found}
 
     def with_outcome(self, outcome: str) -> list[int]:
         return [seed for seed, content in self.seeds.items() if content["outcome"] == outcome]
 
     def facts(self, *keys: str) -> list[Any]:
-        """The different values of a nested entry over the seeds, in the order of the seeds."""
+        """The distinct values of a nested entry over the seeds, in the order of the seeds."""
         found = [lookup(content, keys) for content in self.seeds.values()]
         return [value for i, value in enumerate(found) if value not in found[:i]]
 
     @cached_property
     def data_sha256(self) -> str | None:
-        """Hash of the arm's data set; None when seeds differ in it or there are none."""
+        """Hash of the arm's data set; None if seeds differ in it or there are no seeds."""
         hashes = self.facts("data", "sha256")
         return hashes[0] if len(hashes) == 1 else None
 
     @cached_property
     def objects_differ(self) -> bool:
-        """Whether each seed has its own objects, so that images of two seeds show two objects."""
+        """Whether each seed has its own objects, so that images of two seeds cannot be compared."""
         return self.facts("data", "seed_sha256") not in ([], [None])
 
     @cached_property
@@ -85,9 +85,9 @@ class ArmResults:
 
     @cached_property
     def row(self) -> Row | None:
-        """The settings that ran, when all seeds agree in them.
+        """The settings with which the arm ran; None if they differ between seeds.
 
-        Raises UserError for settings that this version of the code does not know.
+        Raises UserError for settings that are not valid in this version of the code.
         """
         settings = self.facts("settings")
         if len(settings) != 1:
@@ -103,7 +103,7 @@ class ArmResults:
 
 
 def lookup(content: Mapping[str, Any], keys: Sequence[str]) -> Any:
-    """Nested entry, or None where a part of the path is absent."""
+    """A nested entry, or None if a part of the path does not exist."""
     value: Any = content
     for key in keys:
         value = value.get(key) if isinstance(value, Mapping) else None
@@ -111,11 +111,11 @@ def lookup(content: Mapping[str, Any], keys: Sequence[str]) -> Any:
 
 
 def numbers_of(content: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers of a seed's JSON by dotted path; nulls are left out.
+    """The numbers in a seed's JSON by dotted path; nulls are omitted.
 
-    `gap.<path>` is last minus best. A reference has one reconstruction, checkpoint `only`: it
-    answers for best and for last, and it has no gap. An FRC that never falls below 0.5 has no
-    crossing; it counts as its bound, the Nyquist frequency, since it is the best there is.
+    `gap.<path>` is last minus best. The single reconstruction of a reference (checkpoint `only`)
+    is used for best and for last, and there is no gap. An FRC that never falls below 0.5 has no
+    crossing; it is replaced by its upper limit, the Nyquist frequency.
     """
     flat = {
         f"{name}.{path}": value
@@ -131,7 +131,7 @@ def numbers_of(content: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _uncrossed(content: Mapping[str, Any]) -> dict[str, float]:
-    """The bounds of resolutions that have no crossing."""
+    """The Nyquist frequency for all resolutions without a crossing."""
     return {
         f"{name}.{path}": NYQUIST
         for name in CHECKPOINTS
@@ -151,17 +151,17 @@ def _leaves(content: Mapping[str, Any]) -> list[tuple[str, float]]:
 
 
 def block(content: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
-    """`best`, `last` or `training` of a seed's JSON; both checkpoints of a reference are `only`."""
+    """`best`, `last` or `training` of a seed's JSON; `best` is also the `last` of a reference."""
     if name == "last" and lookup(content, ("best", "checkpoint")) == "only":
         return content["best"]
     return content.get(name)
 
 
 def load_arms(results: Path, problems: list[str] | None = None) -> dict[str, ArmResults]:
-    """Every arm under `results`, by name.
+    """All arms in `results`, by name.
 
-    Raises UserError for a damaged file; with `problems`, its arm is left out and the message is
-    added to them.
+    Raises UserError for a damaged file; if `problems` is given, the arm is omitted instead and the
+    message is appended to it.
     """
     folders = sorted(folder for folder in results.glob("*/seeds") if folder.is_dir())
     files = {folder.parent.name: _by_seed(folder.glob("s*.json")) for folder in folders}
@@ -171,8 +171,8 @@ def load_arms(results: Path, problems: list[str] | None = None) -> dict[str, Arm
 def load_recorded(
     root: Path, pipeline: str, problems: list[str] | None = None
 ) -> dict[str, ArmResults]:
-    """The recorded arms of a pipeline folder below `root`, as `<study>/<arm>`; none without a
-    list. A file that is not as it was recorded is damaged; so treated as in `load_arms`."""
+    """The recorded arms of a pipeline folder below `root`, as `<study>/<arm>`; none if there is no
+    recorded.json. Files that differ from their record are treated as damaged (see `load_arms`)."""
     listed = read_recorded(root / pipeline)
     if listed is None:
         return {}
@@ -212,19 +212,19 @@ def _loaded(
 
 
 def _by_seed(files: Iterable[Path]) -> dict[int, Path]:
-    """Those of the files that are called s<seed>.json."""
+    """Files named s<seed>.json, by seed."""
     matches = ((SEED_FILE.fullmatch(file.name), file) for file in files)
     return dict(sorted((int(match[1]), file) for match, file in matches if match))
 
 
 def read_scores(file: Path) -> Mapping[str, Any]:
-    """One seed's JSON as it is stored. Raises UserError when it is torn or something else."""
+    """One seed's JSON as stored. Raises UserError if it is damaged or has a wrong format."""
     content = read_mapping(file)
     return checked(content, SeedFile, file, "score the arm again (`study evaluate`)")
 
 
 def scores_only(content: Mapping[str, Any]) -> dict[str, Any]:
-    """One seed's JSON without the provenance that earlier versions stored in it."""
+    """One seed's JSON without the provenance that earlier versions stored in it (a copy)."""
     kept = {key: value for key, value in content.items() if key not in ("device", "cores")}
     kept["code"] = {"fingerprint": content["code"]["fingerprint"]}
     evidence = content["evidence"].items()
@@ -235,12 +235,12 @@ def scores_only(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_seed(file: Path) -> Mapping[str, Any]:
-    """One seed's JSON with how it was computed: `code`, `device`, `cores`, `training.seconds`.
+    """One seed's JSON with its provenance: `code`, `device`, `cores`, `training.seconds`.
 
-    These are null where no provenance describes the stored outputs. The whole environment of the
-    run is under `environment`, null for files of earlier versions.
+    These are None if there is no provenance for the stored outputs. The complete environment of the
+    run is in `environment`, which is None for files of earlier versions.
 
-    Raises UserError when one of the two files is damaged.
+    Raises UserError if one of the two files is damaged.
     """
     content = read_scores(file)
     if "commit" in content["code"]:  # of an earlier version
@@ -263,9 +263,9 @@ def read_seed(file: Path) -> Mapping[str, Any]:
 
 
 def provenance_of(file: Path, content: Mapping[str, Any]) -> provenance.Provenance | None:
-    """The provenance of one seed's JSON; None where none describes these outputs.
+    """The provenance of one seed's JSON; None if there is none for these outputs.
 
-    Raises UserError when it is damaged.
+    Raises UserError if it is damaged.
     """
     known = provenance.read_provenance(provenance.file_of(file))
     outputs = {"/".join(Path(name).parts[3:]): sha for name, sha in content["evidence"].items()}
@@ -275,11 +275,11 @@ def provenance_of(file: Path, content: Mapping[str, Any]) -> provenance.Provenan
 def environment_of(
     root: Path, arm: str, seed: int, content: Mapping[str, Any]
 ) -> tuple[Path, Mapping[str, Any]] | None:
-    """Commit, machine and versions of a run (`provenance.Environment`) and the file that holds
-    them; None where they are not stored here.
+    """The environment of a run (`provenance.Environment`) and the file that contains it; None if it
+    is not stored here.
 
-    `content`: as `read_seed` gives it. Of a result of an earlier version, environment.json of the
-    run, or what recorded.json keeps. Raises UserError when that is damaged.
+    `content`: as returned by `read_seed`. For results of earlier versions, the environment is in
+    environment.json of the run or in recorded.json. Raises UserError for damaged files.
     """
     if content.get("environment") is not None:
         return provenance.seed_file(root, arm, seed), content["environment"]
@@ -319,8 +319,8 @@ def sha256(file: Path) -> str:
 
 
 def row_of(settings: Mapping[str, Scalar]) -> Row:
-    """The row whose `study.settings.leaves` are `settings`; prose and seeds, which do not act, are
-    blank."""
+    """The row whose `study.settings.leaves` are `settings`; texts and seeds, which have no effect,
+    are placeholders. Raises ValidationError for invalid settings."""
     nested = _nested(settings)
     prose = {"asks": "-", "versus": None, "changes": ()}
     if "source" in nested:
@@ -343,7 +343,7 @@ def _nested(settings: Mapping[str, Scalar]) -> dict[str, Any]:
 def factors(control: Row, treatment: Row) -> dict[str, tuple[Scalar, Scalar]]:
     """Differing factors: name -> (control's value, treatment's value).
 
-    A network against a reference is one factor, `method`, whatever else each of them sets.
+    Between a network and a reference, the only factors are `method` and, if different, `data`.
     """
     if type(control) is type(treatment):
         return diff(control, treatment)

@@ -1,7 +1,7 @@
-"""The results table: one row per arm, one cell per number, the same in every place that shows it.
+"""The results table: one row per arm and one cell per number, shared by all views.
 
-findings.md, README, terminal, report and app differ in layout and digits, and take value, interval,
-n, status and reason from here.
+findings.md, README, terminal, report and app differ only in layout and digits; value, interval, n,
+status and reason are determined here.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ LABELS = ("arm", "floor", "reference", "ceiling")
 class Cell:
     """One number of one arm.
 
-    `status`: "complete"; "partial" where runs that failed or collapsed lack the number, so that the
-    mean is that of the others; "not evaluable"; or "absent". `facts` is None in the last two.
-    `reasons`: s<seed> -> why it has no score, also beside a mean of the other seeds. `ran`: seeds
+    `status`: "complete"; "partial" if failed or collapsed runs lack the number, so that the mean is
+    over the other runs; "not evaluable"; or "absent". `facts` is None for the last two. `reasons`:
+    s<seed> -> why it has no score, also if there is a mean over other seeds. `ran`: number of seeds
     that ran.
     """
 
@@ -43,7 +43,7 @@ class Cell:
 
     @property
     def id(self) -> str:
-        """The number's id for `study explain`; empty without a number."""
+        """The id of the number for `study explain`; empty if there is no number."""
         return "" if self.facts is None else self.facts.id
 
     @property
@@ -52,17 +52,17 @@ class Cell:
 
     @property
     def rank(self) -> float | None:
-        """The value for sorting and filtering; a mean over survivors is not ranked."""
+        """The value for sorting and filtering; a mean that excludes failed runs is not ranked."""
         return self.estimate if self.status == "complete" else None
 
     @property
     def is_bound(self) -> bool:
-        """Whether some seed's FRC never falls below 0.5, so that the mean is a lower bound."""
+        """Whether the FRC of some seed never falls below 0.5, so that the mean is a lower bound."""
         return self.column.limit is not None and self.column.limit in self.values.values()
 
     @property
     def why(self) -> str:
-        """Why seeds have no score, each reason once; empty where none lacks it."""
+        """Why seeds have no score, each reason once; empty if all seeds have one."""
         by_reason: dict[str, list[str]] = {}
         for seed, reason in self.reasons.items():
             by_reason.setdefault(reason, []).append(seed)
@@ -70,7 +70,7 @@ class Cell:
 
     @property
     def seeds(self) -> str:
-        """`n = 6`, or `n = 4 of 20` where runs that died lack the number."""
+        """`n = 6`, or `n = 4 of 20` if failed or collapsed runs lack the number."""
         if self.facts is None:
             return ""
         return f"n = {self.facts.n}" + (f" of {self.ran}" if self.status == "partial" else "")
@@ -90,7 +90,7 @@ class Cell:
         return self.bounded() if self.facts is None else f"{self.bounded()}, {self.seeds}"
 
     def short(self, digits: int = 4) -> str:
-        """`0.0631 ± 0.0019`, with the seeds where they are not all that ran."""
+        """`0.0631 ± 0.0019`, with the number of seeds if some that ran are missing."""
         if self.facts is None:
             return self.value()
         half = "" if self.facts.half is None else f" ± {fmt(self.facts.half, 2)}"
@@ -101,8 +101,9 @@ class Cell:
 def cell(arm: ArmFinding, path: str) -> Cell:
     """The number of `arm` at `path` (`study.evidence.metric_catalog`).
 
-    A mean that holds scores of degenerate reconstructions is none: the published metric set, as
-    the earlier work defined it, scores constants too. The floor is a constant on purpose.
+    A mean that includes degenerate reconstructions is not shown: the published metric set, as
+    defined by the earlier work, also scores constants. The floor is exempt, since it is
+    deliberately constant.
     """
     column, facts = find_column(path), arm.numbers.get(path)
     lost = reasons(path, arm.degenerate)
@@ -124,7 +125,7 @@ def bounds(facts: Estimate | Verdict | None, digits: int = 4) -> str:
 
 
 def _some(seeds: Sequence[str]) -> str:
-    """A few seeds by name, many by number."""
+    """The names of up to three seeds, or the number of more."""
     return join_words(seeds) if len(seeds) <= 3 else counted(len(seeds), "seed")
 
 
@@ -133,7 +134,7 @@ def _some(seeds: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class Line:
-    """One arm of the table; `cells` by path."""
+    """One arm of the table. `cells`: by path of the number."""
 
     name: str
     arm: ArmFinding
@@ -141,7 +142,7 @@ class Line:
 
     @property
     def short_name(self) -> str:
-        """The arm without its pipeline, and what it is where it is not a trained network."""
+        """The arm without its pipeline, followed by its label if it is not a trained network."""
         name = self.name.rpartition("/")[2]
         return name if self.arm.trained else f"{name} ({self.arm.label})"
 
@@ -149,8 +150,8 @@ class Line:
 def results_table(
     arms: Mapping[str, ArmFinding], names: Iterable[str], paths: Sequence[str]
 ) -> list[Line]:
-    """One line per arm of `names`: trained networks first, the control before them all, then
-    floor, references and ceiling, each in the order of `names`."""
+    """One line per arm of `names`: the control, other trained networks, floor, references and
+    ceiling, each in the order of `names`."""
     return [
         Line(name, arms[name], {path: cell(arms[name], path) for path in paths})
         for name in in_order(names, {name: arms[name].label for name in names})

@@ -1,4 +1,4 @@
-"""The files behind the numbers of a claim, with their hashes."""
+"""The files from which the numbers of a claim were computed, with their hashes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from study.evidence.metric_catalog import CHECKPOINTS
 
 
 def files_behind(comparison: Comparison, root: Path) -> list[Evidence]:
-    """Files and hashes behind the numbers: each seed's result, and the artifacts it came from."""
+    """Files and hashes: the result of each seed, and the artifacts from which it was computed."""
     return list({item.file: item for item in _files(comparison, root)}.values())
 
 
@@ -31,8 +31,8 @@ def _files(comparison: Comparison, root: Path) -> Iterator[Evidence]:
 
 
 def _artifacts(metric: str, side: Side, content: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """(file, hash) of the artifacts that the metric reads; none for a recorded study, whose runs
-    are in a folder of their own."""
+    """(file, hash) of the artifacts used by the metric; none for a recorded study, whose runs are
+    in another folder."""
     checkpoint = "best" if side.is_baseline else metric.partition(".")[0]
     objects = (checkpoint,) if checkpoint in CHECKPOINTS else CHECKPOINTS
     wanted = {"history.csv", *(f"object_{name}.npz" for name in objects)}

@@ -1,4 +1,4 @@
-"""Claims of findings.json: each with its verdict, and with everything that the verdict rests on."""
+"""Claims in findings.json: each with its verdict and everything on which the verdict is based."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Contrast(Stored):
 
 
 class Family(Stored):
-    """Claims that share a level by Holm's rule; `alpha` is the level of this claim."""
+    """Claims that share a level by Holm's procedure. `alpha`: the level of this claim."""
 
     name: str
     claims: Sequence[str]
@@ -46,9 +46,10 @@ class MeansTest(Stored):
 
 
 class RanksTest(Stored):
-    """Where runs died: pairs in which the treatment is better, worse and as good, dead runs last.
+    """The test for claims with dead (failed or collapsed) runs, which rank last.
 
-    `dead`: of each arm the runs that failed or collapsed. `smallest_p`: of all pairs on one side.
+    `wins`, `losses`, `ties`: pairs in which the treatment is better, worse or equal. `dead`: share
+    of dead runs of each arm. `smallest_p`: p if all pairs favoured the same arm.
     """
 
     name: str
@@ -88,11 +89,11 @@ class SurvivalTest(Stored):
 
 
 class Needs(Stored):
-    """What would decide the claim: `pairs` in all, `more` than there are.
+    """What is needed to decide the claim: `pairs` in total, `more` than there are.
 
-    Minutes are None where an arm was never measured: `minutes` and `minutes_all_cores` for `more`,
-    `minutes_new_claim` for all `pairs`, on one core. `cores`: those of the machine of the runs,
-    None when it is not known.
+    Minutes are None if an arm was never timed: `minutes` (on one core) and `minutes_all_cores` for
+    the `more` pairs, `minutes_new_claim` for all `pairs` on one core. `cores`: number of cores of
+    the machine of the runs, None if unknown.
     """
 
     pairs: int | None
@@ -106,7 +107,7 @@ class Needs(Stored):
 
 
 class GateBeforeRuns(Stored):
-    """What the claim could decide, independent of its outcome."""
+    """The check before the runs: what the claim can decide, regardless of its outcome."""
 
     claim: str
     level: float
@@ -143,7 +144,7 @@ class GateOfClaim(Stored):
 
 
 class Evidence(Stored):
-    """A file behind the numbers: a result in git, or an artifact of the run."""
+    """A file from which numbers were computed: a result in git or an artifact of a run."""
 
     run: str
     file: str
@@ -152,7 +153,7 @@ class Evidence(Stored):
 
 
 class Verdict(Stored):
-    """One entry of a claim's history; those of earlier versions name no seeds."""
+    """One entry of a claim's history; entries of earlier versions do not name seeds."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -185,11 +186,11 @@ TestOfClaim = Annotated[
 
 
 class ClaimFinding(Stored):
-    """A claim with its verdict and everything that it rests on.
+    """A claim with its verdict and everything on which the verdict is based.
 
-    `published`: it states what a publication reports. `vacuous`: why its metric or its bound
-    separates nothing from a constant object. `planned_looks`, `looks_taken`: of a claim about means
-    with looks.
+    `published`: whether it states what a publication reports. `vacuous`: why its metric or bound
+    does not distinguish anything from a constant object. `planned_looks`, `looks_taken`: for claims
+    about means with interim looks.
     """
 
     id: str
@@ -239,7 +240,7 @@ class ClaimFinding(Stored):
     @model_validator(mode="wrap")
     @classmethod
     def _word_follows(cls, given: Any, handler: Callable[[Any], ClaimFinding]) -> ClaimFinding:
-        """The word is stored for readers of findings.json, and must be that of the numbers."""
+        """Check that the word, which is stored for readers of findings.json, fits the numbers."""
         if not isinstance(given, Mapping) or "word" not in given:
             return handler(given)
         claim = handler({key: value for key, value in given.items() if key != "word"})
@@ -256,8 +257,8 @@ class ClaimFinding(Stored):
     @computed_field
     @property
     def word(self) -> str:
-        """What the numbers say, by the interval against zero and the margin; where arms differ,
-        whether as claimed (`study.evidence.words`)."""
+        """The verdict in words, from the interval relative to zero and the margin and, if the arms
+        differ, from the claimed direction (`study.evidence.words`)."""
         if self.status in words.UNJUDGED:
             return words.UNJUDGED[self.status]
         return words.shown(self._word, self.direction, self.published, self.vacuous is not None)
@@ -275,7 +276,7 @@ class ClaimFinding(Stored):
 
     @property
     def _compared(self) -> str:
-        """The word without the claimed direction."""
+        """The word, regardless of the claimed direction."""
         effect, differs = self.effect, self.status in ("supported", "refuted")
         if isinstance(self.test, RanksTest):
             return words.OPEN if differs else words.INCONCLUSIVE
@@ -309,7 +310,7 @@ class ClaimFinding(Stored):
 
     @property
     def below_margin(self) -> bool:
-        """Whether a claimed difference was decided, and its estimate is below the margin."""
+        """Whether a claimed difference was decided although its estimate is below the margin."""
         return (
             self.status in ("supported", "refuted")
             and self.direction != "equal"
@@ -319,8 +320,8 @@ class ClaimFinding(Stored):
 
 
 class Gone(Stored):
-    """What stays of a claim that left claims.yaml: its verdicts, with their numbers. The rest of
-    its last entry, of whatever version wrote it, is in git."""
+    """The verdicts of a claim that was removed from claims.yaml. The rest of its last entry is in
+    git and may have the format of an earlier version."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -331,10 +332,10 @@ class Gone(Stored):
 
 
 class Withdrawn(Stored):
-    """A claim that was removed from claims.yaml, from git.
+    """A claim that was removed from claims.yaml, according to git.
 
-    `by`: the claim that has its content under another name, or that replaces it, or the folder
-    under archived/ that keeps it. `commit`, `date`: of its last removal; None while that is not
+    `by`: the claim with the same content under another name, the claim that replaces it, or the
+    folder in archived/ that contains it. `commit`, `date`: of its last removal; None if that is not
     committed.
     """
 

@@ -1,10 +1,10 @@
-"""A claim in words: by topic, as a row of the verdict table, and as a line of the README's list.
+"""A claim as text: by topic, as a row of the verdict table, and as a line in the README's list.
 
-    <!-- verdicts -->     a generated line per claim of `headline`, then one sentence about all
+    <!-- verdicts -->     a generated line per claim in `headline`, then a sentence about all claims
     <!-- /verdicts -->
 
-The README is typed but for these lines, and a file that DVC owns is removed before its stage runs:
-`study findings --readme` writes them, and not the stage.
+The rest of the README is written manually. Therefore it is not an output of a DVC stage, which
+would be deleted before the stage runs; `study findings --readme` writes these lines instead.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ NO_EFFECT = "–"
 
 
 def verdict_table(claims: Sequence[ClaimFinding]) -> str:
-    """One line of Markdown per claim."""
+    """The verdict table as Markdown, with one row per claim."""
     return table(HEADS, [_line(claim) for claim in claims]) if claims else ""
 
 
@@ -71,8 +71,8 @@ def _but(claim: ClaimFinding) -> str:
 
 
 def effect_words(claim: ClaimFinding) -> str:
-    """The effect in the metric's unit; two rates where failures are counted, and the value itself
-    where there is a goal."""
+    """The effect in the unit of the metric; for failures the two rates, and for a goal the value
+    itself."""
     effect, test = claim.effect, claim.test
     if isinstance(test, RanksTest):
         return effect_of_ranks(test)
@@ -100,8 +100,8 @@ def effect_of_ranks(test: RanksTest) -> str:
 
 
 def verdict_block(findings: Findings) -> str:
-    """What the study found, one line per claim that claims.yaml puts first, and a count of all
-    claims by word."""
+    """The verdict list: one line per claim in `headline` of claims.yaml, and a count of all claims
+    by word."""
     claims = [findings.claims[name] for name in findings.headline]
     return "\n".join([*map(_headline, claims), "", _sentence(findings)]).lstrip()
 
@@ -118,11 +118,11 @@ def _headline(claim: ClaimFinding) -> str:
 def with_verdicts(text: str, findings: Findings) -> str:
     """`text` with the block of `findings` between its markers.
 
-    Raises UserError unless both markers are there once, in order.
+    Raises UserError unless both markers occur once and in this order.
     """
     if text.count(START) != 1 or text.count(END) != 1 or text.index(START) > text.index(END):
         raise UserError(
-            f"the README needs the lines {START} and {END}, each once and in this order; the "
+            f"the README needs the lines {START} and {END}, each once and in this order: the "
             "verdict list is written between them"
         )
     before, rest = text.split(START)
@@ -149,7 +149,7 @@ def _sentence(findings: Findings) -> str:
 
 
 def claim_words(claim: ClaimFinding) -> dict[str, str | None]:
-    """Sentences about a claim by topic; None where there is none."""
+    """Sentences about a claim by topic; None for topics that do not apply."""
     unit = f" {claim.unit}" if claim.unit else ""
     status = "" if claim.status == claim.word else f", {claim.status}"
     return {
@@ -249,7 +249,7 @@ def _side(side: SideOfSeed) -> str:
 
 
 def _evidence(evidence: Sequence[Evidence]) -> str:
-    """Result files by folder; each with its hash is in findings.json."""
+    """Number of result files by folder; findings.json lists each file with its hash."""
     folders = Counter(item.file.rpartition("/")[0] for item in evidence if item.in_git)
     artifacts = sum(not item.in_git for item in evidence)
     places = [f"{folder} ({counted(n, 'file')})" for folder, n in folders.items()]

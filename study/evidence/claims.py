@@ -1,33 +1,33 @@
-"""claims.yaml: what is claimed, fixed before the runs that decide it.
+"""claims.yaml: the claims, registered before the runs that decide them.
 
-headline: [AGC-001]             # may be left out: the claims that the first screens show
+headline: [AGC-001]             # optional: the claims shown first
 
 claims:
   AGC-001:
     text: ...
-    kind: confirmatory          # what is asked for; git decides what it is
+    kind: confirmatory          # requested kind; the git history decides whether it applies
     family: stage_a_amplitude   # at most four claims, corrected together
     arms: {treatment: agc, control: control}
     metric: last.standard.amplitude.mae   # its first part is the checkpoint
     direction: higher           # treatment against control
-    margin: {value: 0.02, unit: object units}   # the least effect that matters; no unit: `1`
+    margin: {value: 0.02, unit: object units}   # the smallest effect that matters; no unit: `1`
     needed_seeds: 8
     changes: [clip.gradient_clip_algorithm]
     evidence: mean_difference   # failure_rate with metric: outcome, survival with metric: survival,
-                                # bound against a number, non_inferior where the published rule is
-                                # one-sided: not worse than the control by more than the margin
-    test: boschloo              # of evidence failure_rate; may be left out: fisher. Boschloo's
+                                # bound against a number, non_inferior for a one-sided rule: not
+                                # worse than the control by more than the margin
+    test: boschloo              # optional, for evidence failure_rate (default: fisher). Boschloo's
                                 # exact test is at least as powerful for arms of equal size
-    bound: 0.015                # of evidence bound only; the contrast's control is then `bound`
-    survival: {...}             # of evidence survival only: SurvivalPlan
-    looks: [8, 12, 16]          # of means; may be left out: pairs after which the claim is judged,
-                                # with O'Brien-Fleming spending; the last one is needed_seeds
-    published: true             # may be left out: the claim states what a publication reports, and
-                                # numbers that exclude it are called "not reproduced"
-    replaces: {AGC-000: the margin had no reason}   # may be left out: earlier claims and why
+    bound: 0.015                # only for evidence bound; the contrast's control is then `bound`
+    survival: {...}             # only for evidence survival: SurvivalPlan
+    looks: [8, 12, 16]          # optional, for means: pairs after which the claim is judged, with
+                                # O'Brien-Fleming spending; the last one is needed_seeds
+    published: true             # optional: the claim states what a publication reports; numbers
+                                # that exclude it are called "not reproduced"
+    replaces: {AGC-000: the margin was not justified}   # optional: earlier claims and the reasons
 
-superseded:                     # may be left out: earlier claims that no single one replaces, and
-  AGC-RATE-000: no outcome of three runs per arm decides it   # the reason why they were withdrawn
+superseded:                     # optional: withdrawn claims without a single replacement, with the
+  AGC-RATE-000: no outcome of three runs per arm decides it   # reason why they were withdrawn
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ from study.settings import NAME, Count, Model, Positive, Seed, Study, UserError,
 
 FAMILY_LIMIT = 4
 TOP = {"claims", "headline", "superseded"}
-BOUND = "bound"  # stands for the control of a goal, which has none
+BOUND = "bound"  # placeholder for the control of a goal
 OF_MEANS = ("mean_difference", "non_inferior", BOUND)
 RATE = Column(
     OUTCOME, "failure rate", "", "lower", "share of runs that failed or collapsed, of all runs"
@@ -64,19 +64,19 @@ LIFETIME = Column(
     "higher",
     "epochs until a run dies by the arm's event rule, or its last epoch where it is alive",
 )
-# Metrics that are not a number of a seed's scores, and the evidence that goes with each.
+# Metrics that are not among the scores of a seed, with the evidence that belongs to each.
 SPECIAL = {OUTCOME: ("failure_rate", RATE), SURVIVAL: ("survival", LIFETIME)}
 
 
 class Contrast(Model):
-    """Two arms by name; `<study>/<arm>` for one of another pipeline."""
+    """Names of two arms; `<study>/<arm>` for an arm of another pipeline."""
 
     treatment: str
     control: str
 
 
 class Margin(Model):
-    """The least effect that matters. `unit` is the metric's, `1` for numbers without one."""
+    """The smallest effect that matters. `unit`: that of the metric, `1` for dimensionless ones."""
 
     value: Positive
     unit: str
@@ -90,11 +90,12 @@ class PublishedCount(Model):
 
 
 class SurvivalPlan(Model):
-    """How a claim about the time to the event is decided: in rounds, with looks fixed beforehand.
+    """How a claim about the time to an event is decided: in rounds with planned looks.
 
-    One seed of both arms a round, in the order of `seeds`. After the rounds in `looks` the exact
-    log-rank test is compared with what O'Brien-Fleming spending allows at that look. `sides`: 1
-    asks only for the claimed direction. `published`: by arm of the contrast, or null.
+    Each round is one seed of both arms, in the order of `seeds`. After the rounds in `looks`, p of
+    the exact log-rank test is compared with the level that O'Brien-Fleming spending allows at that
+    look. `sides`: 1 tests only the claimed direction. `published`: counts per arm of the contrast,
+    or null.
     """
 
     seeds: Annotated[tuple[Seed, ...], Field(min_length=2, max_length=10)]
@@ -105,7 +106,7 @@ class SurvivalPlan(Model):
     @model_validator(mode="after")
     def _looks_at_rounds(self) -> SurvivalPlan:
         if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"survival.seeds {list(self.seeds)} repeat; name every seed once")
+            raise ValueError(f"survival.seeds {list(self.seeds)} repeat; list each seed once")
         if list(self.looks) != sorted(set(self.looks)) or self.looks[-1] != len(self.seeds):
             raise ValueError(
                 f"survival.looks is {list(self.looks)}; accepted: rounds in ascending order, the "
@@ -115,7 +116,7 @@ class SurvivalPlan(Model):
 
 
 class Claim(Model):
-    """One metric, one contrast. `changes` empty means: exactly one factor, whichever it is."""
+    """A claim about one metric and one contrast. Empty `changes`: exactly one factor, whichever."""
 
     id: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9]*(-[A-Z0-9]+)*$")]
     text: Annotated[str, Field(min_length=1)]
@@ -234,7 +235,7 @@ class Claim(Model):
     @property
     def sha256(self) -> str:
         """Hash of the content of the claim."""
-        # These came later: claims without them keep their hash.
+        # Fields added later: claims without them keep their hash.
         later = {
             "survival": None,
             "replaces": {},
@@ -244,18 +245,18 @@ class Claim(Model):
             "looks": (),
         }
         unused = {name for name, value in later.items() if getattr(self, name) == value}
-        # Claims had this field when the first were registered; theirs was null.
+        # The first registered claims had this field, which was null.
         content = {**self.model_dump(mode="json", exclude=unused), "second_object": None}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     @property
     def arm_names(self) -> tuple[str, ...]:
-        """Every arm that the claim names."""
+        """All arms that the claim names."""
         return tuple(name for name in (self.arms.treatment, self.arms.control) if name != BOUND)
 
 
 def _margin(given: Any, metric: str) -> Any:
-    """The margin as it was given. Raises ValueError unless it names the unit of `metric`."""
+    """The given margin. Raises ValueError unless it names the unit of `metric`."""
     column = SPECIAL[metric][1] if metric in SPECIAL else KNOWN.get(metric)
     unit = column.margin_unit if column else None
     accepted = f"accepted: margin: {{value: NUMBER, unit: {unit or 'that of the metric'}}}"
@@ -271,8 +272,8 @@ def _margin(given: Any, metric: str) -> Any:
 
 @dataclass(frozen=True)
 class ClaimBook:
-    """All claims of one file, in its order; `headline`: those that the first screens show;
-    `superseded`: withdrawn claims, with the reason."""
+    """All claims of a file in its order. `headline`: claims that are shown first; `superseded`:
+    withdrawn claims with the reason."""
 
     path: Path
     claims: tuple[Claim, ...]
@@ -291,8 +292,8 @@ def load_claims(path: Path = Path("claims.yaml")) -> ClaimBook:
 
 
 def claim_files(root: Path) -> list[tuple[Path, str]]:
-    """The claims.yaml of the pipeline folder `root` and that of its checkout, where they are, each
-    with what it puts before the names of arms of `root`."""
+    """Existing claims.yaml of the pipeline folder `root` and of its checkout, each with the prefix
+    that it uses for arms of `root`."""
     top, here = environment.checkout(root).resolve(), root.resolve()
     files = [(root / "claims.yaml", "")]
     if here != top and here.is_relative_to(top):
@@ -301,14 +302,14 @@ def claim_files(root: Path) -> list[tuple[Path, str]]:
 
 
 def parse_claims(given: Any, path: Path) -> ClaimBook:
-    """Claims from plain data that is in `path`. Raises UserError as `load_claims` does."""
+    """Parse the content of the claims file `path`. Raises UserError as `load_claims` does."""
     if not isinstance(given, Mapping) or not {"claims"} <= set(given) <= TOP:
         raise UserError(
             f"{path} needs the key claims at the top; headline and superseded are optional"
         )
     entries = {} if given["claims"] is None else given["claims"]
     if not isinstance(entries, Mapping):
-        raise UserError(f"{path}: claims is {type(entries).__name__}; a mapping id -> claim needed")
+        raise UserError(f"{path}: claims is {type(entries).__name__}; it must map ids to claims")
     claims = tuple(_claim(str(i), entry, path) for i, entry in entries.items())
     book = ClaimBook(
         path,
@@ -362,11 +363,11 @@ def _claim(claim_id: str, entry: Any, path: Path) -> Claim:
 
 
 def check_arms(book: ClaimBook, study: Study, others: Collection[str] = ()) -> None:
-    """Raise UserError when a claim names an arm that is in no params.yaml and not recorded.
+    """Raise UserError if a claim names an arm that is neither declared nor recorded.
 
-    `others`: the arms `<study>/<arm>` that are recorded or that the study's params.yaml declares.
-    Arms of a study whose folder is here, with neither of these, have not been fetched yet: their
-    claims lack evidence, which is not a mistake.
+    `others`: arms `<study>/<arm>` that are recorded or declared in the params.yaml of their study.
+    Arms of a study whose folder contains neither are accepted, because they may not have been
+    fetched yet.
     """
     known = {*study.arms, *others, BOUND}
     for claim in book.claims:

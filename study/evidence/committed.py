@@ -1,23 +1,25 @@
-"""Whether a repetition gives the committed results again.
+"""Whether a repetition reproduces the committed results.
 
-    identical     same seeds, same outcomes, every score equal to 1e-6
-    reproduced    the means of the headline numbers lie where the committed seeds predict them
+    identical     same seeds, same outcomes, all scores equal to within 1e-6
+    reproduced    the means of the headline numbers agree with the prediction of the committed seeds
     differs       anything else
 
-Training amplifies rounding, so on another machine the same seed is a new draw. For a mean of m new
-draws after n committed ones with standard deviation s, the prediction interval is
-t_(n-1) s sqrt(1/n + 1/m) wide on each side. The committed 95 % interval of the mean, t_(n-1) s /
-sqrt(n), is no such thing: a true repetition (n = m = 6, normal draws) falls outside it with
-probability 0.129 for every single number. s comes from the committed seeds only.
+Training amplifies rounding errors, so on another machine the same seed gives a new random draw. For
+the mean of m new draws, after n committed ones with standard deviation s, the half-width of the
+prediction interval is t_(n-1) s sqrt(1/n + 1/m). The committed 95 % interval of the mean, with
+half-width t_(n-1) s / sqrt(n), is not suitable: for a true repetition (n = m = 6, normal draws)
+each number falls outside it with probability 0.129. s is estimated from the committed seeds only.
 
-The level is 95 % for the whole study (Bonferroni): each of its K trained arms that are compared has
-0.05 / K, half of it for Fisher's exact test of the failures, half shared by the headline numbers.
-So at most 5 % of true repetitions have an arm that differs, as far as seeds are normal draws.
+The level is 95 % for the whole study (Bonferroni): each of the K compared trained arms has a level
+of 0.05 / K, half of it for Fisher's exact test of the failures, half shared by the headline
+numbers. At most 5 % of true repetitions therefore have an arm that differs, if seeds are normal
+draws.
 
-Outside this level, for no draw explains them: a run that is `ok` and lacks a headline number that
-the same seed has in the committed results, or none of an arm's runs having a number that committed
-ones have. (In an arm of which nearly all runs collapse, the last of them may do so by chance.) A
-row without spread (a reference) is held to 1e-3, what another CPU's rounding may do.
+Two differences are reported regardless of this level, because random draws do not explain them: an
+`ok` run lacks a headline number that the same seed has in the committed results, or no run of an
+arm has a number that committed runs have. (In an arm in which nearly all runs collapse, the last
+one may also collapse by chance.) Rows without spread (references) may differ by 1e-3, to allow for
+rounding on another CPU.
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ HEADLINE = (
     "last.standard.amplitude.mae",
     "last.standard.phase.mae",
 )
-# Scores and losses; where the files lie, when and how fast they were made may differ.
+# Scores and losses; file locations, dates and timings may differ.
 COMPARED = ("outcome", "best", "last", "training")
 NOT_COMPARED = ("seconds", "history_sha256", "reasons")
 FILES_PER_CALL = 500
@@ -51,14 +53,14 @@ FILES_PER_CALL = 500
 
 @dataclass(frozen=True)
 class Comparison:
-    """One arm against its committed results; `reason` is a sentence of numbers."""
+    """One arm compared with its committed results. `reason`: a sentence with the numbers."""
 
     result: Literal["identical", "reproduced", "differs", "new", "missing"]
     reason: str
 
 
 def committed_results(root: Path, commit: str = "HEAD") -> dict[str, ArmResults]:
-    """The arms as committed under results/ of the pipeline folder `root`; {} without git."""
+    """The arms as committed in results/ of the pipeline folder `root`; {} without git."""
     blobs = dict(_blobs(root, commit))
     contents = _contents(root, list(dict.fromkeys(blobs.values())))
     seeds: dict[str, dict[int, Any]] = {}
@@ -70,7 +72,7 @@ def committed_results(root: Path, commit: str = "HEAD") -> dict[str, ArmResults]
 
 
 def _blobs(root: Path, commit: str) -> Iterator[tuple[tuple[str, int], str]]:
-    """(arm, seed) -> blob of every committed result of a seed."""
+    """((arm, seed), blob) of all committed seed results."""
     for line in (git("ls-tree", "-r", commit, "--", "results", root=root) or "").splitlines():
         facts, _, name = line.partition("\t")
         path = Path(name)
@@ -80,8 +82,8 @@ def _blobs(root: Path, commit: str) -> Iterator[tuple[tuple[str, int], str]]:
 
 
 def _contents(root: Path, blobs: list[str]) -> dict[str, Any]:
-    """Blob -> its JSON. `git show` of several blobs writes one after the other: a call per file
-    would take minutes."""
+    """Blob -> its JSON. Many blobs are read per `git show`, since one call per file would take
+    minutes."""
     decoder, found = json.JSONDecoder(), []
     for start in range(0, len(blobs), FILES_PER_CALL):
         text = git("show", *blobs[start : start + FILES_PER_CALL], root=root) or ""
@@ -96,7 +98,7 @@ def _contents(root: Path, blobs: list[str]) -> dict[str, Any]:
 def compare_arms(
     here: Mapping[str, ArmResults], committed: Mapping[str, ArmResults]
 ) -> dict[str, Comparison]:
-    """Arm -> how its results here relate to the committed ones, at one level for all arms."""
+    """Arm -> comparison of its results with the committed ones, at one level for all arms."""
     names = dict.fromkeys([*committed, *here])
     trained = sum(name in here and committed[name].label == "arm" for name in committed)
     level = statistics.ALPHA / max(1, trained)
@@ -106,9 +108,9 @@ def compare_arms(
 def compare_arm(
     new: ArmResults | None, old: ArmResults | None, alpha: float = statistics.ALPHA
 ) -> Comparison:
-    """One arm here against itself as committed; None where there is none.
+    """Compare an arm with its committed results; either may be None.
 
-    `alpha`: how often a true repetition of this arm may read `differs`.
+    `alpha`: probability with which a true repetition of this arm may be called `differs`.
     """
     if old is None:
         return Comparison("new", "no committed results")
@@ -169,7 +171,7 @@ def _failures(new: ArmResults, old: ArmResults, alpha: float) -> str | None:
 
 
 def _blanked(new: ArmResults, old: ArmResults, path: str) -> str | None:
-    """Which runs lack a number that they should have, or None. Failures are counted elsewhere."""
+    """Which runs lack a number that they should have, or None. Failures are tested separately."""
     now, then = new.values(path), old.values(path)
     if then and not now:
         return f"{path} has no value here, committed {counted(len(then), 'value')}"
@@ -178,9 +180,9 @@ def _blanked(new: ArmResults, old: ArmResults, path: str) -> str | None:
 
 
 def _away(new: ArmResults, old: ArmResults, path: str, alpha: float) -> str | None:
-    """Where a mean lies outside its prediction, or None; `alpha` for all headlines together.
+    """How a mean differs from its prediction, or None. `alpha`: level for all headline numbers.
 
-    One committed value of a trained arm predicts nothing and is not compared.
+    A single committed value of a trained arm gives no prediction and is not compared.
     """
     now, then = (list(arm.values(path).values()) for arm in (new, old))
     if not now or not then or (len(then) == 1 and old.label == "arm"):

@@ -1,6 +1,6 @@
-"""Comparability checks of a claim: the conditions under which its arms can be compared at all.
+"""Comparability checks of a claim: the conditions under which its arms can be compared.
 
-A comparison with a failed check has no verdict ("not evaluable"); the reason names what to repair.
+A comparison with a failed check has no verdict ("not evaluable"); the reason names the problem.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Check:
 
 
 def checks_of(comparison: Comparison) -> tuple[Check, ...]:
-    """All checks of a claim, in the order in which they are reported."""
+    """All checks of a claim, in the order in which they are shown."""
     return (
         Check("same data", _data(comparison)),
         Check("same code", _code(comparison)),
@@ -43,7 +43,7 @@ def checks_of(comparison: Comparison) -> tuple[Check, ...]:
 
 
 def failed_checks(comparison: Comparison) -> list[Check]:
-    """The checks that refuse a verdict."""
+    """The failed checks, which prevent a verdict."""
     return [check for check in checks_of(comparison) if not check.passed]
 
 
@@ -64,13 +64,13 @@ def _data(comparison: Comparison) -> str | None:
 
 
 def _one_object(comparison: Comparison, seed: int) -> bool:
-    """Whether both runs of a seed have the same objects, where they are drawn per seed."""
+    """Whether both runs of a seed have the same objects, if these are drawn per seed."""
     stored = (side.stored(seed) for side in comparison.sides)
     return len({lookup(one, ("data", "seed_sha256")) for one in stored if one is not None}) < 2
 
 
 def _code(comparison: Comparison) -> str | None:
-    """One behaviour per arm: DVC trains an arm again as soon as its fingerprint changes."""
+    """Check that all seeds of an arm have the same fingerprint (DVC retrains if it changes)."""
     mixed = [
         side.name
         for side in comparison.sides
@@ -113,13 +113,13 @@ def _checkpoint(comparison: Comparison) -> str | None:
 
 
 def _identity(comparison: Comparison) -> str | None:
-    """A setting that never reached the run makes two arms equal, and proves nothing."""
+    """Check that results are not identical because a setting had no effect on the run."""
     left, right = comparison.treatment.results, comparison.control.results
     return None if left is None or right is None else flags.lost_setting(left, right)
 
 
 def _degenerate(comparison: Comparison) -> str | None:
-    """Losses do not describe a constant object either."""
+    """Check that no reconstruction is degenerate; this also applies to claims about losses."""
     if comparison.claim.evidence not in OF_MEANS:
         return None
     checkpoint = comparison.claim.metric.partition(".")[0]
@@ -130,7 +130,7 @@ def _degenerate(comparison: Comparison) -> str | None:
         if comparison.ranked and content["outcome"] in DEAD:
             continue
         reason = why_not(content, checkpoint, channel)
-        # The floor of the table is a constant on purpose, and labelled so.
+        # The floor is deliberately constant, and labelled as such.
         if reason is not None and content["label"] != "floor":
             found.append(f"{name}: {reason}")
     return "; ".join(found) or None
@@ -146,7 +146,7 @@ def _rates(comparison: Comparison) -> str | None:
 
 
 def _undeclared(comparison: Comparison) -> str | None:
-    """A run beyond the declared seeds may be one of many that were tried."""
+    """Check that there are only declared seeds: others may have been selected from many tried."""
     for side in comparison.sides:
         stored = set() if side.results is None else set(side.results.seeds)
         if extra := sorted(stored - set(side.declared)):

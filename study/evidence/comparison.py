@@ -1,16 +1,16 @@
-"""A claim with its evidence: compared arms, present and missing results, gates.
+"""A claim with its evidence: compared arms, and available and missing results.
 
 Design choices
-- What is judged are the settings that ran (they are in every seed's JSON), not those that
-  params.yaml has now; where the two differ a gate fails.
-- A failed run is evidence with a missing number, never a gap: every declared seed is accounted for.
-  In a claim about means it ranks below every finished run (`study.evidence.ranking`).
-- A claim with `looks` is judged on its first seeds in ascending order, as many as the latest
-  planned look has. Later results are not used before the next look.
-- A baseline on a data set with one object has one value. A network's seeds stand against it one by
-  one, which is a one-sample comparison and is called so; a rate of one run, and a pair of two such
-  rows, cannot be compared. Where the data set draws objects per seed a baseline has one value per
-  seed, and is paired like a network.
+- A claim is judged by the settings that ran (they are in each seed's JSON), not by those now in
+  params.yaml; if these differ, a comparability check fails.
+- A failed run is evidence, not a missing value: all declared seeds are accounted for. In a claim
+  about means it ranks below all finished runs (`study.evidence.ranking`).
+- A claim with `looks` is judged by its first seeds in ascending order, as many as the latest
+  planned look requires. Later results are not used before the next look.
+- A baseline on a data set with a single object has one value. The seeds of a network are compared
+  with it individually, which is called a one-sample comparison; failure rates, and two such
+  baselines, cannot be compared. If objects are drawn per seed, a baseline has one value per seed
+  and is paired like a network.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ DEAD = ("failed", "collapsed")
 
 @dataclass(frozen=True)
 class Side:
-    """One arm of a contrast: what was asked of it and what is stored; or a number, `bound`."""
+    """One side of a contrast: an arm with its requested settings (`asked`) and stored results, or a
+    number (`bound`)."""
 
     name: str
     asked: Row | None
@@ -41,7 +42,7 @@ class Side:
 
     @cached_property
     def row(self) -> Row | None:
-        """The settings that ran; before any run, the requested ones."""
+        """The settings that ran; without results, the requested ones."""
         return self.asked if self.results is None else self.results.row
 
     @cached_property
@@ -50,7 +51,7 @@ class Side:
 
     @cached_property
     def has_one_value(self) -> bool:
-        """Whether this is a baseline with one run, or a bound: it is compared with every seed."""
+        """Whether this is a baseline with one run or a bound, which is compared with each seed."""
         return self.bound is not None or (self.is_baseline and len(self.declared) == 1)
 
     @property
@@ -64,12 +65,12 @@ class Side:
 
     @cached_property
     def seconds(self) -> float | None:
-        """Mean duration of a run; None where none was measured."""
+        """Mean duration of a run in s; None if none was measured."""
         measured = {} if self.results is None else self.results.values("training.seconds")
         return sum(measured.values()) / len(measured) if measured else None
 
     def stored(self, seed: int) -> Mapping[str, Any] | None:
-        """The seed's JSON; of a baseline with one value, that."""
+        """The JSON of a seed, or None; for a baseline with one value, always that one."""
         if self.results is None:
             return None
         if self.has_one_value:
@@ -77,15 +78,15 @@ class Side:
         return self.results.seeds.get(seed)
 
     def life(self, seed: int) -> survival.Life | None:
-        """How long a survival run lived; None without one."""
+        """The lifetime of a survival run; None if there is no such run."""
         facts = lookup(self.stored(seed) or {}, (SURVIVAL,))
         return survival.Life(facts["epochs"], facts["event"]) if facts else None
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A claim with the evidence for it; `look`: the number of pairs of the planned look at which a
-    claim with `looks` is judged, None for the latest one that is complete."""
+    """A claim with its evidence. `look`: number of pairs of the planned look at which a claim with
+    `looks` is judged, None for the latest complete look."""
 
     claim: Claim
     treatment: Side
@@ -98,18 +99,20 @@ class Comparison:
 
     @cached_property
     def varied(self) -> tuple[Side, ...]:
-        """The sides with a value per seed."""
+        """The sides with one value per seed."""
         return tuple(side for side in self.sides if not side.has_one_value)
 
     @cached_property
     def fixed(self) -> Side | None:
-        """The side that has one value, where there is one."""
+        """The side with a single value, or None."""
         return next((side for side in self.sides if side.has_one_value), None)
 
     @cached_property
     def seeds(self) -> tuple[int, ...]:
-        """Seeds that both arms declare; a fixed value goes with all. Of a survival claim the
-        rounds that are complete: its seeds in order, up to the first that an arm lacks."""
+        """Seeds on which the claim is judged: those declared by all sides with values per seed.
+
+        For a survival claim: the seeds of complete rounds, up to the first that an arm lacks.
+        """
         plan = self.claim.survival
         if plan is not None:
             whole = (all(side.life(seed) for side in self.sides) for seed in plan.seeds)
@@ -121,20 +124,20 @@ class Comparison:
 
     @cached_property
     def shared(self) -> tuple[int, ...]:
-        """Seeds that both arms declare, ascending; a fixed value goes with all."""
+        """Seeds declared by all sides with values per seed, in ascending order."""
         varied = [set(side.declared) for side in self.varied]
         shared = set.intersection(*varied) if varied else set(self.control.declared)
         return tuple(sorted(shared))
 
     @cached_property
     def complete(self) -> int:
-        """How many of the first shared seeds have a run of both arms, without a gap."""
+        """Number of leading shared seeds for which both arms have a run."""
         whole = (all(side.stored(seed) for side in self.varied) for seed in self.shared)
         return sum(1 for _ in takewhile(bool, whole))
 
     @property
     def looks_there(self) -> tuple[int, ...]:
-        """The planned looks at the means that the runs so far allow."""
+        """The planned looks of a claim about means for which there are enough runs."""
         return tuple(look for look in self.claim.looks if look <= self.complete)
 
     def at(self, look: int) -> Comparison:
@@ -147,14 +150,14 @@ class Comparison:
 
     @cached_property
     def pairs(self) -> tuple[tuple[float, float], ...]:
-        """(treatment, control) of every seed that has both numbers."""
+        """(treatment, control) for each seed that has both numbers."""
         found = [tuple(self.value(side, seed) for side in self.sides) for seed in self.seeds]
         return tuple((t, c) for t, c in found if t is not None and c is not None)
 
     @cached_property
     def ranked(self) -> bool:
-        """Whether a run died and the arms are compared by rank: in claims about means whose metric
-        has a better side."""
+        """Whether the arms are compared by rank: in claims about means with a dead run, if the
+        metric has a better direction."""
         return (
             self.claim.evidence in OF_MEANS
             and self.claim.column.better is not None
@@ -168,15 +171,15 @@ class Comparison:
 
     @property
     def n(self) -> int:
-        """Pairs that the claim is judged on; of ranks those with a dead run too."""
+        """Number of pairs on which the claim is judged; by rank, including pairs with dead runs."""
         if not self.ranked:
             return len(self.pairs)
         return sum(all(side.stored(seed) for side in self.varied) for seed in self.seeds)
 
     @cached_property
     def rank_gaps(self) -> list[float]:
-        """By how much the treatment is better, pair by pair, dead runs last; of "not worse" after
-        the margin was granted."""
+        """By how much the treatment is better in each pair, with dead runs last; for "not worse"
+        claims relative to the margin."""
         pairs: list[ranking.Pair] = []
         for seed in self.seeds:
             treatment, control = (self.value(side, seed) for side in self.sides)
@@ -185,8 +188,9 @@ class Comparison:
 
     @cached_property
     def rank_ps(self) -> tuple[float, float]:
-        """One-sided exact p of the ranks: that the treatment is not better, and that it is not
-        worse. 1 where it would favour an arm with a dead run over one without."""
+        """One-sided exact p values of the ranks, for the hypotheses that the treatment is not
+        better and that it is not worse. 1 where an arm with dead runs would be found better than
+        one without."""
         dead = [bool(self.dead(side)) for side in self.sides]
         alone = self.fixed is not None
         better = ranking.better_p(self.rank_gaps, alone)
@@ -198,7 +202,7 @@ class Comparison:
 
     @property
     def rank_p(self) -> float:
-        """p of the ranks for the claim: two-sided where it asks for a difference."""
+        """p of the ranks for the claim: two-sided for a claimed difference."""
         if self.claim.evidence == "mean_difference":
             return min(1.0, 2 * min(self.rank_ps))
         return self.rank_ps[0 if self.claimed_better else 1]
@@ -210,7 +214,7 @@ class Comparison:
 
     @property
     def claimed_better(self) -> bool:
-        """Whether the claimed side of the metric is its better one."""
+        """Whether the claimed direction is the better direction of the metric."""
         return self.claim.direction == self.claim.column.better
 
     @cached_property
@@ -218,7 +222,7 @@ class Comparison:
         return [treatment - control for treatment, control in self.pairs]
 
     def value(self, side: Side, seed: int) -> float | None:
-        """The claim's number of one run; for failure rates 1 for a run that is not ok."""
+        """The number of a run for the claim, or None; for failure rates 1 if the run is not ok."""
         if side.bound is not None:
             return side.bound
         content = side.stored(seed)
@@ -234,26 +238,26 @@ class Comparison:
         return side.results.numbers[content["seed"]].get(self.claim.metric)
 
     def rate(self, side: Side) -> tuple[int, int]:
-        """(failed or collapsed, all) of one arm."""
+        """(failed or collapsed runs, all runs) of one arm."""
         values = [self.value(side, seed) for seed in self.seeds]
         known = [value for value in values if value is not None]
         return int(sum(known)), len(known)
 
     @cached_property
     def changed(self) -> dict[str, tuple[Scalar, Scalar]] | None:
-        """Factors in which the arms differ, None when that is not known."""
+        """Factors in which the arms differ; None if unknown."""
         left, right = self.control.row, self.treatment.row
         return None if left is None or right is None else factors(left, right)
 
     @cached_property
     def rate_p(self) -> float:
-        """Exact two-sided p that the failure rates of both arms are equal, by the claim's test."""
+        """Exact two-sided p of equal failure rates, by the test of the claim."""
         test = statistics.RATE_TESTS[self.claim.test].p
         return test(self.rate(self.treatment), self.rate(self.control))
 
     @property
     def test_p(self) -> float | None:
-        """p of the t test that decides a claim about means; None below two pairs."""
+        """p of the t test for a claim about means; None for fewer than two pairs."""
         if self.claim.direction == "equal":
             return statistics.equivalence_p(self.differences, self.claim.margin.value)
         if self.one_sided:
@@ -264,19 +268,20 @@ class Comparison:
 
     @property
     def limit(self) -> float:
-        """The difference that separates met from missed: zero, or for "not worse" the margin on
-        the worse side."""
+        """The difference that separates met from missed: zero, or the margin on the worse side for
+        "not worse" claims."""
         if self.claim.evidence != "non_inferior":
             return 0.0
         return self.claim.margin.value * (-1 if self.claim.direction == "higher" else 1)
 
     def lives(self, side: Side) -> list[survival.Life]:
-        """One arm of a survival claim in the order of its rounds."""
+        """Lifetimes of one arm of a survival claim, in the order of its rounds."""
         found = (side.life(seed) for seed in self.seeds)
         return [life for life in found if life is not None]
 
     def looks(self, alpha: float) -> list[survival.Look]:
-        """The planned looks of a survival claim that its complete rounds allow, held to `alpha`."""
+        """The planned looks of a survival claim for which there are enough rounds, at level
+        `alpha`."""
         plan = self.claim.survival
         assert plan is not None, "looks belong to survival claims"
         return survival.planned_looks(
@@ -288,11 +293,11 @@ class Comparison:
             sides=plan.sides,
         )
 
-    # -- what is there and what is not
+    # -- available and missing results
 
     @cached_property
     def missing(self) -> tuple[str, ...]:
-        """A sentence for every number that should be there and is not."""
+        """A sentence per missing number or result."""
         absent = tuple(f"no results of {side.name}" for side in self.sides if not side.there)
         if absent:
             return absent
@@ -327,7 +332,7 @@ class Comparison:
 
     @cached_property
     def runs(self) -> list[tuple[str, Mapping[str, Any]]]:
-        """(name, JSON) of every stored run of the contrast, failed ones included."""
+        """(name, JSON) of all stored runs of the contrast, including failed ones."""
         found = {
             f"{side.name} s{content['seed']}": content
             for side in self.sides
@@ -340,7 +345,7 @@ class Comparison:
 def make_comparison(
     claim: Claim, arms: Mapping[str, ArmResults], rows: Mapping[str, Row]
 ) -> Comparison:
-    """The claim with what is stored of its arms and, by `rows`, what was asked of them."""
+    """Combine a claim with the stored results of its arms and their requested settings (`rows`)."""
     treatment, control = (
         Side(name, rows.get(name), arms.get(name))
         for name in (claim.arms.treatment, claim.arms.control)

@@ -1,4 +1,4 @@
-"""Claims that a constant object already answers: their metric or their bound separates nothing."""
+"""Claims whose metric or bound cannot distinguish a reconstruction from a constant object."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from study.evidence.expected_power import Background
 from study.evidence.format import fmt
 from study.evidence.metric_catalog import KNOWN
 
-# Scores that cannot be better, by the last part of a metric's path.
+# Best possible scores, by the last part of a metric's path.
 BEST_POSSIBLE = {"mae": 0.0, "mse": 0.0, "ssim": 1.0, "ms_ssim": 1.0}
 
 
 def answered_by_constant(comparison: Comparison, known: Background) -> str | None:
-    """Why the metric cannot tell a method that retrieves from one that does not: the phase of the
+    """Why the metric cannot tell whether a method retrieves the object, or None: the phase of the
     objects is a function of their amplitude, or the claim is vacuous.
 
-    None elsewhere, and where no constant was scored on this data."""
+    Also None if no constant object was scored on this data set and the phase is independent."""
     column = KNOWN.get(comparison.claim.metric)
     if column is None or column.channel is None or comparison.claim.metric.startswith("gap."):
         return vacuous(comparison, known)
@@ -41,8 +41,8 @@ def answered_by_constant(comparison: Comparison, known: Background) -> str | Non
 
 
 def vacuous(comparison: Comparison, known: Background) -> str | None:
-    """Why a constant object already answers the claim: it meets the goal, or no score of the
-    metric can be better than its own. None where neither holds or no constant was scored."""
+    """Why a constant object already answers the claim: it meets the goal, or has the best possible
+    score. None if neither holds or no constant object was scored."""
     claim = comparison.claim
     if claim.metric not in KNOWN or claim.metric.startswith("gap."):
         return None
@@ -80,14 +80,14 @@ def _on_data(side: Side, known: Background) -> dict[str, ArmResults]:
 
 
 def _score(arm: ArmResults, metric: str) -> float | None:
-    """Mean of the metric over the seeds of a reference, of which there is one where all seeds have
-    the same objects."""
+    """Mean of the metric over the seeds of an arm, or None (a reference has a single value if all
+    seeds have the same objects)."""
     values = arm.values(metric).values()
     return float(np.mean(list(values))) if values else None
 
 
 def _best(metric: str, side: Side, known: Background) -> float | None:
-    """The best score on a data set: that of the truth, or the bound of the metric."""
+    """The best possible score on a data set: the limit of the metric, or that of the ceiling."""
     if (bound := BEST_POSSIBLE.get(metric.rpartition(".")[2])) is not None:
         return bound
     ceilings = (arm for arm in _on_data(side, known).values() if arm.label == "ceiling")

@@ -1,21 +1,21 @@
-"""Before runs: can a claim be decided at all, and is it likely to be?
+"""The check of a claim before its runs: whether it can be decided, and is likely to be.
 
-A claim is refused when
-- no outcome of its runs could reach its level: too few pairs for means, too few runs for Fisher's
-  exact test, no planned look at which the log-rank test can reject, arms that share no seed;
-- its power is below 0.5 where the true effect is the margin (for equality and for "not worse by
-  more than the margin": zero) and the spread is that of comparable stored runs (the message names
-  them). Without any, the power is not known;
-- a constant object is the best possible answer to its metric on its data, or meets its bound;
-- its margin is not the one that earlier new claims about the same metric have.
+A claim is refused if
+- no outcome of its runs could reach its level: too few pairs for means, too few runs for the exact
+  test of failure rates, no planned look at which the log-rank test can reject, or no common seed;
+- its power is below 0.5 for a true effect equal to the margin (for equality and for "not worse by
+  more than the margin": zero) and the spread of comparable stored runs (the message names them).
+  Without comparable runs, the power is unknown and the claim is accepted;
+- a constant object has the best possible score of its metric on its data, or meets its bound;
+- its margin differs from that of earlier new claims about the same metric.
 
-The level is that of the family's first Holm step, alpha over the number of its claims: what the
-claim can count on whatever the others show.
+The level is that of the first Holm step of the family, alpha divided by the number of claims, which
+the claim has regardless of the other claims.
 
-Refused are new claims only. The others are reported: those with results of all arms, for which
-there is no "before the runs" any more, and those that git shows to be older than this check
-(`GATE_SINCE`). They were registered under the rules of their time, and a claim that has to be
-changed to let its arms run would lose what its registration was for.
+Only new claims are refused. Others are only reported: claims whose arms all have results, and
+claims that are older than this check according to git (`GATE_SINCE`). They were registered under
+the rules of their time, and changing a claim so that its arms may run would defeat its
+registration.
 """
 
 from __future__ import annotations
@@ -47,9 +47,10 @@ HAS_RESULTS = "all its arms have results already"
 class Assessment:
     """What a claim can decide with its registered seeds.
 
-    `problems`: sentences, empty for a claim that passes. `enforced`: whether they refuse its runs;
-    `exempt` says why not. `power` at a true effect of the margin, None where it is not known, and
-    then `basis` says why. `seeds_for_half`, `seeds_for_usual`: pairs for a power of 0.5 and 0.8.
+    `problems`: sentences, empty if the claim passes. `enforced`: whether problems prevent its runs;
+    if not, `exempt` is the reason. `power`: for a true effect equal to the margin, None if unknown;
+    `basis`: how it was estimated, or why it is unknown. `seeds_for_half`, `seeds_for_usual`: pairs
+    (or runs per arm) for a power of 0.5 and 0.8.
     """
 
     claim: str
@@ -67,16 +68,16 @@ class Assessment:
 
     @property
     def sentence(self) -> str | None:
-        """The problems in one sentence; None for a claim that passes."""
+        """The problems in one sentence; None if the claim passes."""
         return f"{self.claim}: {'; '.join(self.problems)}" if self.problems else None
 
 
 def assess(claim: Claim, book: ClaimBook, known: Background) -> Assessment:
-    """Judge one claim of `book`."""
+    """Check one claim of `book`."""
     comparison = make_comparison(claim, known.arms, known.declared.rows)
     size = len(book.families[claim.family])
     level = statistics.ALPHA / size
-    # Of a claim with looks the last one is the only one checked.
+    # For a claim with looks, only the last look is checked.
     last = spending.allowances(claim.looks, level)[-1] if claim.looks else level
     unreachable = _unreachable(comparison, last, size)
     power = expected_power(comparison, last, known)
@@ -99,16 +100,16 @@ def assess(claim: Claim, book: ClaimBook, known: Background) -> Assessment:
 
 
 def refuse_undecidable(root: Path, names: Collection[str]) -> None:
-    """Raise UserError when a new claim on one of these arms cannot be decided.
+    """Raise UserError if a new claim on one of these arms cannot be decided.
 
-    `names`: arms of the pipeline folder `root`; claims about them are in its own claims.yaml and,
-    as `<pipeline>/<arm>`, in that of the checkout.
+    `names`: arms of the pipeline folder `root`; claims about them are in its claims.yaml and, as
+    `<pipeline>/<arm>`, in that of the checkout.
     """
     refuse_claims(assessed(root, names, new_only=True))
 
 
 def refuse_claims(assessments: Iterable[Assessment]) -> None:
-    """Raise UserError with the problems of those that are enforced."""
+    """Raise UserError with the problems of all enforced assessments, if there are any."""
     if words := [a.sentence for a in assessments if a.enforced and a.sentence]:
         raise UserError(
             f"{'; '.join(words)}. Change or remove the claim before training; nothing was "
@@ -117,17 +118,17 @@ def refuse_claims(assessments: Iterable[Assessment]) -> None:
 
 
 def assessed(root: Path, names: Collection[str], new_only: bool = False) -> list[Assessment]:
-    """The claims about some arms of the pipeline folder `root`, judged.
+    """Check the claims about some arms of the pipeline folder `root`.
 
-    Raises UserError for a claims.yaml, params.yaml or result that cannot be read, and for a claim
-    that also names an unknown arm.
+    `new_only`: skip exempt claims. Raises UserError for a claims.yaml, params.yaml or result that
+    cannot be read, and for a claim that names an unknown arm.
     """
     found: list[Assessment] = []
     for file, prefix in claim_files(root):
         book, wanted = load_claims(file), {f"{prefix}{name}" for name in names}
         claims = [claim for claim in book.claims if wanted & set(claim.arm_names)]
         exempt = exemptions(book) if claims else {}
-        # Results are read for claims that can be refused, and there are few of them.
+        # Results are read only for claims that can be refused, of which there are few.
         claims = [claim for claim in claims if not (new_only and claim.id in exempt)]
         if claims:
             study = load_study(file.parent / "params.yaml")
@@ -145,9 +146,10 @@ def known_of(
     exempt: Mapping[str, str],
     arms: Mapping[str, ArmResults] | None = None,
 ) -> Background:
-    """What some claims of the claims.yaml in `root` are judged by.
+    """The background for checking some claims of the claims.yaml in `root`.
 
-    `study`: its params.yaml; `arms`: the stored results where they were read already.
+    `study`: its params.yaml; `exempt`: claims that are not refused, with the reason; `arms`: the
+    stored results, if they were already read.
     """
     pipelines = pipelines_of(name for claim in claims for name in claim.arm_names)
     if arms is None:
@@ -161,7 +163,7 @@ def known_of(
 
 
 def exemptions(book: ClaimBook) -> dict[str, str]:
-    """Claim id -> why it is reported and not refused. New claims are not in it."""
+    """Claim id -> why the claim is only reported, not refused; new claims are not included."""
     root = book.path.parent
     last = ("rev-list", "-1", f"--before={GATE_SINCE}", "HEAD", "--", book.path.name)
     commit = (environment.git(*last, root=root) or "").strip()
@@ -181,11 +183,11 @@ def _has_results(root: Path, name: str) -> bool:
     return any((results_of(root, name) / "seeds").glob("s*.json"))
 
 
-# --- whatever the data ------------------------------------------------------------------------
+# --- checks that do not depend on results -----------------------------------------------------
 
 
 def _unreachable(comparison: Comparison, level: float, claims: int) -> str | None:
-    """Why no outcome of the runs can decide the claim, with the seeds that could; None for none."""
+    """Why no outcome of the runs can decide the claim, with the number of seeds needed; or None."""
     claim = comparison.claim
     at = f"at level {fmt(level)} ({counted(claims, 'claim')} in family {claim.family}"
     at += ", last look)" if claim.looks else ")"
@@ -222,7 +224,10 @@ def _unreachable(comparison: Comparison, level: float, claims: int) -> str | Non
 
 
 def _no_look(claim: Claim, level: float, at: str) -> str | None:
-    """Every look has a smallest p, that of arms which are wholly apart."""
+    """Why no look of a survival claim can reject, or None.
+
+    The smallest p at a look is that of completely separated arms.
+    """
     plan = claim.survival
     assert plan is not None, "asked of survival claims"
     rounds = len(plan.seeds)
@@ -246,12 +251,12 @@ def _smallest_log_rank_p(rounds: int, tails: int) -> float:
 
 
 def _other_margin(claim: Claim, book: ClaimBook, exempt: Mapping[str, str]) -> str | None:
-    """Why the margin differs from that of every earlier claim about the metric; None if one agrees
-    or there is none.
+    """How the margin differs from those of earlier claims about the metric; None if one agrees or
+    there are none.
 
-    Claims that another one replaces do not count; nor do, for a new claim, those that are older
-    than this check: a rate margin of 0.1, which 8 runs cannot show, would bind every later one.
-    A margin of survival is a part of the horizon, which only claims of one family share.
+    Replaced claims are ignored, and for a new claim also those older than this check: otherwise a
+    margin for rates of 0.1, which 8 runs cannot show, would bind all later claims. Margins of
+    survival claims are compared only within a family, whose claims share the horizon.
     """
     replaced = {old for other in book.claims for old in other.replaces}
     if exempt.get(claim.id) != OLDER:
