@@ -1,4 +1,4 @@
-"""Numbers of findings.json with their intervals, and the base of all its objects."""
+"""Numbers in findings.json with their intervals, and the base class of all its objects."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from study.evidence.statistics import Interval
 
 
 def _finite(value: Any) -> Any:
-    """Statistics without a finite value have none; files with NaN are refused when parsed."""
+    """Replace values that are not finite by None, since JSON files with NaN cannot be parsed."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -46,7 +46,7 @@ class Estimate(Stored):
 
     @property
     def half(self) -> float | None:
-        """Half of the interval's width."""
+        """Half of the width of the interval, or None."""
         return None if self.low is None or self.high is None else (self.high - self.low) / 2
 
 
@@ -57,7 +57,7 @@ class Difference(Estimate):
 
 
 class MeanOfArm(Difference):
-    """Mean over the seeds; `values`: s<seed> -> the number of that seed."""
+    """Mean over the seeds. `values`: s<seed> -> the number of that seed."""
 
     median: float
     values: Mapping[str, float]

@@ -1,7 +1,8 @@
-"""Power of a claim before its runs: the spread and the rates are those of comparable stored runs.
+"""Power of a claim before its runs, with the spread or rates of comparable stored runs.
 
-The true effect is taken as the margin; as zero for equality and for "not worse by more than the
-margin", whose limit is then one margin away. Without comparable stored runs it is not known.
+The true effect is assumed to equal the margin, or to be zero for equality and for "not worse by
+more than the margin", whose limit is then one margin away. Without comparable stored runs the power
+of a claim about means is unknown.
 """
 
 from __future__ import annotations
@@ -22,15 +23,15 @@ from study.settings import Arm, Row
 
 LEAST_POWER = 0.5
 USUAL_POWER = 0.8
-FEWEST_PAIRS = 3  # from which a spread is taken
+FEWEST_PAIRS = 3  # smallest sample from which a spread is estimated
 MOST_PAIRS = 10_000
 MOST_RUNS = 200
 
 
 @dataclass(frozen=True)
 class Background:
-    """What claims are judged by: stored results, declared arms and data sets, and the claims that
-    are only reported, with the reason."""
+    """Background for checking claims: stored results, declared arms and data sets, and claims that
+    are only reported (`exempt`: id -> reason)."""
 
     arms: Mapping[str, ArmResults]
     declared: Declared
@@ -39,7 +40,10 @@ class Background:
 
 @dataclass(frozen=True)
 class ExpectedPower:
-    """`value` None: unknown; `basis` is the reason."""
+    """The power of a claim with its seeds, and the number of seeds for a power of 0.5 and 0.8.
+
+    `value`: None if unknown; `basis`: how it was estimated, or why it is unknown.
+    """
 
     value: float | None
     basis: str
@@ -48,6 +52,7 @@ class ExpectedPower:
 
 
 def expected_power(comparison: Comparison, level: float, known: Background) -> ExpectedPower:
+    """The power of a claim at this level; unknown for survival claims."""
     claim = comparison.claim
     if claim.survival is not None:
         return ExpectedPower(None, "the power of a survival claim is not computed")
@@ -81,7 +86,10 @@ def _found(power: Callable[[int], float], n: int, most: int, basis: str) -> Expe
 
 
 def _power_of_rates(comparison: Comparison, level: float, known: Background) -> ExpectedPower:
-    """The control's rate is the stored one; without any, the one that makes it easiest."""
+    """Power of a claim about failure rates.
+
+    The rate of the control is the stored one; without comparable runs, the most favourable one.
+    """
     claim, margin = comparison.claim, comparison.claim.margin.value
     anchor = _stored_or_nearest(comparison.control, known)
     sign = 1 if claim.direction == "higher" else -1
@@ -98,7 +106,7 @@ def _power_of_rates(comparison: Comparison, level: float, known: Background) -> 
             return ExpectedPower(0.0, f"{basis}, and no rate lies {fmt(margin)} {way} that")
 
     def power(n: int) -> float:
-        # Boschloo's test has at least this power; its own takes minutes for so many tables.
+        # Boschloo's test has at least this power; computing its own power would take minutes.
         return statistics.fisher_power(rates, n, level)
 
     return _found(power, claim.needed_seeds, MOST_RUNS, basis)
@@ -123,10 +131,11 @@ def low_power_problem(claim: Claim, level: float, power: ExpectedPower) -> str |
 
 
 def _spread(comparison: Comparison, known: Background) -> tuple[float, str] | None:
-    """Standard deviation of the differences that the claim will have, and the runs behind it.
+    """Estimated standard deviation of the differences, and the runs from which it is taken.
 
-    Of its own pairs; without any, of the control's runs paired with those of the arms on the same
-    data that are nearest to it; against a reference, of the runs of the nearest arm.
+    It is taken from the claim's own pairs if there are enough; otherwise from the control's runs,
+    paired with those of the most similar arms on the same data; for a comparison with a fixed
+    value, from the runs of the arm or of the most similar one. None if there are none.
     """
     metric = comparison.claim.metric
     own = comparison.differences if comparison.seeds else []
@@ -134,7 +143,7 @@ def _spread(comparison: Comparison, known: Background) -> tuple[float, str] | No
         return _deviation([own]), f"over its own {counted(len(own), 'pair')}"
     if comparison.fixed is not None:
         if not comparison.varied:
-            return None  # two rows of one value each: no spread, and no test
+            return None  # two single values: there is neither a spread nor a test
         anchor = _stored_or_nearest(comparison.varied[0], known, metric)
         if anchor is None:
             return None
@@ -176,9 +185,9 @@ def _differences(arm: ArmResults, control: ArmResults, metric: str) -> list[floa
 def _stored_or_nearest(
     side: Side, known: Background, metric: str | None = None
 ) -> ArmResults | None:
-    """The results of an arm; without enough, of the stored network with the fewest other settings.
+    """The results of an arm or, if there are too few, of the most similar stored network.
 
-    `metric`: a number that enough of its seeds have.
+    `metric`: a number that enough of its seeds must have.
     """
     row = side.row
     if side.results is not None and _enough(side.results, metric):

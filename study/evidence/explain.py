@@ -1,9 +1,9 @@
-"""A number's value, its inputs with their hashes, its meaning, and the command that gives it again.
+"""Explain a number: value, definition, inputs with their hashes, and the command to recompute it.
 
 control/s3/last.standard.amplitude.mae      one seed
-control/mean/last.standard.amplitude.mae    over the seeds; also median
-agc/difference/last.val_loss                against the arm's `versus`, paired by seed
-AGC-001/effect                              of a claim
+control/mean/last.standard.amplitude.mae    mean over the seeds; also median
+agc/difference/last.val_loss                difference from the arm's `versus`, paired by seed
+AGC-001/effect                              effect of a claim
 """
 
 from __future__ import annotations
@@ -41,7 +41,11 @@ LONGEST_ID = 500
 
 @dataclass(frozen=True)
 class Explanation:
-    """`value` in `unit`, None with a `note`; `facts` where it is an estimate over seeds."""
+    """An explained number.
+
+    `value`: in `unit`, or None, with the reason in `note`; `facts`: the estimate with its interval
+    for a number over seeds; `inputs`: (file, sha256).
+    """
 
     id: str
     value: float | None
@@ -64,7 +68,7 @@ class Explanation:
 def explain(number_id: str, root: Path) -> Explanation:
     """Explain the number `number_id` of the pipeline folder `root`.
 
-    Raises UserError, with what is known, for an id that names nothing.
+    Raises UserError, with similar names, for an invalid id.
     """
     if len(number_id) > LONGEST_ID:
         raise UserError(f"{quoted(number_id)} is not a number's id; accepted: {FORM}")
@@ -137,7 +141,8 @@ def _over_seeds(
 def _difference(
     arm: ArmResults, column: Column, arms: Mapping[str, ArmResults], root: Path
 ) -> tuple[list[ArmResults], Estimate | None]:
-    """The two arms and the paired difference, treatment minus control."""
+    """The two arms and the paired difference, treatment minus control. Raises UserError if the arm
+    has no `versus`."""
     study = load_study(root / "params.yaml")
     row = declared(root, study, pipelines_of([arm.name])).rows.get(arm.name)
     if row is None or row.versus is None:
@@ -183,7 +188,7 @@ def _interval_note(facts: Estimate | None) -> str:
 
 
 def _inputs(arm: ArmResults, seed: int, column: Column, root: Path) -> Iterator[tuple[str, str]]:
-    """The file of a seed, and that of its provenance for a number that comes from there."""
+    """The file of a seed's result and, for numbers from its provenance, also that file."""
     files = [arm.files[seed]]
     if column.path == "training.seconds" and arm.seeds[seed]["environment"] is not None:
         files.append(provenance.file_of(files[0]))

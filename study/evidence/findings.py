@@ -1,16 +1,16 @@
-"""findings.json: the arms over their seeds and the verdict of every claim, from stored numbers.
+"""findings.json: statistics of all arms over their seeds and the verdicts on all claims.
 
 Design choices
-- A function of its inputs: no clock, no machine. Dates are the commit dates of the runs. Equal
-  input gives equal bytes, with the earlier findings as one of the inputs.
-- No typed conclusion: every sentence is put together from numbers, claims.yaml and params.yaml.
-- The key `status` is used for verdicts only (a claim's); runs have a
-  `state` and an `outcome`.
-- Recorded arms are many: of them are here the columns of their table and those that claims use,
-  to 6 digits. `study explain` computes every number in full.
-- Nothing is deleted: a verdict that changed stays in `history`, a claim that left claims.yaml stays
-  under `superseded`, and git says under `withdrawn` which ones left, whatever the earlier findings
-  hold.
+- A function of its inputs only, independent of time and machine. Dates are the commit dates of the
+  runs. Equal inputs give equal bytes; the earlier findings are one of the inputs.
+- Conclusions are not written manually: all sentences are generated from numbers, claims.yaml and
+  params.yaml.
+- The key `status` is used only for verdicts on claims; runs have a `state` and an `outcome`.
+- There are many recorded arms: for these, only numbers in their table and those used by claims are
+  included. `study explain` computes all numbers in full.
+- Nothing is deleted: earlier verdicts are kept in `history` and claims removed from claims.yaml in
+  `superseded`. `withdrawn` lists removed claims from the git history, independently of the earlier
+  findings.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ def build(
     study: Study,
     previous: Mapping[str, Any] | None,
 ) -> Findings:
-    """The findings of the checkout `root`. `previous`: the content of the findings.json that this
-    one follows, or None.
+    """The findings of the checkout `root`.
 
-    Raises UserError for a claim about an unknown arm, for results that cannot be read and for
-    earlier findings of an unknown version.
+    `previous`: content of the previous findings.json, or None. Raises UserError for a claim about
+    an unknown arm, for results that cannot be read, and for previous findings of an unknown
+    version.
     """
     if previous is not None:
         check_format(previous, "the earlier findings.json")
@@ -103,18 +103,18 @@ def build(
 
 
 def _of_investigations(arms: Mapping[str, ArmResults], root: Path) -> dict[str, Any]:
-    """The keys that investigations add."""
+    """The keys added by investigations."""
     parts = [part.facts(arms, root) for part in investigations.parts("findings")]
     return {key: plain(content) for part in parts for key, content in part.items()}
 
 
 def _named(claims: ClaimBook) -> list[str]:
-    """Every arm that a claim names."""
+    """All arms that are named by claims."""
     return [name for claim in claims.claims for name in claim.arm_names]
 
 
 def _groups(known: Declared, arms: Mapping[str, ArmResults]) -> list[ArmGroup]:
-    """The recorded arms by question; those of no question under the name of their study."""
+    """The recorded arms by question; arms without a question in one group per study."""
     groups = [
         ArmGroup(study=g.study, name=g.name, asks=g.asks, arms=[a for a in g.arms if a in arms])
         for g in known.groups
@@ -127,7 +127,7 @@ def _groups(known: Declared, arms: Mapping[str, ArmResults]) -> list[ArmGroup]:
 
 
 def _paths(name: str, claims: ClaimBook) -> tuple[str, ...]:
-    """The numbers of an arm that are in the findings."""
+    """Paths of the numbers of an arm that are included in the findings."""
     if "/" not in name:
         return SHOWN
     used = [c.metric for c in claims.claims if c.metric not in SPECIAL and name in c.arm_names]
@@ -140,7 +140,7 @@ def _arms(
     rows: Mapping[str, Row],
     claims: ClaimBook,
 ) -> dict[str, ArmFinding]:
-    """Every arm of the table. Differences are those of the numbers as they are stored."""
+    """All arms of the table. Differences are computed from the rounded numbers where possible."""
     found = {name: _arm(name, arms, rows, claims) for name in names}
     for name, arm in found.items():
         follow = differences(found, name) if arm.difference else {}
@@ -152,7 +152,7 @@ def _arms(
 def _arm(
     name: str, arms: Mapping[str, ArmResults], rows: Mapping[str, Row], claims: ClaimBook
 ) -> ArmFinding:
-    """An arm of the table, with its difference to the arm that it is compared with."""
+    """An arm of the table, with its difference from its `versus` arm."""
     row = rows.get(name)
     control = arms.get(row.versus) if row is not None and row.versus else None
     found = summarise(name, row, arms.get(name), _paths(name, claims), control)

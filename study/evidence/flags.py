@@ -1,12 +1,13 @@
-"""Defects that the numbers show, independent of claims.
+"""Defects that are visible in the numbers, independent of claims.
 
-Two arms with the same result: usually a setting that never reached the run. The earlier work drew
-conclusions from settings that were lost on the way. So equal scores (to three digits) or identical
-histories of two arms with one seed raise a flag. It has a reason when the numbers show one; without
-a reason it is an error, and `lost_setting` keeps it from a verdict.
+Two arms with the same result usually indicate a setting that had no effect on the run; the earlier
+work drew conclusions from settings that were lost. Therefore equal scores (to three digits) or
+identical histories of two arms for the same seed raise a flag. If the numbers explain it, the flag
+has a reason; otherwise it is an error, and `lost_setting` prevents a verdict.
 
-A simulated object of the wrong brightness: loss and simulation know one probe, so the amplitude
-scale of a healthy network is 1 within a few percent, and more is a defect of the scales.
+A wrong amplitude scale of a reconstruction from simulated data: since loss and simulation use the
+same probe, the amplitude scale of a working network is 1 within a few percent; a larger deviation
+indicates a scaling error.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from study.reading import read_table
 SCALE = "standard.extra.amplitude_scale"
 SCALE_LIMIT = 0.05
 
-# The published set prints numbers for degenerate objects too.
+# The published metric set has numbers for degenerate objects, too.
 SIGNATURE = tuple(
     f"last.published.{channel}.{metric}"
     for channel in ("amplitude", "phase")
@@ -35,16 +36,16 @@ SIGNATURE = tuple(
 
 
 def identical_arms(arms: Mapping[str, ArmResults]) -> list[Flag]:
-    """A flag for every two arms, on one data set, that share a result in any seed.
+    """A flag for each pair of arms on the same data set that share a result for any seed.
 
-    Only arms with a common signature are compared: arms without one have no common result.
+    Only arms with a common signature are compared; others cannot have a common result.
     """
     flags = (identity(arms[left], arms[right]) for left, right in _alike(arms))
     return [flag for flag in flags if flag]
 
 
 def _alike(arms: Mapping[str, ArmResults]) -> list[tuple[str, str]]:
-    """Names of every two arms that share a signature of a seed, in order of name."""
+    """Names of all pairs of arms that share a signature of a seed, sorted."""
     buckets: dict[tuple[Any, ...], list[str]] = {}
     for name in sorted(arms):
         for key in _signatures(arms[name]):
@@ -53,7 +54,7 @@ def _alike(arms: Mapping[str, ArmResults]) -> list[tuple[str, str]]:
 
 
 def _signatures(arm: ArmResults) -> set[tuple[Any, ...]]:
-    """What two runs of one seed must share to be flagged: the scores, or the history's hash."""
+    """Signatures of an arm's runs: data, seed and either scores or hash of the history."""
     found: set[tuple[Any, ...]] = set()
     for seed, content in arm.seeds.items():
         found.add((seed, "scores", _digits(arm.numbers[seed])))
@@ -62,7 +63,7 @@ def _signatures(arm: ArmResults) -> set[tuple[Any, ...]]:
 
 
 def identity(left: ArmResults, right: ArmResults) -> Flag | None:
-    """The flag of two arms, or None if they differ in every shared seed."""
+    """The flag of two arms, or None if they differ for every common seed."""
     if left.data_sha256 is None or left.data_sha256 != right.data_sha256:
         return None
     shared = sorted(set(left.seeds) & set(right.seeds))
@@ -84,10 +85,10 @@ def identity(left: ArmResults, right: ArmResults) -> Flag | None:
 
 
 def lost_setting(left: ArmResults, right: ArmResults) -> str | None:
-    """Why the setting in which two arms differ seems not to have acted, or None.
+    """Why the setting in which two arms differ seems to have had no effect, or None.
 
-    That is an unexplained flag with an identical history in any seed or with equal scores in all
-    shared ones. Three equal digits in some seeds alone are chance: the others show that it acted.
+    This is an unexplained flag with an identical history for any seed or with equal scores for all
+    common seeds. Three equal digits for only some seeds are chance: the other seeds show an effect.
     """
     flag = identity(left, right)
     if flag is None or not flag.is_error:
@@ -97,10 +98,10 @@ def lost_setting(left: ArmResults, right: ArmResults) -> str | None:
 
 
 def scale_defects(arms: Mapping[str, ArmResults]) -> list[ScaleFlag]:
-    """A flag for every trained arm and checkpoint whose amplitude scale is off 1.
+    """A flag for each trained arm and checkpoint whose amplitude scale differs from 1.
 
-    Simulated data and runs that are `ok` with an object that passes the gate: a constant has
-    whatever scale it has.
+    Only for simulated data and `ok` runs whose object passes the gate, since the scale of a
+    constant object is meaningless.
     """
     flags = []
     for arm in (arm for arm in arms.values() if arm.label == "arm"):
@@ -144,7 +145,7 @@ def _history(content: Mapping[str, Any]) -> str | None:
 def _reason(
     left: ArmResults, right: ArmResults, seeds: list[int], same_scores: list[int]
 ) -> str | None:
-    """The explanation from the numbers, or None."""
+    """An explanation of equal results from the numbers, or None."""
     changed = changed_factors(left, right)
     if changed == []:
         return "no setting differs between them"
@@ -169,8 +170,8 @@ def _reason(
 
 
 def _learning_rates(arm: ArmResults, seeds: Sequence[int]) -> set[str]:
-    """Every learning rate that history.csv names for these seeds; two different placeholders
-    if the file is missing."""
+    """All learning rates in history.csv for these seeds; two placeholders if the file is missing,
+    so that rates count as different."""
     file = next((f.parent.parent / "history.csv" for f in arm.files.values()), None)
     if file is None or not file.is_file():
         return {"", "unknown"}

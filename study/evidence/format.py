@@ -1,4 +1,4 @@
-"""Formatting of numbers, lists and tables for sentences of the findings."""
+"""Formatting of numbers, lists and tables in the text of the findings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def percent(level: float) -> str:
 
 
 def plus_minus(facts: Mapping[str, Any]) -> str:
-    """`0.0631 [0.0612, 0.0650], n = 6` of a stored interval, which may have no bounds."""
+    """A stored interval as `0.0631 [0.0612, 0.0650], n = 6`; bounds may be None."""
     estimate = fmt(facts["estimate"])
     if facts["low"] is None:
         return f"{estimate}, n = {facts['n']}"
@@ -37,26 +37,27 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-BRACKET = re.compile(r"\](?=[(\[:])")  # of a link, an image, or the definition of one
+BRACKET = re.compile(r"\](?=[(\[:])")  # part of a link, an image or a reference definition
 
 
 def inline(text: str) -> str:
-    """Text that keeps to its line of Markdown and makes no link, image or element of HTML.
+    """Text on a single line of Markdown, without links, images and HTML elements.
 
-    Stored text in findings.md passes through here. Emphasis and code stay: our sentences have some.
+    Used for stored text in findings.md. Emphasis and code are kept, as generated sentences use
+    them.
     """
     return BRACKET.sub(r"]\\", " ".join(text.split()).replace("<", "&lt;"))
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; bars within a cell are escaped."""
+    """A Markdown table; vertical bars in cells are escaped."""
     cells = [[inline(cell).replace("|", "\\|") for cell in row] for row in (heads, *rows)]
     lines = [cells[0], ["---"] * len(heads), *cells[1:]]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def reproduce(arms: Iterable[str]) -> str:
-    """The command that computes the results of these arms again; `<study>/<arm>` is recorded."""
+    """The command that recomputes the results of these arms; `<study>/<arm>` is a recorded arm."""
     targets: dict[str, list[str]] = {}
     for name in dict.fromkeys(arms):
         pipeline, _, arm = name.rpartition("/")

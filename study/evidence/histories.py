@@ -1,4 +1,4 @@
-"""What the history of a run says: losses, health of the network, and the table of all seeds."""
+"""Facts from the history of a run (losses, health of the network), and the history of all seeds."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ TRAINING = (
 GRADIENTS = "diagnostics/gradients.jsonl"
 
 
-# An epoch is bad when its validation loss is more than this many times the best so far.
+# An epoch is bad if its validation loss exceeds the best so far by this factor.
 BAD = 2.0
 
 
 def survival_facts(row: Row, history: Sequence[Epoch], status: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a survival run: epochs lived, whether it died, and what that was decided from."""
+    """Facts of a survival run: epochs lived, whether and how it died, horizon and loss floors."""
     if not isinstance(row, Arm) or row.survival is None:
         return {}
     floors = status["floors"]
@@ -64,7 +64,7 @@ def survival_facts(row: Row, history: Sequence[Epoch], status: Mapping[str, Any]
 
 
 def training_facts(history: Sequence[Epoch]) -> dict[str, Any]:
-    """Losses of the whole run; the best epoch is the earliest of the lowest."""
+    """Losses and health of a whole run; the best epoch is the earliest with the lowest loss."""
     facts: dict[str, Any] = dict.fromkeys(TRAINING) | {"epochs": len(history)}
     facts |= _health(history)
     finite = [row for row in history if math.isfinite(row["val_loss"])]
@@ -83,12 +83,12 @@ def training_facts(history: Sequence[Epoch]) -> dict[str, Any]:
 
 
 def _health(history: Sequence[Epoch]) -> dict[str, Any]:
-    """Dead units at the end, the largest gradient, the first bad epoch; null where not logged."""
+    """Dead units at the end, the largest gradient, the first bad epoch; None if not logged."""
     if not history:
         return {}
     dead = [share for key, share in history[-1].items() if key.startswith("dead.")]
     largest = [row["gradient_norm_max"] for row in history if "gradient_norm_max" in row]
-    # A step whose gradient is not finite has the largest there is, and JSON has no number for it.
+    # If a gradient is not finite, the largest one cannot be represented in JSON.
     finite = all(map(math.isfinite, largest))
     return {
         "dead_share": max(filter(math.isfinite, dead), default=None),
@@ -108,9 +108,10 @@ def _first_bad(history: Sequence[Epoch]) -> int | None:
 
 
 def gradient_ratio(file: Path) -> float | None:
-    """Local over spectral gradient norm, all blocks together, at the first batch of the run.
+    """Ratio of local to spectral gradient norm of all blocks at the first batch of the run.
 
-    None for a run without `--diagnose`, and where a branch has no finite gradient.
+    None for a run without `--diagnose`, and if a branch has no finite gradient. Raises UserError
+    for a damaged file.
     """
     wanted = {"source": "training", "epoch": 1, "kind": "block"}
     try:
@@ -118,7 +119,7 @@ def gradient_ratio(file: Path) -> float | None:
         first = [r for r in records if {key: r[key] for key in wanted} == wanted]
         norms = [(r["local_norm"], r["spectral_norm"]) for r in first]
     except (KeyError, TypeError):
-        raise UserError(f"{file} holds a line that is not a record of gradients") from None
+        raise UserError(f"{file} contains a line that is not a record of gradients") from None
     if not norms or any(norm is None for pair in norms for norm in pair):
         return None
     local, spectral = (math.hypot(*side) for side in zip(*norms, strict=True))
@@ -126,15 +127,15 @@ def gradient_ratio(file: Path) -> float | None:
 
 
 def reference_facts(status: Mapping[str, Any]) -> dict[str, Any]:
-    """A row that is not a network has no loss."""
+    """The facts of a reference, which has no losses."""
     return {**dict.fromkeys(TRAINING), "patterns": status.get("patterns")}
 
 
 def pattern_counts(manifest: Manifest) -> dict[str, int]:
-    """From how many patterns a network's image is made, and how many it was trained on.
+    """Number of patterns used for a network's image, and for its training.
 
-    A simulated image is made of the test patterns. In an imported set these are held out, and the
-    image is made of all others.
+    With simulated data the image is reconstructed from the test patterns. In an imported data set
+    these are held out, and the image is reconstructed from all others.
     """
     imaged = ("train", "validation") if manifest.kind == "imported" else ("test",)
     return {
@@ -148,7 +149,7 @@ def _finite(value: float) -> float | None:
 
 
 def _digest(history: Sequence[Epoch]) -> str:
-    """Hash of every logged number but times and memory: equal for identical histories."""
+    """Hash of all logged numbers except times and memory; equal for identical histories."""
     kept = [{k: v for k, v in row.items() if k not in TIMING} for row in history]
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
@@ -156,7 +157,8 @@ def _digest(history: Sequence[Epoch]) -> str:
 def loss_of(
     name: str, status: Mapping[str, Any], history: Sequence[Epoch], epoch: int
 ) -> float | None:
-    """Validation loss of the weights that made the object `name`; None when it is not finite."""
+    """Validation loss of the weights of the reconstruction `name` ("best" or "last"); None if it is
+    unknown or not finite."""
     stored = lookup(status, ("stored", name))
     if isinstance(stored, Mapping) and "val_loss" in stored:
         return None if stored["val_loss"] is None else _finite(stored["val_loss"])
@@ -164,14 +166,15 @@ def loss_of(
 
 
 def skill_of(loss: float | None, floors: Mapping[str, Any]) -> tuple[float | None, str | None]:
-    """Skill, or None and why."""
+    """(skill, None), or (None, reason)."""
     noise, constant = floors.get("noise"), floors.get("best_constant")
     if loss is None:
         return None, "the run has no validation loss"
     if noise is None or constant is None:
         return None, "the noise floor is known only where the true patches are"
     if constant <= noise:
-        # Few photons and a wrong probe: the loss no longer tells the object from a constant.
+        # With few photons and a wrong probe, the loss does not distinguish the object from a
+        # constant.
         message = (
             f"the true object's loss {noise:.3g} is not below the best constant's {constant:.3g}"
         )
@@ -180,17 +183,17 @@ def skill_of(loss: float | None, floors: Mapping[str, Any]) -> tuple[float | Non
 
 
 def joined_history(runs: Mapping[int, RunFolder]) -> str:
-    """history.csv of all seeds as one, column `seed` first; digits stay as they were written."""
+    """history.csv of all seeds combined, with `seed` as first column; digits are unchanged."""
     tables = []
     for seed, run in runs.items():
         if run.history_file.is_file():
             table = read_table(run.history_file, needed=("epoch",), as_text=True)
             table = table.drop(columns=[column for column in TIMING if column in table])
             table.insert(0, "seed", str(seed))
-            if "val_loss" not in table:  # rPIE logs an R-factor a pass
+            if "val_loss" not in table:  # rPIE logs one R-factor per pass
                 table["val_loss"] = ""
             tables.append(table)
     if not tables:
-        # A plot of nothing still needs its columns.
+        # An empty plot still needs the columns.
         return "seed,epoch,val_loss\n"
     return pandas.concat(tables).to_csv(index=False)

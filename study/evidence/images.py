@@ -1,19 +1,19 @@
-"""results/<arm>/images.png: one reconstruction beside the truth, small enough to be in git.
+"""results/<arm>/images.png: one reconstruction next to the true object, small enough for git.
 
     amplitude   truth | reconstruction
     phase       truth | reconstruction
 
-8 bit grey, at most 30 kB, so that a fresh clone has a picture of every arm before any pull.
+8-bit grey, at most 30 kB, so that a fresh clone has an image of every arm before any pull.
 
 Design choices
-- The seed is the median by the validation loss of its best weights (the lower one of two); runs
-  that failed or collapsed rank behind all others. Where it has no object, the truth is alone.
-- Both images have the truth's mean direction (`study.metrics.standard`) and its range. Without a
-  truth, of a measured set, the ranges are those of the reconstruction.
-- Panels of more than 84 px are reduced by area: the mean of |O|, and the angle of the mean of O.
-- The bytes depend on the pixels alone: pixels are stored, since compression differs between builds
-  of zlib. Seed, ranges and region are the text chunk `armature` (JSON), so that any PNG reader
-  gives the values back.
+- The seed is the one with the median validation loss of the best weights (of two, the lower);
+  failed and collapsed runs rank last. If it has no reconstruction, only the true object is shown.
+- Both images are rotated to the mean phase of the true object (`study.metrics.standard`) and have
+  its range. For a measured data set, the ranges are those of the reconstruction.
+- Panels larger than 84 px are reduced by area: the mean of |O|, and the angle of the mean of O.
+- The bytes depend only on the pixels, which are stored uncompressed because compression differs
+  between builds of zlib. Seed, ranges and region are in the text chunk `armature` (JSON), so that
+  any PNG reader can recover the values.
 """
 
 from __future__ import annotations
@@ -57,11 +57,11 @@ Object = Complex[np.ndarray, "h w"]
 
 
 class Facts(BaseModel):
-    """What a file says beside its pixels.
+    """The metadata of an image file.
 
-    `seed`: whose object; `checkpoint`: best, or only of a reference; `region`: [y0, x0, y1, x1] in
-    object px; `amplitude` (object units), `phase` (rad): values of the grey levels 0 and 255.
-    `panels`: the columns, from the left; empty where there is nothing to show.
+    `seed`: seed of the run; `checkpoint`: best, only (a reference) or none; `region`: [y0, x0, y1,
+    x1] in object px; `amplitude` (object units), `phase` (rad): values of the grey levels 0 and
+    255. `panels`: columns from left to right; empty if there is nothing to show.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
@@ -74,7 +74,7 @@ class Facts(BaseModel):
 
 
 def median_seed(scored: Mapping[int, Mapping[str, Any]]) -> int:
-    """The seed in the middle by the validation loss of its best weights; the failed rank last."""
+    """The seed with the median validation loss of the best weights; failed runs rank last."""
 
     def rank(seed: int) -> tuple[bool, float, int]:
         best = scored[seed]["best"]
@@ -85,7 +85,7 @@ def median_seed(scored: Mapping[int, Mapping[str, Any]]) -> int:
 
 
 def write_images(file: Path, seed: int, run: RunFolder, split: Split) -> None:
-    """Write the picture of one run's best object; of the first image, where there are several."""
+    """Write the image file for the best reconstruction of a run (the first of several images)."""
     result = _stored(run)
     truth = None if split.obj is None or result is None else _cropped(split, result)
     pair = {"truth": truth, "reconstruction": None if result is None else result.object[0]}
@@ -112,11 +112,11 @@ def write_images(file: Path, seed: int, run: RunFolder, split: Split) -> None:
 
 
 def read_images(file: Path, root: Path) -> tuple[Facts, dict[tuple[Panel, str], Image.Image]]:
-    """Facts and grey panels by (column, channel), each at most `SIDE_PX` pixels wide and high.
+    """Read metadata, and grey panels by (column, channel), each at most `SIDE_PX` wide and high.
 
-    The file is checked before its pixels are read: size, format, extent, and the facts beside them.
-    Raises FileNotFoundError, and UserError for a file that `write_images` does not write or a link
-    out of the checkout `root`.
+    Size, format, dimensions and metadata of the file are checked before its pixels are read. Raises
+    FileNotFoundError, and UserError for an invalid file or a link that leads out of the checkout
+    `root`.
     """
     if not file.resolve().is_relative_to(root.resolve()):
         raise UserError(f"{file} is a link out of this checkout; replace it with the file")
@@ -130,7 +130,7 @@ def read_images(file: Path, root: Path) -> tuple[Facts, dict[tuple[Panel, str], 
         picture.load()
     except (ValueError, OSError, SyntaxError) as error:  # of pydantic and of Pillow
         raise UserError(
-            f"{file} is not a picture of this study ({str(error).splitlines()[0][:80]}); restore "
+            f"{file} is not an image of this study ({str(error).splitlines()[0][:80]}); restore "
             f"it with `git checkout -- {file}`"
         ) from None
     w, h = picture.width // columns, picture.height // 2
@@ -142,7 +142,7 @@ def read_images(file: Path, root: Path) -> tuple[Facts, dict[tuple[Panel, str], 
 
 
 def blank_channels(arm: ArmFinding, facts: Facts) -> dict[str, str]:
-    """Channels of the shown seed that have no score, with the reason."""
+    """Channels of the shown seed without a score, with the reason."""
     checkpoint = "best" if facts.checkpoint == "only" else facts.checkpoint
     seed = f"s{facts.seed}"
     reasons = {c: arm.degenerate.get(f"{checkpoint}.{c}", {}).get(seed) for c in CHANNELS}
@@ -150,7 +150,7 @@ def blank_channels(arm: ArmFinding, facts: Facts) -> dict[str, str]:
 
 
 def _stored(run: RunFolder) -> Reconstruction | None:
-    """The best object of a run; None without one, and where a failed run left something else."""
+    """The best reconstruction of a run; None if there is none or it is invalid (failed runs)."""
     try:
         result = load_reconstruction(run.object_file("best"))
     except UserError:
@@ -165,7 +165,7 @@ def _cropped(split: Split, result: Reconstruction) -> Object:
 
 
 def _aligned(panels: Mapping[str, Object]) -> dict[str, Object]:
-    """The images with the truth's mean direction; a single one with its own."""
+    """The images aligned to the mean phase of the true object; a single image to its own."""
     if len(panels) == len(PANELS):
         scene = checked_scene(panels["reconstruction"], panels["truth"], None)
         aligned, _ = METRIC_SETS["standard"].align(scene, False)
@@ -177,7 +177,7 @@ def _aligned(panels: Mapping[str, Object]) -> dict[str, Object]:
 
 
 def _channel(channel: str, image: Object) -> Float[np.ndarray, "rows columns"]:
-    """Amplitude or phase of an image, reduced to at most `SIDE_PX`."""
+    """Amplitude or phase of an image (h, w), reduced to at most `SIDE_PX` per side."""
     weights = [_reduction(side, max(image.shape)) for side in image.shape]
     source = np.abs(image) if channel == "amplitude" else image
     reduced = weights[0] @ source @ weights[1].T
@@ -185,7 +185,7 @@ def _channel(channel: str, image: Object) -> Float[np.ndarray, "rows columns"]:
 
 
 def _reduction(side: int, longest: int) -> Float[np.ndarray, "out in"]:
-    """Weights that average an axis of `side` pixels by area; the longest gets `SIDE_PX`."""
+    """Weights that average an axis of `side` pixels by area; the `longest` becomes `SIDE_PX`."""
     count = max(1, round(side * min(1.0, SIDE_PX / longest)))
     edges = np.linspace(0, side, count + 1)
     pixel = np.arange(side)
@@ -194,12 +194,12 @@ def _reduction(side: int, longest: int) -> Float[np.ndarray, "out in"]:
 
 
 def _range(channel: str, panels: Mapping[str, Object]) -> Range:
-    """Values of the grey levels 0 and 255: the truth's own, of what is shown without a truth."""
+    """Values of grey levels 0 and 255: the range of the true object, or else of the image shown."""
     shown = next((_channel(channel, panels[name]) for name in PANELS if name in panels), None)
     low, high = (0.0, 0.0) if shown is None else (float(shown.min()), float(shown.max()))
     if high - low > FLAT * max(1.0, abs(high)):
         return low, high
-    return (0.0, 1.0) if channel == "amplitude" else (-math.pi, math.pi)  # nothing, or a constant
+    return (0.0, 1.0) if channel == "amplitude" else (-math.pi, math.pi)  # no image, or a constant
 
 
 def _grey(image: Float[np.ndarray, "h w"], shown: Range) -> UInt8[np.ndarray, "h w"]:

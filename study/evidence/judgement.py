@@ -1,4 +1,4 @@
-"""One claim with its verdict and what it rests on: the entry of a claim in the findings."""
+"""The entry of a claim in the findings: its verdict and everything on which this is based."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ def make_finding(
     past: Sequence[Verdict],
     root: Path,
 ) -> ClaimFinding:
-    """Everything that is known about one claim.
+    """The finding for one claim.
 
-    `alpha`: the level that it is held to; `past`: its verdicts so far; `root`: the pipeline folder.
+    `alpha`: its Holm level; `past`: its earlier verdicts; `root`: the pipeline folder.
     """
     claim = comparison.claim
     if decision.looks:
@@ -111,7 +111,7 @@ def make_finding(
 
 
 def _of_few(comparison: Comparison, decision: Decision, known: Background) -> dict[str, Any]:
-    """Fields that few claims have; the others are stored without them."""
+    """Fields that few claims have; they are omitted if empty."""
     looks = [LookTaken(**asdict(look)) for look in decision.looks]
     found = {
         "published": comparison.claim.published,
@@ -134,11 +134,11 @@ def _pairing(comparison: Comparison) -> str:
 
 
 def _standing(comparison: Comparison, book: ClaimBook) -> tuple[str, str]:
-    """confirmatory or exploratory, with the reason and the number of seeds.
+    """("confirmatory" or "exploratory", a sentence with the number of seeds and the reason).
 
-    Confirmatory are exactly as many pairs as the claim fixed: whoever may add seeds after a look
-    finds something in the end. A survival claim fixed its looks too, and pays for each of them. A
-    baseline draws nothing: its result may have been seen.
+    A claim is confirmatory only with exactly the number of pairs that it fixed: otherwise seeds
+    could be added until a result appears. A claim with looks fixed these, too, and each look uses
+    part of its level. Baselines are not checked, since their results do not depend on random draws.
     """
     claim = comparison.claim
     n = f"{comparison.n} of {claim.needed_seeds} seeds"
@@ -162,7 +162,7 @@ def _standing(comparison: Comparison, book: ClaimBook) -> tuple[str, str]:
 def _test(
     comparison: Comparison, decision: Decision, alpha: float
 ) -> RatesTest | MeansTest | RanksTest | SurvivalTest | None:
-    """The test that decides and those beside it; None where none may be computed."""
+    """The deciding test with additional ones; None if no test may be computed."""
     judged = decision.status not in ("pending", "void", "not evaluable")
     if comparison.ranked and judged and not comparison.missing:
         return _ranks_test(comparison)
@@ -208,7 +208,7 @@ def _ranks_test(comparison: Comparison) -> RanksTest:
 
 
 def _survival_test(comparison: Comparison, alpha: float) -> SurvivalTest:
-    """The looks taken, both curves, and the published counts beside ours."""
+    """The looks taken, both survival curves, and the published counts."""
     plan, looks = comparison.claim.survival, comparison.looks(alpha)
     assert plan is not None, "a survival claim has a plan"
     arms = {}
@@ -240,7 +240,7 @@ def _test_name(comparison: Comparison) -> str:
 
 
 def _seeds(comparison: Comparison) -> list[SeedOfClaim]:
-    """Every declared seed with both numbers and what became of both runs."""
+    """The numbers and outcomes of both runs for each seed on which the claim is judged."""
     return [
         SeedOfClaim(
             seed=seed,
@@ -261,7 +261,7 @@ def _side(comparison: Comparison, side: Side, seed: int) -> SideOfSeed:
 
 
 def _limits(comparison: Comparison, decision: Decision, alpha: float) -> list[str]:
-    """Limits of the verdict that the numbers show."""
+    """Limitations of the verdict that follow from the numbers."""
     claim, effect = comparison.claim, decision.effect
     limits = []
     if claim.kind == "bundle":
@@ -295,12 +295,12 @@ def _limits(comparison: Comparison, decision: Decision, alpha: float) -> list[st
 
 
 def _one_object(comparison: Comparison) -> bool:
-    """Whether all runs saw the same object."""
+    """Whether all runs used the same object."""
     return any("seed_sha256" not in content["data"] for _, content in comparison.runs)
 
 
 def _object_limits(comparison: Comparison) -> list[str]:
-    """Objects are few: what the verdict rests on."""
+    """The limitation that the verdict is based on a single object, if this is the case."""
     if not _one_object(comparison):
         return []
     paths = sorted({content["data"]["path"] for _, content in comparison.runs})
@@ -311,7 +311,7 @@ def _object_limits(comparison: Comparison) -> list[str]:
 
 
 def _scale_limits(comparison: Comparison) -> list[str]:
-    """Flags of the amplitude scale on the very objects that a mean rests on."""
+    """Amplitude-scale flags of the reconstructions from which a mean is computed."""
     checkpoint = comparison.claim.metric.partition(".")[0]
     if comparison.claim.evidence not in OF_MEANS or checkpoint not in CHECKPOINTS:
         return []
@@ -330,8 +330,8 @@ def _scale_limits(comparison: Comparison) -> list[str]:
 def _history(
     comparison: Comparison, decision: Decision, kind: str, past: Sequence[Verdict]
 ) -> list[Verdict]:
-    """Every verdict so far, the present one last; grown only when the verdict changed, or the
-    seeds that it rests on."""
+    """All verdicts so far, the current one last; one is added only if the verdict or the seeds
+    changed."""
     effect = decision.effect
     commit, date = _latest(comparison)
     now = Verdict(
@@ -357,7 +357,7 @@ def _history(
 
 
 def _latest(comparison: Comparison) -> tuple[str | None, str | None]:
-    """Commit and commit date of the youngest run behind the claim."""
+    """Commit and commit date of the newest run of the claim; None without commits."""
     codes = [content["code"] for _, content in comparison.runs if content["code"]["commit"]]
     if not codes:
         return None, None

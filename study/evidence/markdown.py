@@ -1,4 +1,4 @@
-"""findings.md: `Findings` for readers. Nothing is computed here and no sentence is typed."""
+"""findings.md: `Findings` as text; nothing is computed here."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CHANGED = ("withdrawn claim", "in words", "old verdict", "new verdict", "why", "
 
 
 def render(findings: Findings) -> str:
-    """The findings as Markdown, the verdicts first."""
+    """The findings as Markdown, starting with the verdicts."""
     requested = investigations.parts("findings")
     parts = [
         _head(findings),
@@ -55,7 +55,7 @@ def _head(findings: Findings) -> str:
 
 
 def _verdicts(findings: Findings) -> str:
-    """Decided claims, then the others."""
+    """The verdict table: decided claims first."""
     claims = sorted(by_family(findings), key=lambda claim: not claim.decided)
     return f"## Verdicts\n\n{verdict_table(claims)}" if claims else ""
 
@@ -64,8 +64,8 @@ def _verdicts(findings: Findings) -> str:
 
 
 def _tables(findings: Findings) -> list[str]:
-    """One set of tables per data set, across which nothing is compared; then one narrow table per
-    group of recorded arms."""
+    """One set of tables per data set, since arms on different data are not compared; then one
+    compact table per group of recorded arms."""
     parts = []
     for fence in findings.fences:
         own = [name for name in findings.arms if name in fence.arms and "/" not in name]
@@ -87,7 +87,7 @@ def _tables(findings: Findings) -> list[str]:
 
 
 def _group(group: ArmGroup, arms: Mapping[str, ArmFinding]) -> str:
-    """Recorded arms of one question; a column names the data set of each."""
+    """The recorded arms of one question, with a column for their data sets."""
     name = group.study if group.name is None else f"{group.study}: {group.name}"
     chosen = {n: arms[n] for n in group.arms}
     heads = ["arm", "data", "ok / failed / collapsed", *(_place(path) for path in RECORDED)]
@@ -145,7 +145,7 @@ def _seed_table(arms: Mapping[str, ArmFinding]) -> str:
 
 
 def _number_table(title: str, arms: Mapping[str, ArmFinding], names: Sequence[str]) -> str:
-    """Best, last and the gap between them, as three columns per number."""
+    """Three columns per number: best, last, and the gap between them."""
     heads = ["arm", *(f"{part} {_title(f'last.{n}')}" for n in names for part in PARTS)]
     paths = [f"{part}.{name}" for name in names for part in PARTS]
     lines = results_table(arms, arms, paths)
@@ -164,7 +164,7 @@ def _number_table(title: str, arms: Mapping[str, ArmFinding], names: Sequence[st
 
 
 def _cells(line: Line, names: Sequence[str]) -> list[str]:
-    """A row that is not a trained network has one reconstruction."""
+    """The cells of an arm; a row that is not a trained network has only one reconstruction."""
     if line.arm.trained:
         return [found.long() for found in line.cells.values()]
     return [text for name in names for text in ("only", line.cells[f"last.{name}"].long(), "–")]
@@ -189,7 +189,7 @@ def _flags(findings: Findings) -> str:
 
 
 def identical(found: Sequence[Flag]) -> list[str]:
-    """Every flag that nothing explains; of those that share a reason, above a few, their number."""
+    """A line per flag; many flags with the same reason are summarised by their number."""
     reasons = Counter(flag.reason for flag in found)
     many = {why: n for why, n in reasons.items() if why is not None and n > FLAGS_SHOWN}
     lines = [flag.words for flag in found if flag.reason not in many]
@@ -213,8 +213,8 @@ def _superseded(entries: Mapping[str, Gone]) -> str:
 
 
 def _withdrawn(findings: Findings) -> str:
-    """Claims that git knows and claims.yaml does not: old and new verdict side by side, and why the
-    question changed."""
+    """Claims removed from claims.yaml according to git: old and new verdict, and the reason for the
+    change."""
     if findings.withdrawn is None:
         text = (
             "Not known: this is not a git repository, or its history is not complete (a shallow "

@@ -6,7 +6,7 @@ A path is `<checkpoint>.<number>` or `training.<number>`:
 
 `gap.<number>` is the last checkpoint's number minus the best one's.
 
-Claims, tables and `study explain` all read this one list; a path that is not here is refused.
+Claims, tables and `study explain` all use this list; other paths are refused.
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ Better = Literal["lower", "higher"]
 CHECKPOINTS = ("best", "last")
 OUTCOME = "outcome"
 SURVIVAL = "survival"
-NYQUIST = 0.5  # 1/px; the standard set's FRC ends there
+NYQUIST = 0.5  # 1/px; end of the FRC in the standard set
 
 
 @dataclass(frozen=True)
 class Column:
-    """One number of a seed. `channel` is None for numbers of the whole run.
+    """One number of a seed.
 
-    `better` is None where neither side is: an amplitude scale should be 1. `limit`: the best
-    value that can be measured; a number that reaches it is a bound.
+    `channel`: None for numbers that do not belong to amplitude or phase. `better`: None if neither
+    direction is better, as for an amplitude scale, which should be 1. `limit`: the best value that
+    can be measured; a number equal to it is a bound.
     """
 
     path: str
@@ -42,7 +43,7 @@ class Column:
 
     @property
     def margin_unit(self) -> str:
-        """The unit that a claim's margin must name: `1` for a number without one."""
+        """The unit required for the margin of a claim: `1` for a dimensionless number."""
         return self.unit or "1"
 
 
@@ -213,7 +214,7 @@ KNOWN: Mapping[str, Column] = {
     )
 }
 
-# What the tables show, per checkpoint; the rest is in the seeds' JSON.
+# Numbers in the tables, per checkpoint; all others are only in the seeds' JSON.
 LOSSES = ("val_loss", "skill", "r_factor.sum")
 STANDARD = (
     "standard.amplitude.ssim",
@@ -225,8 +226,8 @@ STANDARD = (
 )
 PUBLISHED = ("published.amplitude.ssim", "published.amplitude.mae", "published.phase.ssim")
 RUN = tuple(column.path for column in _TRAINING_NUMBERS[:6])
-# Recorded arms are many: one table per study, these columns; the findings keep no more of them but
-# what claims use.
+# There are many recorded arms: their tables have only these columns, and the findings contain only
+# these numbers and those used by claims.
 RECORDED = (
     "last.standard.amplitude.mae",
     "last.standard.phase.mae",
@@ -245,7 +246,7 @@ SHOWN: tuple[str, ...] = (
 
 
 def find_column(path: str) -> Column:
-    """The column at `path`. Raises UserError with the nearest known path."""
+    """The column at `path`. Raises UserError, with the most similar path, if there is none."""
     if path not in KNOWN:
         raise UserError(f"no number {path!r} in the results{_nearest_path(path)}")
     return KNOWN[path]

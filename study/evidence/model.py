@@ -1,8 +1,8 @@
-"""findings.json as objects: what is known about every arm and every claim.
+"""findings.json as objects: facts about all arms and claims.
 
-`study.evidence.findings.build` makes a `Findings` from the evidence, `content` is what is written,
-and `parse` checks a file and reads it back; every page, table and report takes its numbers from
-here. Nothing is converted on reading: a number that is written as text is refused.
+`study.evidence.findings.build` creates `Findings` from the evidence, `Findings.content` returns
+what is written, and `parse` checks and reads it. All pages, tables and reports take their numbers
+from here. Types are strict: for example, a number stored as text is refused.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from study.reading import UserError
 from study.runs import plain
 from study.settings import explain
 
-# 2: margins with units, second objects, needs, groups of recorded arms. History reads on from 1.
-# 3: numbers with eight digits, written without what follows from others (study.evidence.packing).
+# 2: margins with units, second objects, needs, groups of recorded arms. The history of 1 is kept.
+# 3: numbers with eight digits, without numbers that follow from others (study.evidence.packing).
 FORMAT = 3
 
 
 def _as(shape: type[Shape]) -> AfterValidator:
-    """Checks a part that stays a plain mapping because others compute and word it."""
+    """A validator for a part that remains a mapping, because an investigation computes it."""
 
     def check(value: Any) -> Any:
         try:
@@ -46,7 +46,7 @@ def _as(shape: type[Shape]) -> AfterValidator:
 
 
 class SeedsOfArm(Stored):
-    """Declared seeds and what became of them."""
+    """Declared seeds and their outcomes."""
 
     declared: Sequence[int]
     ok: Sequence[int]
@@ -65,11 +65,11 @@ class SeedsOfArm(Stored):
 
     @property
     def known(self) -> int:
-        """Seeds that ran and declared ones that did not."""
+        """Number of seeds that ran or were declared."""
         return self.ran + len(self.missing)
 
     def counts(self) -> str:
-        """`ok / failed / collapsed`."""
+        """Counts as `ok / failed / collapsed`."""
         return " / ".join(str(len(found)) for found in (self.ok, self.failed, self.collapsed))
 
 
@@ -115,7 +115,7 @@ class ArmGroup(Stored):
 
 
 class Fence(Stored):
-    """Arms of one data set; None where the seeds of an arm ran on several."""
+    """Arms with the same data set. `sha256`: None for arms whose seeds ran on several."""
 
     sha256: str | None
     paths: Sequence[str]
@@ -123,7 +123,7 @@ class Fence(Stored):
 
 
 class Flag(Stored):
-    """Two arms that share a result in some seeds; an error where `reason` is None."""
+    """Two arms that share a result for some seeds; an error if `reason` is None."""
 
     arms: Sequence[str]
     same_scores: Sequence[int]
@@ -143,7 +143,7 @@ class Flag(Stored):
 
 
 class ScaleFlag(Stored):
-    """An arm whose amplitude scale is off 1 in some seeds."""
+    """An arm whose amplitude scale differs from 1 for some seeds."""
 
     arm: str
     checkpoint: str
@@ -155,10 +155,11 @@ class ScaleFlag(Stored):
 
 
 class Tolerance(Stored):
-    """How `study explain` relates to the stored numbers of arms; those of claims have all digits.
+    """The accuracy of the stored numbers of arms compared with `study explain`; numbers of claims
+    have all digits.
 
-    A mean or a seed's value differs by at most this share of itself, a difference by this share of
-    the numbers that it is of.
+    The relative tolerance applies to means and values of seeds; for a difference it is relative to
+    the two numbers.
     """
 
     command: str
@@ -166,9 +167,12 @@ class Tolerance(Stored):
 
 
 class Findings(Stored):
-    """`headline`: the claims that come first. `withdrawn` is None where git cannot tell.
-    `published` and `decision` belong to the comparison with the published study, `stability` to the
-    curves of deaths: these investigations compute and word them; None without them."""
+    """All findings.
+
+    `headline`: claims that are shown first. `withdrawn`: None if git cannot tell. `published`,
+    `decision` (comparison with the published study) and `stability` (failure curves) are computed
+    by investigations; None without them.
+    """
 
     format: Literal[3]
     arms: Mapping[str, ArmFinding]
@@ -188,14 +192,14 @@ class Findings(Stored):
     numbers: Tolerance
 
     def content(self) -> dict[str, Any]:
-        """The content of findings.json, spelled out."""
+        """The content of findings.json before packing."""
         return plain(self.model_dump(exclude_unset=True))
 
 
 def earlier_claims(content: Mapping[str, Any]) -> dict[str, Gone]:
-    """The claims of earlier findings, also of a former version: what their history continues from.
+    """The claims in earlier findings (of any known version), whose history is continued.
 
-    Raises UserError for entries without a history that can be read.
+    Raises UserError for entries without a readable history.
     """
     entries = {**content.get("claims", {}), **content.get("superseded", {})}
     found: dict[str, Gone] = {}
@@ -213,7 +217,7 @@ def earlier_claims(content: Mapping[str, Any]) -> dict[str, Gone]:
 def parse(content: Mapping[str, Any], where: Path | str) -> Findings:
     """Findings from the content of the file `where`.
 
-    Raises UserError with the file, the keys, what they hold and the remedy.
+    Raises UserError with the file, the invalid keys, their values and the remedy.
     """
     try:
         return Findings.model_validate(content)

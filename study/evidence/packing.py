@@ -1,15 +1,15 @@
-"""How findings.json is written: `Findings.content`, without what follows from the rest.
+"""The compact form of findings.json: `Findings.content` without derivable parts.
 
-    packed(content)      the content as the file holds it
-    unpacked(stored)     the content again; parts that are spelled out stay as they are
+    packed(findings)          the content as stored in the file
+    unpacked(stored, where)   the full content; parts that are not packed are unchanged
 
-- A number of an arm is the list of its seeds' values, in the order of the seeds that ran, null
-  where one has none; mean, median, interval, n and id follow. So do differences to `versus`; where
-  they do not, one is [estimate, low, high, n].
-- `evidence` lists every file behind a claim once, as [run, file, sha256], and `data` every data set
-  as [path, sha256, kind]; claims and arms have their places in these lists.
-- `degenerate` has the seeds of every reason. Alike objects are {columns, rows}; in the published
-  comparison the command and the id are null where they follow from the arm.
+- A number of an arm is a list with the values of its seeds, in the order of the seeds that ran, and
+  null for missing values; mean, median, interval, n and id are derived. So are differences from
+  `versus`; if they cannot be derived, each is stored as [estimate, low, high, n].
+- `evidence` lists each file once as [run, file, sha256], and `data` each data set as [path, sha256,
+  kind]; claims and arms contain indices into these lists.
+- `degenerate` contains a list of seeds per reason. Lists of similar objects are stored as {columns,
+  rows}. In the published comparison, command and id are null if they follow from the arm.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Content = dict[str, Any]
 
 
 def mean_of_arm(arm: str, path: str, values: Mapping[str, float]) -> MeanOfArm:
-    """The number at `path` of an arm from the values of its seeds, by s<seed>."""
+    """The statistics of a number of an arm. `values`: s<seed> -> value."""
     numbers = list(values.values())
     return MeanOfArm.of(
         mean_interval(numbers),
@@ -41,7 +41,8 @@ def mean_of_arm(arm: str, path: str, values: Mapping[str, float]) -> MeanOfArm:
 
 
 def difference(arm: str, path: str, ours: Mapping[str, float], theirs: Mapping[str, float]) -> Any:
-    """The number at `path` minus that of the arm's `versus`, paired by seed; None for no pair."""
+    """The difference of a number from that of the arm's `versus`, paired by seed; None if there is
+    no pair. `ours`, `theirs`: s<seed> -> value."""
     shared = sorted(ours.keys() & theirs.keys())
     if not shared:
         return None
@@ -50,7 +51,7 @@ def difference(arm: str, path: str, ours: Mapping[str, float], theirs: Mapping[s
 
 
 def differences(arms: Mapping[str, ArmFinding], name: str) -> dict[str, Difference]:
-    """The differences of an arm to its `versus` that follow from the numbers of both."""
+    """The differences of an arm from its `versus` that can be derived from the numbers of both."""
     control = arms.get(arms[name].versus or "")
     if control is None:
         return {}
@@ -93,12 +94,12 @@ def packed(findings: Findings) -> Content:
 
 
 def unpacked(stored: Mapping[str, Any], where: str) -> Content:
-    """The content that `packed` made `stored` of. Raises UserError for parts that fit nothing."""
+    """The inverse of `packed`. Raises UserError for inconsistent content."""
     try:
         return _unpacked(stored)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise UserError(
-            f"{where} does not fit together ({type(error).__name__}: {str(error)[:200]}); restore "
+            f"{where} is inconsistent ({type(error).__name__}: {str(error)[:200]}); restore "
             "it with `git checkout -- findings.json`"
         ) from None
 
@@ -157,7 +158,7 @@ _ABSENT = object()
 
 
 def _numbers(name: str, arm: Mapping[str, Any]) -> dict[str, Any]:
-    """path -> the number, spelled out."""
+    """Path -> the full statistics of the number."""
     seeds, found = _seeds(arm), {}
     for path, facts in arm["numbers"].items():
         if isinstance(facts, Mapping):
@@ -172,7 +173,7 @@ def _numbers(name: str, arm: Mapping[str, Any]) -> dict[str, Any]:
 def _unpack_arm(
     name: str, arm: Mapping[str, Any], numbers: Mapping[str, Mapping[str, Any]]
 ) -> Content:
-    """`numbers`: of every arm."""
+    """The full content of an arm. `numbers`: unpacked numbers of all arms."""
     stored = arm.get("difference")
     if stored is None:
         theirs = numbers.get(arm["versus"] or "", {})
@@ -253,7 +254,7 @@ def _rows(table: Any) -> Any:
 
 
 def _short(entry: Mapping[str, Any]) -> Content:
-    """A published number without what follows from its arm."""
+    """A published number without entries that can be derived from its arm."""
     return {key: None if value == _derived(entry, key) else value for key, value in entry.items()}
 
 
@@ -272,7 +273,7 @@ def _derived(entry: Mapping[str, Any], key: str) -> str | None:
 
 
 def text_of(stored: Mapping[str, Any]) -> str:
-    """Sorted JSON: an object or list of scalars, and a row of a table, on one line each."""
+    """Sorted JSON, with objects and lists of scalars, and rows of tables, on one line each."""
     return "".join(_lines(stored, 0, False)) + "\n"
 
 

@@ -1,8 +1,7 @@
-"""Declarations of other pipelines: rows and groups of <study>/params.yaml, for recorded arms.
+"""Declarations of other pipelines: rows and groups in <study>/params.yaml, for recorded arms.
 
-<study>/recorded.json lists what ran; <study>/params.yaml says what was asked for, so that a seed
-that was taken from the list is missing and not forgotten. A study without params.yaml has its
-results only.
+<study>/recorded.json lists the runs; <study>/params.yaml declares the requested seeds, so that a
+seed removed from the list is reported as missing. Without params.yaml only the results are known.
 """
 
 from __future__ import annotations
@@ -17,8 +16,10 @@ from study.settings import NAME, DataParams, Row, Study, UserError, parse_study,
 
 @dataclass(frozen=True)
 class Group:
-    """One question of a study and the arms that answer it, as `<study>/<arm>`; the root's study has
-    no name."""
+    """One question of a study and the arms that answer it, as `<study>/<arm>`.
+
+    `study`: "" for the root study; `asks`: the question.
+    """
 
     study: str
     name: str
@@ -27,13 +28,13 @@ class Group:
 
     @property
     def stem(self) -> str:
-        """The name as part of a file's name."""
+        """The name in a form that is suitable for file names."""
         return "".join(letter if letter.isalnum() else "_" for letter in self.name).strip("_")
 
 
 @dataclass(frozen=True)
 class Declared:
-    """Every row and data set that some params.yaml declares, by the name it has in the findings:
+    """All rows and data sets that are declared in a params.yaml, named as in the findings:
     `control`, `studies/control`, `data/quick`, `studies/data/quick`."""
 
     rows: Mapping[str, Row]
@@ -42,7 +43,7 @@ class Declared:
 
 
 def declared(root: Path, study: Study, pipelines: Iterable[str]) -> Declared:
-    """The rows of `study` and, as `<name>/<arm>`, of every pipeline folder `root`/<name>.
+    """The rows of `study` and, as `<name>/<arm>`, those of the pipeline folders `root`/<name>.
 
     Raises UserError for a params.yaml that cannot be read.
     """
@@ -69,7 +70,7 @@ def _study(given: Any, file: Path) -> Study:
 
 
 def _rows(pipeline: str, arms: Mapping[str, Row]) -> dict[str, Row]:
-    """`versus` names an arm of the same pipeline."""
+    """Rows with the prefix of their pipeline, also in `versus`."""
     return {
         f"{pipeline}/{name}": row
         if row.versus is None
@@ -79,9 +80,9 @@ def _rows(pipeline: str, arms: Mapping[str, Row]) -> dict[str, Row]:
 
 
 def groups_of(pipeline: str, file: Path) -> list[Group]:
-    """The questions under `studies` of a params.yaml; none where there is no such file.
+    """The questions under `studies` in a params.yaml; none if the file does not exist.
 
-    Raises UserError for a file that is not valid YAML, or where `studies` is something else.
+    Raises UserError for invalid YAML or an invalid `studies` section.
     """
     given = (read_yaml(file) if file.is_file() else None) or {}
     try:
@@ -95,5 +96,5 @@ def groups_of(pipeline: str, file: Path) -> list[Group]:
 
 
 def pipelines_of(names: Iterable[str]) -> set[str]:
-    """The pipelines of `<study>/<arm>` names; the root's own arms have none."""
+    """The pipelines in names such as `<study>/<arm>`; arms of the root pipeline are skipped."""
     return {name.partition("/")[0] for name in names if "/" in name}

@@ -1,18 +1,18 @@
-"""Seeds that an inconclusive claim needs, and their cost in minutes.
+"""Seeds that an inconclusive claim needs, and their run time in minutes.
 
-The rule
-- Seeds that the claim's arms declare and that have no result: those, and their minutes.
-- Means: the fewest pairs with which the paired t at the claim's Holm level has 80 % power, effect
-  and spread being as measured, to leave out zero or to lie wholly within the margin (for a claim of
-  equality: within the margin, or wholly outside). Whichever takes fewer; six at the least. For a
-  goal and for "not worse by more than the margin", which are one-sided: to lie wholly on one side
-  of the limit, at level 1 - 2 alpha.
-- Rates: the fewest runs per arm with which Fisher's exact test at that level has 80 % power, the
-  rates being as observed. Where they differ by less than the margin, the number given is the
-  smallest at which each rate's exact interval extends less than the margin to either side.
-- Seeds beyond those that a claim fixes, added after a look, are optional stopping: a new claim with
-  fresh seeds is needed, and its minutes are given as well.
-- Minutes come from the measured seconds of the claim's own arms, one run per core.
+Rules
+- If declared seeds of the claim's arms have no result, these are needed.
+- Means: the smallest number of pairs with which the paired t interval at the claim's Holm level,
+  for the measured effect and spread, excludes zero or lies within the margin with 80 % power (for a
+  claim of equality: lies within or outside the margin); the smaller of both, at least six. For
+  goals and for "not worse by more than the margin", which are one-sided: the interval at level
+  1 - 2 alpha lies on one side of the limit.
+- Rates: the smallest number of runs per arm with which Fisher's exact test at that level has 80 %
+  power for the observed rates. If the rates differ by less than the margin: the smallest number
+  with which the exact interval of each rate extends less than the margin to either side.
+- Adding seeds beyond those fixed by a claim, after a look, is optional stopping. A new claim with
+  fresh seeds is needed instead; its minutes are also given.
+- Minutes are derived from measured times of the claim's arms, with one run per core.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from study.evidence.format import counted, fmt, join_words, percent
 POWER = 0.8
 MOST_PAIRS = 10_000
 MOST_RUNS = 200
-Power = Callable[[float, int, float], float]  # (spread, pairs, alpha) -> chance
+Power = Callable[[float, int, float], float]  # (spread, pairs, alpha) -> probability
 
 
 def needs_of(comparison: Comparison, alpha: float) -> Needs | None:
-    """What would decide an inconclusive claim at level `alpha`; None if no further seed could."""
+    """What is needed to decide a claim at level `alpha`; None if further seeds cannot help."""
     if not comparison.varied:
         return None
     if comparison.claim.survival is not None:
@@ -54,11 +54,11 @@ def needs_of(comparison: Comparison, alpha: float) -> Needs | None:
     return _of_means(comparison, alpha)
 
 
-# --- seeds that were declared -----------------------------------------------------------------
+# --- declared seeds ---------------------------------------------------------------------------
 
 
 def _unfinished(comparison: Comparison, alpha: float) -> Needs:
-    """Missing runs; failed runs are not missing, and more seeds do not replace them."""
+    """The missing runs. Failed runs are not missing, and other seeds cannot replace them."""
     absent = [
         (side, seed)
         for side in comparison.varied
@@ -83,7 +83,7 @@ def _unfinished(comparison: Comparison, alpha: float) -> Needs:
 
 
 def _decidable(comparison: Comparison, pairs: int, alpha: float) -> bool:
-    """Whether any outcome of so many pairs decides the claim."""
+    """Whether there is an outcome of this number of pairs that decides the claim."""
     if comparison.claim.evidence == "failure_rate":
         test = statistics.RATE_TESTS[comparison.claim.test].p
         return test((pairs, pairs), (0, pairs)) <= alpha
@@ -95,7 +95,7 @@ def _fixed_number(comparison: Comparison, rule: str) -> Needs:
 
 
 def _of_rounds(comparison: Comparison, plan: SurvivalPlan) -> Needs | None:
-    """The planned rounds that are left; none are added when all were looked at."""
+    """The remaining planned rounds of a survival claim; None if there are none."""
     more = len(plan.seeds) - len(comparison.seeds)
     if not more:
         return None
@@ -110,7 +110,7 @@ def _of_rounds(comparison: Comparison, plan: SurvivalPlan) -> Needs | None:
 
 
 def _of_looks(comparison: Comparison) -> Needs:
-    """The planned pairs that are left; `shared` holds those of all looks."""
+    """The remaining planned pairs of a claim with looks."""
     planned = comparison.shared[: comparison.claim.looks[-1]]
     absent = {
         side.name: sum(side.stored(seed) is None for seed in planned) for side in comparison.varied
@@ -152,7 +152,7 @@ def _least(power: Power, spread: float, alpha: float, start: int) -> int | None:
 
 
 def _aims(comparison: Comparison, mean: float) -> dict[str, Power]:
-    """The outcomes of the interval that decide the claim, with their power."""
+    """Outcomes of the interval that decide the claim, with the power to reach each."""
     if comparison.one_sided:
         distance = mean - comparison.limit
         return {"to lie on one side of the limit": partial(statistics.power_to_differ, distance)}
@@ -196,7 +196,7 @@ def _narrow(rates: list[float], n: int, margin: float, alpha: float) -> bool:
     return True
 
 
-# --- what it costs, in words ------------------------------------------------------------------
+# --- cost as text -----------------------------------------------------------------------------
 
 
 def _needs(comparison: Comparison, pairs: int | None, rule: str) -> Needs:
@@ -249,7 +249,7 @@ def _advice(comparison: Comparison, pairs: int, minutes: float | None) -> str:
 
 
 def _minutes(comparison: Comparison, runs: dict[str, int], cores: int | None) -> float | None:
-    """Minutes of so many runs per arm, in parallel on `cores`; None if not known."""
+    """Minutes for `runs` (arm -> number of runs), in parallel on `cores`; None if unknown."""
     sides = [side for side in comparison.varied if runs.get(side.name)]
     if cores is None or any(side.seconds is None for side in sides):
         return None
@@ -285,6 +285,6 @@ def _devices(comparison: Comparison) -> list[str]:
 
 
 def _cores(comparison: Comparison) -> int | None:
-    """Cores of the machine on which the runs were timed, if it was the same for all."""
+    """Number of cores of the machine of the runs; None if unknown or not the same for all."""
     found = {content.get("cores") for _, content in comparison.runs if content["label"] == "arm"}
     return next(iter(found)) if len(found) == 1 else None

@@ -1,12 +1,13 @@
-"""From git: whether a claim was committed, unchanged, before the runs that decide it.
+"""Whether a claim was committed, unchanged, before the runs that decide it, according to git.
 
-A claim is confirmatory when it and its whole family were committed, as they stand now, before any
-run with the seeds of its evidence was committed, and when every run started from that commit or a
-later one with a clean tree. Repeating such runs later changes nothing: what counts is which came
-first, claim or seed. A later commit is one that descends from the claim's: a branch that leaves the
-history before the seeds were committed and is merged afterwards brings no claim that came first.
-A seed whose result was committed after the claim stays part of it: left out later, or exchanged for
-another, it would be a choice made after a look. Without git nothing is confirmatory.
+A claim is confirmatory if it and its whole family were committed in their current form before any
+run with the seeds of its evidence was committed, and if all runs started from that commit or a
+later one with a clean tree. Repeating such runs later does not matter: only the order of claim and
+seeds counts. A later commit is one that descends from the commit of the claim: a claim on a branch
+that was merged after the seeds were committed does not count as earlier.
+
+A seed whose result was committed after the claim must remain part of it: omitting or replacing it
+later would be a choice made after seeing the result. Without git no claim is confirmatory.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from study.runs.environment import git
 from study.runs.recorded import results_of
 from study.settings import UserError
 
-# Results name their commit; what is not a hash would reach git as an option.
+# Results name their commit; a string that is not a hash could be interpreted by git as an option.
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
@@ -35,10 +36,10 @@ def not_confirmatory(
     runs: Sequence[tuple[int, str | None, bool | None]],
     judged: Mapping[str, Collection[int]],
 ) -> str | None:
-    """Why the claim's evidence is exploratory, or None when it is confirmatory.
+    """Why the evidence of the claim is exploratory, or None if it is confirmatory.
 
-    `runs`: (seed, commit, dirty) of every run of the evidence, as environment.json has them.
-    `judged`: the arms that draw seeds, and those of each that the verdict rests on.
+    `runs`: (seed, commit, dirty) of all runs of the evidence, from their provenance. `judged`: arm
+    -> seeds on which the verdict is based.
     """
     if claim.kind == "exploratory":
         return "the claim is registered as exploratory"
@@ -70,7 +71,8 @@ def _chosen(
 ) -> str | None:
     """Why the choice of seeds may depend on results; None if it cannot.
 
-    `fixed`: commit of a run -> the commit since which the claim stands.
+    `fixed`: commit of a run -> the commit since which the claim is unchanged; `seeds`: seeds of the
+    evidence; `judged`: arm -> seeds on which the verdict is based.
     """
     if seen := [s for s in sorted(seeds) if any(seed_seen(root, *f, s) for f in fixed.items())]:
         return f"results of seed {join_words(seen)} were committed before the claim"
@@ -85,7 +87,7 @@ def _chosen(
 
 
 def unchanged_since(book: ClaimBook, family: str, commit: str) -> str | None:
-    """The first commit since which the family equals that of `book`, up to `commit`, or None."""
+    """The commit since which, up to `commit`, the family is equal to that in `book`; or None."""
     history = git("log", "--format=%H", commit, "--", book.path.name, root=book.path.parent)
     since = None
     for past in (history or "").split():
@@ -98,12 +100,12 @@ def unchanged_since(book: ClaimBook, family: str, commit: str) -> str | None:
 
 
 def _same(old: Sequence[Claim] | None, new: Sequence[Claim]) -> bool:
-    """The same claims word for word; their order does not matter."""
+    """Whether the claims are identical, in any order."""
     return {claim.id: claim for claim in old or ()} == {claim.id: claim for claim in new}
 
 
 def _seeds_folders(arm: str) -> list[str]:
-    """Where results of an arm are committed. Those of `<study>/<arm>` used to be copied to
+    """Folders with committed results of an arm; earlier versions copied those of `<study>/<arm>` to
     recorded/."""
     now = (results_of(Path(), arm) / "seeds").as_posix()
     return [now, f"recorded/{arm}/seeds"] if "/" in arm else [now]
@@ -130,7 +132,7 @@ def seeds_since(root: Path, since: str, arm: str) -> frozenset[int]:
 
 @lru_cache(maxsize=256)
 def claims_at(path: Path, commit: str) -> ClaimBook | None:
-    """claims.yaml as it was in a commit; None when it was not there or held no valid claims."""
+    """claims.yaml in a commit; None if it did not exist or was invalid."""
     text = git("show", f"{commit}:./{path.name}", root=path.parent)
     if text is None:
         return None
@@ -141,8 +143,8 @@ def claims_at(path: Path, commit: str) -> ClaimBook | None:
 
 
 def _without_second_objects(content: Any) -> Any:
-    """Earlier versions of claims.yaml named a second object for some claims. It never decided
-    whether a claim was there before its runs, so registration is read without it."""
+    """Remove the key `second_object` of earlier versions of claims.yaml, which does not matter for
+    the question whether a claim was registered before its runs."""
     if isinstance(content, Mapping) and isinstance(content.get("claims"), Mapping):
         for entry in content["claims"].values():
             if isinstance(entry, dict):
@@ -152,7 +154,7 @@ def _without_second_objects(content: Any) -> Any:
 
 @lru_cache(maxsize=1024)
 def seed_seen(root: Path, commit: str, since: str, seed: int) -> bool:
-    """Whether the history of `commit` holds a result of any run with this seed that was not
+    """Whether the history of `commit` contains a result of any run with this seed that was not
     committed after `since`."""
     pattern = f":(top,glob)**/seeds/s{seed}.json"
     log = ("log", "--full-history", "--format=%H", commit, "--", pattern)
@@ -161,6 +163,6 @@ def seed_seen(root: Path, commit: str, since: str, seed: int) -> bool:
 
 @lru_cache(maxsize=64)
 def _after(root: Path, commit: str, since: str) -> frozenset[str]:
-    """The commits between the two that descend from `since`."""
+    """The ancestors of `commit` that descend from `since`."""
     found = git("rev-list", "--ancestry-path", f"{since}..{commit}", root=root)
     return frozenset((found or "").split())

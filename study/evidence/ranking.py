@@ -1,17 +1,17 @@
-"""Arms compared by rank: what decides about means when a run died and has no number.
+"""Comparison of arms by rank, for claims about means if a run died and therefore has no number.
 
 Design choices
-- A failed or collapsed run ranks below every finished one. A pair with one dead run is lost by its
-  arm, by more than any pair of finished runs; a pair of two dead runs is a tie.
+- A failed or collapsed (dead) run ranks below all finished ones. A pair with one dead run is lost
+  by its arm, by more than any pair of finished runs; a pair of two dead runs is a tie.
 - Exact signed ranks (Wilcoxon): if the arms are equal, the two runs of a seed can be exchanged, and
-  p is the share of the 2^n exchanges with a rank sum as large as the observed one. Against one
-  fixed value nothing can be exchanged, and pairs count as won or lost (sign test).
-- Tied gaps are ranked to the disadvantage of the tested arm. This keeps the test valid and makes
-  it monotone: a further death never lowers the p in favour of its arm, which ranks over all runs,
-  or mean ranks, do not guarantee.
-- An arm with a dead run is never found better than an arm without one. If the same run had
-  finished with a very bad number, the t interval would have been too wide for that; a dead run must
-  not be worth more than a bad one.
+  p is the share of the 2^n exchanges with a rank sum at least as large as the observed one. With
+  one fixed value no exchange is possible, and pairs are counted as won or lost (sign test).
+- Tied gaps are ranked to the disadvantage of the tested arm. This keeps the test valid and
+  monotonic: an additional dead run never lowers p in favour of its arm. Ranks over all runs, or
+  mean ranks, do not guarantee this.
+- An arm with a dead run is never found better than an arm without one. If the same run had finished
+  with a very bad number, the t interval would have been too wide for that; a dead run must not
+  count for more than a bad one.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ Pair = tuple[float | None, float | None]
 
 
 def pair_gaps(pairs: Sequence[Pair], lower_is_better: bool) -> list[float]:
-    """By how much the first run of every pair is better; infinite where one of the two is dead.
+    """By how much the first run of each pair is better.
 
-    None is a dead run; two of them are a gap of 0.
+    None is a dead run: the gap is infinite if one run is dead, and 0 if both are.
     """
     sign = -1.0 if lower_is_better else 1.0
     gaps = []
@@ -39,17 +39,17 @@ def pair_gaps(pairs: Sequence[Pair], lower_is_better: bool) -> list[float]:
 
 
 def better_p(gaps: Sequence[float], signs_only: bool = False) -> float:
-    """Exact one-sided p that the first arm is not better, by the signed ranks of the gaps.
+    """Exact one-sided p for the hypothesis that the first arm is not better, from signed ranks.
 
-    `signs_only`: by the sign test. Ties between gaps of both signs are broken against the first
-    arm; gaps of 0 are left out.
+    `signs_only`: use the sign test. Ties between gaps of different sign are broken against the
+    first arm; gaps of 0 are omitted.
     """
-    # Ascending by size; of equal sizes the won pairs come first and so have the smaller ranks.
+    # Ascending by size; for equal sizes, won pairs come first and thus have smaller ranks.
     order = sorted((gap for gap in gaps if gap), key=lambda gap: (abs(gap), gap < 0))
     ranks = [1 if signs_only else place for place in range(1, len(order) + 1)]
     total = sum(rank if gap > 0 else -rank for gap, rank in zip(order, ranks, strict=True))
     size = sum(ranks)
-    chances = np.zeros(2 * size + 1)  # of the sums -size .. size
+    chances = np.zeros(2 * size + 1)  # probability of each sum from -size to size
     chances[size] = 1.0
     for rank in ranks:
         chances = (np.roll(chances, rank) + np.roll(chances, -rank)) / 2

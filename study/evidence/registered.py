@@ -1,19 +1,18 @@
-"""The seed list of a data set, which follows from the claims that are registered on it.
+"""The seed list of a data set, derived from the claims that are registered on it.
 
-Who chooses the seeds by hand may have tried others first: training is deterministic. Seeds that
-follow from the claims are fixed when these are committed, and anybody can derive them again.
+Training is deterministic, so somebody who chooses seeds manually could have tried others before.
+Seeds derived from claims are fixed when the claims are committed, and anybody can verify them.
 
 Derivation
-1. Every claim whose contrast runs on the data set is hashed: SHA-256 of everything that it says
-   (`Claim.sha256`), without the seeds that a survival claim lists, since these follow from it.
+1. Each claim whose contrast runs on the data set is hashed: SHA-256 of its content
+   (`Claim.sha256`), without the seeds of a survival claim, since these are derived from it.
 2. The key is the SHA-256 of the name of the data set and of these hashes in ascending order, one
-   per line: the order of claims.yaml does not matter.
-3. Seed number i is SHA-256 of "KEY:i" as an integer, modulo 10^6, for i = 0, 1, 2, ...; values
-   that came before are skipped. A longer list begins with the shorter one.
+   per line, so that the order in claims.yaml does not matter.
+3. Seed number i is the SHA-256 of "KEY:i" as an integer, modulo 10^6, for i = 0, 1, 2, ...; values
+   that occurred before are skipped. A longer list begins with the shorter one.
 
-A claim that is registered later gives the data set another list, for arms that are added with it.
-Arms that exist keep the seeds that params.yaml gives them. What this cannot prove is in
-docs/evidence.md.
+If a claim is registered later, the list of the data set changes, for arms added with this claim;
+existing arms keep their seeds in params.yaml. The limits of this method are in docs/evidence.md.
 """
 
 from __future__ import annotations
@@ -34,8 +33,8 @@ MOST_SEEDS = 1000
 def registered_seeds(claims: Iterable[Claim], data: str, n: int) -> tuple[int, ...]:
     """The first `n` seeds of a data set, given the claims that are registered on it.
 
-    `data`: as arms name it, such as `data/quick`. Raises UserError without any claim and for an
-    `n` that is not between 1 and 1000.
+    `data`: name as used by arms, such as `data/quick`. Raises UserError if there are no claims or
+    `n` is not between 1 and 1000.
     """
     hashes = sorted(_content(claim) for claim in claims)
     if not hashes:
@@ -50,10 +49,10 @@ def registered_seeds(claims: Iterable[Claim], data: str, n: int) -> tuple[int, .
 
 
 def claims_on(root: Path, rows: Mapping[str, Row], data: str) -> list[Claim]:
-    """The claims about an arm on the data set `data` of the pipeline folder `root`, in its own
+    """The claims about arms on the data set `data` of the pipeline folder `root`, in its own
     claims.yaml and in that of the checkout. `rows`: the arms of the pipeline.
 
-    Raises UserError for a claims.yaml that cannot be read and for a data set of no arm.
+    Raises UserError for a claims.yaml that cannot be read and for a data set that no arm uses.
     """
     known = {row.data for row in rows.values()}
     if data not in known:

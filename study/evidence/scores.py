@@ -1,24 +1,24 @@
-"""Scores of every stored seed of one arm: results/<arm>/seeds/s<seed>.json and history.csv, and
-pictures of one seed (`study.evidence.images`).
+"""Scores of all stored seeds of one arm: results/<arm>/seeds/s<seed>.json and history.csv, and the
+image of one seed (`study.evidence.images`).
 
-    runs/<arm>/s<seed>/ + <data>/test.cxi  ->  numbers, null with a reason, never NaN
+    runs/<arm>/s<seed>/ + <data>/test.cxi  ->  numbers, or null with a reason; never NaN
 
 Design choices
 - Best and last reconstruction are both scored, with both metric sets, on the stored region. A
-  reference has one reconstruction: it is under `best`, its checkpoint is called `only`.
-- A seed's `outcome` is `failed` (the run says so), `collapsed` (the run says so, the last object is
-  a constant, or its validation loss is no better than the best constant object's), or `ok`. It is
-  a row in any case, with its cause. A run that was cut short is none of these and is refused.
-- The loss beside an object is that of the weights as stored (float16), from which the object was
-  made; the history, of the weights in training, serves where the run did not record it.
-- A network whose phase follows a prior has no phase score in either set: the foreign-phase test of
-  the run (`study.training.foreign`), where there is one, is judged by `study.evidence.evaluable`.
-- The gate's question "same output for different inputs" was answered by the run, with one boolean
-  for the complex output as a whole; it stands for both channels. A phase alone that is the same for
-  all inputs is seen only as far as it makes the stitched phase constant.
-- Nothing here reads a clock or the machine, nor copies what a run says about them: equal input
-  gives equal bytes. How a run was computed is in provenance/ (`study.runs.provenance`), and readers
-  of these files (`study.evidence.arms.read_seed`) put both together.
+  reference has one reconstruction, which is under `best` with the checkpoint `only`.
+- The `outcome` of a seed is `failed` (according to the run), `collapsed` (according to the run, or
+  if the last object is constant, or if its validation loss is not better than that of the best
+  constant object), or `ok`. All of these are included, with the cause. Unfinished runs are refused.
+- The loss of a reconstruction is that of the stored weights (float16), with which it was computed;
+  if the run did not record it, the loss in the history (of the weights in training) is used.
+- A network whose phase follows a prior has no phase score in either set: the result of the run's
+  foreign-phase test (`study.training.foreign`), if any, is evaluated by `study.evidence.evaluable`.
+- Whether outputs differ between inputs (a criterion of the gate) was determined by the run, with
+  one boolean for the complex output that applies to both channels. A phase that is the same for all
+  inputs, while the amplitude differs, is detected only if the stitched phase is constant.
+- Results do not depend on time or machine and do not contain information about them: equal inputs
+  give equal bytes. Provenance is in provenance/ (`study.runs.provenance`), and readers of these
+  files (`study.evidence.arms.read_seed`) combine both.
 """
 
 from __future__ import annotations
@@ -74,18 +74,17 @@ EVIDENCE = (
 
 
 def score_arm(name: str, row: Row, runs: Path, data: Path, results: Path) -> None:
-    """Score runs/<arm>/s<seed> of every declared seed that is there, and write results/<arm>.
+    """Score runs/<arm>/s<seed> of all declared seeds that are available, and write results/<arm>.
 
-    `data` is the folder in which the arm's data set is at `row.data`. Raises UserError when there
-    are no runs, when a run has not ended or was made on other data, and when a finished run cannot
-    be scored.
+    `data`: the folder that contains the data set at `row.data`. Raises UserError if there are no
+    runs, if a run has not ended or used different data, or if a finished run cannot be scored.
     """
     runs_asked = {seed: RunFolder(runs / name / f"s{seed}") for seed in row.seeds}
     there = {seed: run for seed, run in runs_asked.items() if run.path.is_dir()}
     if not there:
         raise UserError(
-            f"{runs / name} holds no run of the seeds {list(row.seeds)}; train it "
-            f"(`study train --arm {name}`) or bring it (`dvc pull`)"
+            f"{runs / name} contains no run of the seeds {list(row.seeds)}; train the arm "
+            f"(`study train --arm {name}`) or pull its runs (`dvc pull`)"
         )
     folders = {seed: seed_folder(data / row.data, seed) for seed in there}
     sets = {folder: load_dataset(folder, ("test",)) for folder in set(folders.values())}
@@ -147,7 +146,7 @@ def score_run(name: str, row: Row, seed: int, run: RunFolder, dataset: Dataset) 
 
 
 def _data(row: Row, manifest: Manifest, made_on: str) -> dict[str, Any]:
-    """The data set of a run by its hash; with objects per seed also the hash of its seed."""
+    """Path, hash and kind of a run's data set; with objects per seed also the hash for its seed."""
     facts = {"path": row.data, "sha256": made_on, "kind": manifest.kind}
     if manifest.set_sha256 == manifest.content_sha256:
         return facts
@@ -157,7 +156,7 @@ def _data(row: Row, manifest: Manifest, made_on: str) -> dict[str, Any]:
 def _check_run(
     name: str, row: Row, run: RunFolder, state: str, made_on: str, dataset: Dataset
 ) -> None:
-    """Raise UserError for a run that was cut short or was made on other data."""
+    """Raise UserError for a run that has not ended or used different data."""
     if state not in SETTLED:
         raise UserError(
             f"{run.path} is not a result: its state is {state!r}, accepted: {', '.join(SETTLED)}; "
@@ -165,13 +164,13 @@ def _check_run(
         )
     if made_on != dataset.manifest.content_sha256:
         raise UserError(
-            f"{run.path} was made on data {made_on[:12]} but {row.data} now holds "
+            f"{run.path} was computed with data {made_on[:12]}, but {row.data} now contains "
             f"{dataset.manifest.content_sha256[:12]}: train the arm again"
         )
 
 
 def label(row: Row) -> str:
-    """What a row of the table is: arm, reference, floor, ceiling, detector (it copies phase from
+    """The label of a row: arm, reference, floor, ceiling, detector (it copies the phase from the
     amplitude) or limit (a bound, not a reconstruction)."""
     return LABELS.get(row.source.name, "reference") if isinstance(row, Reference) else "arm"
 
@@ -179,7 +178,7 @@ def label(row: Row) -> str:
 def _outcome(
     row: Row, state: str, cause: str | None, last: Mapping[str, Any] | None
 ) -> tuple[str, str | None]:
-    """ok, failed or collapsed, and why."""
+    """(ok, failed or collapsed; cause or None)."""
     if state == "collapsed":
         return "collapsed", cause
     if state == "failed":
@@ -205,9 +204,10 @@ def _checkpoint(
     dataset: Dataset,
     history: Sequence[Epoch],
 ) -> dict[str, Any] | None:
-    """Everything about one reconstruction, or None where there is none.
+    """Scores and facts of one reconstruction, or None if there is none.
 
-    What a failed run left behind may be no object at all; a finished run must be scorable.
+    The reconstruction of a failed run may be invalid; that of a finished run must be valid
+    (UserError).
     """
     if label(row) == "limit":
         return _limit(run) if name == "best" else None
@@ -240,9 +240,9 @@ def _checkpoint(
 
 
 def _limit(run: RunFolder) -> dict[str, Any]:
-    """The Cramer-Rao bound where the scores of a reconstruction stand: the least mean absolute
-    errors of an unbiased method. Raises UserError for an absent or damaged file."""
-    remedy = "make the row again (`study train`)"
+    """The Cramer-Rao bound in the place of scores: the smallest mean absolute errors of an unbiased
+    method. Raises UserError for a missing or damaged file."""
+    remedy = "compute the row again (`study train`)"
     found = checked(read_mapping(run.limit_file), LimitFile, run.limit_file, remedy)
     standard = {"amplitude": {"mae": found["amplitude_mae"]}, "phase": {"mae": found["phase_mae"]}}
     absent = dict.fromkeys(("epoch", "val_loss", "skill", "r_factor", "published", "gate"))
@@ -252,7 +252,7 @@ def _limit(run: RunFolder) -> dict[str, Any]:
 def foreign_phase(run: RunFolder, which: str) -> dict[str, Any] | None:
     """The foreign-phase test of the `best` or `last` weights: both correlations and `follows`.
 
-    None where the network was not tested. Raises UserError for a damaged file.
+    None if the network was not tested. Raises UserError for a damaged file.
     """
     content = checked(
         read_mapping(run.foreign_phase_file) or {},
@@ -267,7 +267,7 @@ def foreign_phase(run: RunFolder, which: str) -> dict[str, Any] | None:
 def without_phase(scores: Mapping[str, Any]) -> dict[str, Any]:
     """Scores of a reconstruction whose phase follows a prior: its phase numbers are null.
 
-    A gate that failed already keeps its own reason.
+    If the gate of the phase already failed, its reason is kept.
     """
     gate = scores["gate"]
     if gate is None or not gate["phase"]["evaluable"]:
@@ -288,14 +288,14 @@ def without_phase(scores: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _scores(result: Reconstruction, split: Split, is_floor: bool) -> dict[str, Any]:
-    """Both metric sets, mean over the images, with the gate and a reason for every null."""
+    """Both metric sets, averaged over the images, with the gate and a reason for each null."""
     if split.obj is None:
         reasons = dict.fromkeys(METRIC_SETS, "a measurement has no truth to be scored against")
         return {**dict.fromkeys(METRIC_SETS), "gate": None, "reasons": reasons}
     y0, x0, y1, x1 = (int(edge) for edge in result.region)
     truth = split.obj[:, y0:y1, x0:x1]
-    # `distinct` compares complex outputs, not channels: two equal ones tell the gate, for both
-    # channels, that they did not differ, and none that they did.
+    # `distinct` applies to complex outputs, not to channels. Two equal patches tell the gate that
+    # outputs did not differ, for both channels; no patches tell it that they did.
     outputs = None if result.distinct else np.ones((2, 1, 1), dtype=np.complex64)
     images = [
         {name: score(image, true, name, patches=outputs) for name in METRIC_SETS}
@@ -320,14 +320,14 @@ def _scores(result: Reconstruction, split: Split, is_floor: bool) -> dict[str, A
 
 
 def _mean(parts: Sequence[Any]) -> Any:
-    """Mean over the images of nested numbers; null where one image has none."""
+    """Mean of nested numbers over the images; None if an image has none."""
     if isinstance(parts[0], Mapping):
         return {key: _mean([part[key] for part in parts]) for key in parts[0]}
     return None if any(part is None for part in parts) else float(np.mean(parts))
 
 
 def _gate(gates: Sequence[Mapping[str, Any]], channel: str) -> dict[str, Any]:
-    """One verdict a channel: every image must be evaluable; the lowest spread counts."""
+    """The gate of a channel over all images: each must be evaluable; the lowest spread counts."""
     entries = [gate[channel] for gate in gates]
     ratios = [entry["spread_ratio"] for entry in entries if entry["spread_ratio"] is not None]
     return {
@@ -338,7 +338,7 @@ def _gate(gates: Sequence[Mapping[str, Any]], channel: str) -> dict[str, Any]:
 
 
 def _ungated(prediction: np.ndarray, truth: np.ndarray) -> dict[str, dict[str, float | None]]:
-    """Standard scores of the floor, which is a constant on purpose and labelled as such."""
+    """Standard scores of the floor, which is deliberately constant and labelled as such."""
     chosen = METRIC_SETS["standard"]
     scene, _ = chosen.align(checked_scene(prediction, truth, None), False)
     scores: dict[str, dict[str, float | None]] = {}
@@ -354,10 +354,10 @@ def _ungated(prediction: np.ndarray, truth: np.ndarray) -> dict[str, dict[str, f
 
 
 def _r_factor(result: Reconstruction, split: Split) -> dict[str, Any]:
-    """R over all test patterns inside the region, their median, and how many they are.
+    """R over all test patterns inside the region, its median, and the number of these patterns.
 
-    The sum over patterns weighs each by its measured amplitude: sum of |residual| over sum of
-    sqrt(counts), not the mean of the ratios. Pixels that the split's mask excludes do not count.
+    The total R is the sum of |residual| divided by the sum of sqrt(counts) over all patterns, not
+    the mean of the ratios. Pixels excluded by the mask of the split are ignored.
     """
     known = 1.0 if split.mask is None else split.mask
     ratio = result.r_factor.astype(np.float64)  # (J,)

@@ -1,7 +1,6 @@
-"""The content of stored JSON files, checked when they are read: later code relies on it.
+"""Schemas of stored JSON files, which are checked when they are read.
 
-Only fields that some code reads are named; others pass unchecked. The checked content is the
-content as it was read: nothing is converted.
+Only fields that are used are declared; others are not checked. Checks do not convert anything.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from study.reading import UserError
 from study.settings import Scalar, explain
 
 Number = float | None
-Numbers = dict[str, Any]  # nested; only numbers in it are read
+Numbers = dict[str, Any]  # nested; only its numbers are used
 
 
 class Shape(BaseModel):
@@ -32,14 +31,14 @@ class Gate(Shape):
 
 
 class ForeignPhase(Shape):
-    """Correlations of a network's phase on foreign-phase counts; null where it is constant."""
+    """Correlations of a network's phase in the foreign-phase test; None for a constant phase."""
 
     truth: Number
     from_amplitude: Number
 
 
 class ForeignPhaseFile(Shape):
-    """foreign_phase.json of a run; nothing in it where the network was not tested."""
+    """foreign_phase.json of a run; without entries if the network was not tested."""
 
     best: ForeignPhase | None = None
     last: ForeignPhase | None = None
@@ -68,8 +67,8 @@ class Scored(Shape):
 
 
 class DataOfSeed(Shape):
-    """`sha256` of the set that the arm names; `seed_sha256` of the objects of this seed, where the
-    set draws them per seed."""
+    """The data set of a run. `sha256`: of the data set that the arm names; `seed_sha256`: of the
+    data for this seed, if objects are drawn per seed."""
 
     path: str
     sha256: str
@@ -78,7 +77,8 @@ class DataOfSeed(Shape):
 
 
 class CodeOfSeed(Shape):
-    """Results of earlier versions hold the commit; of later ones it is in provenance/."""
+    """The code of a run. The commit is only in results of earlier versions; for later ones it is in
+    provenance/."""
 
     commit: str | None = None
     commit_date: str | None = None
@@ -87,7 +87,7 @@ class CodeOfSeed(Shape):
 
 
 class Lived(Shape):
-    """How long a survival run lived."""
+    """Lifetime of a survival run."""
 
     epochs: int
     event: bool
@@ -182,7 +182,7 @@ class Rule(Shape):
 
 
 class Decision(Shape):
-    """`under` is null, and what rests on it absent, while an arm or a seed is missing."""
+    """`under` is None, and derived entries are missing, while an arm or a seed is missing."""
 
     agree: bool | None = None
     rule: str | None
@@ -273,7 +273,7 @@ class RegimesFile(Shape):
 
 
 def checked(content: Any, shape: type[BaseModel], where: Path | str, remedy: str) -> Any:
-    """`content` itself. Raises UserError with the key, its value and the remedy."""
+    """Check and return `content`. Raises UserError with the invalid key, value and remedy."""
     try:
         shape.model_validate(content)
     except ValidationError as error:

@@ -1,6 +1,7 @@
-"""findings.json as a file: its version, and whether it still rests on the evidence that is here.
+"""findings.json as a file: its version, and whether it still agrees with the stored evidence.
 
-*Stale* is computed on reading and stored nowhere: running the stage again would hide it.
+Staleness is computed when the file is read and not stored, since running the stage again would
+hide it.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ READ = (1, 2, FORMAT)
 
 
 def read_findings(root: Path) -> Findings | None:
-    """findings.json of the pipeline folder `root`; None when it is absent.
+    """findings.json of the pipeline folder `root`; None if it does not exist.
 
-    Raises UserError for a damaged file and for one of another version.
+    Raises UserError for a damaged file or a different version.
     """
     file, content = root / "findings.json", earlier_findings(root)
     if content is None:
@@ -36,7 +37,7 @@ def read_findings(root: Path) -> Findings | None:
 
 
 def current_findings(root: Path) -> Findings:
-    """findings.json of the pipeline folder `root`. Raises UserError when it is absent too."""
+    """Like `read_findings`, but raises UserError if the file does not exist."""
     found = read_findings(root)
     if found is None:
         raise UserError(f"{root / 'findings.json'} is absent; write it with `dvc repro findings`")
@@ -44,8 +45,8 @@ def current_findings(root: Path) -> Findings:
 
 
 def earlier_findings(root: Path) -> dict[str, Any] | None:
-    """The content of findings.json in any version that `findings.build` continues, unchecked but
-    for that version; None when it is absent. Raises UserError."""
+    """The content of findings.json in any version that `findings.build` can continue; None if it
+    does not exist. Only the version is checked. Raises UserError for an unknown version."""
     file = root / "findings.json"
     content = read_mapping(file)
     if content is not None:
@@ -55,7 +56,7 @@ def earlier_findings(root: Path) -> dict[str, Any] | None:
 
 
 def check_format(findings: Any, where: str) -> None:
-    """Raise UserError unless `findings`, which are in `where`, have a known version."""
+    """Raise UserError unless `findings`, from the file `where`, have a known version."""
     version = findings.get("format") if isinstance(findings, Mapping) else None
     if isinstance(version, bool) or version not in READ:
         raise UserError(
@@ -67,8 +68,9 @@ def check_format(findings: Any, where: str) -> None:
 def stale(findings: Findings, root: Path) -> dict[str, list[str]]:
     """Changes since the findings were written: claim id -> sentences, empty if up to date.
 
-    `root` is the pipeline folder. A run artifact that is not here was not pulled, which is no
-    change; results are in git, so a missing one is. Raises UserError for a broken claims.yaml.
+    `root`: the pipeline folder. A missing run artifact may simply not have been pulled and is not a
+    change, but a missing result, which should be in git, is. Raises UserError for an invalid
+    claims.yaml.
     """
     claims = {claim.id: claim.sha256 for claim in load_claims(root / "claims.yaml").claims}
     changed: dict[str, list[str]] = {}

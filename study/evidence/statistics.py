@@ -1,11 +1,11 @@
-"""Intervals and tests over seeds, exact or by Student's t; no bootstrap.
+"""Intervals and tests over seeds, exact or with Student's t; no bootstrap.
 
 Design choices
-- A percentile bootstrap of 3 values covers 72 %, of 5 values 82 %: not used.
-- Two arms are compared seed by seed (paired). The interval decides; the exact sign-flip p stands
-  beside it, with the smallest p that its n can give.
-- Holm's step-down rule is turned into one level per claim, so that "the interval at this level
-  leaves out zero" and "Holm rejects" are the same statement.
+- Bootstrap is not used: the percentile interval covers only 72 % for 3 values and 82 % for 5.
+- Two arms are compared seed by seed (paired). The interval decides; the exact sign-flip p is also
+  given, with the smallest p that is possible for this n.
+- Holm's step-down procedure is converted to one level per claim, so that "the interval at this
+  level excludes zero" and "Holm rejects" are equivalent.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ import numpy as np
 from scipy import stats
 
 ALPHA = 0.05
-# 2^20 sign patterns take 0.1 s; more seeds than that have no need of an exact test.
+# 2^20 sign patterns take 0.1 s; for more seeds an exact test is not needed.
 SIGN_FLIP_LIMIT = 20
 
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its two-sided interval at `level`; low, high are None where none exists."""
+    """An estimate over `n` values with its two-sided interval at `level`; `low` and `high` are None
+    if there is no interval."""
 
     estimate: float
     low: float | None
@@ -36,7 +37,7 @@ class Interval:
 
 
 def mean_interval(values: Sequence[float], level: float = 1 - ALPHA) -> Interval:
-    """Mean with Student's t interval, in the unit of `values`. Raises ValueError for none."""
+    """Mean with Student's t interval, in the unit of `values`. Raises ValueError without values."""
     sample = _sample(values)
     mean, n = float(sample.mean()), len(sample)
     if n < 2:
@@ -52,12 +53,12 @@ def t_quantile(level: float, freedom: int) -> float:
 
 
 def median(values: Sequence[float]) -> float:
-    """Middle of the values. Raises ValueError for none."""
+    """Median of the values. Raises ValueError without values."""
     return float(np.median(_sample(values)))
 
 
 def differences(treatment: Sequence[float], control: Sequence[float]) -> list[float]:
-    """treatment - control, pair by pair. Raises ValueError for different lengths or no pair."""
+    """treatment - control per pair. Raises ValueError for unequal lengths or without pairs."""
     if len(treatment) != len(control):
         raise ValueError(f"{len(treatment)} and {len(control)} values cannot be paired")
     return (_sample(treatment) - _sample(control)).tolist()
@@ -66,14 +67,14 @@ def differences(treatment: Sequence[float], control: Sequence[float]) -> list[fl
 def paired_interval(
     treatment: Sequence[float], control: Sequence[float], level: float = 1 - ALPHA
 ) -> Interval:
-    """Mean of treatment - control with the paired t interval; values pair by their place."""
+    """Mean of treatment - control with the paired t interval; values are paired by position."""
     return mean_interval(differences(treatment, control), level)
 
 
 def paired_p(difference: Sequence[float]) -> float | None:
-    """Two-sided p of the paired t test that the mean difference is zero; None below n = 2.
+    """Two-sided p of the paired t test of zero mean difference; None for n < 2.
 
-    Equal differences have no spread: p is 0, or 1 when they are all zero.
+    For equal differences, which have no spread, p is 0, or 1 if they are all zero.
     """
     sample = _sample(difference)
     if len(sample) < 2:
@@ -85,7 +86,7 @@ def paired_p(difference: Sequence[float]) -> float | None:
 
 
 def one_sided_p(difference: Sequence[float], limit: float, above: bool) -> float | None:
-    """p of the t test that the mean is not above (not below) `limit`; None below n = 2."""
+    """p of the one-sided t test that the mean is not above (below) `limit`; None for n < 2."""
     gaps = [value - limit for value in difference]
     p = paired_p(gaps)
     claimed = (sum(gaps) > 0) == above
@@ -93,10 +94,10 @@ def one_sided_p(difference: Sequence[float], limit: float, above: bool) -> float
 
 
 def equivalence_p(difference: Sequence[float], margin: float) -> float | None:
-    """p of two one-sided t tests that the mean difference lies within -margin .. margin, doubled.
+    """Doubled p of two one-sided t tests that the mean difference is within -margin .. margin.
 
-    Doubled, p <= alpha says the same as: the 1 - alpha interval lies inside (see `equivalent`).
-    None below n = 2.
+    Because of the doubling, p <= alpha is equivalent to the 1 - alpha interval being within the
+    margins (see `equivalent`). None for n < 2.
     """
     sample = _sample(difference)
     if len(sample) < 2:
@@ -109,10 +110,10 @@ def equivalence_p(difference: Sequence[float], margin: float) -> float | None:
 
 
 def holm_levels(p_values: Sequence[float | None], alpha: float = ALPHA) -> list[float]:
-    """The alpha that each claim of a family is held to (Holm 1979); None counts as p = 1.
+    """The level of each claim of a family (Holm 1979); None counts as p = 1.
 
-    The k-th smallest of m p-values is held to alpha / (m - k + 1); after the first that fails, all
-    others are held to the level at which it failed.
+    The k-th smallest of m p values has the level alpha / (m - k + 1); after the first that exceeds
+    its level, all others have the level of that one.
     """
     values = [1.0 if p is None else p for p in p_values]
     levels, m, failed = [alpha] * len(values), len(values), None
@@ -125,9 +126,9 @@ def holm_levels(p_values: Sequence[float | None], alpha: float = ALPHA) -> list[
 
 
 def sign_flip_p(difference: Sequence[float]) -> float | None:
-    """Exact two-sided p: share of all 2^n sign patterns with a mean as far from zero.
+    """Exact two-sided p: share of all 2^n sign patterns with a mean at least as far from zero.
 
-    Holds for any symmetric distribution (Fisher 1935). None above n = 20.
+    Valid for any symmetric distribution (Fisher 1935). None for n > 20.
     """
     sample = _sample(difference)
     if len(sample) > SIGN_FLIP_LIMIT:
@@ -135,18 +136,18 @@ def sign_flip_p(difference: Sequence[float]) -> float | None:
     sums = np.zeros(1)
     for size in np.abs(sample):
         sums = np.concatenate([sums - size, sums + size])
-    # Sums of one sign pattern in another order differ by rounding.
+    # Sums in a different order differ by rounding.
     reached = np.abs(sums) >= abs(sample.sum()) * (1 - 1e-12)
     return float(reached.mean())
 
 
 def smallest_sign_flip_p(n: int) -> float:
-    """The p of n differences of one sign, 2^(1 - n): no test on n pairs can give less."""
+    """p of n differences with equal sign, 2^(1 - n), the smallest p for n pairs."""
     return min(1.0, 2.0 ** (1 - n))
 
 
 def least_pairs(alpha: float = ALPHA) -> int:
-    """Pairs that the exact test needs to reach `alpha` at all (six for 0.05)."""
+    """Smallest number of pairs with which the exact test can reach `alpha` (six for 0.05)."""
     return math.ceil(1 - math.log2(alpha))
 
 
@@ -164,23 +165,23 @@ def clopper_pearson(failures: int, n: int, level: float = 1 - ALPHA) -> Interval
 
 
 def fisher_p(treatment: tuple[int, int], control: tuple[int, int]) -> float:
-    """Two-sided exact p that two rates are one; each is (failures, n)."""
+    """Two-sided exact p of equal rates by Fisher's test; each rate is (failures, n)."""
     table = [[failures, n - failures] for failures, n in (treatment, control)]
     result: Any = stats.fisher_exact(table)
     return float(result.pvalue)
 
 
 def boschloo_p(treatment: tuple[int, int], control: tuple[int, int]) -> float:
-    """Two-sided exact p that two rates are one, by Boschloo's test; each is (failures, n).
+    """Two-sided exact p of equal rates by Boschloo's test; each rate is (failures, n).
 
-    The largest chance, over all common rates, of a table whose one-sided Fisher p is as small;
-    doubled (Boschloo 1970). For arms of equal size it is never above Fisher's p. Raises ValueError
-    unless 0 <= failures <= n and n > 0.
+    Twice the largest probability, over all common rates, of a table with a one-sided Fisher p at
+    most as large as observed (Boschloo 1970). For arms of equal size it never exceeds Fisher's p.
+    Raises ValueError unless 0 <= failures <= n and n > 0.
     """
     for failures, n in (treatment, control):
         if not 0 <= failures <= n or n == 0:
             raise ValueError(f"{failures} of {n} is not a rate")
-    # The test does not know which arm or outcome comes first: fewer tables to compute.
+    # The test is symmetric in arms and outcomes, so fewer tables need to be computed.
     mirrored = [(n - failures, n) for failures, n in (treatment, control)]
     same = (treatment, control), (control, treatment), tuple(mirrored), tuple(mirrored[::-1])
     return _boschloo_p(*min(same))
@@ -188,17 +189,18 @@ def boschloo_p(treatment: tuple[int, int], control: tuple[int, int]) -> float:
 
 @lru_cache(maxsize=1024)
 def _boschloo_p(treatment: tuple[int, int], control: tuple[int, int]) -> float:
-    """Cached: each table takes tens of milliseconds."""
+    """Cached, since each table takes tens of milliseconds."""
     rows = [[treatment[0], control[0]], [treatment[1] - treatment[0], control[1] - control[0]]]
     return float(stats.boschloo_exact(rows).pvalue)
 
 
 def rate_gap_p(treatment: tuple[int, int], control: tuple[int, int], limit: float) -> float:
-    """One-sided exact p that the treatment's failure rate is not above the control's by `limit`.
+    """One-sided exact p for the hypothesis that the failure rate of the treatment does not exceed
+    that of the control by more than `limit`.
 
-    Each rate is (failures, n); `limit` is between -1 and 1. Unconditional: the largest chance, over
-    all pairs of rates that are `limit` apart, of a difference at least as large as the observed
-    one. Raises ValueError unless 0 <= failures <= n and n > 0.
+    Each rate is (failures, n); `limit` is between -1 and 1. Unconditional test: the largest
+    probability, over all pairs of rates that differ by `limit`, of a difference at least as large
+    as the observed one. Raises ValueError unless 0 <= failures <= n and n > 0.
     """
     for failures, n in (treatment, control):
         if not 0 <= failures <= n or n == 0:
@@ -214,7 +216,7 @@ def _rate_gap_p(treatment: tuple[int, int], control: tuple[int, int], limit: flo
     counts, other_counts = np.arange(n + 1), np.arange(m + 1)
     gaps = np.subtract.outer(counts * m, other_counts * n)
     extreme = gaps >= failures * m - others * n
-    # The largest chance is on the boundary; 1001 rates find it to about four digits.
+    # The largest probability is on the boundary; 1001 rates give it to about four digits.
     rates = np.linspace(max(0.0, -limit), min(1.0, 1 - limit), 1001)[:, None]
     left = stats.binom.pmf(counts, n, np.clip(rates + limit, 0, 1))
     right = stats.binom.pmf(other_counts, m, rates)
@@ -233,24 +235,25 @@ RATE_TESTS = {
 }
 
 
-# --- how many pairs a question needs ---------------------------------------------------------
+# --- power and number of pairs ----------------------------------------------------------------
 
 
 def power_to_differ(effect: float, spread: float, n: int, alpha: float) -> float:
-    """Chance that the paired t interval at 1 - alpha leaves out zero on the side of `effect`.
+    """Probability that the paired t interval at 1 - alpha excludes zero on the side of `effect`.
 
-    `effect`, `spread`: mean and standard deviation of the differences, in one unit (noncentral t).
+    `effect`, `spread`: mean and standard deviation of the differences, in the same unit (noncentral
+    t distribution).
     """
     shift = abs(effect) * math.sqrt(n) / spread
     quantile = t_quantile(1 - alpha, n - 1)
-    # scipy loses the noncentral t at large shifts, where the chance is 1 to 14 digits anyway.
+    # scipy's noncentral t fails for large shifts, where the probability is 1 to 14 digits.
     return 1.0 if shift > quantile + 8 else float(stats.nct.sf(quantile, n - 1, shift))
 
 
 def power_to_agree(margin: float, effect: float, spread: float, n: int, alpha: float) -> float:
-    """Chance, at least, that the whole interval at 1 - alpha lies within -margin .. margin.
+    """Lower bound of the probability that the interval at 1 - alpha is within -margin .. margin.
 
-    Both one-sided tests must reject: one minus the chances that either does not (Bonferroni).
+    Both one-sided tests must reject: one minus the probabilities that each does not (Bonferroni).
     """
     sides = (margin - effect, margin + effect)
     if min(sides) <= 0:
@@ -259,7 +262,7 @@ def power_to_agree(margin: float, effect: float, spread: float, n: int, alpha: f
 
 
 def fisher_power(rates: tuple[float, float], n: int, alpha: float) -> float:
-    """Chance that Fisher's exact test distinguishes two failure rates with n runs per arm."""
+    """Power of Fisher's exact test for two failure rates with n runs per arm."""
     runs = np.arange(n + 1)
     left, right = (stats.binom.pmf(runs, n, rate) for rate in rates)
     return float(left @ _fisher_rejects(n, alpha) @ right)
@@ -267,22 +270,22 @@ def fisher_power(rates: tuple[float, float], n: int, alpha: float) -> float:
 
 @lru_cache(maxsize=64)
 def _fisher_rejects(n: int, alpha: float) -> np.ndarray:
-    """1 where (failures, failures) of n runs an arm has p <= alpha, else 0; (n + 1, n + 1)."""
+    """1 where (failures, failures) of n runs per arm has p <= alpha, else 0; (n + 1, n + 1)."""
     table = np.zeros((n + 1, n + 1))
     for total in range(2 * n + 1):
         left = np.arange(max(0, total - n), min(n, total) + 1)
         chances = stats.hypergeom.pmf(left, 2 * n, total, n)
         order = np.sort(chances)
-        # Equal tables differ by rounding, as in scipy's own test.
+        # Probabilities of equal tables differ by rounding, as in scipy's own test.
         place = np.searchsorted(order, chances * (1 + 1e-7), side="right")
         table[left, total - left] = np.cumsum(order)[place - 1] <= alpha
     return table
 
 
 def least_n(reaches: Callable[[int], bool], start: int, limit: int) -> int | None:
-    """The smallest n from `start` to `limit` that `reaches` accepts, which rises with n; or None.
+    """The smallest n from `start` to `limit` with `reaches(n)`, which must be monotonic; or None.
 
-    By doubling and halving the step.
+    Found by doubling and bisection.
     """
     low, high = start - 1, start
     while not reaches(high):
@@ -296,10 +299,10 @@ def least_n(reaches: Callable[[int], bool], start: int, limit: int) -> int | Non
 
 
 def equivalent(interval: Interval, margin: float) -> bool:
-    """Whether the whole interval lies within -margin .. margin.
+    """Whether the whole interval is within -margin .. margin.
 
-    With a 1 - alpha interval this is two one-sided tests at alpha / 2 each: stricter than the usual
-    1 - 2 alpha one.
+    With a 1 - alpha interval this corresponds to two one-sided tests at alpha / 2 each, which is
+    stricter than the usual 1 - 2 alpha interval.
     """
     if interval.low is None or interval.high is None:
         return False
@@ -309,9 +312,10 @@ def equivalent(interval: Interval, margin: float) -> bool:
 def probability_of_improvement(
     treatment: Sequence[float], control: Sequence[float], lower_is_better: bool
 ) -> float:
-    """Chance that a seed of the treatment beats a seed of the control; ties count half.
+    """Probability that a seed of the treatment is better than a seed of the control; ties count
+    half.
 
-    Over all pairs of seeds (Agarwal et al. 2021): the Mann-Whitney U over n m.
+    Over all pairs of seeds (Agarwal et al. 2021), that is, the Mann-Whitney U divided by n m.
     """
     gap = np.subtract.outer(_sample(control), _sample(treatment))
     gap = gap if lower_is_better else -gap
@@ -319,9 +323,10 @@ def probability_of_improvement(
 
 
 def prediction_half_width(values: Sequence[float], n_new: int, level: float = 1 - ALPHA) -> float:
-    """How far the mean of `n_new` further seeds may lie from the mean of `values`.
+    """Half-width of the prediction interval for the mean of `n_new` further seeds.
 
-    t s sqrt(1/n + 1/n_new) with s from `values` only, so a wild repetition cannot widen it.
+    t s sqrt(1/n + 1/n_new), with s from `values` only, so that a deviating repetition cannot widen
+    it.
     """
     sample = _sample(values)
     n = len(sample)

@@ -1,4 +1,4 @@
-"""One arm over its seeds: estimate, interval and n of every number, and each seed's outcome."""
+"""One arm over its seeds: estimate, interval and n of each number, and outcomes."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def summarise(
     paths: Sequence[str] = SHOWN,
     control: ArmResults | None = None,
 ) -> ArmFinding:
-    """An arm with its numbers at `paths`, and their differences to `control`.
+    """An arm with its numbers at `paths`, and their differences from `control`.
 
-    `row` is None for arms that no params.yaml declares, `results` before any run.
+    `row`: None for an arm that is not declared in a params.yaml; `results`: None before any run.
     """
     seeds = {} if results is None else results.seeds
     known = () if results is None else results.known_seeds
@@ -54,13 +54,13 @@ def summarise(
 
 
 def _data(results: ArmResults) -> list[DataOfArm]:
-    """The data sets of the seeds, each once; a set may hold objects per seed."""
+    """The distinct data sets of the seeds, regardless of objects drawn per seed."""
     found = ({k: data[k] for k in ("path", "sha256", "kind")} for data in results.facts("data"))
     return [DataOfArm(**data) for data in {tuple(one.values()): one for one in found}.values()]
 
 
 def numbers(results: ArmResults, paths: Sequence[str]) -> dict[str, MeanOfArm]:
-    """path -> mean, median, t interval, n and the value of every seed; only paths with values."""
+    """Path -> mean, median, t interval, n and the values of the seeds; only paths with values."""
     found = {path: results.values(path) for path in paths}
     return {
         path: mean_of_arm(results.name, path, {f"s{seed}": v for seed, v in values.items()})
@@ -69,13 +69,13 @@ def numbers(results: ArmResults, paths: Sequence[str]) -> dict[str, MeanOfArm]:
     }
 
 
-# Relative error of the stored numbers against what `study explain` computes.
+# Relative error of the stored numbers compared with `study explain`.
 TOLERANCE = 0.5 * 10.0 ** (1 - DIGITS)
 
 
 def as_stored(name: str, arm: ArmFinding) -> ArmFinding:
-    """The arm with its numbers as stored: values of seeds with 8 significant digits, and what
-    follows from these."""
+    """The arm with its numbers as stored: values of seeds with 8 significant digits, and statistics
+    derived from these."""
     values = {path: _rounded(facts.values) for path, facts in arm.numbers.items()}
     differences = {path: _rounded(facts.model_dump()) for path, facts in arm.difference.items()}
     return arm.model_copy(
@@ -95,9 +95,9 @@ def _rounded(value: Any) -> Any:
 def against(
     treatment: ArmResults, control: ArmResults, paths: Sequence[str]
 ) -> dict[str, Difference]:
-    """Differences to another arm, paired by seed, with their 95 % intervals.
+    """Differences from another arm, paired by seed, with their 95 % intervals.
 
-    A description, not a test: claims are tested. Empty for different data.
+    These are descriptive; only claims are tested. Empty for different data.
     """
     if treatment.data_sha256 is None or treatment.data_sha256 != control.data_sha256:
         return {}
@@ -113,13 +113,13 @@ def against(
 
 
 def changed_factors(treatment: ArmResults, control: ArmResults) -> list[str] | None:
-    """Names of the settings that differ, None when an arm's seeds do not agree in them."""
+    """Names of the settings that differ; None if settings differ between the seeds of an arm."""
     left, right = control.row, treatment.row
     return None if left is None or right is None else sorted(factors(left, right))
 
 
 def fences(arms: Mapping[str, ArmResults]) -> list[Fence]:
-    """Arms by data set. Across a fence nothing is compared and no test is computed."""
+    """Arms grouped by data set; arms in different groups are not compared."""
     groups: dict[str | None, list[str]] = {}
     for name, results in arms.items():
         groups.setdefault(results.data_sha256, []).append(name)

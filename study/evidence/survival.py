@@ -1,16 +1,16 @@
 """Survival of runs: curves, the exact log-rank test, and its level at each planned look.
 
 Design choices
-- The log-rank test by permutation: with a handful of runs per arm the chi-square approximation is
-  not to be trusted, and every assignment of runs to arms can be enumerated. As a linear rank
-  statistic it is the sum over one arm of delta_i - Lambda(t_i): death or not, minus the pooled
-  Nelson-Aalen estimate at the time of the run (Peto and Peto 1972).
-- Looks at the data are paid for. The spending function of Lan and DeMets (1983) in the form of
-  O'Brien and Fleming says how much of the level may be used up to a look. Because the permutation
-  distribution is discrete, a look charges only the largest p that it could have rejected at, and
-  what it could not use is left for later looks. The charges add up to the level at most, so the
-  claim's error stays below it whatever the looks have in common.
-- A run that is alive at the horizon is censored there, in every arm at the same epoch.
+- The log-rank test is computed by permutation: with a few runs per arm the chi-square approximation
+  is unreliable, and all assignments of runs to arms can be enumerated. As a linear rank statistic
+  it is the sum over one arm of delta_i - Lambda(t_i): death (1) or not (0), minus the pooled
+  Nelson-Aalen estimate at the end of the run (Peto and Peto 1972).
+- Each look uses part of the level. The spending function of Lan and DeMets (1983) in the form of
+  O'Brien and Fleming determines how much of the level may be used up to a look. Because the
+  permutation distribution is discrete, a look uses only the largest p at which it could have
+  rejected; the rest remains for later looks. The sum does not exceed the level, so neither does the
+  error of the claim, regardless of the dependence between looks.
+- A run that is alive at the horizon is censored there, at the same epoch in all arms.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from scipy import stats
 from study.evidence.spending import spent
 from study.evidence.statistics import ALPHA, Interval
 
-# Sums that differ by rounding only are one value of the permutation distribution.
+# Sums that differ only by rounding count as equal in the permutation distribution.
 ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
 class Life:
-    """One run: epochs until its death, or until it was censored."""
+    """The lifetime of a run: epochs until it died or was censored."""
 
     epochs: int
     died: bool
@@ -40,9 +40,9 @@ class Life:
 
 @dataclass(frozen=True)
 class Look:
-    """One planned look: after `rounds` rounds p is compared with `allowed`.
+    """One planned look: after `rounds` rounds, p is compared with `allowed`.
 
-    `least`: the smallest p that these lives could give under any assignment to the arms.
+    `least`: the smallest p of any assignment of these lifetimes to the arms.
     """
 
     rounds: int
@@ -56,7 +56,7 @@ class Look:
 
 
 def rank_scores(lives: Sequence[Life]) -> np.ndarray:
-    """delta_i - Lambda(t_i) of every life, with Lambda of all lives together; the sum is 0."""
+    """delta_i - Lambda(t_i) of each lifetime, with Lambda pooled over all; the sum is 0."""
     times = np.array([life.epochs for life in lives])
     died = np.array([life.died for life in lives])
     hazard = {t: died[times == t].sum() / (times >= t).sum() for t in np.unique(times[died])}
@@ -67,17 +67,17 @@ def rank_scores(lives: Sequence[Life]) -> np.ndarray:
 def permutation_ps(
     treatment: Sequence[Life], control: Sequence[Life], longer: bool, sides: int
 ) -> tuple[float, np.ndarray]:
-    """Exact p of the log-rank test, and the p of every assignment of the lives to the arms.
+    """Exact p of the log-rank test, and p of all assignments of the lifetimes to the arms.
 
-    One-sided p is small where the treatment lives `longer` (or, False, shorter); two-sided where it
-    lives differently long. Raises ValueError for an arm without a run.
+    `sides`: 1 or 2. The one-sided p is small if the treatment lives longer (`longer` False:
+    shorter); the two-sided p if lifetimes differ. Raises ValueError for an arm without runs.
     """
     if not treatment or not control:
         raise ValueError("the log-rank test needs a run in both arms")
     scores = rank_scores([*treatment, *control])
     chosen = combinations(range(len(scores)), len(treatment))
     sums = np.array([scores[list(places)].sum() for places in chosen])  # the first is the observed
-    # Long lives have low scores; `extreme` grows with the evidence for the claim.
+    # Long lifetimes have low scores; `extreme` increases with the evidence for the claim.
     extreme = np.abs(sums) if sides == 2 else -sums if longer else sums
     order = np.sort(extreme)
     below = np.searchsorted(order, extreme - ROUNDING, side="left")
@@ -94,10 +94,10 @@ def planned_looks(
     longer: bool,
     sides: int,
 ) -> list[Look]:
-    """The looks that can be taken at the lives so far, one of each arm a round, in order.
+    """The looks that can be taken with the lifetimes so far, one per arm and round, in order.
 
-    `rounds`: how many are planned in all. The first look that rejects ends the list: the claim is
-    decided there and later runs change nothing.
+    `looks`: rounds after which a look is planned; `rounds`: total number of planned rounds. The
+    list ends with the first look that rejects, which decides the claim regardless of later runs.
     """
     there = min(len(treatment), len(control))
     charged, taken = 0.0, []
@@ -114,10 +114,10 @@ def planned_looks(
 def lifetime_difference(
     treatment: Sequence[Life], control: Sequence[Life], level: float = 1 - ALPHA
 ) -> Interval:
-    """Mean epochs lived up to the common horizon, treatment minus control, with Welch's interval.
+    """Difference of the mean epochs lived up to the common horizon, treatment minus control.
 
-    The restricted mean survival time of both arms; no interval below two runs per arm or without
-    any spread. `n` is that of the smaller arm.
+    This is the difference of the restricted mean survival times, with Welch's interval; no interval
+    for fewer than two runs per arm or without any spread. `n`: size of the smaller arm.
     """
     samples = [np.array([life.epochs for life in lives], float) for lives in (treatment, control)]
     estimate, n = float(samples[0].mean() - samples[1].mean()), min(map(len, samples))
@@ -132,7 +132,7 @@ def lifetime_difference(
 
 
 def kaplan_meier(lives: Sequence[Life]) -> tuple[list[float], list[float]]:
-    """Epochs at which someone dies, and the estimated share that is alive after each."""
+    """Kaplan-Meier curve: epochs at which runs die, and the estimated share alive after each."""
     data = stats.CensoredData.right_censored(
         [life.epochs for life in lives], [not life.died for life in lives]
     )

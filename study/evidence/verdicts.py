@@ -1,24 +1,25 @@
-"""The status of every claim, by rule and from stored numbers only.
+"""The status of each claim, determined by rules from stored numbers only.
 
     void            the arms differ in more, or in other, factors than the claim names
-    not evaluable   a comparability check fails: data, code, tree, settings, checkpoint, arms equal
-                    for no reason, degenerate object
-    pending         an arm has no run yet (of a survival claim: no arm has one)
-    inconclusive    a seed is missing, too few pairs, or the interval straddles zero
+    not evaluable   a comparability check failed: data, code, tree, settings, checkpoint,
+                    unexplained equal results, degenerate object
+    pending         an arm has no run yet (for a survival claim: no arm has one)
+    inconclusive    a seed is missing, there are too few pairs, or the interval includes zero
     equivalent      the whole interval is within the margin (for `equal` claims: supported)
-    supported / refuted   the interval leaves out zero on the claimed side / on the other
+    supported / refuted   the interval excludes zero, on the claimed / on the other side
 
-Checked in the order of `decide`. Means are decided by the paired t interval at the Holm level of
-the claim's family; failure rates by Fisher's or Boschloo's exact test at that level; survival by
+These are checked in the order of `decide`. Means are decided by the paired t interval at the Holm
+level of the claim; failure rates by Fisher's or Boschloo's exact test at that level; survival by
 the exact log-rank test at planned looks; goals and "not worse by more than the margin", which are
-one-sided, by the side of the limit on which the 1 - 2 alpha interval is.
-A verdict is exploratory unless git shows that the claim came first, as many seeds as it asks for
-are there, and none that was committed since is left out. *Stale* is not a stored status: it is
-computed on reading (`study.evidence.staleness.stale`), as running the stage again would hide it.
+one-sided, by the side of the limit on which the 1 - 2 alpha interval lies.
 
-Where a run of a claim about means failed or collapsed, the arms are compared by rank, failures last
-(`study.evidence.ranking`): failures are not missing at random, and dying must not help.
-A claim with planned looks is judged at each of them at the level that it may use there
+A verdict is exploratory unless git shows that the claim was committed first, exactly the required
+number of seeds is available, and no seed committed since is omitted. Staleness is not a status: it
+is computed on reading (`study.evidence.staleness.stale`), as running the stage again would hide it.
+
+If a run of a claim about means failed or collapsed, the arms are compared by rank with failures
+last (`study.evidence.ranking`), since failures are not missing at random and must not be an
+advantage. A claim with planned looks is judged at each look at the level available there
 (`study.evidence.spending`); the first look that decides it is the last one.
 """
 
@@ -48,8 +49,8 @@ STATUSES = (
 
 @dataclass(frozen=True)
 class Decision:
-    """A status, the sentence that gives its reason, and the effect where there is one; `looks`:
-    those that a claim about means took."""
+    """A status, its reason as a sentence, and the effect or None. `looks`: the looks taken for a
+    claim about means."""
 
     status: str
     reason: str
@@ -58,7 +59,7 @@ class Decision:
 
 
 def decide(comparison: Comparison, alpha: float) -> Decision:
-    """The status of one claim, held to `alpha` (its Holm level)."""
+    """The status of one claim at the level `alpha` (its Holm level)."""
     void = confounded(comparison)
     if void:
         return Decision("void", void)
@@ -78,7 +79,7 @@ def decide(comparison: Comparison, alpha: float) -> Decision:
 
 
 def _decide_at_looks(comparison: Comparison, alpha: float) -> Decision:
-    """By the first planned look that decides; by the latest one where none does yet."""
+    """Decide by the first planned look that gives a decision, or else report the latest one."""
     planned, there = comparison.claim.looks, comparison.looks_there
     if not there:
         return decide(comparison.at(planned[0]), alpha)
@@ -102,7 +103,7 @@ def _decide_at_looks(comparison: Comparison, alpha: float) -> Decision:
 
 
 def p_of(comparison: Comparison) -> float | None:
-    """The p value for Holm's rule; None without a test."""
+    """The p value for Holm's procedure; None without a test."""
     if comparison.claim.looks and comparison.look is None:
         found = [p_of(comparison.at(look)) for look in comparison.looks_there]
         ps = [1.0 if p is None else p for p in found]
@@ -120,8 +121,7 @@ def p_of(comparison: Comparison) -> float | None:
 
 
 def _begun(comparison: Comparison) -> bool:
-    """Whether every arm has a run that the claim rests on; of a survival claim, whether any arm
-    has one of its rounds."""
+    """Whether all arms have results; for a survival claim, whether any arm has a planned run."""
     plan = comparison.claim.survival
     stored = [set(side.results.seeds) for side in comparison.varied if side.results is not None]
     if plan is not None:
@@ -130,7 +130,7 @@ def _begun(comparison: Comparison) -> bool:
 
 
 def confounded(comparison: Comparison) -> str | None:
-    """Why the contrast does not isolate what the claim names, or None."""
+    """Why the contrast does not isolate the factors that the claim names, or None."""
     changed, named = comparison.changed, comparison.claim.changes
     if changed is None:
         return None
@@ -163,8 +163,8 @@ def _decide_mean(comparison: Comparison, alpha: float) -> Decision:
 
 
 def _decide_ranks(comparison: Comparison, alpha: float) -> Decision:
-    """By the exact test on ranks, failures last. Equality cannot be shown: a dead run has no
-    distance from another one."""
+    """Decide by the exact test on ranks, with failures last. Equality cannot be shown, because the
+    difference between dead runs is not defined."""
     claim, (better, worse) = comparison.claim, comparison.rank_ps
     counts = (
         f"{len(comparison.dead(side))} of {comparison.n} runs of {side.name}"
@@ -188,14 +188,14 @@ def _decide_ranks(comparison: Comparison, alpha: float) -> Decision:
 
 
 def outcomes(comparison: Comparison) -> tuple[int, int, int]:
-    """Pairs in which the treatment is better, worse, and as good (both runs dead, or equal)."""
+    """Numbers of pairs in which the treatment is better, worse, and equal (or both runs dead)."""
     gaps = comparison.rank_gaps
     wins, losses = sum(gap > 0 for gap in gaps), sum(gap < 0 for gap in gaps)
     return wins, losses, len(gaps) - wins - losses
 
 
 def _decide_rate(comparison: Comparison, alpha: float) -> Decision:
-    """By the exact test only: two rates of a few runs have no interval that agrees with it."""
+    """Decide by the exact test only: for two rates from few runs no interval agrees with it."""
     treatment, control = (comparison.rate(side) for side in comparison.sides)
     p = comparison.rate_p
     words = (
@@ -207,7 +207,7 @@ def _decide_rate(comparison: Comparison, alpha: float) -> Decision:
 
 
 def _decide_survival(comparison: Comparison, alpha: float) -> Decision:
-    """By the first planned look whose exact log-rank p is within what the spending rule allows."""
+    """Decide by the first planned look whose exact log-rank p is within the allowed level."""
     plan = comparison.claim.survival
     assert plan is not None, "a survival claim has a plan"
     effect, looks = effect_of(comparison, 1 - alpha), comparison.looks(alpha)
@@ -233,8 +233,9 @@ def _decide_survival(comparison: Comparison, alpha: float) -> Decision:
 
 
 def _against_a_limit(comparison: Comparison, effect: Interval) -> Decision:
-    """A goal, or "not worse by more than the margin": by the side of the limit on which the whole
-    interval lies. The margin is the limit of the one and decides nothing about the other."""
+    """Decide a goal or a "not worse by more than the margin" claim by the side of the limit on
+    which the whole interval lies. The margin is the limit of the latter and irrelevant for goals.
+    """
     assert effect.low is not None and effect.high is not None
     above, below = effect.low > comparison.limit, effect.high < comparison.limit
     met, missed = (above, below) if comparison.claim.direction == "higher" else (below, above)
@@ -275,8 +276,9 @@ def _interval_words(comparison: Comparison, effect: Interval) -> str:
 
 
 def effect_of(comparison: Comparison, level: float) -> Interval:
-    """Treatment minus control: the paired t interval; the difference of two rates, which has none
-    that agrees with the exact test; or of the mean epochs lived."""
+    """Treatment minus control: mean difference with the paired t interval; difference of mean
+    epochs lived; or difference of two rates, without interval, as none agrees with the exact test.
+    """
     if comparison.claim.evidence in OF_MEANS:
         return statistics.mean_interval(comparison.differences, level)
     if comparison.claim.evidence == "survival":
@@ -288,9 +290,9 @@ def effect_of(comparison: Comparison, level: float) -> Interval:
 
 
 def judge(comparisons: Sequence[Comparison]) -> list[tuple[Decision, float]]:
-    """Decision and Holm level of every claim of one family.
+    """Decision and Holm level of each claim of a family.
 
-    The family has the size given in claims.yaml: a claim without evidence counts as p = 1.
+    All claims of the family in claims.yaml count: a claim without evidence has p = 1.
     """
     ps = [None if confounded(comparison) else p_of(comparison) for comparison in comparisons]
     levels = statistics.holm_levels(ps)

@@ -1,8 +1,8 @@
-"""Claims that once stood in claims.yaml and do not any more, read from git.
+"""Claims that were removed from claims.yaml, according to git.
 
-Findings that list only what is claimed today would let a claim be dropped after a look. Every
-version of claims.yaml that is reachable from HEAD counts, side branches of merges included. What
-git cannot show is in docs/evidence.md.
+If findings listed only current claims, a claim could be dropped after seeing its result. All
+versions of claims.yaml that are reachable from HEAD count, including merged branches. The limits of
+this method are in docs/evidence.md.
 """
 
 from __future__ import annotations
@@ -25,13 +25,16 @@ Entries = Mapping[str, Any]
 
 
 def withdrawn(book: ClaimBook) -> list[Withdrawn] | None:
-    """The claims of earlier versions of `book` that it lacks, by id; None when the history is not
-    whole (no repository, or a shallow clone)."""
+    """Claims of earlier versions that are not in `book`, sorted by id; None if the history is
+    incomplete (no repository, or a shallow clone).
+
+    Raises UserError if `superseded` names a claim that never existed.
+    """
     root = book.path.parent
     if (git("rev-parse", "--is-shallow-repository", root=root) or "").strip() != "false":
         return None
     now = {claim.id for claim in book.claims}
-    last: dict[str, tuple[Entries, Entries, str, str]] = {}  # by its latest removal
+    last: dict[str, tuple[Entries, Entries, str, str]] = {}  # latest removal by claim
     stood: dict[str, Any] = {}
     for commit, date, old, new in _changes(root, book.path.name):
         before, after = _entries(root, old), _entries(root, new)
@@ -80,16 +83,16 @@ def _fate(
 
 
 def _asked(entry: Any) -> Any:
-    """The question of an entry of claims.yaml, without its wording."""
+    """The content of an entry of claims.yaml without its text."""
     if not isinstance(entry, Mapping):
         return entry
     return {key: value for key, value in entry.items() if key not in ("text", "replaces")}
 
 
 def _changes(root: Path, name: str) -> Iterator[tuple[str, str, str, str]]:
-    """(commit, date, old blob, new blob) of every change of a file against every parent, the
-    latest first."""
-    # --sparse keeps merges that took the file from one parent and dropped what the other had.
+    """(commit, date, old blob, new blob) of each change of a file relative to each parent, newest
+    first."""
+    # --sparse keeps merges that took the file from one parent and dropped changes of the other.
     options = ("--topo-order", "--full-history", "--sparse", "-m", "--raw", "--no-abbrev")
     log = git("log", *options, "--no-renames", "--format=%H %cI", "HEAD", "--", name, root=root)
     commit = date = ""
@@ -106,7 +109,7 @@ def _head(root: Path, name: str) -> str:
 
 @lru_cache(maxsize=256)
 def _entries(root: Path, blob: str) -> Entries:
-    """The claims of one stored version; none where it is absent or not readable."""
+    """The claims of one stored version; empty if it does not exist or is not readable."""
     text = git("cat-file", "blob", blob, root=root) if blob.strip("0") else None
     try:
         content = None if text is None else parse_yaml(text, "claims.yaml", fast=True)
@@ -117,7 +120,7 @@ def _entries(root: Path, blob: str) -> Entries:
 
 
 def _archived(root: Path) -> dict[str, str]:
-    """Claim id -> the folder that keeps it with its arm."""
+    """Claim id -> the folder in archived/ that contains it with its arm."""
     found: dict[str, str] = {}
     for file in sorted(root.glob("archived/*/arm.yaml")):
         content = read_yaml(file)

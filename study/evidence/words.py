@@ -1,22 +1,22 @@
-"""The words of verdicts: what a reader is shown for a stored status and its numbers.
+"""The words of verdicts, which are shown to readers for a stored status and its numbers.
 
-    differs, matters      zero is excluded and the interval lies wholly beyond the margin
+    differs, matters      zero is excluded and the whole interval lies beyond the margin
     differs, size open    zero is excluded, and the interval includes a margin
     differs, negligible   zero is excluded and the interval lies within the margins
     equivalent            the interval lies within the margins and includes zero
     inconclusive          none of these
     reached, missed       a goal, by the side of the bound on which the interval lies
     not worse, worse      a non-inferiority claim, by the side of the margin
-    not reproduced        what a publication reports is excluded by the numbers
+    not reproduced        the numbers exclude what a publication reports
     vacuous               a constant object meets the goal, or has the best possible score
-    not comparable        a comparability check failed, or other factors differ than are claimed
+    not comparable        a comparability check failed, or other factors differ than claimed
     pending               no run yet
 
-The status `equivalent` has two words: "equivalent" and "differs, negligible". A difference on the
-other side than the claimed one is "against the claim". Words depend on the numbers only, so two
-claims about one contrast cannot get two of them. Of failure rates the size is judged by an exact
-test against the margin, because they have no interval that agrees with the test that decides; of
-ranks the size is open.
+The status `equivalent` has two words: "equivalent" and "differs, negligible". A difference opposite
+to the claimed direction is "against the claim". Words depend only on the numbers, so two claims
+about the same contrast and metric have the same word. For failure rates, the size is judged by an
+exact test against the margin, because no interval agrees with the deciding test; for ranks, the
+size is open.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ OPEN = "differs, size open"
 NEGLIGIBLE = "differs, negligible"
 AGAINST = ", against the claim"
 ONE_SIDED = {"bound": ("reached", "missed"), "non_inferior": ("not worse", "worse")}
-# Of statuses that do not depend on the numbers.
+# Words for statuses that do not depend on the numbers.
 UNJUDGED = {"pending": PENDING, "void": NOT_COMPARABLE, "not evaluable": NOT_COMPARABLE}
 
 
 def of_interval(low: float, high: float, margin: float, differs: bool | None = None) -> str:
-    """The word of an effect with the interval `low` to `high`.
+    """The word for an effect with the interval `low` to `high`.
 
-    `differs`: what another test decided (log-rank); None where the interval decides.
+    `differs`: the decision of another test (log-rank); None if the interval decides.
     """
     inside = -margin <= low and high <= margin
     if differs is None:
@@ -60,9 +60,9 @@ def of_rates(
     alpha: float,
     differs: bool,
 ) -> str:
-    """The word of two failure rates, each (failures, runs); `differs`: by the test that decides.
+    """The word for two failure rates, each (failures, runs). `differs`: decision of the test.
 
-    The size is decided by one-sided exact tests against the margin, each at half of `alpha`.
+    The size is judged by one-sided exact tests against the margin, each at half of `alpha`.
     """
 
     def above(first: tuple[int, int], second: tuple[int, int], limit: float) -> bool:
@@ -78,16 +78,17 @@ def of_rates(
 
 
 def contradicts(word: str, direction: str) -> bool:
-    """Whether a word excludes what its claim states; `direction` is that of the claim."""
+    """Whether a word excludes what the claim states. `direction`: that of the claim."""
     if direction == "equal":
         return word == MATTERS
     return word in (EQUIVALENT, "missed", "worse") or word.endswith(AGAINST)
 
 
 def shown(word: str, direction: str, published: bool, vacuous: bool) -> str:
-    """The word of a judged claim, given that it is `published` or `vacuous`.
+    """The word shown for a judged claim, considering whether it is `published` or `vacuous`.
 
-    A goal that a constant object meets and a network misses stays missed: that says something.
+    A goal that a network misses although a constant object meets it remains "missed", since this is
+    informative.
     """
     if vacuous and word != "missed":
         return VACUOUS

@@ -82,7 +82,7 @@ def damaged(stored: dict[str, Any], change: str) -> dict[str, Any]:
 @pytest.mark.parametrize("change", ["numbers", "evidence", "seeds", "history"])
 def test_parts_that_do_not_fit_are_a_sentence(findings: Findings, change: str) -> None:
     stored = damaged(json.loads(text_of(packed(findings))), change)
-    with pytest.raises(UserError, match=r"findings\.json does not fit together"):
+    with pytest.raises(UserError, match=r"findings\.json is inconsistent"):
         unpacked(stored, "findings.json")
 
 

@@ -582,14 +582,14 @@ def test_a_settled_run_is_a_result(root: Path, row: Arm, tiny: Dataset, state: s
 
 
 def test_no_run_at_all_is_a_sentence(root: Path, row: Arm) -> None:
-    with pytest.raises(UserError, match=r"holds no run of the seeds \[1, 2\]"):
+    with pytest.raises(UserError, match=r"contains no run of the seeds \[1, 2\]"):
         scored(root, row)
 
 
 def test_a_run_on_other_data_is_refused(root: Path, row: Arm, tiny: Dataset) -> None:
     run = make_run(root, row, 1, tiny)
     run.update_status(manifest={"data_sha256": "0" * 64})
-    with pytest.raises(UserError, match="made on data 000000000000"):
+    with pytest.raises(UserError, match="computed with data 000000000000"):
         scored(root, row)
 
 
