@@ -140,7 +140,7 @@ class SeedOfClaim(Stored):
 class GateOfClaim(Stored):
     name: str
     passed: bool
-    reason: str | None
+    reason: str | None = None  # of a gate that is not passed
 
 
 class Evidence(Stored):

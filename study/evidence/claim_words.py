@@ -198,7 +198,7 @@ def _test(
     taken: Sequence[LookTaken],
 ) -> str:
     size = counted(len(family.claims), "claim")
-    place = f"held to {fmt(family.alpha)} (Holm, {size} in {family.name})"
+    place = f"level {fmt(family.alpha)} (Holm, {size} in {family.name})"
     if test is None:
         return f"none computed; {place}"
     words = [f"{test.name}, p = {fmt(test.p, 2)}, {place}"]

@@ -34,11 +34,11 @@ def checks_of(comparison: Comparison) -> tuple[Check, ...]:
         Check("same data", _data(comparison)),
         Check("same code", _code(comparison)),
         Check("clean tree", _tree(comparison)),
-        Check("settings as asked for", _settings(comparison)),
+        Check("settings as requested", _settings(comparison)),
         Check("checkpoint", _checkpoint(comparison)),
-        Check("arms told apart", _identity(comparison)),
+        Check("arms distinguishable", _identity(comparison)),
         Check("not degenerate", _degenerate(comparison)),
-        Check("rates of runs", _rates(comparison)),
+        Check("failure rates available", _rates(comparison)),
     )
 
 

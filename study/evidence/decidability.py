@@ -272,6 +272,6 @@ def _other_margin(claim: Claim, book: ClaimBook, exempt: Mapping[str, str]) -> s
     unit = f" {claim.column.unit}" if claim.column.unit else ""
     others = join_words(f"{fmt(value)}{unit} in {first}" for value, first in earlier.items())
     return (
-        f"its margin for {claim.metric} is {fmt(claim.margin.value)}{unit}, but {others}: one "
-        "metric takes one margin"
+        f"its margin for {claim.metric} is {fmt(claim.margin.value)}{unit}, but {others}: each "
+        "metric has one margin"
     )

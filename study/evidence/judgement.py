@@ -96,7 +96,9 @@ def make_finding(
         replaces=dict(claim.replaces),
         seeds=_seeds(comparison),
         gates=[
-            GateOfClaim(name=g.name, passed=g.passed, reason=g.reason)
+            GateOfClaim(name=g.name, passed=True)
+            if g.passed
+            else GateOfClaim(name=g.name, passed=False, reason=g.reason)
             for g in checks_of(comparison)
         ],
         limits=_limits(comparison, decision, alpha),
@@ -281,7 +283,7 @@ def _limits(comparison: Comparison, decision: Decision, alpha: float) -> list[st
         if smallest > alpha:
             limits.append(
                 f"with {counted(effect.n, 'pair')} the exact sign-flip p cannot fall below "
-                f"{fmt(smallest, 2)}; the claim is held to {fmt(alpha)}"
+                f"{fmt(smallest, 2)}; the level of the claim is {fmt(alpha)}"
             )
     decided = decision.status in ("supported", "refuted") and claim.direction != "equal"
     if decided and effect is not None and abs(effect.estimate) < claim.margin.value:

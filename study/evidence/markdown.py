@@ -107,7 +107,7 @@ def _group(group: ArmGroup, arms: Mapping[str, ArmFinding]) -> str:
         *([inline(group.asks), ""] if group.asks else []),
         table(heads, rows),
     ]
-    words = "The arms ran on different data sets: shown, not compared."
+    words = "The arms ran on different data sets and are not compared."
     return "\n".join([*lines, *(["", words] if fenced else [])])
 
 

@@ -57,8 +57,8 @@ METRICS: Mapping[str, tuple[str, str, str, Better, str]] = {
     "frc50": ("FRC 0.5", "1/px", "1/px", "higher", "frequency at which the FRC falls below 0.5"),
 }
 SETS: Mapping[str, str] = {
-    "standard": "global phase removed once, the truth's own range, degenerate channels blank",
-    "published": "as the earlier work defined it: amplitude scaled, phase planes removed, 2 px off",
+    "standard": "global phase removed once, data range of the truth, degenerate channels blank",
+    "published": "as in the earlier work: amplitude scaled, phase planes removed, 2 px cut off",
 }
 _CHECKPOINT_NUMBERS = (
     Column(
@@ -66,8 +66,8 @@ _CHECKPOINT_NUMBERS = (
         "validation loss",
         "",
         "lower",
-        "sum |A_pred - X| / sum X over the validation split, whatever the arm trains on; of the "
-        "weights as stored, which made the object",
+        "sum |A_pred - X| / sum X over the validation split, whatever loss the arm trains with; "
+        "for the stored weights, which computed the object",
     ),
     Column(
         "skill",
@@ -76,7 +76,7 @@ _CHECKPOINT_NUMBERS = (
         "higher",
         "1 - (validation loss - noise floor) / (best-constant loss - noise floor)",
     ),
-    Column("epoch", "epoch", "", None, "epoch whose weights made the reconstruction"),
+    Column("epoch", "epoch", "", None, "epoch whose weights computed the reconstruction"),
     Column(
         "r_factor.sum",
         "R-factor",
@@ -122,16 +122,22 @@ _TRAINING_NUMBERS = (
         "clipped fraction",
         "",
         None,
-        "share of what the clip rule looks at that it shortened, mean over steps and epochs",
+        "share of norms or values above the limit of the clip rule, mean over the steps",
     ),
-    Column("training.seconds", "seconds", "s", "lower", "wall clock of the training epochs"),
-    Column("training.patterns", "patterns", "", None, "patterns that the image is made from"),
+    Column("training.seconds", "seconds", "s", "lower", "wall time of the training epochs"),
+    Column(
+        "training.patterns",
+        "patterns",
+        "",
+        None,
+        "number of patterns from which the image is computed",
+    ),
     Column(
         "training.training_patterns",
         "training patterns",
         "",
         None,
-        "patterns that the network was trained on",
+        "number of patterns on which the network was trained",
     ),
     Column(
         "training.reconstruct_seconds",
@@ -160,7 +166,7 @@ _TRAINING_NUMBERS = (
         "",
         None,
         "first epoch whose validation loss exceeds twice the best so far, or is not finite; absent "
-        "where none does",
+        "if there is none",
     ),
     Column(
         "training.gradient_ratio",

@@ -174,7 +174,7 @@ def _decide_ranks(comparison: Comparison, alpha: float) -> Decision:
     words = (
         f"{join_words(counts)} failed or collapsed and rank last; {comparison.treatment.name} is "
         f"better in {wins}, worse in {losses} of {wins + losses + ties} pairs; exact p = "
-        f"{fmt(comparison.rank_p, 2)}, held to {fmt(alpha)}"
+        f"{fmt(comparison.rank_p, 2)}, level {fmt(alpha)}"
     )
     if better == 1.0 or worse == 1.0:
         words += "; an arm with a dead run is never better than one without"
@@ -201,7 +201,7 @@ def _decide_rate(comparison: Comparison, alpha: float) -> Decision:
     words = (
         f"{treatment[0]} of {treatment[1]} runs of {comparison.treatment.name} failed or "
         f"collapsed, {control[0]} of {control[1]} of {comparison.control.name}; "
-        f"exact p = {fmt(p, 2)}, held to {fmt(alpha)}"
+        f"exact p = {fmt(p, 2)}, level {fmt(alpha)}"
     )
     return _by_rule(comparison.claim, effect_of(comparison, 1 - alpha), p <= alpha, words)
 

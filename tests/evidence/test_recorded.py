@@ -214,7 +214,7 @@ def test_arms_of_a_group_on_different_data_are_shown_and_not_compared(
         content["data"]["sha256"] = "e" * 64
         seed.write_text(json.dumps(content))
     report = page(found(root, book_of(root), study))
-    assert "different data sets: shown, not compared" in report
+    assert "different data sets and are not compared" in report
 
 
 def test_many_explained_flags_are_counted_and_errors_are_told_one_by_one(
