@@ -61,6 +61,15 @@ class OptionsGivenOnce(TyperCommand):
         return super().parse_args(ctx, args)
 
 
+def refuse_repeated_options(group: typer.Typer) -> None:
+    """Make every command below `group` an `OptionsGivenOnce`."""
+    for command in group.registered_commands:
+        command.cls = OptionsGivenOnce
+    for inner in group.registered_groups:
+        if inner.typer_instance is not None:
+            refuse_repeated_options(inner.typer_instance)
+
+
 LINE = 63  # characters of a command's help that fit beside its name in 80 columns
 
 app = typer.Typer(
@@ -76,9 +85,7 @@ app.add_typer(arms.app, name="arms")
 for module in (data, runs, launch, results, report, care, remotes, *investigations.parts("cli")):
     module.register(app)
 app.add_typer(remotes.app, name="remote")
-for group in (app, arms.app, remotes.app):
-    for command in group.registered_commands:
-        command.cls = OptionsGivenOnce
+refuse_repeated_options(app)
 
 
 @cleaned_output()

@@ -1,4 +1,4 @@
-"""study trace: run, show."""
+"""study trace: run, replay, show."""
 
 from __future__ import annotations
 
