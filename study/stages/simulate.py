@@ -61,6 +61,12 @@ def check_disk(folder: Path, needed_bytes: int) -> None:
     free = shutil.disk_usage(existing).free
     if free < needed_bytes:
         raise UserError(
-            f"{free / 1e9:.3g} GB are free under {folder}, but {needed_bytes / 1e9:.3g} GB are "
-            "needed; free some space (`study clean --dry` shows what can be deleted)"
+            f"{_size(free)} are free under {folder}, but {_size(needed_bytes)} are needed; free "
+            "some space (`study clean --dry` shows what can be deleted)"
         )
+
+
+def _size(size_bytes: int) -> str:
+    """Three digits, in MB or GB, without an exponent."""
+    value, unit = (size_bytes / 1e9, "GB") if size_bytes >= 1e9 else (size_bytes / 1e6, "MB")
+    return f"{value:.0f} {unit}" if value >= 100 else f"{value:.3g} {unit}"
