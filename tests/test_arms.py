@@ -2,6 +2,7 @@
 
 import shlex
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from study.editing.arms import Draft, command, new_arm, parse_seeds, planned
+from study.editing.arms import Draft, Takes, command, parse_seeds, planned
+from study.editing.claiming import add
 from study.reading import read_yaml, seeds_text
-from study.settings import CLIP_LIMITS, Study, UserError, diff, leaves, load_study
+from study.settings import CLIP_LIMITS, Row, Study, UserError, diff, leaves, load_study
 
 ROOT = Path(__file__).parent.parent
 FIRST_STUDY = ROOT / "tests" / "first_study"
@@ -28,9 +30,24 @@ def file(tmp_path) -> Path:
     return Path(shutil.copy(FIRST_STUDY / "params.yaml", tmp_path / "params.yaml"))
 
 
+def write_arm(
+    file: Path,
+    name: str,
+    base: str,
+    settings: Sequence[str],
+    asks: str | None = None,
+    seeds: Sequence[int] | None = None,
+    takes: Takes | None = None,
+    seen: Row | None = None,
+) -> Row:
+    """The row that `add` writes into `file`."""
+    draft = Draft(name, base, tuple(settings), asks, None if seeds is None else tuple(seeds))
+    return add(file.parent, draft, takes=takes, seen=seen)
+
+
 def test_every_other_line_and_comment_stays(file):
     before = file.read_text()
-    new_arm(file, "agc_large", "control", ["clip.algorithm=agc", "clip.gradient_clip_val=0.1"])
+    write_arm(file, "agc_large", "control", ["clip.algorithm=agc", "clip.gradient_clip_val=0.1"])
     assert file.read_text().startswith(before.rstrip("\n"))
 
 
@@ -53,7 +70,7 @@ def test_every_other_line_and_comment_stays(file):
     ],
 )
 def test_the_new_arm_differs_from_its_base_in_what_was_set(file, base, changed, changes):
-    new_arm(file, "fresh", base, changed)
+    write_arm(file, "fresh", base, changed)
     study = load_study(file)
     fresh = study.arms["fresh"]
     assert set(diff(study.arms[base], fresh)) == set(fresh.changes) == changes
@@ -87,7 +104,7 @@ def test_an_arm_can_be_added_before_a_later_section(file):
     text = file.read_text()
     data = text[text.index("data:") : text.index("arms:")]
     file.write_text(text.replace(data, "") + "\n" + data)
-    new_arm(file, "longer", "control", ["epochs=20"])
+    write_arm(file, "longer", "control", ["epochs=20"])
     assert load_study(file).arms["longer"].epochs == 20
 
 
@@ -110,7 +127,7 @@ def test_an_arm_can_be_added_before_a_later_section(file):
 def test_a_mistake_is_named_and_nothing_is_written(file, name, base, changed, says):
     before = file.read_bytes()
     with pytest.raises(UserError, match=says):
-        new_arm(file, name, base, changed)
+        write_arm(file, name, base, changed)
     assert file.read_bytes() == before
 
 
@@ -135,11 +152,12 @@ def merging(tmp_path) -> Path:
 def test_an_arm_is_the_same_written_with_merge_keys_or_spelled_out(
     merging, tmp_path, base, changed
 ):
-    spelled = tmp_path / "spelled.yaml"
+    spelled = tmp_path / "spelled" / "params.yaml"
+    spelled.parent.mkdir()
     YAML(typ="safe").dump(read_yaml(merging), spelled)
     assert "<<" not in spelled.read_text()
     before = merging.read_text().rstrip("\n")
-    assert new_arm(merging, "fresh", base, changed) == new_arm(spelled, "fresh", base, changed)
+    assert write_arm(merging, "fresh", base, changed) == write_arm(spelled, "fresh", base, changed)
     assert load_study(merging).arms == load_study(spelled).arms
     added = merging.read_text().removeprefix(before)
     assert ("<<: *control" in added) == (base != "group_steps_200")
@@ -189,7 +207,7 @@ FORMS = st.fixed_dictionaries(
 def test_a_generated_form_is_added_whole_or_is_a_sentence_and_writes_nothing(file, study, form):
     before = file.read_bytes()
     try:
-        row = new_arm(file, **form)
+        row = write_arm(file, **form)
     except UserError as error:
         assert str(error).strip() and file.read_bytes() == before
         return
@@ -212,7 +230,7 @@ def test_seeds_are_read_as_people_write_them(text, seeds, back):
 
 
 def test_seeds_are_set_and_are_no_factor(file):
-    row = new_arm(file, "fresh", "control", ["epochs=20"], seeds=[1, 2, 30])
+    row = write_arm(file, "fresh", "control", ["epochs=20"], seeds=[1, 2, 30])
     assert load_study(file).arms["fresh"].seeds == row.seeds == (1, 2, 30)
     assert row.changes == ("epochs",)
 
@@ -220,7 +238,7 @@ def test_seeds_are_set_and_are_no_factor(file):
 def test_a_twin_is_refused_by_name(file):
     before = file.read_bytes()
     with pytest.raises(UserError, match="'agc' has these settings already"):
-        new_arm(file, "again", "control", ["clip.algorithm=agc"])
+        write_arm(file, "again", "control", ["clip.algorithm=agc"])
     assert file.read_bytes() == before
 
 
@@ -230,25 +248,25 @@ def test_a_base_that_changed_meanwhile_is_not_written_unseen(file):
     file.write_text(file.read_text().replace("batch_size: 16", "batch_size: 8", 1))
     edited = file.read_bytes()
     with pytest.raises(UserError, match=r"has changed"):
-        new_arm(file, "fresh", "control", ["epochs=20"], seen=seen)
+        write_arm(file, "fresh", "control", ["epochs=20"], seen=seen)
     assert file.read_bytes() == edited
     other = file.read_text().replace("  # Rows that are", "  # An edit.\n  # Rows that are")
     file.write_text(other)
     seen = planned(load_study(file), draft).row
-    new_arm(file, "fresh", "control", ["epochs=20"], seen=seen)
+    write_arm(file, "fresh", "control", ["epochs=20"], seen=seen)
     assert "# An edit." in file.read_text() and load_study(file).arms["control"].batch_size == 8
 
 
 def test_another_network_drops_the_options_that_it_does_not_take(file):
     takes = {"cnn": ("width", "input_transform"), "hybrid": ("width", "modes", "input_transform")}
-    new_arm(file, "plain", "control", ["generator.name=cnn", "generator.width=8"], takes=takes)
+    write_arm(file, "plain", "control", ["generator.name=cnn", "generator.width=8"], takes=takes)
     generator = load_study(file).arms["plain"].generator
     assert generator.flat() == {"name": "cnn", "width": 8, "input_transform": "none"}
 
 
 @pytest.mark.parametrize("loss", ["supervised", "poisson"])
 def test_a_loss_brings_its_own_fields(file, loss):
-    row = new_arm(file, "fresh", "control", [f"loss.name={loss}"])
+    row = write_arm(file, "fresh", "control", [f"loss.name={loss}"])
     assert row.loss.name == loss and row.changes == ("loss.name",)
 
 

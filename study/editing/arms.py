@@ -8,7 +8,7 @@ stays, so comments and order are kept. The file is read and validated under its 
 is written, so that changes of another editor are kept.
 
     planned     the arm that a draft describes, from settings only: nothing is read or written
-    new_arm     the same, written to params.yaml
+    with_arm    the text of params.yaml with that arm; `study.editing.claiming.add` writes it
 """
 
 from __future__ import annotations
@@ -26,10 +26,8 @@ from study.editing.yaml_file import (
     copied,
     flow_list,
     inserted,
-    lock,
     plain_nodes,
     read,
-    write_changed,
 )
 from study.reading import parse_yaml, quoted, seeds_text
 from study.settings import (
@@ -120,33 +118,10 @@ def planned(study: Study, draft: Draft, takes: Takes | None = None) -> Planned:
     return _plan(study, lambda _, row: spelled(row), draft, takes)[0]
 
 
-def new_arm(
-    params_file: Path,
-    name: str,
-    base: str,
-    settings: Sequence[str],
-    asks: str | None = None,
-    seeds: Sequence[int] | None = None,
-    takes: Takes | None = None,
-    seen: Row | None = None,
-) -> Row:
-    """Add arm `name`: `base` with `settings` ("section.field=value") changed. Returns the new row.
-
-    `seen`: the row that the user has checked; if the base has changed since, so that a different
-    row would be written, the change is refused. Raises UserError, and writes nothing, for what
-    `planned` refuses and if another arm has the same settings.
-    """
-    draft = Draft(name, base, tuple(settings), asks, None if seeds is None else tuple(seeds))
-    with lock(params_file):
-        row, longer = with_arm(params_file, draft, takes, seen)
-        write_changed(params_file, longer)
-    return row
-
-
 def with_arm(
     params_file: Path, draft: Draft, takes: Takes | None = None, seen: Row | None = None
 ) -> tuple[Row, str]:
-    """The new row, and the whole file with it. The caller holds `lock`. Raises as `new_arm`."""
+    """The new row, and the whole file with it. The caller holds `lock`. Raises as `extended`."""
     text, document = read(params_file)
     return extended(text, document, params_file, draft, takes, seen)
 
@@ -161,7 +136,10 @@ def extended(
 ) -> tuple[Row, str]:
     """The new row, and `text` (a params.yaml, loaded as `document`) with it.
 
-    The text is unchanged if it contains exactly this arm already. Raises as `new_arm`.
+    The text is unchanged if it contains exactly this arm already. `seen`: the row that the user has
+    checked; if the base has changed since, so that a different row would be written, the change is
+    refused. Raises UserError for that, for what `planned` refuses, and if another arm has the same
+    settings.
     """
     study = parse(plain_nodes(document), str(params_file))
     plan, block = _plan(study, lambda name, _: document["arms"][name], draft, takes)

@@ -85,7 +85,7 @@ def add(
 
     Entries that already exist with the same content are kept. `commits`: the caller calls
     `committed` next, so other uncommitted edits of the same files are refused here, before anything
-    is written. Raises UserError as `study.editing.arms.new_arm` does, for a claim that claims.yaml
+    is written. Raises UserError as `study.editing.arms.with_arm` does, for a claim that claims.yaml
     cannot take and for one that cannot be decided; then, and when the disk fails, both files are as
     they were.
     """
