@@ -16,9 +16,9 @@ from study.generators.spectral import SpectralConv2d
 from study.reading import UserError
 from study.training import process
 
-BATCH, MODES = 16, 12
-# (channels, side in px, modes) of the five spectral layers of the hybrid network, w = 32, n = 64;
-# the last one is the bottleneck with half the modes.
+BATCH = 16
+# Channels and pixels of the five spectral layers of the hybrid network, w = 32, n = 64; the last
+# one is the bottleneck with half the modes.
 LEVELS = ((32, 64, 12), (64, 32, 12), (128, 16, 12), (256, 8, 12), (256, 8, 6))
 WIDE = ((32, 64, 12), (64, 64, 12))
 

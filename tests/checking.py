@@ -3,6 +3,7 @@
 `checked`: the type checker of the tests, beartype, with an int accepted where a float is asked for.
 """
 
+import json
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -76,6 +77,12 @@ def measured_star() -> Path:
     if found is None:
         pytest.skip(f"no folder above this checkout has the measured Siemens star ({STAR})")
     return found
+
+
+def events_of(run: Any) -> list[dict[str, Any]]:
+    """Every event of a run, complete lines only."""
+    text = run.events_file.read_text() if run.events_file.is_file() else ""
+    return [json.loads(line) for line in text.split("\n")[:-1]]
 
 
 def list_recorded(root: Path) -> None:

@@ -125,21 +125,21 @@ def _scene(
 
 
 def aligned(
-    result: Reconstruction, dataset: Dataset, image: int = 0
+    result: Reconstruction, dataset: Dataset
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray] | None]:
-    """Amplitude (object units) and phase (rad) of one image, and of its truth.
+    """Amplitude (object units) and phase (rad) of the first image, and of its truth.
 
     Computed as in the metric set `standard`: both are rotated to the mean direction of the truth,
     and the phase is that of the truth plus the phase error. Without a truth, the mean direction of
     the object is 0 rad.
     """
-    obj = result.object[image].astype(np.complex128)
+    obj = result.object[0].astype(np.complex128)
     true = dataset.splits["test"].obj
     if true is None:
         turned = obj * np.exp(-1j * np.angle(obj.sum()))
         return {"amplitude": np.abs(turned), "phase": angle(turned)}, None
     y0, x0, y1, x1 = (int(edge) for edge in result.region)
-    turned_scene, _ = STANDARD.align(checked_scene(obj, true[image, y0:y1, x0:x1], None), False)
+    turned_scene, _ = STANDARD.align(checked_scene(obj, true[0, y0:y1, x0:x1], None), False)
     pairs = {channel: cut(turned_scene) for channel, cut in STANDARD.channels.items()}
     return (
         {channel: pair.prediction for channel, pair in pairs.items()},

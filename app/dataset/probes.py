@@ -16,6 +16,8 @@ from app.dataset.sets import Entry
 from study.formats.dataset import Manifest
 from study.settings import UserError
 
+FLOOR = 0.05  # share of the largest amplitude below which the phase of a probe means nothing
+
 
 def assumed(manifest: Manifest) -> bool:
     """Whether the stored probe is an assumed one, not the one used to simulate the counts."""
@@ -43,8 +45,8 @@ def true_probe(entry: Entry) -> np.ndarray:
     return reading.part(entry.folder, "test").probe
 
 
-def phase_where_lit(field: np.ndarray, floor: float = 0.05) -> np.ndarray:
-    """Phase in rad; NaN where the amplitude is below `floor` times the largest amplitude."""
+def phase_where_lit(field: np.ndarray) -> np.ndarray:
+    """Phase in rad; NaN where the amplitude is below `FLOOR` times the largest amplitude."""
     amplitude = np.abs(field)
-    lit = amplitude > floor * max(float(amplitude.max()), 1e-300)
+    lit = amplitude > FLOOR * max(float(amplitude.max()), 1e-300)
     return np.where(lit, np.angle(field), np.nan)

@@ -1,4 +1,4 @@
-"""The outputs that a pipeline stores in the DVC cache, and those that are missing here.
+"""The outputs that a pipeline stores in the DVC cache.
 
 This only reads dvc.lock and dvc.yaml, without importing DVC or querying a remote, since the app
 calls it on every page. dvc.yaml is needed because dvc.lock does not contain which outputs are
@@ -20,7 +20,6 @@ from study.runs import environment
 from study.settings import UserError, nearest, read_yaml
 
 MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?")
-CACHE = Path(".dvc/cache/files/md5")
 
 
 @dataclass(frozen=True)
@@ -86,12 +85,6 @@ def chosen(top: Path, pipeline: str, names: tuple[str, ...], everything: bool) -
                 f"runs){nearest(name, table)}"
             )
     return [table[name] for name in dict.fromkeys(names)]
-
-
-def missing(top: Path, everything: bool = False) -> list[Output]:
-    """Recorded outputs that are not in this checkout, which a pull would download."""
-    found = all_outputs(top) if everything else outputs(top)
-    return [item for item in found if item.push and not item.folder(top).exists()]
 
 
 def place(root: Path) -> tuple[Path, str]:

@@ -14,7 +14,6 @@ from study.reading import UserError
 from study.settings import Scalar, explain
 
 Number = float | None
-Numbers = dict[str, Any]  # nested; only its numbers are used
 
 
 class Shape(BaseModel):

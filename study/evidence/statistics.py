@@ -109,16 +109,16 @@ def equivalence_p(difference: Sequence[float], margin: float) -> float | None:
     return min(1.0, float(2 * stats.t.sf(room / error, len(sample) - 1)))
 
 
-def holm_levels(p_values: Sequence[float | None], alpha: float = ALPHA) -> list[float]:
+def holm_levels(p_values: Sequence[float | None]) -> list[float]:
     """The level of each claim of a family (Holm 1979); None counts as p = 1.
 
-    The k-th smallest of m p values has the level alpha / (m - k + 1); after the first that exceeds
+    The k-th smallest of m p values has the level ALPHA / (m - k + 1); after the first that exceeds
     its level, all others have the level of that one.
     """
     values = [1.0 if p is None else p for p in p_values]
-    levels, m, failed = [alpha] * len(values), len(values), None
+    levels, m, failed = [ALPHA] * len(values), len(values), None
     for rank, index in enumerate(sorted(range(m), key=lambda i: values[i])):
-        level = alpha / (m - rank) if failed is None else failed
+        level = ALPHA / (m - rank) if failed is None else failed
         levels[index] = level
         if values[index] > level:
             failed = level

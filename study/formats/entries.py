@@ -24,8 +24,6 @@ METRES |= {"metre": 1.0, "meter": 1.0, "meters": 1.0, "metres": 1.0, "[n_m]": 1e
 JOULES = {"J": 1.0, "eV": ELECTRON_VOLT_J, "ev": ELECTRON_VOLT_J}
 JOULES |= {"keV": 1e3 * ELECTRON_VOLT_J, "kev": 1e3 * ELECTRON_VOLT_J, "KeV": 1e3 * ELECTRON_VOLT_J}
 JOULES |= {"MeV": 1e6 * ELECTRON_VOLT_J, "GeV": 1e9 * ELECTRON_VOLT_J}
-RADIANS = {"rad": 1.0, "mrad": 1e-3, "urad": 1e-6, "deg": np.pi / 180, "degree": np.pi / 180}
-RADIANS |= {"degrees": np.pi / 180}
 MOST_TEXT_BYTES = 2**16
 PIXELS = ("px", "pixel", "pixels")
 

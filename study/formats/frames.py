@@ -130,11 +130,10 @@ def derived(
     make: Callable[[np.ndarray], np.ndarray] = np.asarray,
     n: int | None = None,
     dtype: Any = None,
-    places: Integer[np.ndarray, " J"] | None = None,
 ) -> Derived:
     """Patterns of side `n` and type `dtype` (None: as in `source`) computed from `source`."""
     frame = source.shape[1:] if n is None else (n, n)
-    return Derived(source, make, frame, np.dtype(dtype or source.dtype), places)
+    return Derived(source, make, frame, np.dtype(dtype or source.dtype))
 
 
 @dataclass(frozen=True)

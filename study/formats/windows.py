@@ -116,12 +116,10 @@ def _find_beam(entries: Entries, name: str) -> tuple[float, float]:
     )
 
 
-def read_frames(
-    entries: Entries, name: str, start: int, stop: int, window: Window | None = None
-) -> np.ndarray:
+def read_frames(entries: Entries, name: str, start: int, stop: int) -> np.ndarray:
     """Frames start to stop of (..., h, w), leading axes flattened in raster order."""
     shape = entries.shape(name)
-    square = window.index if window is not None else (slice(None), slice(None))
+    square = (slice(None), slice(None))
     if len(shape) == 3:
         return entries.part(name, (slice(start, stop), *square))
     inner = prod(shape[1:-2])

@@ -12,7 +12,6 @@ from study.jobs.api import (
     cancel,
     check_idle,
     check_start,
-    ensure,
     find_job,
     jobs,
     read_only,
@@ -22,18 +21,16 @@ from study.jobs.api import (
     supervisor_state,
 )
 from study.jobs.executors import ready
-from study.jobs.models import Job, Supervisor
+from study.jobs.models import Job
 from study.jobs.rows import RunRow, not_started, run_rows
 
 __all__ = [
     "Job",
     "RunRow",
-    "Supervisor",
     "active",
     "cancel",
     "check_idle",
     "check_start",
-    "ensure",
     "find_job",
     "jobs",
     "not_started",

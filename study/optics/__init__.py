@@ -14,7 +14,6 @@ from study.optics.patches import (
 )
 from study.optics.wave import (
     diffract,
-    diffraction,
     exit_wave,
     far_field,
     inverse_far_field,
@@ -26,7 +25,6 @@ __all__ = [
     "back_project",
     "covered",
     "diffract",
-    "diffraction",
     "exit_wave",
     "extract",
     "far_field",

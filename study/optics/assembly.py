@@ -276,18 +276,18 @@ def total_r_factor(
     return float((ratio[usable] * light).sum() / light.sum())
 
 
-def hold_out(count: int, every: int = HELD_OUT) -> Bool[Tensor, " count"]:
+def hold_out(count: int) -> Bool[Tensor, " count"]:
     """True for every 16th pattern, from the middle of the first sixteen on."""
-    return torch.arange(count) % every == every // 2
+    return torch.arange(count) % HELD_OUT == HELD_OUT // 2
 
 
-def shown_patterns(r_factor: Float[Tensor, " J"], limit: int = SHOWN) -> Int64[Tensor, " K"]:
-    """At most `limit` patterns with an R-factor, spread evenly over the scan."""
+def shown_patterns(r_factor: Float[Tensor, " J"]) -> Int64[Tensor, " K"]:
+    """At most `SHOWN` patterns with an R-factor, spread evenly over the scan."""
     usable = r_factor.isfinite().nonzero()[:, 0]
-    if len(usable) <= limit:
+    if len(usable) <= SHOWN:
         return usable
     # In float64: float32 steps would repeat an index on long scans.
-    spread = torch.linspace(0, len(usable) - 1, limit, dtype=torch.float64, device=usable.device)
+    spread = torch.linspace(0, len(usable) - 1, SHOWN, dtype=torch.float64, device=usable.device)
     return usable[spread.round().long()]
 
 

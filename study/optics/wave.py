@@ -10,8 +10,6 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-from study.optics.patches import extract
-
 
 def exit_wave(
     probe: Complex[Tensor, "n n"], patch: Complex[Tensor, "*batch n n"]
@@ -51,13 +49,3 @@ def light_of(probe: Complex[Tensor, "*modes n n"]) -> Float[Tensor, "n n"]:
     """Intensity of a probe, of all its modes together."""
     intensity = probe.abs().square()
     return intensity if probe.ndim == 2 else intensity.sum(dim=0)
-
-
-def diffraction(
-    obj: Complex[Tensor, "h w"],
-    probe: Complex[Tensor, "n n"],
-    positions_px: Float[Tensor, "b 2"],
-) -> Float[Tensor, "b n n"]:
-    """Intensity at every scan position, in photons per pixel when the probe is in sqrt(photons)."""
-    patch = extract(obj, positions_px, probe.shape[-1])
-    return far_field(exit_wave(probe, patch)).abs().square()

@@ -236,13 +236,6 @@ class RunFolder:
         line = json.dumps(plain({"time": time.time(), "kind": kind, **facts}), allow_nan=False)
         append_line(self.events_file, line)
 
-    def events(self) -> list[dict[str, Any]]:
-        """Every event. Raises UserError for a line that is not a JSON object."""
-        found = [parse_json(line, self.events_file) for line in read_lines(self.events_file)]
-        if not all(isinstance(event, dict) for event in found):
-            raise UserError(f"{self.events_file} has a line that is not a JSON object")
-        return found
-
     def log(self, text: str) -> None:
         append_line(self.path / "log.txt", f"{time.strftime('%H:%M:%S')} {text}")
 

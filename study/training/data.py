@@ -96,11 +96,6 @@ class TruePatches:
         return patches
 
 
-def true_patches(split: Split, n: int, object_norm: float) -> Complex64[Tensor, "J c n n"]:
-    """`TruePatches` of the whole split."""
-    return TruePatches(split, n, object_norm)[:]
-
-
 def corners_of(split: Split) -> Float32[Tensor, "J c 2"]:
     """positions_px on one canvas that holds all objects of the split, one below the other."""
     below = torch.tensor(split.image_index).float() * split.object_shape[0]

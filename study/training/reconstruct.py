@@ -134,23 +134,18 @@ def _packed(
 
 
 def reconstruct_split(
-    generator: nn.Module,
-    dataset: Dataset,
-    split: str = "test",
-    *,
-    checkpoint: str = "last",
-    epoch: int = 0,
+    generator: nn.Module, dataset: Dataset, *, checkpoint: str = "last", epoch: int = 0
 ) -> Reconstruction:
-    """The object of one split from the network's patches of that split, on the network's device.
+    """The object of the test split from the network's patches of it, on the network's device.
 
     `checkpoint` and `epoch` name the weights. Object units by the split's own `object_norm`.
     """
     device = _device_of(generator)
     probe = provide_data(generator, dataset, device)
-    patterns = measured(dataset, split, device)
+    patterns = measured(dataset, "test", device)
     patch = patches_of(generator, patterns.amplitude)
     stitched = _stitched(patch, generator, dataset, patterns)
-    assembled = assemble(stitched, probe, patterns, dataset.manifest.object_norm[split])
+    assembled = assemble(stitched, probe, patterns, dataset.manifest.object_norm["test"])
     return _packed(assembled, dataset, are_distinct(patch), checkpoint, epoch)
 
 

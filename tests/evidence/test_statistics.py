@@ -73,7 +73,7 @@ def test_holm_levels_reject_what_adjusted_p_values_reject(ps: list[float]) -> No
     m, order = len(ps), np.argsort(ps, kind="stable")
     adjusted = np.empty(m)
     adjusted[order] = np.maximum.accumulate([(m - k) * ps[i] for k, i in enumerate(order)])
-    levels = statistics.holm_levels(ps, 0.05)
+    levels = statistics.holm_levels(ps)
     clear = np.abs(adjusted - 0.05) > 1e-9
     rejected = np.array([p <= level for p, level in zip(ps, levels, strict=True)])
     assert (rejected == (adjusted <= 0.05))[clear].all()

@@ -12,7 +12,6 @@ import torch
 from study.formats.dataset import Dataset, content_hash, load_dataset, save_dataset, with_mask
 from study.formats.masks import fill_masked
 from study.iterative.apply import reconstruct_rpie
-from study.metrics.rfactor import r_factor, r_factor_per_pattern
 from study.optics import back_project, own_constant
 from study.optics.descent import group_steps
 from study.settings import UserError
@@ -161,14 +160,3 @@ def test_single_patterns_and_groups_go_back_without_masked_pixels(masked: Datase
         )
     assert torch.equal(found[0][0], found[1][0])
     assert torch.equal(found[0][1], found[1][1])
-
-
-def test_the_r_factor_leaves_masked_pixels_out() -> None:
-    draw = np.random.default_rng(1)
-    counts, amplitude = draw.poisson(20, (4, N, N)), 5 * draw.random((4, N, N))
-    mask = some_mask()
-    roots = np.sqrt(counts)[:, mask]
-    residual = np.abs(roots - amplitude[:, mask])
-    assert r_factor(counts, amplitude, mask) == pytest.approx(residual.sum() / roots.sum())
-    each = residual.sum(axis=1) / roots.sum(axis=1)
-    assert np.allclose(r_factor_per_pattern(counts, amplitude, mask), each)

@@ -9,10 +9,15 @@ import torch
 from torch import Tensor
 
 from study.iterative.rpie import Result, RpieOptions, rpie
-from study.optics import diffraction, illumination
+from study.optics import diffract, extract, illumination
 
 N = 12
 SHAPE = (30, 34)  # not square: a swapped axis would show
+
+
+def diffraction(obj: Tensor, probe: Tensor, positions_px: Tensor) -> Tensor:
+    """Expected photons at every scan position; `probe` in sqrt(photons)."""
+    return diffract(probe, extract(obj, positions_px, probe.shape[-1])).square()
 
 
 @dataclass(frozen=True)

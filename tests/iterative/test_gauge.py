@@ -4,10 +4,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scenes import SHAPE, make_scene
+from scenes import SHAPE, diffraction, make_scene
 
 from study.iterative.gauge import fix_gauge, mean_slope, ramp
-from study.optics import diffraction
 
 slopes = st.tuples(st.floats(-0.5, 0.5), st.floats(-0.5, 0.5))
 EVERYWHERE = torch.ones(SHAPE, dtype=torch.bool)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scenes import SHAPE, N, Scene, make_scene, run_rpie
+from scenes import SHAPE, N, Scene, diffraction, make_scene, run_rpie
 from torch import Tensor
 
 from study.iterative.rpie import (
@@ -19,7 +19,7 @@ from study.iterative.rpie import (
     flat_object,
     pass_order,
 )
-from study.optics import adjoint, diffraction, extract, far_field, illumination
+from study.optics import adjoint, extract, far_field, illumination
 from study.optics.back_projection import replace_modulus
 from study.settings import UserError
 

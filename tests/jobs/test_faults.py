@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from checking import events_of
 from jobs.checkouts import PATIENCE_S, Checkout, assert_equal_runs, until
 from study.jobs import active, cancel, resume, retry, run_rows, submit, supervisor_state
 from study.jobs.folder import JobFolder
@@ -158,7 +159,7 @@ def test_a_power_loss_loses_at_most_an_epoch(warm: Warm, here: Checkout) -> None
     assert to_the_end(here, job_id).attempts == 2
     assert max(done.values()) > 0
     for run in here.live("pair"):
-        resumed = [event["epoch"] for event in run.events() if event["kind"] == "resumed"]
+        resumed = [event["epoch"] for event in events_of(run) if event["kind"] == "resumed"]
         if 1 < done[run.path.name] < 40:  # a seed may not have begun, or have got to its end
             assert len(resumed) == 1 and resumed[0] >= done[run.path.name] - 1
     warm.assert_as_undisturbed("pair")
@@ -180,7 +181,7 @@ def test_a_stop_leaves_no_process_and_a_retry_goes_on(warm: Warm, here: Checkout
     until(lambda: not here.job(job_id).over)
     to_the_end(here, job_id)
     warm.assert_as_undisturbed("pair")
-    assert all(kinds(run.events()).count("resumed") for run in here.live("pair"))
+    assert all(kinds(events_of(run)).count("resumed") for run in here.live("pair"))
 
 
 def states(here: Checkout, arm: str) -> set[str]:

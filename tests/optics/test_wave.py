@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from study.optics import diffract, diffraction, exit_wave, far_field, inverse_far_field
+from study.optics import diffract, exit_wave, extract, far_field, inverse_far_field
 
 laws = settings(deadline=None, max_examples=25)
 sizes = st.integers(1, 17)
@@ -18,6 +18,11 @@ seeds = st.integers(0, 2**31)
 def field(seed: int, *shape: int) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(*shape, dtype=torch.complex128, generator=generator)
+
+
+def diffraction(obj: torch.Tensor, probe: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    """Intensity at every scan position."""
+    return diffract(probe, extract(obj, positions, probe.shape[-1])).square()
 
 
 @laws

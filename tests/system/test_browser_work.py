@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from checking import events_of
 from jobs.checkouts import until
 from study.jobs import Job, jobs
 from study.runs import read_json
@@ -171,7 +172,7 @@ def test_ten_kills_of_the_app_disturb_no_run(
         epochs = re.findall(r"epoch (\d+)/200", (run.path / "log.txt").read_text())
         assert epochs == [str(number + 1) for number in range(200)], "each epoch once"
         again = ("resumed", "started again")
-        assert not [event for event in run.events() if event["kind"] in again]
+        assert not [event for event in events_of(run) if event["kind"] in again]
     watched = opener(app)
     page = watched.open("runs?arm=lasting")
     expect(badge(page, "done")).to_be_visible()

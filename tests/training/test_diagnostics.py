@@ -19,7 +19,7 @@ from study.generators import Generator, build
 from study.optics import diffract
 from study.settings import Arm, GeneratorParams
 from study.training import diagnostics
-from study.training.data import true_patches
+from study.training.data import TruePatches
 from study.training.patch_errors import patch_metrics
 
 WIDTH = 4
@@ -351,7 +351,7 @@ class Replay(nn.Module):
 
 def replay(dataset: Dataset, split: str, factor: float) -> tuple[nn.Module, Tensor]:
     norm = dataset.manifest.object_norm[split]
-    truth = true_patches(dataset.splits[split], dataset.manifest.n, norm)
+    truth = TruePatches(dataset.splits[split], dataset.manifest.n, norm)[:]
     return Replay(factor * truth), truth
 
 

@@ -16,6 +16,7 @@ import pandas
 import pytest
 import torch
 
+from checking import events_of
 from study.formats.dataset import Dataset
 from study.formats.reconstruction import load_reconstruction
 from study.runs import RunFolder
@@ -245,7 +246,7 @@ def test_killed_and_resumed_equals_uninterrupted(
     assert checkpoint["run"]["epoch"] == 1  # one epoch is lost at most
     fit(three, tiny, 0, folder)
     assert_same_run(folder, whole)
-    assert [event for event in folder.events() if event["kind"] == "resumed"]
+    assert [event for event in events_of(folder) if event["kind"] == "resumed"]
 
 
 @pytest.mark.slow
@@ -300,9 +301,9 @@ def test_a_torn_checkpoint_falls_back_to_the_one_before(
     content = folder.checkpoint.read_bytes()
     folder.checkpoint.write_bytes(content[: len(content) // 2])
     fit(three, tiny, 0, folder)
-    kinds = [event["kind"] for event in folder.events()]
+    kinds = [event["kind"] for event in events_of(folder)]
     assert "checkpoint_unreadable" in kinds
-    resumed = next(event for event in folder.events() if event["kind"] == "resumed")
+    resumed = next(event for event in events_of(folder) if event["kind"] == "resumed")
     assert resumed["epoch"] == 1
     assert_same_run(folder, whole)
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from checking import events_of
 from study.formats.dataset import Dataset
 from study.reading import read_mapping
 from study.runs import RunFolder
@@ -18,7 +19,7 @@ from study.settings import Arm, DataParams
 from study.simulate import simulate
 from study.simulate.foreign import copied_phase, with_foreign_phase
 from study.training import fit as fitting
-from study.training.data import true_patches
+from study.training.data import TruePatches
 from study.training.foreign import ForeignTest, phase_correlation
 from study.training.reconstruct import measured
 
@@ -30,7 +31,7 @@ class Recalling(nn.Module):
         super().__init__()
         self.unused = nn.Parameter(torch.zeros(1))
         split = replace(dataset.splits["test"], obj=obj.astype(np.complex64))
-        patches = true_patches(split, dataset.manifest.n, dataset.manifest.object_norm["test"])
+        patches = TruePatches(split, dataset.manifest.n, dataset.manifest.object_norm["test"])[:]
         patterns = measured(dataset, "test", torch.device("cpu")).amplitude
         self.known = {
             x.numpy().tobytes(): patch for x, patch in zip(patterns, patches, strict=True)
@@ -112,7 +113,7 @@ def test_the_test_changes_nothing_else_of_a_run(
     for name in ("object_best.npz", "object_last.npz", "best.pt", "last.pt"):
         assert (tested.path / name).read_bytes() == (untested.path / name).read_bytes()
     assert tested.status()["stored"] == untested.status()["stored"]
-    assert [e["kind"] for e in tested.events()] == [e["kind"] for e in untested.events()]
+    assert [e["kind"] for e in events_of(tested)] == [e["kind"] for e in events_of(untested)]
 
 
 def test_data_without_a_phase_leave_no_file(
@@ -129,7 +130,7 @@ def test_counts_that_cannot_be_simulated_leave_a_sound_run_with_the_reason(
     torn = tiny.manifest.model_copy(update={"request": {"phase": True}})
     run = trained(control, dataset=replace(tiny, manifest=torn))
     assert run.status()["state"] == "finished" and not run.foreign_phase_file.exists()
-    assert [e["cause"] for e in run.events() if e["kind"] == "foreign_phase_not_tested"]
+    assert [e["cause"] for e in events_of(run) if e["kind"] == "foreign_phase_not_tested"]
 
 
 def test_an_independent_phase_can_be_trained_on(

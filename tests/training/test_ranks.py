@@ -23,6 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from checking import events_of
 from study.formats.dataset import Dataset
 from study.runs import RunFolder, environment
 from study.settings import Arm, UserError, read_yaml
@@ -279,7 +280,7 @@ def test_stopped_within_an_epoch_and_resumed_equals_uninterrupted(
     assert folder.status()["state"] == "cancelled" and folder.checkpoint.is_file()
     assert workers_of(psutil.Process()) == []
     fit(control, tiny, 0, folder, devices=2)
-    resumed = next(event for event in folder.events() if event["kind"] == "resumed")
+    resumed = next(event for event in events_of(folder) if event["kind"] == "resumed")
     assert (resumed["epoch"], resumed["steps"]) == (1, 5)
     pandas.testing.assert_frame_equal(folder.history(), whole.history(), check_exact=True)
     for name in ("best", "last"):

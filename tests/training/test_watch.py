@@ -14,6 +14,7 @@ import psutil
 import pytest
 import torch
 
+from checking import events_of
 from study.formats.dataset import Dataset
 from study.runs import RunFolder, read_json
 from study.settings import Arm, UserError
@@ -89,7 +90,7 @@ def lines(folder: RunFolder, name: str) -> list[dict[str, Any]]:
 
 
 def alarms(folder: RunFolder) -> list[tuple[str, int]]:
-    return [(event["kind"], event["epoch"]) for event in folder.events()]
+    return [(event["kind"], event["epoch"]) for event in events_of(folder)]
 
 
 # --- collapse ---------------------------------------------------------------------------------
@@ -106,7 +107,7 @@ def test_alarm_follows_a_collapse_and_its_end(
     assert seen == [None, 2, 2]
     assert alarms(folder) == [("collapse", 2), ("dead_layers", 3), ("collapse_over", 4)]
     assert folder.status()["collapsed_at_epoch"] is None
-    collapse = folder.events()[0]
+    collapse = events_of(folder)[0]
     assert collapse["relative_spread"] < collapse["spread_limit"] < 1
     assert collapse["measured_spread"] > 0
     written = {path.name for path in folder.diagnostics.iterdir()}
@@ -118,7 +119,7 @@ def test_alarm_follows_a_collapse_and_its_end(
 def test_alarm_is_silent_on_a_healthy_run(control: Arm, tiny: Dataset, folder: RunFolder) -> None:
     module = build_run(control, tiny, 0, CPU).module
     train(module, 2, watch.callbacks(False, folder, tiny))
-    assert folder.events() == []
+    assert events_of(folder) == []
     assert folder.status()["collapsed_at_epoch"] is None
     assert not folder.diagnostics.exists()
 
@@ -134,7 +135,7 @@ def test_a_dead_layer_is_told_but_is_no_collapse(
     assert alarms(folder) == [("dead_layers", 2)]
     assert folder.status()["dead_layers_at_epoch"] == 2
     assert folder.status()["collapsed_at_epoch"] is None
-    dead = folder.events()[0]["dead_layers"]
+    dead = events_of(folder)[0]["dead_layers"]
     assert {"bottleneck", "bottleneck.spectral", "bottleneck.local_conv"} <= set(dead)
     assert set(dead.values()) == {1.0}
 

@@ -219,8 +219,3 @@ def _common(found: Stable, key: str) -> str:
         if curve.settings[key] != usual
     ]
     return f"{usual} ({', '.join(others)})" if others else str(usual)
-
-
-def alternative(found: Stable) -> str:
-    """The figure in words, for readers who do not see it."""
-    return " ".join(["Deaths of short runs against the learning rate.", *found.sentences])

@@ -38,7 +38,6 @@ FILES = ("traces.json", "replays/*.json")
 FORMAT = 1
 JUMP, BEFORE, MARGIN, END, GROWN = 2.0, 10, 0.9, 20, 10.0
 RULES = {"jump": JUMP, "before": BEFORE, "margin": MARGIN, "end": END, "grown": GROWN}
-ENDS = ("healthy", "recovered", "unlearned", "collapsed", "failed")
 DIGITS = 5
 
 Trace = Mapping[str, Any]
@@ -96,7 +95,7 @@ def facts(trace: Trace) -> dict[str, Any]:
 
 
 def ended(final: float, bad: int | None, dead: Sequence[str]) -> str:
-    """One of `ENDS`, by the rules."""
+    """healthy, recovered, unlearned, collapsed or failed, by the rules."""
     if final < MARGIN:
         return "healthy" if bad is None else "recovered"
     if not math.isfinite(final):
