@@ -311,7 +311,7 @@ def run_rows() -> tuple[job_queue.RunRow, ...]:
 def not_started(rows: Sequence[job_queue.RunRow]) -> tuple[job_queue.RunRow, ...]:
     """The arms and seeds that have neither a run nor a job in `rows`, nor a result.
 
-    None if params.yaml cannot be read, which is reported elsewhere.
+    Empty if params.yaml cannot be read, which is reported elsewhere.
     """
     try:
         return job_queue.not_started(ROOT, rows)

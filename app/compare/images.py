@@ -120,8 +120,8 @@ def columns_of(scenes: Sequence[Scene], difference: str) -> list[str]:
 
 
 def choose_view(window: Window, count: int, block: Block) -> panels.View:
-    """The image that is sent to the browser: all pixels, or means of large images (stated in the
-    caption)."""
+    """The view that is sent to the browser: all pixels of `window`; if `count` panels of it are too
+    large, what the user chooses: means over the whole, or the pixels of the middle."""
     whole = panels.fitting(window, count, True)
     if whole.step == 1:
         return whole

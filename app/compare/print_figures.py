@@ -35,7 +35,7 @@ def images(scenes: Sequence[Scene]) -> Figure:
 
 
 def residuals(scenes: Sequence[Scene], pattern: int) -> Figure:
-    """The scan maps, and the pattern for the scenes that have stored it."""
+    """Scan map and pattern of every scene that has stored the pattern."""
     return residuals_figure([s for s in as_shown(scenes) if pattern in s.result.shown], pattern)
 
 

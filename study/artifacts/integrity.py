@@ -174,8 +174,9 @@ def recorded_problems(root: Path, pipeline: str, listed: Recorded) -> tuple[int,
 
 
 def provenance_problems(results: Path, root: Path) -> tuple[int, list[str]]:
-    """The number of results of a results/ folder with a provenance file, and a sentence for every
-    result without one. Paths in the sentences are relative to `root`."""
+    """The number of results of a results/ folder that need a provenance file (those of an earlier
+    version name their commit themselves), and a sentence for each of them that has no matching one.
+    Paths in the sentences are relative to `root`."""
     count, problems = 0, []
     for file in sorted(results.glob("*/seeds/s*.json")):
         content = read_json(file)

@@ -114,7 +114,7 @@ def pulls(root: Path) -> list[Pull]:
 
 
 def _readable(root: Path, pull_id: str) -> Pull | None:
-    """The pulls with a readable file; a damaged file hides only its own pull."""
+    """The pull; None where its file is damaged, which hides only this pull."""
     try:
         return read_pull(root, pull_id)
     except UserError:

@@ -1,7 +1,8 @@
 """Commit a new arm, so that its runs start from a commit that others can check out.
 
-Claims exclude runs from an unclean tree (`study/evidence/comparison.py`), so an arm that is added
-and started in one command is committed in between.
+Claims exclude runs from an unclean tree (`study/evidence/comparability.py`,
+`study/evidence/preregistration.py`), so an arm that is added and started in one command is
+committed in between.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Design choices
 - A claim is judged by the settings that ran (they are in each seed's JSON), not by those now in
-  params.yaml; if these differ, a comparability check fails.
+  params.yaml; if these differ, a comparability check fails (`study.evidence.comparability`).
 - A failed run is evidence, not a missing value: all declared seeds are accounted for. In a claim
   about means it ranks below all finished runs (`study.evidence.ranking`).
 - A claim with `looks` is judged by its first seeds in ascending order, as many as the latest

@@ -8,6 +8,9 @@
     equivalent      the whole interval is within the margin (for `equal` claims: supported)
     supported / refuted   the interval excludes zero, on the claimed / on the other side
 
+These are the stored statuses; `ClaimFinding.word` derives from them and the numbers the words that
+readers see (`study.evidence.words`).
+
 These are checked in the order of `decide`. Means are decided by the paired t interval at the Holm
 level of the claim; failure rates by Fisher's or Boschloo's exact test at that level; survival by
 the exact log-rank test at planned looks; goals and "not worse by more than the margin", which are

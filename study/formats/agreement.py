@@ -3,8 +3,7 @@
 The search for conventions and scale finds the best of its readings, and faults that none of them
 has leave all readings bad: a frame lost, lines in another order, a drift, light that was added. The
 misfit of the best one is compared with that of photon noise alone. Simulated scans without a fault
-are within twice that noise after `PASSES` passes; those with one are 2.7 times above it and
-more.
+are within twice that noise after `PASSES` passes; those with one have 2.7 times that and more.
 
 The same fit refines the probe. On simulated scans it finds the true one whatever defocus the stored
 one had, up to its noise: 1 - correlation is 0.001 with 10^6 photons per pattern, 0.02 with 3,000,

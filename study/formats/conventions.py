@@ -78,7 +78,7 @@ class Limits:
 
 
 def detect_values(patterns: Frames) -> Values | None:
-    """Amplitudes of counts where squares are whole and values are not; counts for large whole
+    """Amplitudes of counts where squares are whole and values are not; counts for any whole
     numbers; None when the pixels alone do not decide. NaN and negative pixels are not looked at."""
     sample = patterns[:: max(1, len(patterns) // 64)].astype(np.float64)
     sample = sample[np.isfinite(sample) & (sample >= 0)]

@@ -186,7 +186,10 @@ def _outside(path: Path, name: str, how: str, target: str | None, folder: Path |
 
 
 def objects(file: h5py.File, path: Path) -> list[tuple[str, Any]]:
-    """Every group and data set below the root, with its path. UserError for too many of them."""
+    """Every group and data set below the root, with its path.
+
+    Raises UserError for too many of them, and for groups nested too deeply.
+    """
     found: list[tuple[str, Any]] = []
 
     def visit(name: str | bytes, node: Any) -> str | None:

@@ -1,8 +1,9 @@
 """The table of readers: which layout a scan file has, and who reads it.
 
-A reader is one file of this package and one line of `READERS`. It declares the entries by which its
-layout is known, and returns a `RawScan` with what the layout states: units, probe modes, mask. What
-it leaves open (counts or amplitudes, zero frequency, orientation) is found from the data later.
+A reader is one file, mostly in `layouts`, and one line of `READERS` (NumPy archives have their own,
+`npz`). It declares the entries by which its layout is known, and returns a `RawScan` with what the
+layout states: units, probe modes, mask. What it leaves open (counts or amplitudes, zero frequency,
+orientation) is found from the data later.
 """
 
 from __future__ import annotations

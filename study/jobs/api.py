@@ -1,7 +1,8 @@
 """The interface for the app and the command line: start, stop, continue, list.
 
 Every function takes `root`, the pipeline folder, and returns without waiting for the work.
-`submit`, `cancel` and `retry` write a request, which the supervisor reads within a second. With
+`submit`, `cancel` and `retry` write a request, which the supervisor reads within a second; `resume`
+starts the supervisor. With
 `ARMATURE_READ_ONLY=1` all functions that write raise UserError.
 """
 

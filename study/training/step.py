@@ -1,7 +1,8 @@
 """One training step, as one object: forward, loss, backward, clip, optimiser.
 
-Lightning calls it, a CUDA graph can capture it, and a test calls it directly: nothing in it waits
-for the device, and what it measures stays there as five numbers per step.
+`Reconstructor.training_step` calls it through `GraphedStep`, which records it as a CUDA graph where
+that is possible; a test calls it directly. Nothing in it waits for the device, and what it measures
+stays there as five numbers per step.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@
     *_para.hdf5   object, probe (opr, modes, n, n), with attributes pixel_height_m, pixel_width_m;
                   probe_position_x_m, probe_position_y_m (fold_slice: ppX, ppY)
 
-Positions are those of the probe on the object, in metres.
+Positions are those of the probe on the object, in the units of their attributes `units`, else in
+metres.
 """
 
 from __future__ import annotations

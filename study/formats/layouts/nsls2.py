@@ -1,7 +1,8 @@
 """HDF5 files of NSLS-II beamlines: `diffamp`, `points`, `prb`.
 
-diffamp (J, n, n) amplitudes, zero frequency in the corner; points (2, J) as x, y in micrometres;
-z_m, lambda_nm, ccd_pixel_um; prb, when it was kept, the probe, its zero frequency in the centre.
+diffamp (J, n, n) amplitudes, zero frequency in the corner; points (2, J) as x, y in the unit
+of their attribute `units`, else in micrometres; z_m, lambda_nm, ccd_pixel_um; prb, when it was
+kept, the probe, its zero frequency in the centre.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """PtychoShelves and fold_slice: .mat files (v5 or v7.3) and their HDF5 twins.
 
-dp (n, n, J) counts, probe (n, n, ..., modes), and positions: outputs.probe_positions (J, 2) as x, y
-in object px, or ppX, ppY in metres. MATLAB keeps the first axis fastest, so arrays come here with
-their axes reversed; the two axes of a frame are put back, the patterns stay in front.
+dp (n, n, J) counts, probe (n, n, ..., modes), and positions: outputs.probe_positions (J, 2) as x,
+y, or ppX, ppY, in the units of their attributes `units`, else in object px and in metres. MATLAB
+keeps the first axis fastest, so arrays come here with their axes reversed; the two axes of a frame
+are put back, the patterns stay in front.
 """
 
 from __future__ import annotations
