@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 
 import pandas
@@ -11,6 +10,7 @@ import streamlit as st
 from app import escape, export, load
 from app.compare.chosen import Block, Chosen
 from app.compare.rows import versus_of
+from study.editing.arms import value_text
 from study.evidence.arms import factors
 from study.evidence.format import join_words
 from study.settings import Scalar
@@ -75,11 +75,6 @@ def setting_text(settings: Mapping[str, Scalar] | None, name: str) -> str:
     if settings is None:
         return "seeds differ"
     return value_text(settings[name]) if name in settings else "–"
-
-
-def value_text(value: Scalar) -> str:
-    """A value as params.yaml spells it."""
-    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
 
 
 def changes(arms: Sequence[str]) -> list[str]:

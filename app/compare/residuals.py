@@ -17,6 +17,7 @@ from app.compare.images import tell_absent, tell_seeds
 from app.compare.panels import HEAD_PX
 from app.compare.scenes import Scene, find
 from study.evidence.format import join_words
+from study.formats.reconstruction import amplitudes
 
 PRINT = "app.compare.print_figures"
 
@@ -238,26 +239,12 @@ def nearest(one: Scene, pattern: int, count: int = 3) -> list[int]:
     return sorted(stored, key=lambda i: float(np.hypot(*(at[i] - at[pattern]))))[:count]
 
 
-def amplitudes(one: Scene, pattern: int) -> tuple[np.ndarray, np.ndarray]:
-    """Measured and predicted amplitude of one stored pattern, centred as stored.
-
-    Masked pixels are NaN in the measured one.
-    """
-    split, scale = one.dataset.splits["test"], one.dataset.manifest.photon_scale
-    # X = sqrt(counts) / S, as in `optics.counts`, which cannot be imported without torch.
-    measured = np.sqrt(split.counts[pattern][0].astype(np.float64)) / scale
-    if split.mask is not None:
-        measured[~split.mask] = np.nan
-    place = one.result.shown.tolist().index(pattern)
-    return measured, one.result.predicted_amplitude[place].astype(np.float64)
-
-
 def pattern_figure(shown: Sequence[Scene], pattern: int) -> go.Figure:
     made = make_subplots(
         rows=len(shown), cols=3, subplot_titles=VIEWS, horizontal_spacing=0.02,
         vertical_spacing=0.06 / len(shown),
     )  # fmt: skip
-    pairs = [amplitudes(one, pattern) for one in shown]
+    pairs = [amplitudes(one.dataset, one.result, pattern) for one in shown]
     top = float(np.log10(max(np.nanmax(pairs[0][0]), 1e-12)))
     limit = max(float(np.nanmax(np.abs(np.subtract(*pair)))) for pair in pairs) or 1.0
     for row, (one, (measured, predicted)) in enumerate(zip(shown, pairs, strict=True), start=1):

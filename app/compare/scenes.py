@@ -15,13 +15,13 @@ import streamlit as st
 
 from app import load
 from app.compare.chosen import Chosen
-from study.evidence.arms import sha256
 from study.evidence.evaluable import NOT_EVALUABLE, blanks
 from study.formats.dataset import Dataset
 from study.formats.reconstruction import Reconstruction
 from study.metrics.gauge import angle
 from study.metrics.pair import Pair, checked_scene
 from study.metrics.standard import STANDARD
+from study.reading import hash_of_file
 
 CHANNELS = ("amplitude", "phase")
 UNITS = {"amplitude": "object units", "phase": "rad"}
@@ -106,7 +106,7 @@ def _scene(
     key: tuple[load.Stamp, load.Stamp],
 ) -> Scene | str:
     """Cached on what the files are."""
-    if sha256(Path(file)) != scored:
+    if hash_of_file(Path(file)) != scored:
         return (
             f"{arm} seed {seed}: the stored object is not the one that was scored; "
             f"score it (`study evaluate --arm {arm}`) or pull the scored one (`study pull {arm}`)"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+
+from study.runs import environment
 
 IMAGE = "ARMATURE_IMAGE"  # name@digest, set when the container is started
 TRACES = ("/.dockerenv", "/run/.containerenv")
@@ -62,7 +63,7 @@ def packages(root: Path) -> Packages | None:
     pins = _pins(root / name)
     if not pins:
         return None
-    have = {package: _installed(package) for package in pins}
+    have = {package: environment.version(package) for package in pins}
     differing = [
         (package, " or ".join(sorted(wanted)), found)
         for package, (wanted, _) in pins.items()
@@ -73,7 +74,7 @@ def packages(root: Path) -> Packages | None:
 
 
 def _is_cpu_build() -> bool:
-    return "+cpu" in (_installed("torch") or "")
+    return "+cpu" in (environment.version("torch") or "")
 
 
 def _pins(file: Path) -> dict[str, tuple[set[str], bool]]:
@@ -90,10 +91,3 @@ def _pins(file: Path) -> dict[str, tuple[set[str], bool]]:
 def _public(version: str) -> str:
     """The public version: 2.13.0+cpu is a different build, not a different version, of 2.13.0."""
     return version.partition("+")[0]
-
-
-def _installed(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None

@@ -16,11 +16,11 @@ from app.dataset.views import pixel_of
 from app.scan import views
 from app.scan_tasks import steps
 from app.scan_tasks.work import Scan, Task
-from study.evidence.arms import sha256
 from study.evidence.format import join_words
 from study.formats.arrays import misfit, read_arrays
 from study.formats.dataset import Manifest
 from study.formats.reconstruction import checked
+from study.reading import hash_of_file
 from study.settings import Arm, UserError
 
 ARRAYS = "app.compare.arrays"
@@ -135,7 +135,7 @@ def read_result(scan: Scan, task: Task) -> Found:
     name = f"{scan.imported}_{Path(source).parent.name or 'rpie'}"
     scene = Scene(
         name, 0, result.checkpoint, images, None, {}, corner, result, dataset, str(file),
-        sha256(file),
+        hash_of_file(file),
     )  # fmt: skip
     shift = arrays.get("shift_px")
     return Found(scene, probe, arrays.get("positions_px"), shift)

@@ -325,7 +325,7 @@ def _question(draft: Draft, changes: Mapping[str, tuple[Scalar, Scalar]]) -> str
     """The question on one line. Raises UserError if it is too long or has unprintable
     characters."""
     if not (requested := " ".join((draft.asks or "").split())):
-        new = ", ".join(f"{key} = {_word(value)}" for key, (_, value) in changes.items())
+        new = ", ".join(f"{key} = {value_text(value)}" for key, (_, value) in changes.items())
         return f"What does {new} change compared with {draft.base}?"
     if len(requested) > LONGEST_QUESTION or not requested.isprintable():
         raise UserError(
@@ -335,6 +335,6 @@ def _question(draft: Draft, changes: Mapping[str, tuple[Scalar, Scalar]]) -> str
     return requested
 
 
-def _word(value: Scalar) -> str:
+def value_text(value: Scalar) -> str:
     """A value as it is written in the file."""
     return json.dumps(value) if value is None or isinstance(value, bool) else str(value)

@@ -10,7 +10,6 @@ Scores and settings are in these files; commit, machine and seconds are in prove
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -307,12 +306,6 @@ def load_all(root: Path, problems: list[str] | None = None) -> dict[str, ArmResu
                 raise
             problems.append(str(error))
     return arms
-
-
-def sha256(file: Path) -> str:
-    """Hash of a file's bytes. Raises FileNotFoundError."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 # --- settings ---------------------------------------------------------------------------------

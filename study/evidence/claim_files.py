@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from study.evidence.arms import sha256
 from study.evidence.claim_finding import Evidence
 from study.evidence.comparison import Comparison, Side
 from study.evidence.metric_catalog import CHECKPOINTS
+from study.reading import hash_of_file
 
 
 def files_behind(comparison: Comparison, root: Path) -> list[Evidence]:
@@ -25,7 +25,7 @@ def _files(comparison: Comparison, root: Path) -> Iterator[Evidence]:
                 continue
             file, run = results.files[seed], f"{side.name} s{seed}"
             path = file.relative_to(root).as_posix()
-            yield Evidence(run=run, file=path, sha256=sha256(file), in_git=True)
+            yield Evidence(run=run, file=path, sha256=hash_of_file(file), in_git=True)
             for artifact, digest in _artifacts(comparison.claim.metric, side, content):
                 yield Evidence(run=run, file=artifact, sha256=digest, in_git=False)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from study.evidence.arms import ArmResults, block, load_all, lookup, sha256
+from study.evidence.arms import ArmResults, block, load_all, lookup
 from study.evidence.cells import bounds
 from study.evidence.estimates import Estimate
 from study.evidence.evaluable import why_absent
@@ -23,7 +23,7 @@ from study.evidence.metric_catalog import Column, find_column
 from study.evidence.pipelines import declared, pipelines_of
 from study.evidence.staleness import current_findings
 from study.evidence.summary import against, numbers
-from study.reading import quoted
+from study.reading import hash_of_file, quoted
 from study.runs import provenance
 from study.settings import UserError, load_study, nearest
 
@@ -193,7 +193,7 @@ def _inputs(arm: ArmResults, seed: int, column: Column, root: Path) -> Iterator[
     if column.path == "training.seconds" and arm.seeds[seed]["environment"] is not None:
         files.append(provenance.file_of(files[0]))
     for file in files:
-        yield file.relative_to(root).as_posix(), sha256(file)
+        yield file.relative_to(root).as_posix(), hash_of_file(file)
 
 
 def _again(number_id: str, *arms: str) -> str:

@@ -12,6 +12,12 @@ def fmt(value: float | None, digits: int = 4) -> str:
     return "–" if value is None else f"{value:.{digits}g}"
 
 
+def span(values: Sequence[float]) -> str:
+    """`0.01 to 0.025` to two digits, or the one number."""
+    low, high = fmt(min(values), 2), fmt(max(values), 2)
+    return low if low == high else f"{low} to {high}"
+
+
 def percent(level: float) -> str:
     return f"{fmt(100 * level)} %"
 

@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from study.evidence import images
-from study.evidence.arms import lookup, sha256
+from study.evidence.arms import lookup
 from study.evidence.evaluable import NOT_EVALUABLE, PRIOR, follows
 from study.evidence.histories import (
     GRADIENTS,
@@ -50,7 +50,7 @@ from study.formats.frames import blocks
 from study.formats.reconstruction import Reconstruction, load_reconstruction
 from study.metrics import METRIC_SETS, score
 from study.metrics.pair import Undefined, checked_scene
-from study.reading import read_mapping, read_yaml
+from study.reading import hash_of_file, read_mapping, read_yaml
 from study.runs import SETTLED, RunFolder, write_json, write_text
 from study.runs.seed_folders import seed_folder
 from study.settings import Arm, Reference, Row, UserError, leaves, refuse_differences
@@ -138,7 +138,9 @@ def score_run(name: str, row: Row, seed: int, run: RunFolder, dataset: Dataset) 
         **blocks,
         **survival_facts(row, history, status),
         "evidence": {
-            f"{run.path.parents[1].name}/{name}/{run.path.name}/{file}": sha256(run.path / file)
+            f"{run.path.parents[1].name}/{name}/{run.path.name}/{file}": hash_of_file(
+                run.path / file
+            )
             for file in EVIDENCE
             if (run.path / file).is_file()
         },

@@ -10,12 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from study.evidence.arms import sha256
 from study.evidence.claim_finding import Evidence
 from study.evidence.claims import load_claims
 from study.evidence.model import FORMAT, Findings, parse
 from study.evidence.packing import unpacked
-from study.reading import read_mapping
+from study.reading import hash_of_file, read_mapping
 from study.settings import UserError
 
 READ = (1, 2, FORMAT)
@@ -87,4 +86,4 @@ def _moved(item: Evidence, root: Path) -> str | None:
     file = root / item.file
     if not file.is_file():
         return f"{item.file} is gone" if item.in_git else None
-    return None if sha256(file) == item.sha256 else f"{item.file} changed"
+    return None if hash_of_file(file) == item.sha256 else f"{item.file} changed"

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Complex64, Float16, Float32, Int64
 
 from study.formats.arrays import misfit, read_arrays
+from study.formats.dataset import Dataset
 from study.runs import write_npz
 from study.settings import UserError
 
@@ -100,3 +101,17 @@ def checked(arrays: Mapping[str, np.ndarray], path: Path) -> Reconstruction:
         epoch=int(arrays["epoch"]),
         probe=arrays["probe"],
     )
+
+
+def amplitudes(
+    dataset: Dataset, result: Reconstruction, index: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Measured and predicted amplitude of one stored pattern, centred as stored; masked pixels are
+    NaN in the measured one."""
+    split, scale = dataset.splits["test"], dataset.manifest.photon_scale
+    # X = sqrt(counts) / S, as in `optics.counts`, which cannot be imported without torch.
+    measured = np.sqrt(split.counts[index][0].astype(np.float64)) / scale
+    if split.mask is not None:
+        measured[~split.mask] = np.nan
+    place = result.shown.tolist().index(index)
+    return measured, result.predicted_amplitude[place].astype(np.float64)

@@ -15,8 +15,7 @@ from typing import Any
 from rocrate.model.contextentity import ContextEntity
 from rocrate.rocrate import ROCrate
 
-from study.evidence.arms import sha256
-from study.reading import is_inside, real_path
+from study.reading import hash_of_file, is_inside, real_path
 from study.report.gather import Inputs
 from study.runs import read_json
 from study.runs.environment import version
@@ -75,7 +74,7 @@ def remove_earlier(out: Path, title: str) -> None:
         file = out / name
         ours = name.startswith(("figures/", "inputs/")) and is_inside(name)
         plain_file = file.is_file() and real_path(file) == real_path(out) / name
-        if ours and plain_file and sha256(file) == one.get("sha256"):
+        if ours and plain_file and hash_of_file(file) == one.get("sha256"):
             file.unlink()
 
 
@@ -99,7 +98,7 @@ def _files(crate: ROCrate, out: Path, files: Iterable[Path]) -> list[Any]:
             file,
             file.relative_to(out).as_posix(),
             properties={
-                "sha256": sha256(file),
+                "sha256": hash_of_file(file),
                 "contentSize": str(file.stat().st_size),
                 "encodingFormat": TYPES.get(file.suffix, "application/octet-stream"),
             },

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 import pandas
 
-from study.evidence.arms import ArmResults, environment_of, load_all, sha256
+from study.evidence.arms import ArmResults, environment_of, load_all
 from study.evidence.cells import Cell, cell
 from study.evidence.estimates import Difference
 from study.evidence.model import Findings
@@ -29,7 +29,7 @@ from study.evidence.staleness import current_findings
 from study.evidence.summary import against, summarise
 from study.formats.dataset import Dataset, load_dataset
 from study.formats.reconstruction import Reconstruction, load_reconstruction
-from study.reading import read_table
+from study.reading import hash_of_file, read_table
 from study.runs.environment import git
 from study.runs.recorded import check_arm, recorded_files, results_of
 from study.runs.seed_folders import seed_folder
@@ -115,7 +115,9 @@ class Inputs:
 
     def hashes(self) -> dict[str, str]:
         """sha256 of the files of `NAMED` that exist."""
-        return {name: sha256(self.root / name) for name in NAMED if (self.root / name).is_file()}
+        return {
+            name: hash_of_file(self.root / name) for name in NAMED if (self.root / name).is_file()
+        }
 
     def recorded(self, pattern: str, load: Callable[[Path], Content]) -> Iterator[Content]:
         """The result of `load` for each recorded file <pipeline>/results/`pattern`, ordered by
@@ -153,7 +155,7 @@ class Inputs:
         if not file.is_file():
             return "not stored here"
         name = "/".join(file.relative_to(file.parents[3]).parts)
-        if sha256(file) != self.arms[arm].seeds[seed]["evidence"].get(name):
+        if hash_of_file(file) != self.arms[arm].seeds[seed]["evidence"].get(name):
             return "different from the reconstruction that was scored"
         self.used.add(file)
         try:

@@ -31,17 +31,17 @@ LIMIT_FILES = {"": "memory.max", "memory": "memory.limit_in_bytes"}
 
 def git(*arguments: str, root: Path = Path()) -> str | None:
     """Output of a git command in `root`; None without git, without a repository, or if it fails."""
-    try:
-        done = children.run(("git", *arguments), root)
-    except FileNotFoundError:
-        return None
-    return done.stdout if done.returncode == 0 else None
+    return _output(arguments, root, text=True)
 
 
 def git_bytes(*arguments: str, root: Path = Path()) -> bytes | None:
     """Like `git`, for content that need not be text."""
+    return _output(arguments, root, text=False)
+
+
+def _output(arguments: tuple[str, ...], root: Path, *, text: bool) -> Any:
     try:
-        done = children.run(("git", *arguments), root, text=False)
+        done = children.run(("git", *arguments), root, text=text)
     except FileNotFoundError:
         return None
     return done.stdout if done.returncode == 0 else None

@@ -14,7 +14,6 @@ Design choices
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +21,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from study.reading import UserError, read_mapping
+from study.reading import UserError, hash_of_file, read_mapping
 from study.runs.folder import RunFolder, read_json, read_lines, write_json
 from study.settings.errors import explain
 
@@ -154,18 +153,13 @@ def keep(file: Path, facts: Mapping[str, Any], outputs: Mapping[str, str]) -> No
 
 def keep_result(file: Path, results: Path, facts: Mapping[str, Any]) -> None:
     """`keep` for another small result: `file` below the folder `results`."""
-    keep(folder_of(results) / file.relative_to(results), facts, {file.name: _sha256(file)})
+    keep(folder_of(results) / file.relative_to(results), facts, {file.name: hash_of_file(file)})
 
 
 def hashes(folder: Path) -> dict[str, str]:
     """SHA-256 of every file below a run folder, by path."""
     files = sorted(file for file in folder.rglob("*") if file.is_file())
-    return {file.relative_to(folder).as_posix(): _sha256(file) for file in files}
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return {file.relative_to(folder).as_posix(): hash_of_file(file) for file in files}
 
 
 def _date(seconds: float | None) -> str | None:

@@ -419,7 +419,7 @@ def test_a_container_is_told_by_its_traces_and_its_variable(tmp_path, monkeypatc
 
 def test_packages_are_compared_with_every_version_that_the_lock_allows(tmp_path, monkeypatch):
     have = {"torch": "2.13.0+cpu", "numpy": "2.4.6", "scipy": "1.0"}
-    monkeypatch.setattr(machine, "_installed", have.get)
+    monkeypatch.setattr(machine.environment, "version", have.get)
     lines = [
         "torch==2.13.0",
         'numpy==2.4.6 ; python_full_version < "3.12"',

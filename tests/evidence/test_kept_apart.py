@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from study.artifacts.integrity import integrity_lines
-from study.evidence.arms import load_all, read_seed, sha256
+from study.evidence.arms import load_all, read_seed
 from study.evidence.explain import explain
-from study.reading import read_table
+from study.reading import hash_of_file, read_table
 from study.runs import RunFolder, provenance, read_json, write_json, write_text
 from study.runs.collect import collect
 from study.settings import Arm, UserError
@@ -52,7 +52,7 @@ def scored(root: Path, arm: str = "control", seed: int = 1) -> Path:
     files = ("history.csv", "best.pt")
     content = stored.seed_json(arm, ROW, seed, 0.1)
     content["code"] = {"fingerprint": "f"}
-    content["evidence"] = {f"runs/{arm}/s{seed}/{name}": sha256(run / name) for name in files}
+    content["evidence"] = {f"runs/{arm}/s{seed}/{name}": hash_of_file(run / name) for name in files}
     for key in ("device", "cores"):
         content.pop(key, None)
     content["training"].pop("seconds", None)

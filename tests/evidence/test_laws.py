@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stored import CONTROL, SEEDS, WORSE, book_of, claim, found, margin, page, store, typed
 
-from study.evidence.arms import sha256
 from study.evidence.explain import explain
 from study.evidence.staleness import FORMAT, read_findings, stale
+from study.reading import hash_of_file
 from study.runs import read_json, write_json
 from study.settings import Study, UserError
 from study.stages.findings import check_findings
@@ -112,7 +112,7 @@ def test_touching_any_file_of_the_evidence_makes_the_claim_stale(root: Path, stu
     write_json(root / "claims.yaml", {"claims": {"A-1": claim()}})
     (root / ARTIFACT).parent.mkdir(parents=True)
     (root / ARTIFACT).write_bytes(b"object")
-    store(root, study, "agc", WORSE, evidence={ARTIFACT: sha256(root / ARTIFACT)})
+    store(root, study, "agc", WORSE, evidence={ARTIFACT: hash_of_file(root / ARTIFACT)})
     findings = found(root, book_of(root, A_1=claim()), study)
     write_json(root / "findings.json", findings)
     assert "1 findings" in check_findings(root)

@@ -14,7 +14,7 @@ import numpy as np
 import pandas
 
 from checking import completed, list_recorded
-from study.evidence.arms import ArmResults, load_all, sha256
+from study.evidence.arms import ArmResults, load_all
 from study.evidence.model import FORMAT, Findings
 from study.evidence.scores import score_run
 from study.evidence.shapes import Published
@@ -23,6 +23,7 @@ from study.formats.dataset import Dataset, save_dataset
 from study.formats.reconstruction import Reconstruction, save_reconstruction
 from study.investigations.regimes.results import FORMAT as REGIMES
 from study.investigations.traces import results as tracing
+from study.reading import hash_of_file
 from study.runs import RunFolder, provenance, write_json, write_text, write_yaml
 from study.settings import Arm, Reference, Row
 
@@ -323,7 +324,7 @@ def _published() -> list[dict[str, Any]]:
 def evidence_of(root: Path) -> dict[str, str]:
     """Every file below root with its hash, for comparison."""
     files = sorted(path for path in root.rglob("*") if path.is_file())
-    return {path.relative_to(root).as_posix(): sha256(path) for path in files}
+    return {path.relative_to(root).as_posix(): hash_of_file(path) for path in files}
 
 
 def edit(file: Path, change: Any) -> None:

@@ -21,11 +21,11 @@ from jinja2 import UndefinedError
 from rocrate.rocrate import ROCrate
 
 from checking import list_recorded
-from study.evidence.arms import sha256
 from study.evidence.explain import explain
 from study.evidence.format import fmt
 from study.evidence.model import parse
 from study.investigations.published.section import SECTIONS as PUBLISHED
+from study.reading import hash_of_file
 from study.report import sections
 from study.report.build import write_report
 from study.report.figures.style import styled
@@ -366,7 +366,7 @@ def test_the_crate_reads_back_and_its_hashes_are_true(pipeline, report):
     on_disk = {p.relative_to(report).as_posix() for p in report.rglob("*") if p.is_file()}
     assert {e.id for e in files} == on_disk - {"ro-crate-metadata.json"}
     for entity in files:
-        assert entity["sha256"] == sha256(report / entity.id)
+        assert entity["sha256"] == hash_of_file(report / entity.id)
     assert crate.license["name"] == "BSD-3-Clause"
     metadata = (report / "ro-crate-metadata.json").read_text()
     assert not re.search(r'"(author|creator|Person)"', metadata)
@@ -380,7 +380,7 @@ def test_the_crate_reads_back_and_its_hashes_are_true(pipeline, report):
     assert "report.html" in {e.id for e in action["result"]}
     for entity in action["object"]:
         source = pipeline / entity.id.removeprefix("inputs/")
-        assert entity["sha256"] == sha256(source)
+        assert entity["sha256"] == hash_of_file(source)
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from study.evidence.arms import sha256
+from study.reading import hash_of_file
 from study.report.build import write_report
 from study.report.crate import NAME, remove_earlier
 from study.settings import UserError
@@ -20,7 +20,7 @@ def folder(out: Path, title: str) -> dict[str, Path]:
     for file in files.values():
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("content")
-    listed = [{"@id": name, "sha256": sha256(files[name])} for name in names]
+    listed = [{"@id": name, "sha256": hash_of_file(files[name])} for name in names]
     (out / NAME).write_text(json.dumps({"@graph": [{"@id": "./", "name": title}, *listed]}))
     files["figures/edited.svg"].write_text("edited")
     return files

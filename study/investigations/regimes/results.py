@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from study.evidence.format import counted, enumerated, fmt
+from study.evidence.format import counted, enumerated, span
 from study.evidence.shapes import RegimesFile, checked
 from study.investigations.regimes.settings import NETWORKS
 from study.reading import read_mapping
@@ -231,15 +231,10 @@ def _group(
     tie = " (a tie within 5 %)" if len(names) > 1 else ""
     who = f"of {enumerated([METHODS[name] for name in names])}{tie}"
     following = [win.following for win in wins if win.following is not None]
-    behind = f", next best {_span(following)}" if following else ""
+    behind = f", next best {span(following)}" if following else ""
     places = _steps([win.step_px for win in wins], steps_px)
-    values = f"{_span([win.value for win in wins])} {UNITS[number]}"
+    values = f"{span([win.value for win in wins])} {UNITS[number]}"
     return f"{who} at {len(wins)} of {counted(len(steps_px), 'step')} ({places}: {values}{behind})"
-
-
-def _span(values: Sequence[float]) -> str:
-    low, high = fmt(min(values), 2), fmt(max(values), 2)
-    return low if low == high else f"{low} to {high}"
 
 
 def _steps(chosen: Sequence[int], steps_px: Sequence[int]) -> str:

@@ -27,12 +27,12 @@ from typing import Any
 import torch
 
 import study
-from study.evidence.arms import sha256
 from study.formats.dataset import Manifest, load_manifest
 from study.formats.requests import check_request
 from study.investigations.regimes.results import FORMAT, fewest_patterns, where
 from study.investigations.regimes.scan import CHECKPOINT, Part, numbers
 from study.investigations.regimes.settings import NETWORKS, RegimeCell, Regimes
+from study.reading import hash_of_file
 from study.runs import RunFolder, environment, provenance, read_json, write_json
 from study.runs.seed_folders import seed_folder
 from study.settings import Study, UserError, load_study
@@ -116,7 +116,7 @@ class Plan:
             else:
                 networks[role] = runs
         files = [weights_file(run) for runs in networks.values() for run in runs.values()]
-        weights = {str(file.relative_to(self.root)): sha256(file) for file in files}
+        weights = {str(file.relative_to(self.root)): hash_of_file(file) for file in files}
         self.inputs["weights"] |= weights
         for step in self.regimes.steps_px:
             part = Part(self.regimes, cell, step, folder, params, networks)
@@ -203,7 +203,7 @@ def code_sha256() -> str:
     for name in CODE:
         place = package / name
         for file in sorted(place.rglob("*.py")) if place.is_dir() else (place,):
-            digest.update(f"{file.relative_to(package).as_posix()} {sha256(file)}\n".encode())
+            digest.update(f"{file.relative_to(package).as_posix()} {hash_of_file(file)}\n".encode())
     return digest.hexdigest()
 
 

@@ -20,12 +20,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from study.editing.arms import changed_block, spelled
-from study.evidence.arms import sha256
 from study.formats.dataset import load_manifest
 from study.investigations.stability import facts
 from study.investigations.stability.dose import fit
 from study.investigations.stability.settings import Stability, StabilityRate
 from study.metrics.skill import is_dead, skill
+from study.reading import hash_of_file
 from study.runs import RunFolder, environment, provenance, write_json
 from study.runs.seed_folders import dataset_folders
 from study.runs.temporary import remove_tree
@@ -65,7 +65,7 @@ def run_curves(root: Path, names: Sequence[str] = (), at_once: int | None = None
         if before is None or {run.hash for run in curve.runs} - {run.hash for run in before.runs}:
             beside = root / provenance.FOLDER / facts.FOLDER / file.name
             machine = {"environment": environment.describe(root, "cpu")}
-            provenance.keep(beside, machine, {file.name: sha256(file)})
+            provenance.keep(beside, machine, {file.name: hash_of_file(file)})
         for job in plan.jobs(root):  # the curve holds what they showed, and their hashes
             if job.folder.is_dir():
                 remove_tree(job.folder)

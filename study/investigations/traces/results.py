@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from study.evidence.format import counted, enumerated, fmt
+from study.evidence.format import counted, enumerated, fmt, span
 from study.evidence.shapes import TracesFile, checked
 from study.reading import read_mapping
 from study.settings import UserError
@@ -306,7 +306,7 @@ def arm_sentence(traces: Sequence[Trace]) -> str:
     seeds = counted(len(runs), "seed")
     shares = enumerated([f"{count} {end}" for end, count in ends.most_common()])
     bad = [one for one in runs if one["first_bad_step"] is not None]
-    zero = _span([one["zero_tensors"] for one in runs])
+    zero = span([one["zero_tensors"] for one in runs])
     return (
         f"{traces[0]['arm']}, {seeds}: {shares}{_first_bad(bad, len(runs))}; at the end "
         f"{_counts(runs, _dead_of, 'no part') or 'no part'} wholly dead, {zero} of "
@@ -325,11 +325,11 @@ def _most_of(trace: Mapping[str, Any]) -> list[str]:
 def _first_bad(bad: Sequence[Mapping[str, Any]], of: int) -> str:
     if not bad:
         return "; no step was bad"
-    steps = _span([one["first_bad_step"] for one in bad])
+    steps = span([one["first_bad_step"] for one in bad])
     grown = [one["grew_most"] for one in bad if one["grew_most"]]
     if not grown:
         return f"; first bad step {steps} (in {len(bad)} of {of})"
-    factors = _span([one["factor"] for one in grown])
+    factors = span([one["factor"] for one in grown])
     return (
         f"; first bad step {steps} (in {len(bad)} of {of}), by which the largest pre-activation "
         f"had grown most in {_counts(bad, _most_of, 'none')}, {factors} times since step 1"
@@ -342,8 +342,3 @@ def _counts(
     """`decoder.2 (2 of 3), decoder.1 (1 of 3)`: how many seeds have each part in their list."""
     found = Counter(part for one in traces for part in parts(one))
     return ", ".join(f"{part} ({n} of {len(traces)})" for part, n in found.most_common()) or none
-
-
-def _span(values: Sequence[float]) -> str:
-    low, high = fmt(min(values), 2), fmt(max(values), 2)
-    return low if low == high else f"{low} to {high}"

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
+from study.formats.reconstruction import amplitudes
 from study.report.figures.scenes import Shown, find_shown, missing
 from study.report.figures.style import (
     Drawing,
@@ -82,24 +83,12 @@ def _common_pattern(shown: list[Shown]) -> int:
     return min(inside, key=lambda index: abs(float(ratio[index]) - middle))
 
 
-def _patterns(one: Shown, index: int) -> tuple[np.ndarray, np.ndarray]:
-    """Measured and predicted amplitude of one pattern, (n, n), with zero frequency as stored.
-
-    Masked pixels of the measured amplitude are NaN.
-    """
-    split, scale = one.dataset.splits["test"], one.dataset.manifest.photon_scale
-    # X = sqrt(counts) / S, as in `optics.counts`, which cannot be imported without torch.
-    measured = np.sqrt(split.counts[index][0].astype(np.float64)) / scale
-    if split.mask is not None:
-        measured[~split.mask] = np.nan
-    place = one.result.shown.tolist().index(index)
-    return measured, one.result.predicted_amplitude[place].astype(np.float64)
-
-
 def _norms(shown: list[Shown], index: int) -> list[Normalize]:
     ratios = np.concatenate([one.result.r_factor for one in shown])
-    measured, _ = _patterns(shown[0], index)
-    misses = [np.nanmax(np.abs(np.subtract(*_patterns(one, index)))) for one in shown]
+    measured, _ = amplitudes(shown[0].dataset, shown[0].result, index)
+    misses = [
+        np.nanmax(np.abs(np.subtract(*amplitudes(one.dataset, one.result, index)))) for one in shown
+    ]
     top = float(np.nanmax(measured))
     amplitude = LogNorm(top * 1e-3, top, clip=True)
     limit = float(max(misses)) or 1.0
@@ -108,7 +97,7 @@ def _norms(shown: list[Shown], index: int) -> list[Normalize]:
 
 
 def _row(axes: np.ndarray, one: Shown, index: int, norms: list[Normalize]) -> list[Any]:
-    measured, predicted = _patterns(one, index)
+    measured, predicted = amplitudes(one.dataset, one.result, index)
     images = [_map(axes[0], one, index, norms[0])]
     views = (measured, predicted, predicted - measured)
     for axis, view, norm, colours in zip(
