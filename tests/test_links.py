@@ -115,7 +115,7 @@ def supervisor(root: Path) -> None:
 
 
 IN_WORK: dict[str, Callable[[Path], object]] = {
-    "request": lambda root: JobFolder(root).asking(),
+    "request": lambda root: JobFolder(root).request_lock(),
     "refused request": refused_request,
     "supervisor": supervisor,
     "job": lambda root: processes.start(root, a_job(root), ["true"]),

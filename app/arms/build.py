@@ -9,7 +9,7 @@ import streamlit as st
 
 from app import load
 from app.arms.rows import ArmRow, arm_rows
-from study.evidence.committed import Comparison, committed_results, compare_arms
+from study.evidence.committed import Repetition, committed_results, compare_arms
 from study.evidence.flags import identical_arms, scale_defects
 from study.evidence.model import Flag, ScaleFlag
 from study.runs.environment import git
@@ -51,7 +51,7 @@ def _flags(key: load.Stamp) -> tuple[list[Flag], list[ScaleFlag]]:
     return identical_arms(load.results()), scale_defects(load.results())
 
 
-def comparison() -> Mapping[str, Comparison]:
+def comparison() -> Mapping[str, Repetition]:
     """Arm of this pipeline -> identical, reproduced, differs, new or missing. Empty without git or
     committed results.
     """
@@ -60,7 +60,7 @@ def comparison() -> Mapping[str, Comparison]:
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)
-def _comparison(commit: str, key: load.Stamp) -> Mapping[str, Comparison]:
+def _comparison(commit: str, key: load.Stamp) -> Mapping[str, Repetition]:
     committed = committed_results(load.ROOT, commit)
     here = {name: arm for name, arm in load.results().items() if "/" not in name}
     return compare_arms(here, committed) if committed else {}

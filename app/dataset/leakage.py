@@ -31,7 +31,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Scan:
+class SplitScan:
     """The data of a split for the checks: frames (N, n, n), corners_px (N, 2), image_index (N,)."""
 
     frames: Frames
@@ -48,7 +48,7 @@ def diameter_px(probe: np.ndarray) -> float:
     return float(2 * np.sqrt(area / np.pi))
 
 
-def check(scans: Mapping[str, Scan], manifest: Manifest, diameter: float) -> list[Check]:
+def check(scans: Mapping[str, SplitScan], manifest: Manifest, diameter: float) -> list[Check]:
     """The three checks (objects, patterns, scan areas). `diameter`: illumination, in object px."""
     shared = shared_objects(scans, manifest)
     return [
@@ -64,7 +64,7 @@ def object_seeds(manifest: Manifest) -> Mapping[str, Any]:
     return seeds if isinstance(seeds, Mapping) else {}
 
 
-def shared_objects(scans: Mapping[str, Scan], manifest: Manifest) -> list[tuple[str, str]]:
+def shared_objects(scans: Mapping[str, SplitScan], manifest: Manifest) -> list[tuple[str, str]]:
     """Pairs of splits that share an object: equal truths, equal seeds, or one measured scan."""
     seeds = object_seeds(manifest)
     pairs = []
@@ -75,7 +75,7 @@ def shared_objects(scans: Mapping[str, Scan], manifest: Manifest) -> list[tuple[
     return pairs
 
 
-def _same_object(one: Scan, other: Scan, kind: str) -> bool:
+def _same_object(one: SplitScan, other: SplitScan, kind: str) -> bool:
     if one.obj is None or other.obj is None:
         return kind == "imported" and one.object_shape == other.object_shape
     images = {_hash(image) for image in one.obj}
@@ -87,7 +87,7 @@ def _hash(array: np.ndarray) -> bytes:
 
 
 def _objects(
-    scans: Mapping[str, Scan], manifest: Manifest, shared: Sequence[tuple[str, str]]
+    scans: Mapping[str, SplitScan], manifest: Manifest, shared: Sequence[tuple[str, str]]
 ) -> Check:
     question = "Objects"
     if not shared:
@@ -112,7 +112,7 @@ def _pairs(pairs: Sequence[tuple[str, str]]) -> str:
     return "; ".join(f"{one} and {other}" for one, other in pairs)
 
 
-def _patterns(scans: Mapping[str, Scan]) -> Check:
+def _patterns(scans: Mapping[str, SplitScan]) -> Check:
     """Check for bit-identical patterns in two splits; patterns without photons are ignored."""
     size = sum(scan.frames.nbytes for scan in scans.values())
     step = max(1, -(-size // HASHED_BYTES))
@@ -137,7 +137,9 @@ def _pattern_hashes(frames: Frames, step: int) -> list[bytes]:
     return [_hash(frame) for block in blocks(frames) for frame in block if frame.any()]
 
 
-def _areas(scans: Mapping[str, Scan], shared: Sequence[tuple[str, str]], diameter: float) -> Check:
+def _areas(
+    scans: Mapping[str, SplitScan], shared: Sequence[tuple[str, str]], diameter: float
+) -> Check:
     """Check how many patterns of a split lie in the area illuminated by another split."""
     if not shared:
         return Check("ok", "separate", "Scan areas", "No two splits scan the same object.")
@@ -153,7 +155,7 @@ def _areas(scans: Mapping[str, Scan], shared: Sequence[tuple[str, str]], diamete
     return Check(state, label, "Scan areas", "; ".join(parts) + ".")
 
 
-def overlap(one: Scan, other: Scan, diameter: float) -> tuple[float, float]:
+def overlap(one: SplitScan, other: SplitScan, diameter: float) -> tuple[float, float]:
     """Share of the patterns of `other` closer than `diameter` (px) to a pattern of `one`, and the
     median distance to the nearest pattern of `one` in px; (0, NaN) without a common image."""
     distances = []

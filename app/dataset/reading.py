@@ -112,7 +112,9 @@ def checks(folder: Path) -> list[leakage.Check]:
 def _checks(folder: str, key: load.Stamp) -> list[leakage.Check]:
     parts: Mapping[str, Part] = {name: part(Path(folder), name) for name in SPLITS}
     scans = {
-        name: leakage.Scan(p.frames, p.corners_px, p.image_index, p.split.obj, p.split.object_shape)
+        name: leakage.SplitScan(
+            p.frames, p.corners_px, p.image_index, p.split.obj, p.split.object_shape
+        )
         for name, p in parts.items()
     }
     diameter = leakage.diameter_px(next(iter(parts.values())).probe)

@@ -52,7 +52,7 @@ FILES_PER_CALL = 500
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Repetition:
     """One arm compared with its committed results. `reason`: a sentence with the numbers."""
 
     result: Literal["identical", "reproduced", "differs", "new", "missing"]
@@ -97,7 +97,7 @@ def _contents(root: Path, blobs: list[str]) -> dict[str, Any]:
 
 def compare_arms(
     here: Mapping[str, ArmResults], committed: Mapping[str, ArmResults]
-) -> dict[str, Comparison]:
+) -> dict[str, Repetition]:
     """Arm -> comparison of its results with the committed ones, at one level for all arms."""
     names = dict.fromkeys([*committed, *here])
     trained = sum(name in here and committed[name].label == "arm" for name in committed)
@@ -107,30 +107,30 @@ def compare_arms(
 
 def compare_arm(
     new: ArmResults | None, old: ArmResults | None, alpha: float = statistics.ALPHA
-) -> Comparison:
+) -> Repetition:
     """Compare an arm with its committed results; either may be None.
 
     `alpha`: probability with which a true repetition of this arm may be called `differs`.
     """
     if old is None:
-        return Comparison("new", "no committed results")
+        return Repetition("new", "no committed results")
     if new is None:
-        return Comparison("missing", "no results here; the committed ones were not repeated")
+        return Repetition("missing", "no results here; the committed ones were not repeated")
     if new.data_sha256 != old.data_sha256:
-        return Comparison("differs", "the data set is another one (its content hash differs)")
+        return Repetition("differs", "the data set is another one (its content hash differs)")
     if _identical(new, old):
-        return Comparison("identical", f"every score of {len(new.seeds)} seeds equal to 1e-6")
+        return Repetition("identical", f"every score of {len(new.seeds)} seeds equal to 1e-6")
     failures = _failures(new, old, alpha / 2)
     if failures:
-        return Comparison("differs", failures)
+        return Repetition("differs", failures)
     away = [
         sentence
         for path in HEADLINE
         if (sentence := _blanked(new, old, path) or _away(new, old, path, alpha / 2))
     ]
     if away:
-        return Comparison("differs", join_words(away))
-    return Comparison("reproduced", "all headline means lie where the committed seeds predict them")
+        return Repetition("differs", join_words(away))
+    return Repetition("reproduced", "all headline means lie where the committed seeds predict them")
 
 
 def _identical(new: ArmResults, old: ArmResults) -> bool:

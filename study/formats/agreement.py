@@ -21,7 +21,7 @@ from jaxtyping import Float64
 
 from study.formats.conventions import similarity
 from study.formats.scales import PASSES, fit_at, misfit_at
-from study.formats.trial import Convention, Prepared, Scan, Trial
+from study.formats.trial import Convention, Prepared, Trial, TrialScan
 
 # Misfit from which on a scan agrees poorly, and how far above that of noise. Measured scans of
 # bright light end at about 0.1, far above their photon noise, and are good.
@@ -35,7 +35,7 @@ FAINT = 20.0  # photons; above, the spread of the square root no longer changes
 MOST_PHOTONS = 60  # of a pixel with FAINT photons on average: more do not occur
 
 
-def describe_fit(scan: Scan, convention: Convention) -> tuple[str, ...]:
+def describe_fit(scan: TrialScan, convention: Convention) -> tuple[str, ...]:
     """Sentences on the fit of the scan as `convention` reads it, warnings where it is poor.
 
     Whether the stored probe explains the patterns, and whether they agree with each other. Empty
@@ -105,7 +105,9 @@ def _deviation(photons: Float64[np.ndarray, "m m"]) -> Float64[np.ndarray, "m m"
     return np.interp(photons, means, expected)
 
 
-def _better_order(scan: Scan, convention: Convention, misfit: float) -> tuple[str, float] | None:
+def _better_order(
+    scan: TrialScan, convention: Convention, misfit: float
+) -> tuple[str, float] | None:
     """Another order of the frames that fits clearly better, in words, and its misfit."""
     places = scan.positions_px
     orders = {

@@ -38,7 +38,7 @@ from study.formats.orientation import (
     matrix,
     turn,
 )
-from study.formats.trial import Convention, Scan, Trial, fft2, ifft2, wrapped
+from study.formats.trial import Convention, Trial, TrialScan, fft2, ifft2, wrapped
 
 COARSE_PASSES, FINE_PASSES, FINE = 3, 8, 4
 # The best combination counts as found when its misfit is this far below that of any other, and when
@@ -59,7 +59,7 @@ class Fit:
 
 
 @dataclass(frozen=True)
-class Limits:
+class Given:
     """What the user has fixed; None: find it."""
 
     values: Values | None = None
@@ -111,7 +111,7 @@ def typical(patterns: Frames) -> Float64[np.ndarray, "n n"]:
     return middle
 
 
-def possible_shifts(scan: Scan, values: Values, limits: Limits) -> list[tuple[int, int]]:
+def possible_shifts(scan: TrialScan, values: Values, limits: Given) -> list[tuple[int, int]]:
     """Shifts to try: none, by half, and where the spectrum of the probe is found in the data."""
     n = len(scan.known)
     middle = typical(scan.patterns)
@@ -174,7 +174,7 @@ def twins(a: Convention, b: Convention, n: int) -> bool:
 # --- the search -------------------------------------------------------------------------------
 
 
-def search(scan: Scan, limits: Limits) -> list[Fit]:
+def search(scan: TrialScan, limits: Given) -> list[Fit]:
     """Conventions with their misfits, the best first.
 
     Coarse: values, shift and orientation of the frames together. Fine: the best of them with every
@@ -234,7 +234,7 @@ def _equal_turn(wanted: Axes, turns: Sequence[Axes], probe: Complex[np.ndarray, 
     )
 
 
-def conventions(scan: Scan, limits: Limits) -> Iterator[Convention]:
+def conventions(scan: TrialScan, limits: Given) -> Iterator[Convention]:
     """Every reading that the limits leave. Moving the frames covers what moving the positions does,
     so that positions move only where the orientation of the frames is given."""
     readings = possible_values(scan.patterns) if limits.values is None else (limits.values,)
@@ -302,7 +302,7 @@ def difference(one: Convention, other: Convention, n: int) -> list[str]:
     return [part.strip() for part in parts[0] if part.strip() not in map(str.strip, parts[1])]
 
 
-def preview(scan: Scan, convention: Convention) -> Complex64[np.ndarray, "h w"]:
+def preview(scan: TrialScan, convention: Convention) -> Complex64[np.ndarray, "h w"]:
     """The object that a short fit in one convention gives, at the resolution of the search.
 
     From the patterns nearest to the middle of the scan; empty where nothing can be compared.
@@ -340,7 +340,7 @@ class Turned:
     misfit: float
 
 
-def rotation(scan: Scan, best: Fit) -> Turned | None:
+def rotation(scan: TrialScan, best: Fit) -> Turned | None:
     """The rotation of the scan axes that fits clearly better than none, if any of a few does."""
     tried = Trial(scan)
     if not np.isfinite(best.misfit):

@@ -13,7 +13,7 @@ from study.formats.agreement import describe_fit
 from study.formats.conventions import (
     LARGEST_MISFIT,
     Fit,
-    Limits,
+    Given,
     choices,
     clear,
     conventions,
@@ -33,20 +33,20 @@ from study.formats.scales import (
     stretched,
     wrong_scale,
 )
-from study.formats.trial import Convention, Scan
+from study.formats.trial import Convention, TrialScan
 from study.settings import UserError
 
 
 @dataclass(frozen=True)
-class Usable:
+class CleanScan:
     """Patterns without bad frames and pixels, as one of the ways in which a file may be read."""
 
-    scan: Scan
+    scan: TrialScan
     notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Reading:
+class Candidate:
     """A row of the table of an unclear search; `options` are those of `study import`."""
 
     misfit: float
@@ -60,14 +60,16 @@ class Unclear(UserError):
     `table`: misfit, options of `study import`, scan and convention of every row.
     """
 
-    def __init__(self, message: str, table: Sequence[tuple[float, str, Scan, Convention]]) -> None:
+    def __init__(
+        self, message: str, table: Sequence[tuple[float, str, TrialScan, Convention]]
+    ) -> None:
         super().__init__(message)
         self.table = table
 
-    def readings(self) -> tuple[Reading, ...]:
+    def readings(self) -> tuple[Candidate, ...]:
         """The rows of the table in its order, each with the object of a short fit."""
         return tuple(
-            Reading(misfit, given, preview(scan, convention))
+            Candidate(misfit, given, preview(scan, convention))
             for misfit, given, scan, convention in self.table
         )
 
@@ -78,7 +80,9 @@ class Decided:
     notes: tuple[str, ...]
 
 
-def decide(usable: Sequence[Usable], overrides: Overrides, path: Path) -> tuple[Usable, Decided]:
+def decide(
+    usable: Sequence[CleanScan], overrides: Overrides, path: Path
+) -> tuple[CleanScan, Decided]:
     """The reading of the file and the convention that fit; nothing is searched where all is given.
 
     Raises UserError, `Unclear` with the best readings, where the data do not decide.
@@ -99,7 +103,7 @@ def decide(usable: Sequence[Usable], overrides: Overrides, path: Path) -> tuple[
 
 
 def _scale(
-    scan: Scan, readings: Sequence[Convention], overrides: Overrides, path: Path
+    scan: TrialScan, readings: Sequence[Convention], overrides: Overrides, path: Path
 ) -> tuple[str, ...]:
     """Sentences about the scale of the positions and on the fit at this scale.
 
@@ -143,8 +147,8 @@ def _readings(fits: Sequence[Fit]) -> list[Convention]:
 
 
 def _decide(
-    ranked: list[tuple[Fit, Usable]], limits: Limits, overrides: Overrides, path: Path
-) -> tuple[Usable, Decided]:
+    ranked: list[tuple[Fit, CleanScan]], limits: Given, overrides: Overrides, path: Path
+) -> tuple[CleanScan, Decided]:
     """The best of the fits, or the one accepted. Raises UserError with a table when unclear."""
     accept = overrides.accept
     fits, (best, usable) = [fit for fit, _ in ranked], ranked[0]

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from study.formats.conventions import Limits
+from study.formats.conventions import Given
 from study.formats.measured import Values, ZeroFrequency
 from study.formats.orientation import ORIENTATIONS, Orientation
 from study.formats.positions import Beside
@@ -48,13 +48,13 @@ class Overrides(Model):
         kept = {k: v for k, v in every.items() if k not in later or v is not None}
         return {k: v for k, v in kept.items() if k != "left_out" or v != 0.1}
 
-    def limits(self, n: int) -> Limits:
+    def limits(self, n: int) -> Given:
         """The part of them that a search has to respect, for patterns of n px."""
         positions = None
         if self.position_order is not None or self.position_flip is not None:
             positions = (self.position_order or "yx", self.position_flip or "none")
         frames = None if self.frame_orientation is None else ORIENTATIONS[self.frame_orientation]
-        fixed = Limits(self.values, None, self.zero_frequency, frames, positions)
+        fixed = Given(self.values, None, self.zero_frequency, frames, positions)
         if self.zero_frequency is None:
             return fixed
         home = n // 2 if self.zero_frequency == "corner" else 0

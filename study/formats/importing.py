@@ -22,7 +22,7 @@ from study import __version__
 from study.formats.bad_pixels import clean, with_mask_of
 from study.formats.binning import bin_known, bin_probe, binning_said, check_bin
 from study.formats.dataset import Dataset, Manifest, Split, content_hash
-from study.formats.decision import Usable, decide, describe
+from study.formats.decision import CleanScan, decide, describe
 from study.formats.frames import Derived, Frames
 from study.formats.geometry import NOMINAL_PX_M, Geometry
 from study.formats.import_options import Overrides, request_of_import
@@ -47,7 +47,7 @@ from study.formats.positions import Beside
 from study.formats.probe import all_modes, in_corner, normalise, single
 from study.formats.readers import read_probe_of, read_raw
 from study.formats.survey import Progress
-from study.formats.trial import Scan, unwrapped
+from study.formats.trial import TrialScan, unwrapped
 from study.settings import SPLITS, UserError
 
 MARGIN_PX = 4
@@ -188,7 +188,7 @@ def _readings_of(
     overrides: Overrides,
     path: Path,
     progress: Progress | None,
-) -> list[Usable]:
+) -> list[CleanScan]:
     """The ways in which a file may be read, without bad frames and pixels.
 
     As many patterns as a pattern has rows leave open which axis counts them; both are tried.
@@ -199,7 +199,7 @@ def _readings_of(
         last = "frames: stored with the pattern on the last axis, found from the data"
         check_memory(working_bytes(raw.patterns.shape, raw.patterns.dtype), f"{path}")
         stacks.append((np.moveaxis(raw.patterns[:], 2, 0), None, (last,)))
-    usable: list[Usable] = []
+    usable: list[CleanScan] = []
     for patterns, marked, notes in stacks:
         cleaned = clean(patterns, marked, overrides.left_out, path, progress)
         if len(cleaned.frames) < PERIOD:
@@ -208,8 +208,8 @@ def _readings_of(
                 "to hold out one for the test and one for validation"
             )
         places = raw.positions_px[cleaned.frames].astype(np.float64)
-        scan = Scan(cleaned.patterns, cleaned.known, probe, places)
-        usable.append(Usable(scan, (*notes, *cleaned.notes)))
+        scan = TrialScan(cleaned.patterns, cleaned.known, probe, places)
+        usable.append(CleanScan(scan, (*notes, *cleaned.notes)))
     return usable
 
 

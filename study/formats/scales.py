@@ -18,7 +18,7 @@ import numpy as np
 import scipy.fft
 from jaxtyping import Complex, Float64
 
-from study.formats.trial import Convention, Prepared, Scan, Trial, fft2, ifft2, weight
+from study.formats.trial import Convention, Prepared, Trial, TrialScan, fft2, ifft2, weight
 
 COARSE = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.4, 1.7, 2.0)
 COARSE_PASSES, PASSES, POLISH_PASSES = 8, 20, 60
@@ -87,12 +87,14 @@ def describe_scale(found: Scale) -> str:
     return f"scale of the positions: as stated; factors from {low} to {high} fit equally well"
 
 
-def stretched(scan: Scan, factor: float) -> Scan:
+def stretched(scan: TrialScan, factor: float) -> TrialScan:
     """The scan with all positions times `factor`."""
     return replace(scan, positions_px=scan.positions_px * factor)
 
 
-def find_scales(scan: Scan, conventions: Sequence[Convention]) -> tuple[Convention, Scale] | None:
+def find_scales(
+    scan: TrialScan, conventions: Sequence[Convention]
+) -> tuple[Convention, Scale] | None:
     """The first convention and its scale, or another one that fits clearly better at its own scale.
 
     At a wrong scale the search for the conventions may prefer the wrong reading of the pixels.
@@ -109,7 +111,7 @@ def find_scales(scan: Scan, conventions: Sequence[Convention]) -> tuple[Conventi
     return chosen, _polished(scan, chosen, best) if best.wrong else best
 
 
-def find_scale(scan: Scan, convention: Convention) -> Scale | None:
+def find_scale(scan: TrialScan, convention: Convention) -> Scale | None:
     """The scale that fits the patterns nearest to the middle best; None: nothing to compare."""
     prepared = Trial(scan).prepared(convention)
     if prepared is None:
@@ -141,7 +143,7 @@ def find_scale(scan: Scan, convention: Convention) -> Scale | None:
     return Scale(found, fine[found], fine[1.0], (min(equal), max(equal)))
 
 
-def _polished(scan: Scan, convention: Convention, found: Scale) -> Scale:
+def _polished(scan: TrialScan, convention: Convention, found: Scale) -> Scale:
     """The factor that a refusal states, from longer fits: their misfit is smooth within 1 %."""
     prepared = Trial(scan).prepared(convention)
     if prepared is None:

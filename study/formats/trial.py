@@ -47,7 +47,7 @@ class Convention:
 
 
 @dataclass(frozen=True)
-class Scan:
+class TrialScan:
     """What a search works on: patterns (J, n, n) as stored, known pixels, probe, positions."""
 
     patterns: Frames
@@ -75,7 +75,7 @@ class Prepared:
 class Trial:
     """The patterns that are tried, prepared once per reading of values and shift."""
 
-    def __init__(self, scan: Scan) -> None:
+    def __init__(self, scan: TrialScan) -> None:
         n = len(scan.known)
         self.scan, self.m = scan, min(n, TRIED_PX)
         distance = np.sum((scan.positions_px - np.median(scan.positions_px, axis=0)) ** 2, axis=1)

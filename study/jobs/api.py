@@ -199,10 +199,10 @@ def _submit_and_wake(root: Path, request: Request, alone: str | None) -> None:
     folder = JobFolder(root)
     check_supervisor(root)
     try:
-        with folder.asking():
+        with folder.request_lock():
             if alone is not None:
                 check_alone(root, alone)
-            folder.ask(request)
+            folder.write_request(request)
     except OSError as error:
         raise UserError(f"{folder.path} cannot be written: {error.strerror or error}") from None
     ensure(root)

@@ -44,7 +44,7 @@ class JobFolder:
         self.lock = self.path / "supervisor.lock"
         self.log = self.path / "supervisor.log"
 
-    def asking(self) -> BaseFileLock:
+    def request_lock(self) -> BaseFileLock:
         """Lock held while a request is written, and while the supervisor decides to end.
 
         Raises OSError, and UserError for a link that leads out of the checkout.
@@ -60,7 +60,7 @@ class JobFolder:
 
     # -- writing
 
-    def ask(self, request: Request) -> None:
+    def write_request(self, request: Request) -> None:
         write_json(self.requests / f"{request.id}.json", request.model_dump())
 
     def save(self, job: Job) -> None:

@@ -62,7 +62,7 @@ class Loop:
             if self.store.done:
                 with (
                     self.store.logging_errors("requests cannot be listed"),
-                    self.folder.asking(),
+                    self.folder.request_lock(),
                 ):
                     if next(self.folder.pending(), None) is None:
                         self._beat(running=False)

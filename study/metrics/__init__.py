@@ -18,7 +18,14 @@ from typing import Any
 import numpy as np
 
 from study.metrics.gate import gate
-from study.metrics.pair import MetricSet, Pair, Scene, Undefined, amplitude_scale, checked_scene
+from study.metrics.pair import (
+    ComparedImages,
+    MetricSet,
+    Pair,
+    Undefined,
+    amplitude_scale,
+    checked_scene,
+)
 from study.metrics.published import PUBLISHED
 from study.metrics.standard import STANDARD
 from study.settings import UserError, nearest
@@ -64,7 +71,11 @@ def score(
 
 
 def _channel(
-    chosen: MetricSet, channel: str, scene: Scene, degenerate: str | None, reasons: dict[str, str]
+    chosen: MetricSet,
+    channel: str,
+    scene: ComparedImages,
+    degenerate: str | None,
+    reasons: dict[str, str],
 ) -> dict[str, float | None]:
     """Every metric of one channel, or nulls when the gate or the channel itself forbids it."""
     try:
@@ -81,7 +92,10 @@ def _channel(
 
 
 def _value(
-    function: Callable[[Any], float], given: Pair | Scene, key: str, reasons: dict[str, str]
+    function: Callable[[Any], float],
+    given: Pair | ComparedImages,
+    key: str,
+    reasons: dict[str, str],
 ) -> float | None:
     try:
         value = float(function(given))

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Complex, Float
 
 from study.metrics.gauge import angle
-from study.metrics.pair import Scene
+from study.metrics.pair import ComparedImages
 from study.settings import UserError
 
 SPREAD_LIMIT = 0.05
@@ -30,7 +30,7 @@ Values = Complex[np.ndarray, "b m"]
 
 
 def gate(
-    scene: Scene, patches: Complex[np.ndarray, "b n n"] | None = None
+    scene: ComparedImages, patches: Complex[np.ndarray, "b n n"] | None = None
 ) -> dict[str, dict[str, Any]]:
     """{channel: {"evaluable": bool, "reason": str | None, "spread_ratio": float | None}}.
 

@@ -27,7 +27,7 @@ class Undefined(Exception):
 
 
 @dataclass(frozen=True)
-class Scene:
+class ComparedImages:
     """Two complex images in object units and the pixels that count."""
 
     prediction: Complex[np.ndarray, "h w"]
@@ -49,13 +49,15 @@ class Pair:
 class MetricSet:
     """`align(scene, remove_ramp)` gives the scene that is scored and what it took away."""
 
-    align: Callable[[Scene, bool], tuple[Scene, dict[str, float]]]
-    channels: Mapping[str, Callable[[Scene], Pair]]
+    align: Callable[[ComparedImages, bool], tuple[ComparedImages, dict[str, float]]]
+    channels: Mapping[str, Callable[[ComparedImages], Pair]]
     metrics: Mapping[str, Callable[[Pair], float]]
     gate_blanks: bool
 
 
-def checked_scene(prediction: np.ndarray, truth: np.ndarray, mask: np.ndarray | None) -> Scene:
+def checked_scene(
+    prediction: np.ndarray, truth: np.ndarray, mask: np.ndarray | None
+) -> ComparedImages:
     """The scene in double precision. All three are (h, w); no mask means every pixel.
 
     Raises UserError for images that are not complex, not two-dimensional, not finite, smaller than
@@ -74,7 +76,7 @@ def checked_scene(prediction: np.ndarray, truth: np.ndarray, mask: np.ndarray | 
             f"{MIN_SIDE_PX} x {MIN_SIDE_PX} px"
         )
     inside = np.ones(truth.shape, dtype=bool) if mask is None else _checked_mask(mask, truth.shape)
-    return Scene(prediction.astype(np.complex128), truth.astype(np.complex128), inside)
+    return ComparedImages(prediction.astype(np.complex128), truth.astype(np.complex128), inside)
 
 
 def check_object(image: np.ndarray, name: str) -> None:
@@ -103,7 +105,7 @@ def _checked_mask(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return mask
 
 
-def amplitude_scale(scene: Scene) -> float:
+def amplitude_scale(scene: ComparedImages) -> float:
     """The factor that brings the prediction to the truth's mean amplitude.
 
     With a known probe it is 1.00 within a few percent; 5 % off is a defect of the reconstruction.

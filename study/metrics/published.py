@@ -20,9 +20,9 @@ from study.metrics import similarity
 from study.metrics.frc import centre_square, crossing, frc
 from study.metrics.gauge import angle, ramp
 from study.metrics.pair import (
+    ComparedImages,
     MetricSet,
     Pair,
-    Scene,
     Undefined,
     amplitude_scale,
     mean_absolute_error,
@@ -37,7 +37,7 @@ MS_SSIM_BLUR_PX = 1.0
 MS_SSIM_FLOOR = 1e-4
 
 
-def align(scene: Scene, remove_ramp: bool) -> tuple[Scene, dict[str, float]]:
+def align(scene: ComparedImages, remove_ramp: bool) -> tuple[ComparedImages, dict[str, float]]:
     """Trim. Raises UserError for a mask or a ramp request: the published definition has neither."""
     if remove_ramp or not scene.mask.all():
         raise UserError(
@@ -45,16 +45,16 @@ def align(scene: Scene, remove_ramp: bool) -> tuple[Scene, dict[str, float]]:
             f"{'remove_ramp' if remove_ramp else 'a mask'}: leave it out or use the set standard"
         )
     inner = (slice(TRIM_PX, -TRIM_PX),) * 2
-    return Scene(scene.prediction[inner], scene.truth[inner], scene.mask[inner]), {}
+    return ComparedImages(scene.prediction[inner], scene.truth[inner], scene.mask[inner]), {}
 
 
-def amplitude(scene: Scene) -> Pair:
+def amplitude(scene: ComparedImages) -> Pair:
     """Amplitudes, the prediction's scaled to the truth's mean. Undefined for a zero prediction."""
     scaled = amplitude_scale(scene) * np.abs(scene.prediction)
     return Pair("amplitude", scaled, np.abs(scene.truth), scene.mask)
 
 
-def phase(scene: Scene) -> Pair:
+def phase(scene: ComparedImages) -> Pair:
     """Phases in rad, without their own best planes; not unwrapped."""
     flat = [without_plane(angle(image)) for image in (scene.prediction, scene.truth)]
     return Pair("phase", flat[0], flat[1], scene.mask)

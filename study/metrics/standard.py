@@ -20,9 +20,9 @@ from study.metrics import similarity
 from study.metrics.frc import centre_square, crossing, frc
 from study.metrics.gauge import angle, global_phase, phase_ramp, ramp
 from study.metrics.pair import (
+    ComparedImages,
     MetricSet,
     Pair,
-    Scene,
     Undefined,
     mean_absolute_error,
     mean_squared_error,
@@ -33,14 +33,14 @@ from study.metrics.pair import (
 MS_SSIM_FLOOR = 1e-4
 
 
-def align(scene: Scene, remove_ramp: bool) -> tuple[Scene, dict[str, float]]:
+def align(scene: ComparedImages, remove_ramp: bool) -> tuple[ComparedImages, dict[str, float]]:
     """Both images turned to the truth's mean direction; what was taken off the prediction."""
     prediction, truth, mask = scene.prediction, scene.truth, scene.mask
     slopes = phase_ramp(prediction, truth, mask) if remove_ramp else (0.0, 0.0)
     prediction = prediction * np.exp(-1j * ramp(truth.shape, slopes))
     offset = global_phase(prediction, truth, mask)
     direction = np.angle(truth[mask].sum())
-    aligned = Scene(
+    aligned = ComparedImages(
         prediction * np.exp(-1j * (offset + direction)), truth * np.exp(-1j * direction), mask
     )
     return aligned, {
@@ -50,12 +50,12 @@ def align(scene: Scene, remove_ramp: bool) -> tuple[Scene, dict[str, float]]:
     }
 
 
-def amplitude(scene: Scene) -> Pair:
+def amplitude(scene: ComparedImages) -> Pair:
     """Amplitudes in object units, unscaled."""
     return Pair("amplitude", np.abs(scene.prediction), np.abs(scene.truth), scene.mask)
 
 
-def phase(scene: Scene) -> Pair:
+def phase(scene: ComparedImages) -> Pair:
     """The truth's phase and the same plus the phase error, in rad."""
     truth = angle(scene.truth)
     error = np.angle(np.exp(1j * (angle(scene.prediction) - truth)))

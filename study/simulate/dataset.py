@@ -29,7 +29,7 @@ from study.simulate.scans import scan_positions
 CHUNK = 256
 
 
-class Scene:
+class NoiselessSplit:
     """One split before noise: objects (object units) and window positions.
 
     `obj`: objects to measure instead of those that the split's seed draws.
@@ -90,7 +90,7 @@ def noise_streams(params: DataParams, count: int = len(SPLITS)) -> list[np.rando
 
 
 def patch_sums(
-    scene: Scene, probe: Complex128[torch.Tensor, "n n"]
+    scene: NoiselessSplit, probe: Complex128[torch.Tensor, "n n"]
 ) -> tuple[Float64[np.ndarray, " N"], Float64[np.ndarray, " N"]]:
     """Per patch: the largest amplitude, and the light sum (A |P|)^2, in object units."""
     weight = probe.abs().square()
@@ -112,7 +112,7 @@ def _check_fits(brightest: float) -> None:
 
 
 def expose(
-    scene: Scene,
+    scene: NoiselessSplit,
     probe: Complex128[torch.Tensor, "n n"],
     object_norm: float,
     generator: np.random.Generator,
@@ -144,7 +144,7 @@ class Light:
     statements: tuple[str, ...]
 
 
-def set_light(params: DataParams, scenes: dict[str, Scene]) -> Light:
+def set_light(params: DataParams, scenes: dict[str, NoiselessSplit]) -> Light:
     """object_norm = mean over a split's patches of the patch maximum; S from the train split.
 
     S = sqrt(photons / mean over the train patches of sum (Y |P_sim|)^2) (physics: dose). Raises
@@ -190,7 +190,7 @@ def simulate(name: str, params: DataParams) -> Dataset:
     Of a set with objects per seed this is that of one seed: `params.of_seed(seed)`. Raises
     UserError for an unusable probe or an empty object.
     """
-    scenes = {split: Scene(split, params) for split in SPLITS}
+    scenes = {split: NoiselessSplit(split, params) for split in SPLITS}
     light = set_light(params, scenes)
     splits = {
         split: _split(scenes[split], params, light, np.random.default_rng(stream))
@@ -213,7 +213,7 @@ def known_pixels(mask: DetectorMask, n: int) -> Bool[np.ndarray, "n n"]:
 
 
 def _split(
-    scene: Scene,
+    scene: NoiselessSplit,
     params: DataParams,
     light: Light,
     generator: np.random.Generator,

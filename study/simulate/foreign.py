@@ -22,7 +22,7 @@ from study.formats.masks import fill_masked
 from study.formats.probe import normalise
 from study.formats.requests import params_of
 from study.settings import SPLITS
-from study.simulate.dataset import Scene, expose, noise_streams
+from study.simulate.dataset import NoiselessSplit, expose, noise_streams
 from study.simulate.objects import phase_of
 from study.simulate.probes import make_probe
 
@@ -47,7 +47,7 @@ def with_foreign_phase(dataset: Dataset) -> Dataset | None:
     in_photons = dataset.manifest.photon_scale * torch.tensor(probe, dtype=torch.complex128)
     norm = dataset.manifest.object_norm["test"]
     stream = np.random.default_rng(noise_streams(params, len(SPLITS) + 1)[-1])
-    counts = expose(Scene("test", params, obj), in_photons, norm, stream)
+    counts = expose(NoiselessSplit("test", params, obj), in_photons, norm, stream)
     if dataset.mask is not None:
         counts = fill_masked(counts, dataset.mask)
     split = replace(dataset.splits["test"], counts=counts, obj=obj.astype(np.complex64))

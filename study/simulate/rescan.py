@@ -14,7 +14,7 @@ from study.formats.dataset import Dataset, Split
 from study.formats.masks import fill_masked
 from study.formats.probe import normalise
 from study.settings import SPLITS, DataParams, UserError
-from study.simulate.dataset import Scene, expose, noise_streams, tile_px
+from study.simulate.dataset import NoiselessSplit, expose, noise_streams, tile_px
 from study.simulate.probes import make_probe
 
 
@@ -24,7 +24,7 @@ def rescan(dataset: Dataset, params: DataParams, stride_px: int) -> Split:
     Raises UserError when the test object of the set is another one than that of `params`.
     """
     scene_params = with_test_stride(params, stride_px)
-    scene = Scene("test", scene_params)
+    scene = NoiselessSplit("test", scene_params)
     stored = dataset.splits["test"]
     if stored.obj is None or not np.array_equal(stored.obj, scene.obj.astype(np.complex64)):
         raise UserError(

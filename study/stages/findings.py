@@ -10,7 +10,7 @@ from study.artifacts.integrity import changed_files
 from study.evidence.arms import load_arms
 from study.evidence.cells import results_table
 from study.evidence.claims import load_claims
-from study.evidence.committed import Comparison, committed_results, compare_arms
+from study.evidence.committed import Repetition, committed_results, compare_arms
 from study.evidence.findings import build, render
 from study.evidence.packing import packed, text_of
 from study.evidence.staleness import current_findings, earlier_findings, stale
@@ -82,7 +82,7 @@ def print_results(root: Path) -> None:
         table.add_column(title, no_wrap=True)
     for line in lines:
         cells = [line.cells[path].short(3) for path in shown]
-        word = here.get(line.name, Comparison("new", "")).result
+        word = here.get(line.name, Repetition("new", "")).result
         table.add_row(line.name, line.arm.seeds.counts(), *cells, word)
     out.print(table)
     out.print("mean ± half of the 95 % t interval over seeds, last weights; metric set standard")

@@ -15,11 +15,11 @@ import lightning
 from study.metrics.survival import Event, find_event
 from study.runs import RunFolder
 from study.training.checkpoints import keep_checkpoint, save_checkpoint, save_weights
-from study.training.reconstructor import Row
+from study.training.reconstructor import HistoryRow
 from study.training.setup import Run
 from study.training.stopping import Stop
 
-Progress = Callable[[int, int, Row], None]
+Progress = Callable[[int, int, HistoryRow], None]
 
 
 class Diverged(Exception):
@@ -91,7 +91,7 @@ class CheckpointCallback(lightning.Callback):
         state = {"identity": self.run.identity, "run": self.run.module.state_dict_of_run()}
         save_checkpoint(self.folder, state)
 
-    def report(self, row: Row) -> None:
+    def report(self, row: HistoryRow) -> None:
         best = best_row(self.run.module.history)
         self.folder.update_status(
             epoch=row["epoch"],
@@ -109,7 +109,7 @@ class CheckpointCallback(lightning.Callback):
             self.progress(row["epoch"], epochs, row)
 
 
-def best_row(history: Sequence[Row]) -> Row:
+def best_row(history: Sequence[HistoryRow]) -> HistoryRow:
     """The epoch with the lowest validation loss, the earliest of equals."""
     finite = [row for row in history if math.isfinite(row["val_loss"])]
     return min(finite, key=lambda row: row["val_loss"])

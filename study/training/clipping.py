@@ -26,7 +26,7 @@ from torch.nn.utils import clip_grad_value_, clip_grads_with_norm_, get_total_no
 
 from study.settings import UserError, nearest
 
-Scalar = Float[Tensor, ""]
+ScalarTensor = Float[Tensor, ""]
 
 
 def unit_axes(parameter: Tensor) -> tuple[int, ...]:
@@ -49,7 +49,7 @@ def adaptive_gradient_clip_(
     limit: float = 0.01,
     eps: float = 1e-3,
     unit_wise: bool = True,
-) -> Scalar:
+) -> ScalarTensor:
     """Shorten the gradient of each unit to limit * max(||W_i||, eps), in place.
 
     Returns the fraction of units (of tensors without `unit_wise`) that were shortened. Parameters
@@ -70,7 +70,7 @@ def adaptive_gradient_clip_(
     return _fraction(clipped, units)
 
 
-def _fraction(clipped: Sequence[Tensor], total: int) -> Scalar:
+def _fraction(clipped: Sequence[Tensor], total: int) -> ScalarTensor:
     return torch.stack(list(clipped)).sum() / total if clipped else torch.zeros(())
 
 
@@ -81,15 +81,15 @@ TORCH_EPS = 1e-6  # what torch's clip adds to the norm
 class RuleResult:
     """What a rule did: the share it clipped, and the factor if all gradients have the same one."""
 
-    fraction: Scalar
-    factor: Scalar | None = None
+    fraction: ScalarTensor
+    factor: ScalarTensor | None = None
 
 
 def _gradients(parameters: Iterable[Tensor]) -> list[Tensor]:
     return [parameter.grad for parameter in parameters if parameter.grad is not None]
 
 
-Rule = Callable[[Sequence[Tensor], float, Scalar], RuleResult]
+Rule = Callable[[Sequence[Tensor], float, ScalarTensor], RuleResult]
 # name -> rule(parameters, limit, norm): clips `.grad` in place; `norm` is that of these gradients.
 CLIP_RULES: dict[str, Rule] = {}
 
@@ -105,12 +105,12 @@ def clip_rule(name: str) -> Callable[[Rule], Rule]:
 
 
 @clip_rule("none")
-def _leave(parameters: Sequence[Tensor], limit: float, norm: Scalar) -> RuleResult:
+def _leave(parameters: Sequence[Tensor], limit: float, norm: ScalarTensor) -> RuleResult:
     return RuleResult(torch.zeros_like(norm), torch.ones_like(norm))
 
 
 @clip_rule("norm")
-def _clip_norm(parameters: Sequence[Tensor], limit: float, norm: Scalar) -> RuleResult:
+def _clip_norm(parameters: Sequence[Tensor], limit: float, norm: ScalarTensor) -> RuleResult:
     """Pascanu, Mikolov, Bengio 2013: scale all gradients together; the fraction is 1 if it clipped,
     else 0."""
     clip_grads_with_norm_(parameters, limit, norm)
@@ -118,7 +118,7 @@ def _clip_norm(parameters: Sequence[Tensor], limit: float, norm: Scalar) -> Rule
 
 
 @clip_rule("value")
-def _clip_value(parameters: Sequence[Tensor], limit: float, norm: Scalar) -> RuleResult:
+def _clip_value(parameters: Sequence[Tensor], limit: float, norm: ScalarTensor) -> RuleResult:
     gradients = _gradients(parameters)
     over = [(gradient.abs() > limit).sum() for gradient in gradients]
     clip_grad_value_(parameters, limit)
@@ -126,12 +126,12 @@ def _clip_value(parameters: Sequence[Tensor], limit: float, norm: Scalar) -> Rul
 
 
 @clip_rule("agc")
-def _clip_units(parameters: Sequence[Tensor], limit: float, norm: Scalar) -> RuleResult:
+def _clip_units(parameters: Sequence[Tensor], limit: float, norm: ScalarTensor) -> RuleResult:
     return RuleResult(adaptive_gradient_clip_(parameters, limit))
 
 
 @clip_rule("agc_tensor")
-def _clip_tensors(parameters: Sequence[Tensor], limit: float, norm: Scalar) -> RuleResult:
+def _clip_tensors(parameters: Sequence[Tensor], limit: float, norm: ScalarTensor) -> RuleResult:
     return RuleResult(adaptive_gradient_clip_(parameters, limit, unit_wise=False))
 
 
@@ -146,9 +146,9 @@ def check_rule(name: str) -> str:
 class Clipped:
     """Norm of the whole gradient before and after, and the clipped share; all on the device."""
 
-    norm_before: Scalar
-    norm_after: Scalar
-    fraction: Scalar
+    norm_before: ScalarTensor
+    norm_after: ScalarTensor
+    fraction: ScalarTensor
 
 
 class Clipper:
@@ -174,7 +174,7 @@ class Clipper:
         result = CLIP_RULES[self.rule](self.clipped, self.limit or 0.0, norm)
         return Clipped(before, self._after(before, result), result.fraction.to(before.dtype))
 
-    def _after(self, before: Scalar, result: RuleResult) -> Scalar:
+    def _after(self, before: ScalarTensor, result: RuleResult) -> ScalarTensor:
         """The norm after clipping: from the common factor if there is one, else computed again."""
         if result.factor is None or self.excluded:
             return get_total_norm(_gradients(self.parameters))

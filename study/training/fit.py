@@ -41,7 +41,7 @@ from study.training.foreign import ForeignTest
 from study.training.foreign import store as store_foreign_phase
 from study.training.ranks import Ranks
 from study.training.reconstruct import store_reconstruction, weights_file
-from study.training.reconstructor import Reconstructor, Row
+from study.training.reconstructor import HistoryRow, Reconstructor
 from study.training.schedules import learning_rates
 from study.training.setup import Run, build_run, describe
 from study.training.stopping import Cancelled, Stop, listening
@@ -266,7 +266,7 @@ def last_state(
     return ("finished", None) if since is None else ("collapsed", f"collapsed since epoch {since}")
 
 
-def stored_facts(generator: nn.Module, module: Reconstructor) -> Row:
+def stored_facts(generator: nn.Module, module: Reconstructor) -> HistoryRow:
     """Validation losses of the stored weights, to which the images belong."""
     step = module.step
     return evaluate(generator, step.probe, step.photon_scale, module.validation_data, step.loss)

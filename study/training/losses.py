@@ -40,8 +40,8 @@ class Prediction:
     probe: Complex64[Tensor, "*m n n"]
 
 
-Scalar = Float[Tensor, ""]
-Terms = tuple[Scalar, Scalar]
+ScalarTensor = Float[Tensor, ""]
+Terms = tuple[ScalarTensor, ScalarTensor]
 
 
 def mae_terms(prediction: Prediction, batch: Batch, photon_scale: float) -> Terms:
@@ -122,7 +122,7 @@ class Loss:
     needs: frozenset[str] = frozenset()
     overlap_weight: float = 0.0
 
-    def __call__(self, prediction: Prediction, batch: Batch, photon_scale: float) -> Scalar:
+    def __call__(self, prediction: Prediction, batch: Batch, photon_scale: float) -> ScalarTensor:
         """The loss of one batch. The scale is measured, so it carries no gradient."""
         error, scale = self.terms(prediction, batch, photon_scale)
         return error / scale.detach()

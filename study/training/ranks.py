@@ -37,7 +37,7 @@ from study.training.data import Batch
 from study.training.step import TrainStep
 
 Value = TypeVar("Value")
-Scalar = Float[Tensor, ""]
+ScalarTensor = Float[Tensor, ""]
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ class SharedStep(TrainStep):
         variance = (squares - sum_.square() / count) / (count - 1)
         return error / scale, variance.clamp(min=0.0).sqrt()
 
-    def parts(self, batch: Batch) -> tuple[Scalar, Float64[Tensor, " 5"]]:
+    def parts(self, batch: Batch) -> tuple[ScalarTensor, Float64[Tensor, " 5"]]:
         """The summed error with its graph; then error, scale, sum A, sum A^2, pixels as numbers.
 
         A piece without patterns adds zero to everything. Its graph reaches every parameter all the

@@ -50,7 +50,7 @@ MIB = 2**20
 # Steps that one call of Lightning's loop takes. A step on a GPU is shorter than the loop around it;
 # a CPU's is long, and a stop should not wait for many. Several devices meet in every call.
 STEPS_PER_CALL = {"cuda": 64, "cpu": 1}
-Row = dict[str, Any]
+HistoryRow = dict[str, Any]
 
 
 class Reconstructor(lightning.LightningModule):
@@ -80,7 +80,7 @@ class Reconstructor(lightning.LightningModule):
         self.ranks = ranks
         self.schedule = LearningRate(arm)
         self.epoch = 0
-        self.history: list[Row] = []
+        self.history: list[HistoryRow] = []
         self.records: list[Tensor] = []
         self.seconds_before = 0.0
         self.started = time.perf_counter()
@@ -147,7 +147,7 @@ class Reconstructor(lightning.LightningModule):
         """Spent on the current epoch, before a resume too."""
         return self.seconds_before + time.perf_counter() - self.started
 
-    def _training_facts(self) -> Row:
+    def _training_facts(self) -> HistoryRow:
         steps = torch.stack(self.records).double().cpu()  # (steps, 5): one copy per epoch
         columns = dict(zip(RECORD, steps.unbind(dim=1), strict=True))
         return {
@@ -159,8 +159,8 @@ class Reconstructor(lightning.LightningModule):
             "amplitude_std": float(columns["amplitude_std"].mean()),
         }
 
-    def _network_facts(self) -> Row:
-        row: Row = {}
+    def _network_facts(self) -> HistoryRow:
+        row: HistoryRow = {}
         for block, kinds in norm_stats(self.generator).items():
             for kind, facts in kinds.items():
                 row |= {f"{kind}.{block}.{name}": value for name, value in facts.items()}
@@ -177,7 +177,7 @@ class Reconstructor(lightning.LightningModule):
 
     # -- going on later
 
-    def state_dict_of_run(self) -> Row:
+    def state_dict_of_run(self) -> HistoryRow:
         """Tensors and plain values that `load_state_dict_of_run` continues from, bit for bit."""
         return {
             "epoch": self.epoch,
@@ -189,7 +189,7 @@ class Reconstructor(lightning.LightningModule):
             "seconds": self.seconds if self.records else 0.0,
         }
 
-    def load_state_dict_of_run(self, state: Row) -> None:
+    def load_state_dict_of_run(self, state: HistoryRow) -> None:
         device = self.step.probe.device
         self.epoch = state["epoch"]
         self.generator.load_state_dict(state["generator"])
@@ -201,7 +201,7 @@ class Reconstructor(lightning.LightningModule):
         self.seconds_before = state["seconds"]
 
 
-def _spread(name: str, values: Tensor) -> Row:
+def _spread(name: str, values: Tensor) -> HistoryRow:
     """median, 99th percentile and maximum over the steps; NaN where any step is NaN."""
     quantiles = torch.quantile(values, torch.tensor([0.5, 0.99], dtype=values.dtype))
     median, p99 = quantiles.tolist()

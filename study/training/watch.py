@@ -185,7 +185,7 @@ def write_snapshot(subject: Subject, out: Path, source: str, epoch: int) -> list
 
 
 @dataclass(frozen=True)
-class Judgement:
+class CollapseCheck:
     """The facts of one epoch end.
 
     `relative_spread` is None where all measured patterns are alike, so that it has no meaning;
@@ -203,7 +203,7 @@ class Judgement:
         return self.relative_spread is not None and self.relative_spread < SPREAD_LIMIT
 
 
-def judge(module: Reconstructor) -> Judgement:
+def check_collapse(module: Reconstructor) -> CollapseCheck:
     """Spread of the predicted against the measured validation patterns, and layers that died.
 
     `WATCHED_PATTERNS` patterns, evenly spaced over the split; see `pattern_spread` for the measure.
@@ -214,7 +214,7 @@ def judge(module: Reconstructor) -> Judgement:
     with observing(module.generator):
         predicted = predict(module.generator, module.step.probe, measured).amplitude
     spreads = pattern_spread(predicted), pattern_spread(measured)
-    return Judgement(
+    return CollapseCheck(
         *spreads,
         relative_spread=spreads[0] / spreads[1] if spreads[1] > ALIKE else None,
         dead_layers={name: share for name, share in module.dead.items() if share > DEAD_LIMIT},
@@ -245,13 +245,13 @@ class CollapseAlarm(lightning.Callback):
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
         module = cast(Reconstructor, pl_module)
-        judgement = judge(module)
+        judgement = check_collapse(module)
         for alarm in ALARMS:
             if self._follow(alarm, judgement, module.epoch):
                 subject = subject_of(module, self.dataset)
                 write_snapshot(subject, self.folder.diagnostics, alarm, module.epoch)
 
-    def _follow(self, alarm: str, judgement: Judgement, epoch: int) -> bool:
+    def _follow(self, alarm: str, judgement: CollapseCheck, epoch: int) -> bool:
         """Note a change of one alarm; whether it begins now."""
         rings = judgement.rings(alarm)
         if rings == (self.since[alarm] is not None):

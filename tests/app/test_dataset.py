@@ -163,9 +163,9 @@ def test_a_torn_manifest_is_a_sentence(checkout):
 # --- the checks -------------------------------------------------------------------------------
 
 
-def scans_of(dataset: Dataset) -> dict[str, leakage.Scan]:
+def scans_of(dataset: Dataset) -> dict[str, leakage.SplitScan]:
     return {
-        name: leakage.Scan(
+        name: leakage.SplitScan(
             split.all_counts()[:, 0],
             split.positions_px[:, 0],
             split.image_index,
@@ -212,10 +212,10 @@ def test_large_sets_are_compared_by_a_stated_sample(tiny, monkeypatch):
 
 
 def test_overlap_is_the_share_of_near_neighbours():
-    def line(*places: float) -> leakage.Scan:
+    def line(*places: float) -> leakage.SplitScan:
         corners = np.array([[0.0, x] for x in places])
         index = np.zeros(len(places), int)
-        return leakage.Scan(np.ones((len(places), 4, 4)), corners, index, None, (9, 99))
+        return leakage.SplitScan(np.ones((len(places), 4, 4)), corners, index, None, (9, 99))
 
     share, median = leakage.overlap(line(0, 10), line(1, 12, 40), diameter=5.0)
     assert (share, median) == (2 / 3, 2.0)

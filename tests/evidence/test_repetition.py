@@ -13,7 +13,7 @@ from stored import CONTROL, METRIC, WORSE, seed_json, store
 from study.evidence.arms import ArmResults, load_arms
 from study.evidence.committed import (
     HEADLINE,
-    Comparison,
+    Repetition,
     committed_results,
     compare_arm,
     compare_arms,
@@ -27,7 +27,7 @@ def committed(tmp_path: Path, study: Study) -> dict[str, ArmResults]:
     return load_arms(tmp_path / "old" / "results")
 
 
-def compared(root: Path, committed: dict[str, ArmResults]) -> dict[str, Comparison]:
+def compared(root: Path, committed: dict[str, ArmResults]) -> dict[str, Repetition]:
     return compare_arms(load_arms(root / "results"), committed)
 
 

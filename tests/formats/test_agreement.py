@@ -23,19 +23,19 @@ from formats.test_scan_faults import (
 
 from study.formats.agreement import describe_fit, noise_misfit
 from study.formats.importing import import_scan
-from study.formats.trial import Convention, Prepared, Scan
+from study.formats.trial import Convention, Prepared, TrialScan
 
 CONVENTION = Convention("counts", (0, 0))
-Fault = Callable[[Scan], Scan]
+Fault = Callable[[TrialScan], TrialScan]
 
 
-def scan_of(photons: float = 1e5, n: int = 32) -> Scan:
+def scan_of(photons: float = 1e5, n: int = 32) -> TrialScan:
     given = scene(n=n, photons=photons)
     everywhere = np.ones((n, n), bool)
-    return Scan(given.counts.astype(np.float32), everywhere, given.probe, given.corners)
+    return TrialScan(given.counts.astype(np.float32), everywhere, given.probe, given.corners)
 
 
-def warning_of(scan: Scan) -> str:
+def warning_of(scan: TrialScan) -> str:
     found = describe_fit(scan, CONVENTION)
     return " ".join(sentence for sentence in found if "agree poorly" in sentence)
 
@@ -44,7 +44,7 @@ def places(change: Callable[[np.ndarray], np.ndarray]) -> Fault:
     return lambda scan: replace(scan, positions_px=change(scan.positions_px))
 
 
-def background(scan: Scan) -> Scan:
+def background(scan: TrialScan) -> TrialScan:
     added = np.random.default_rng(1).poisson(30, scan.patterns.shape)
     return replace(scan, patterns=scan.patterns[:] + added.astype(np.float32))
 
@@ -148,7 +148,7 @@ def defocused(probe: np.ndarray, strength: float) -> np.ndarray:
 @pytest.mark.parametrize("seed", [4, 5])
 def test_the_probe_that_made_the_patterns_agrees_with_them(photons: float, seed: int) -> None:
     given = scene(photons=photons, seed=seed)
-    scan = Scan(
+    scan = TrialScan(
         given.counts.astype(np.float32), np.ones((32, 32), bool), given.probe, given.corners
     )
     assert "probe: agrees" in " ".join(describe_fit(scan, CONVENTION))

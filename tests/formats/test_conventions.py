@@ -11,7 +11,7 @@ from formats.scenes import Scene, scene
 
 from study.formats.conventions import (
     Fit,
-    Limits,
+    Given,
     choices,
     clear,
     detect_values,
@@ -32,7 +32,7 @@ from study.formats.orientation import (
     matrix,
     turn,
 )
-from study.formats.trial import Convention, Scan, unwrapped
+from study.formats.trial import Convention, TrialScan, unwrapped
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +40,9 @@ def good() -> Scene:
     return scene()
 
 
-def as_scan(given: Scene, **changes: np.ndarray) -> Scan:
+def as_scan(given: Scene, **changes: np.ndarray) -> TrialScan:
     arrays = {"patterns": given.counts, "probe": given.probe, "positions_px": given.corners}
-    return Scan(known=np.ones(given.counts.shape[1:], bool), **{**arrays, **changes})
+    return TrialScan(known=np.ones(given.counts.shape[1:], bool), **{**arrays, **changes})
 
 
 def test_whole_numbers_are_counts_and_their_roots_amplitudes() -> None:
@@ -89,7 +89,7 @@ def test_values_and_zero_frequency_are_found(
 ) -> None:
     stored = np.roll(good.counts, (-shift[0], -shift[1]), axis=(1, 2)).astype(float)
     stored = stored if values == "counts" else np.round(np.sqrt(stored))
-    fits = search(as_scan(good, patterns=stored), Limits())
+    fits = search(as_scan(good, patterns=stored), Given())
     assert clear(fits, 32)[0]
     assert fits[0].convention.values == values
     assert np.array_equal(np.mod(fits[0].convention.shift, 32), np.mod(shift, 32))
@@ -98,7 +98,7 @@ def test_values_and_zero_frequency_are_found(
 @pytest.mark.slow
 @pytest.mark.parametrize("axes", ALL_AXES)
 def test_the_orientation_of_frames_is_found(good: Scene, axes: Axes) -> None:
-    fits = search(as_scan(good, patterns=turn(good.counts, axes)), Limits())
+    fits = search(as_scan(good, patterns=turn(good.counts, axes)), Given())
     found = fits[0].convention
     assert clear(fits, 32)[0]
     assert (found.frames, found.probe, found.positions) == (inverse(axes), AS_STORED, AS_STORED)
@@ -109,7 +109,7 @@ def test_the_orientation_of_frames_is_found(good: Scene, axes: Axes) -> None:
 def test_an_asymmetric_probe_tells_that_positions_are_read_otherwise(
     good: Scene, axes: Axes
 ) -> None:
-    fits = search(as_scan(good, positions_px=arrange(good.corners, *axes)), Limits())
+    fits = search(as_scan(good, positions_px=arrange(good.corners, *axes)), Given())
     found = fits[0].convention
     assert clear(fits, 32)[0]
     assert (found.frames, found.probe, found.positions) == (AS_STORED, AS_STORED, inverse(axes))
@@ -128,7 +128,7 @@ def test_with_a_symmetric_probe_only_the_relative_orientation_counts(
         patterns=turn(round_.counts, frames),
         positions_px=arrange(round_.corners, *positions),
     )
-    fits = search(stored, Limits())
+    fits = search(stored, Given())
     assert clear(fits, 32)[0]
     found = fits[0].convention
     relative = matrix(found.frames) @ matrix(frames)
@@ -137,22 +137,22 @@ def test_with_a_symmetric_probe_only_the_relative_orientation_counts(
 
 
 def test_what_is_given_is_not_searched(good: Scene) -> None:
-    fixed = Limits("counts", (0, 0), None, ("xy", "none"), AS_STORED)
+    fixed = Given("counts", (0, 0), None, ("xy", "none"), AS_STORED)
     assert fixed.complete
     assert [fit.convention.frames for fit in search(as_scan(good), fixed)] == [("xy", "none")]
-    some = Limits(values="amplitudes", frames=AS_STORED)
+    some = Given(values="amplitudes", frames=AS_STORED)
     tried = {(f.convention.values, f.convention.frames) for f in search(as_scan(good), some)}
     assert tried == {("amplitudes", AS_STORED)}
 
 
 def test_a_wrong_reading_alone_is_not_clear(good: Scene) -> None:
-    wrong = Limits("counts", (0, 0), None, ("xy", "none"), None)
+    wrong = Given("counts", (0, 0), None, ("xy", "none"), None)
     fits = search(as_scan(good, patterns=np.random.default_rng(1).permutation(good.counts)), wrong)
     assert not clear(fits, 32)[0]
 
 
 def test_patterns_that_do_not_overlap_decide_nothing(good: Scene) -> None:
-    fits = search(as_scan(good, positions_px=good.corners * 50), Limits())
+    fits = search(as_scan(good, positions_px=good.corners * 50), Given())
     assert not clear(fits, 32)[0]
 
 
@@ -187,9 +187,9 @@ def test_a_shift_hides_what_it_moves_past_an_edge() -> None:
 def test_a_hidden_beam_is_found_by_its_surroundings(good: Scene) -> None:
     known = np.ones((32, 32), bool)
     known[15:17] = False
-    hidden = Scan(np.where(known, good.counts, 0), known, good.probe, good.corners)
-    assert possible_shifts(hidden, "counts", Limits())[0] == (0, 0)
-    fits = search(hidden, Limits())
+    hidden = TrialScan(np.where(known, good.counts, 0), known, good.probe, good.corners)
+    assert possible_shifts(hidden, "counts", Given())[0] == (0, 0)
+    fits = search(hidden, Given())
     assert clear(fits, 32)[0]
     assert fits[0].convention == Convention("counts", (0, 0))
 
@@ -209,7 +209,7 @@ def test_turned_scan_axes_are_noticed(good: Scene, degrees: float) -> None:
 def test_five_hundred_large_patterns_take_less_than_half_a_minute() -> None:
     large = scene(n=128, count=500)
     began = time.process_time()
-    fits = search(as_scan(large), Limits())
+    fits = search(as_scan(large), Given())
     assert time.process_time() - began < 30
     assert clear(fits, 128)[0]
     assert fits[0].convention == Convention("counts", (0, 0))

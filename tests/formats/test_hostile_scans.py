@@ -18,12 +18,12 @@ from formats import hostile
 from formats.hostile import DETECTOR, LINKS, OUTSIDE, SOURCE, TRANSLATION
 
 from study.formats import limits
-from study.formats.conventions import Limits, search
+from study.formats.conventions import Given, search
 from study.formats.cxi import TRUTH
 from study.formats.dataset import Dataset, load_dataset, save_dataset
 from study.formats.hdf5 import array_at, open_hdf5
 from study.formats.importing import held_out, import_scan
-from study.formats.trial import Scan
+from study.formats.trial import TrialScan
 from study.runs import environment
 from study.settings import UserError
 
@@ -201,9 +201,9 @@ def test_far_clusters_of_positions_are_compared_in_little_memory() -> None:
     arrays = hostile.good_arrays("npz")
     corners = np.array([(0.0, 0.0), (0.0, 1e4), (1e4, 0.0), (1e4, 1e4)]).repeat(6, axis=0)
     every = np.ones((hostile.N, hostile.N), bool)
-    scan = Scan(arrays["diffraction"], every, arrays["probeGuess"], corners)
+    scan = TrialScan(arrays["diffraction"], every, arrays["probeGuess"], corners)
     tracemalloc.start()
-    search(scan, Limits())
+    search(scan, Given())
     assert tracemalloc.get_traced_memory()[1] < 20e6  # the whole object would take 800 MB
     tracemalloc.stop()
 

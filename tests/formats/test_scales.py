@@ -7,7 +7,7 @@ import pytest
 from formats.scenes import scene
 
 from study.formats.scales import Scale, find_scale, overlap
-from study.formats.trial import Convention, Prepared, Scan
+from study.formats.trial import Convention, Prepared, TrialScan
 
 COUNTS = Convention("counts", (0, 0))
 
@@ -18,7 +18,7 @@ def found(scale: float, photons: float = 1e5, mask: bool = False, seed: int = 0)
     if mask:
         known[15:17] = False
     counts = given.counts * known
-    result = find_scale(Scan(counts, known, given.probe, given.corners * scale), COUNTS)
+    result = find_scale(TrialScan(counts, known, given.probe, given.corners * scale), COUNTS)
     assert result is not None
     return result
 
@@ -50,7 +50,9 @@ def test_a_scale_off_by_two_per_cent_is_doubtful_not_wrong() -> None:
 
 def test_patterns_without_light_have_no_scale() -> None:
     given = scene()
-    scan = Scan(np.zeros_like(given.counts), np.ones((32, 32), bool), given.probe, given.corners)
+    scan = TrialScan(
+        np.zeros_like(given.counts), np.ones((32, 32), bool), given.probe, given.corners
+    )
     assert find_scale(scan, COUNTS) is None
 
 

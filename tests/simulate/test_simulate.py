@@ -12,7 +12,7 @@ from study.formats.dataset import Dataset, content_hash
 from study.formats.probe import normalise, single
 from study.settings import SPLITS, DataParams, UserError
 from study.simulate import simulate
-from study.simulate.dataset import Scene, set_light
+from study.simulate.dataset import NoiselessSplit, set_light
 from study.simulate.probes import make_probe
 
 
@@ -48,7 +48,7 @@ def full(smooth_sigma_px: float, images: int = 1) -> DataParams:
 )
 def test_full_size_scales_are_the_published_ones(sigma: float, expected: float) -> None:
     params = full(sigma)
-    light = set_light(params, {split: Scene(split, params) for split in ("train", "test")})
+    light = set_light(params, {split: NoiselessSplit(split, params) for split in ("train", "test")})
     assert light.photon_scale == pytest.approx(expected, abs=2)
     assert light.object_norm["train"] == pytest.approx(4.163, abs=5e-4)
     assert light.object_norm["test"] == pytest.approx(4.230, abs=5e-4)
@@ -57,7 +57,7 @@ def test_full_size_scales_are_the_published_ones(sigma: float, expected: float) 
 @pytest.mark.slow
 def test_two_images_have_the_published_object_norms() -> None:
     params = full(0.5, images=2)
-    scenes = {split: Scene(split, params) for split in ("train", "test")}
+    scenes = {split: NoiselessSplit(split, params) for split in ("train", "test")}
     assert [len(scene.positions_px) for scene in scenes.values()] == [13778, 2178]
     light = set_light(params, scenes)
     assert light.object_norm["train"] == pytest.approx(4.146, abs=5e-4)
@@ -224,7 +224,7 @@ def test_splits_have_noise_of_their_own(
     drawn = []
 
     def record(
-        scene: Scene, probe: object, object_norm: float, generator: np.random.Generator
+        scene: NoiselessSplit, probe: object, object_norm: float, generator: np.random.Generator
     ) -> np.ndarray:
         drawn.append(generator.random())
         return np.zeros((len(scene.positions_px), 1, 16, 16), np.uint32)

@@ -145,7 +145,7 @@ def test_a_flat_measurement_raises_no_alarm(frozen: Arm, tiny: Dataset, folder: 
     amplitude = module.validation_data.whole.amplitude
     amplitude[:] = amplitude[0].clone()
     module.dead = {}
-    judgement = watch.judge(module)
+    judgement = watch.check_collapse(module)
     assert judgement.relative_spread is None
     assert not judgement.rings("collapse")
 
