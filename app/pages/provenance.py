@@ -4,7 +4,7 @@ import streamlit as st
 
 from app import choose, layout, load
 from app.fragments import guarded
-from app.provenance import machine, pulling, reading, views
+from app.provenance import environments, machine, pulling, reading, views
 
 layout.enter("Provenance", "Which stage is fresh, what is not pulled, what it was made with.")
 names = [views.TITLES.get(name, name) for name in load.pipeline_names()]
@@ -31,19 +31,23 @@ def stages() -> None:
     pulling.show(found, folder)
 
 
-guarded(stages)
-runs = reading.runs(folder)
-known = reading.history()
-st.subheader("Which commit made which result", anchor=False)
-if runs:
-    views.commits(runs, known)
+def results() -> None:
+    st.subheader("Which commit made which result", anchor=False)
+    runs.extend(reading.runs(folder))
+    if not runs:
+        st.info("No results of this pipeline are stored here. `make repro` computes them.")
+        return
+    views.commits(runs, reading.history())
     st.subheader("Environment of the runs", anchor=False)
     views.environments_of(runs)
-else:
-    st.info("No results of this pipeline are stored here. `make repro` computes them.")
+
+
+runs: list[environments.Run] = []
+guarded(stages)
+guarded(results)
 st.subheader("This installation", anchor=False)
-views.git_state(known)
+views.git_state(reading.history())
 st.text(machine.container().sentence)
-views.packages(reading.packages())
+guarded(lambda: views.packages(reading.packages()))
 if runs:
     views.versions(runs)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from study.artifacts.dvc_yaml import Stored, read_dvc_file
 from study.artifacts.lockfile import Locked, read_lock
-from study.artifacts.outputs import read_dvc_file
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ def records(folder: Path) -> dict[str, Record]:
     for place in [folder / "data.dvc", *(folder / "imported").glob("*.dvc")]:
         if place.is_file():
             name, content = place.relative_to(folder), read_dvc_file(place)
-            outs = _contents(content.get("outs", ()), name.parent)
+            outs = _stored(content.outs, name.parent)
             if outs:
-                deps = _contents(content.get("deps", ()))
+                deps = _stored(content.deps)
                 found[name.as_posix()] = Record("", deps, {}, outs)
     return found
 
@@ -48,20 +48,24 @@ def _stage(locked: Locked) -> Record:
     return Record(
         cmd=str(locked.value("cmd") or ""),
         deps=_contents(locked.paths("deps")),
-        params=locked.value("params") or {},
+        params=locked.params(),
         outs=_contents(locked.paths("outs")),
     )
 
 
-def _contents(items: Any, below: Path = Path()) -> dict[str, Content]:
-    """Recorded paths and contents; entries without md5 are not recorded yet and are skipped.
-
-    `below`: folder to which the paths are relative.
-    """
+def _contents(items: Iterable[Mapping[str, str]]) -> dict[str, Content]:
+    """Recorded paths and contents; entries without md5 are not recorded yet and are skipped."""
     return {
-        (below / str(item["path"])).as_posix(): Content(
-            str(item["md5"]), int(item.get("size", 0)), int(item.get("nfiles", 1))
-        )
+        item["path"]: Content(item["md5"], int(item.get("size", 0)), int(item.get("nfiles", 1)))
         for item in items
         if "md5" in item
+    }
+
+
+def _stored(items: Iterable[Stored], below: Path = Path()) -> dict[str, Content]:
+    """A .dvc file names its outputs from its own folder."""
+    return {
+        (below / item.path).as_posix(): Content(item.md5, item.size, item.nfiles)
+        for item in items
+        if item.md5
     }

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from study.reading import read_text
 from study.runs import environment
 
 IMAGE = "ARMATURE_IMAGE"  # name@digest, set when the container is started
@@ -57,7 +58,7 @@ class Packages:
 def packages(root: Path) -> Packages | None:
     """Compare with requirements-cpu.txt for a CPU build of torch, otherwise requirements.lock.
 
-    Returns None if that file is missing or has no pins.
+    Returns None if that file is missing or has no pins. Raises UserError if it cannot be read.
     """
     name = "requirements-cpu.txt" if _is_cpu_build() else "requirements.lock"
     pins = _pins(root / name)
@@ -80,7 +81,7 @@ def _is_cpu_build() -> bool:
 def _pins(file: Path) -> dict[str, tuple[set[str], bool]]:
     """Package -> (pinned versions, such as one per Python version; whether always needed)."""
     found: dict[str, tuple[set[str], bool]] = {}
-    for line in file.read_text().splitlines() if file.is_file() else ():
+    for line in read_text(file).splitlines() if file.is_file() else ():
         match = PIN.match(line)
         if match:
             versions, everywhere = found.get(match[1], (set(), False))

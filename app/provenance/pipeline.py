@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from study.artifacts import dvc_yaml
-from study.artifacts.dvc_yaml import Out
-from study.artifacts.outputs import read_dvc_file
+from study.artifacts.dvc_yaml import Out, read_dvc_file
 from study.settings import UserError
 
 REFERENCE = re.compile(r"\$\{([^}]*)\}")
@@ -47,13 +46,13 @@ class Stage:
 def stages(folder: Path, params: Mapping[str, Any]) -> list[Stage]:
     """All stages in dvc.yaml, data.dvc and imported/*.dvc; empty if there is no pipeline.
 
-    `params`: content of params.yaml. Raises UserError for invalid YAML or unsupported syntax.
+    `params`: content of params.yaml. Raises UserError for damaged files or unsupported syntax.
     """
     file = folder / "dvc.yaml"
     found = [
         stage
         for kind, entry in dvc_yaml.declared(folder).items()
-        for stage in _expanded(str(kind), entry, params, file)
+        for stage in _expanded(kind, entry, params, file)
     ]
     return [*found, *_files(folder)]
 
@@ -64,46 +63,38 @@ def _files(folder: Path) -> Iterator[Stage]:
             content = read_dvc_file(file)
             name = file.relative_to(folder).as_posix()
             outs = tuple(
-                Out(str((Path(name).parent / item["path"]).as_posix()), True, True)
-                for item in content.get("outs", ())
+                Out((Path(name).parent / item.path).as_posix(), True, True) for item in content.outs
             )
-            deps = tuple(str(item["path"]) for item in content.get("deps", ()))
+            deps = tuple(item.path for item in content.deps)
             kind = "data" if name == "data.dvc" else "imported"
             yield Stage(kind, "" if kind == "data" else file.stem, "", deps, (), outs, name)
 
 
 def _expanded(
-    kind: str, entry: Mapping[str, Any], params: Mapping[str, Any], file: Path
+    kind: str, entry: dvc_yaml.Stage, params: Mapping[str, Any], file: Path
 ) -> Iterator[Stage]:
-    if "foreach" not in entry:
-        yield _stage(kind, "", entry, params, file)
+    if not entry.iterates:
+        yield _stage(kind, "", entry.body, params, file)
         return
-    over = _looked_up(str(entry["foreach"]), params, file)
+    over = _looked_up(str(entry.foreach), params, file)
     if not isinstance(over, Mapping):
         raise UserError(f"{file}: foreach of {kind} must name a mapping in params.yaml")
     for key, item in over.items():
-        yield _stage(kind, str(key), entry["do"], {**params, "key": str(key), "item": item}, file)
+        yield _stage(kind, str(key), entry.body, {**params, "key": str(key), "item": item}, file)
 
 
-def _stage(
-    kind: str, key: str, entry: Mapping[str, Any], names: Mapping[str, Any], file: Path
-) -> Stage:
+def _stage(kind: str, key: str, body: dvc_yaml.Body, names: Mapping[str, Any], file: Path) -> Stage:
     fill = partial(_filled, names=names, file=file)
-    outs = [out._replace(path=fill(out.path)) for out in dvc_yaml.outs(entry)]
     return Stage(
         kind=kind,
         key=key,
-        cmd=fill(str(entry.get("cmd", ""))),
-        deps=tuple(fill(str(dep)) for dep in entry.get("deps", ())),
-        params=tuple(pair for given in entry.get("params", ()) for pair in _params(given, fill)),
-        outs=tuple(outs),
+        cmd=fill(body.cmd),
+        deps=tuple(map(fill, body.deps)),
+        params=tuple(
+            (name, fill(key)) for each in body.params for name, keys in each.items() for key in keys
+        ),
+        outs=tuple(out._replace(path=fill(out.path)) for out in body.written),
     )
-
-
-def _params(given: Any, fill: Any) -> list[tuple[str, str]]:
-    if isinstance(given, Mapping):
-        return [(str(f), fill(str(key))) for f, keys in given.items() for key in keys or ()]
-    return [("params.yaml", fill(str(given)))]
 
 
 def _filled(text: str, names: Mapping[str, Any], file: Path) -> str:

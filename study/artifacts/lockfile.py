@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from study.artifacts.dvc_yaml import checked_path
 from study.reading import parse_yaml, quoted, read_text
 from study.settings import UserError
 
@@ -27,13 +28,18 @@ class Locked:
     def paths(self, name: str) -> list[dict[str, str]]:
         """Every path of `deps` or `outs`: path, md5, size, nfiles, as text.
 
-        Raises UserError for entries without a path and for sizes that are not numbers.
+        Raises UserError for entries without a path, paths that no file can have, and sizes that are
+        not numbers.
         """
         found = self._paths(name)
         for item in found:
             sizes = [item.get(key, "0") for key in ("size", "nfiles")]
             if "path" not in item or not all(re.fullmatch(r"[0-9]{1,18}", size) for size in sizes):
                 raise UserError(f"dvc.lock: {name} holds {quoted(item)}; {_restore('dvc.lock')}")
+            try:
+                checked_path(item["path"])
+            except ValueError as error:
+                raise UserError(f"dvc.lock: {name}: {error}; {_restore('dvc.lock')}") from None
         return found
 
     def _paths(self, name: str) -> list[dict[str, str]]:
@@ -48,6 +54,14 @@ class Locked:
             if line.startswith("    - ") or not found:
                 found.append({})
             found[-1][match[1]] = match[2].strip("'\"")
+        return found
+
+    def params(self) -> dict[str, dict[str, Any]]:
+        """Parameter file -> dotted key -> value. Raises UserError for other layouts."""
+        found = self.value("params")
+        found = {} if found is None else found
+        if not isinstance(found, dict) or not all(isinstance(v, dict) for v in found.values()):
+            raise UserError(f"dvc.lock: params holds {quoted(found)}; {_restore('dvc.lock')}")
         return found
 
     def value(self, name: str) -> Any:

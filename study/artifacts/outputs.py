@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from study.artifacts import dvc_yaml
+from study.artifacts.dvc_yaml import read_dvc_file
 from study.artifacts.lockfile import read_lock
 from study.reading import is_inside
 from study.runs import environment
@@ -131,8 +132,8 @@ def uncached(folder: Path) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for stage in read_lock(folder / "dvc.lock"):
         definition, _, key = stage.partition("@")
-        foreach = declared.get(definition, {}).get("foreach")
-        if key and params and key not in _keys(foreach, params):
+        entry = declared.get(definition)
+        if key and params and key not in _keys(entry and entry.foreach, params):
             continue  # DVC keeps the entries of arms that were archived
         plain = {
             path for path, out in _written(declared, definition, key).items() if not out.cached
@@ -143,10 +144,11 @@ def uncached(folder: Path) -> dict[str, set[str]]:
 
 
 def _written(
-    declared: Mapping[str, Mapping[str, Any]], definition: str, key: str
+    declared: Mapping[str, dvc_yaml.Stage], definition: str, key: str
 ) -> dict[str, dvc_yaml.Out]:
     """Path -> output of a stage for one key of its `foreach`."""
-    outs = dvc_yaml.outs(declared.get(definition, {}))
+    entry = declared.get(definition)
+    outs = [] if entry is None else entry.body.written
     return {out.path.replace("${key}", key): out for out in outs}
 
 
@@ -158,43 +160,28 @@ def _keys(foreach: Any, params: Any) -> Any:
     return params or ()
 
 
-def read_dvc_file(file: Path) -> Mapping[str, Any]:
-    """A .dvc file, its `deps` and `outs` lists of mappings with a path. Raises UserError."""
-    content = read_yaml(file) or {}
-    lists = [content.get(k, []) for k in ("deps", "outs")] if isinstance(content, Mapping) else [0]
-    for items in lists:
-        if not isinstance(items, list) or not all(
-            isinstance(item, Mapping) and isinstance(item.get("path"), str) for item in items
-        ):
-            raise UserError(f"{file} is not a .dvc file; restore it with `git checkout -- {file}`")
-    return content
-
-
 def _of_files(folder: Path, pipeline: str) -> Iterator[Output]:
     for file in [folder / "data.dvc", *sorted((folder / "imported").glob("*.dvc"))]:
         if ":" in file.name:
             raise UserError(f"{file}: DVC cannot address a name with a colon; rename the data set")
-        content = read_dvc_file(file) if file.is_file() else {}
-        for item in content.get("outs", []):
-            if "md5" in item:  # absent before the first run
+        for item in read_dvc_file(file).outs if file.is_file() else ():
+            if item.md5:  # "" before the first run
                 below = file.parent.relative_to(folder)
-                named = {**item, "path": (below / item["path"]).as_posix()}
+                path = (below / item.path).as_posix()
                 address = (Path(pipeline) / below / file.name).as_posix()
-                yield _output(named["path"], pipeline, address, named, item.get("push", True))
+                named = {**item.model_dump(), "path": path}
+                yield _output(path, pipeline, address, named, item.push)
 
 
 def _output(name: str, pipeline: str, address: str, item: Mapping[str, Any], push: bool) -> Output:
+    """`item`: path, md5, size and nfiles, which their reader has checked."""
     return Output(
         name=f"{pipeline}/{name}" if pipeline else name,
         pipeline=pipeline,
         path=str(item["path"]),
         address=address,
         md5=str(item.get("md5")),
-        size=_count(item.get("size", 0)),
-        files=_count(item.get("nfiles", 1)),
+        size=int(item.get("size", 0)),
+        files=int(item.get("nfiles", 1)),
         push=push,
     )
-
-
-def _count(value: Any) -> int:
-    return int(value) if re.fullmatch(r"[0-9]{1,18}", str(value)) else 0

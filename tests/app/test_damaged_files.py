@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from checkouts import opened, two_by_three
+from checkouts import opened, rendered, two_by_three
 from ruamel.yaml import YAML
 
 from pipeline.toy import PARAMS
@@ -117,7 +117,7 @@ def mutate(file: Path, draw: random.Random) -> None:
     how, content = draw.random(), file.read_bytes()
     if how < 0.08:
         as_another_kind(file, draw)
-    elif how < 0.5 or file.suffix not in (".json", ".yaml"):
+    elif how < 0.5 or not (file.suffix in (".json", ".yaml", ".dvc") or file.name == "dvc.lock"):
         file.write_bytes(broken_bytes(content, draw))
     elif file.suffix == ".json":
         value = changed(json.loads(content), draw)
@@ -192,8 +192,9 @@ STORED = (
     "*/runs/*/*/status.json", "runs/*/*/environment.json", "*/recorded.json",
     "provenance/*/*.json", "data/*/manifest.json", "*/data/*/manifest.json", "findings.json",
     "claims.yaml",
-    "work/launch/jobs/*.json", "work/pull/*.json", "launch.yaml", "dvc.lock", "data.dvc",
-    "runs/*/*/diagnostics/*.jsonl", "studies/params.yaml",
+    "work/launch/jobs/*.json", "work/pull/*.json", "launch.yaml", "dvc.lock", "dvc.yaml",
+    "data.dvc", "imported/*.dvc", "requirements*", "runs/*/*/diagnostics/*.jsonl",
+    "studies/params.yaml",
 )  # fmt: skip
 PAGES = ("summary", "arms", "runs", "compare", "findings", "dataset", "provenance", "new_arm")
 STORED_COMMANDS = (
@@ -218,10 +219,14 @@ def more_files(root: Path) -> None:
         f"      params.yaml:\n        arms.control: {{a: 1}}\n    outs:\n"
         f"    - path: runs/control\n      md5: {'b' * 32}.dir\n      size: 9\n      nfiles: 3\n"
     )
-    (root / "data.dvc").write_text(f"outs:\n- path: data\n  md5: {'c' * 32}.dir\n  size: 1\n")
+    (root / "imported").mkdir(exist_ok=True)
+    for name, path in (("data.dvc", "data"), ("imported/set.dvc", "set")):
+        (root / name).write_text(f"outs:\n- path: {path}\n  md5: {'c' * 32}.dir\n  size: 1\n")
+    for name in ("requirements-cpu.txt", "requirements.lock"):
+        (root / name).write_text("numpy==1.0\n")
     (root / "dvc.yaml").write_text(
         "stages:\n  train:\n    foreach: ${arms}\n    do:\n      cmd: study train --arm ${key}\n"
-        "      deps: [data/tiny]\n      outs: [{runs/${key}: {persist: true}}]\n"
+        '      deps: [data/tiny]\n      outs: [{"runs/${key}": {persist: true}}]\n'
     )
     job = {"id": "1700000000-0a0b0c0d", "arm": "control", "seeds": [1], "executor": "local",
            "created": 1.0, "state": "failed", "cause": "x"}  # fmt: skip
@@ -305,6 +310,52 @@ def test_a_page_shows_the_rest(kind: str, runs: Path) -> None:
     table = json.loads(app.get("bidi_component")[0].proto.json)
     arms = [row["arm"] for fence in table["fences"] for row in fence["rows"]]
     assert any(arm.endswith("control") for arm in arms)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("data.dvc", "size: 1", "size: null"),
+        ("data.dvc", "size: 1", "size: many"),
+        ("data.dvc", "size: 1", "nfiles: 2.5"),
+        ("imported/set.dvc", "size: 1", "size: -1"),
+        ("imported/set.dvc", "path: set", f"path: {'x' * 5000}"),
+        ("imported/set.dvc", "outs:", "deps: 3\nouts:"),
+        ("dvc.lock", "params.yaml:\n        arms.control: {a: 1}", "- params.yaml"),
+        ("dvc.lock", "path: data/tiny", f"path: {'x' * 5000}"),
+        ("dvc.yaml", "    do:\n", "    don't:\n"),
+        ("dvc.yaml", "    do:\n", "    do: [x]\n    not:\n"),
+        ("dvc.yaml", '[{"runs/${key}": {persist: true}}]', "[{}]"),
+        ("dvc.yaml", "{persist: true}", "persist"),
+        ("dvc.yaml", "{persist: true}", "{cache: maybe}"),
+        ("dvc.yaml", "deps: [data/tiny]", "deps: 3"),
+        ("dvc.yaml", "deps: [data/tiny]", "params: [{params.yaml: 3}]"),
+        ("dvc.yaml", "cmd: study train --arm ${key}", "cmd: {a: b}"),
+    ],
+)
+def test_a_damaged_pipeline_is_a_sentence(
+    name: str, old: str, new: str, runs: Path, call: Callable[..., str]
+) -> None:
+    more_files(runs)
+    text = (runs / name).read_text()
+    assert old in text
+    (runs / name).write_text(text.replace(old, new))
+    if name != "dvc.lock":  # its inputs and settings are read by the page alone
+        assert name in call("pull", "control")
+    app = opened("provenance")
+    [told] = [rendered(error.value) for error in app.error]
+    assert Path(name).name in told and ("git checkout" in told or "accepted" in told)
+    heads = [head.value for head in app.subheader]
+    assert heads[-1] == "This installation" and "Which commit made which result" in heads
+
+
+def test_damaged_requirements_hide_no_versions(runs: Path) -> None:
+    for name in ("requirements-cpu.txt", "requirements.lock"):
+        (runs / name).write_bytes(b"numpy==\xff\n")
+    app = opened("provenance")
+    [told] = [rendered(error.value) for error in app.error]
+    assert "requirements" in told and "not UTF-8" in told
+    assert any("package" in table.value for table in app.dataframe)
 
 
 def test_aliases_and_merge_keys_are_read(fresh: Path, call: Callable[..., str]) -> None:
