@@ -19,7 +19,7 @@ from app.compare import plot_style
 from app.runs.words import lasting, run_id
 from study.jobs import RunRow
 from study.reading import UserError, read_text
-from study.runs import RunFolder, provenance, read_json
+from study.runs import RunFolder, process_alive, provenance, read_json
 
 
 def facts(row: RunRow) -> dict[str, str]:
@@ -96,7 +96,7 @@ def by_epoch(row: RunRow) -> None:
                 marker={"size": 4}, line=plot_style.line(0), row=1, col=place,
                 hovertemplate="epoch %{x}: %{y:.4g}<extra></extra>",
             )  # fmt: skip
-        made.update_yaxes(title_text=title, rangemode="tozero", row=1, col=place)
+        made.update_yaxes(title_text=plot_style.label(title), rangemode="tozero", row=1, col=place)
     made.update_xaxes(title_text="epoch")
     plot_style.shape(made, 190, showlegend=False)
     alt = f"Seconds and peak memory of {run_id(row)} by epoch; last: {seconds[-1]:.3g} s"
@@ -118,14 +118,15 @@ def _timing(file: Path) -> tuple[list[float], list[float]]:
 
 def _process(status: Mapping[str, Any]) -> str:
     """Average CPU use since the start of the training process, and its current memory."""
+    pid = status.get("pid")
+    if not process_alive(pid, status.get("pid_started")):
+        return ""  # it has ended, or the pid now belongs to another process
     try:
-        process = psutil.Process(int(status["pid"]))
+        process = psutil.Process(pid)
         with process.oneshot():
-            if abs(process.create_time() - float(status["pid_started"])) > 1.0:
-                return ""  # the pid now belongs to another process
             times, resident = process.cpu_times(), process.memory_info().rss
             lived = max(1.0, time.time() - process.create_time())
         share = (times.user + times.system) / lived
         return f"{100 * share:.0f} % of a core on average, {_memory(resident / 2**20)}"
-    except (psutil.Error, KeyError, TypeError, ValueError):
+    except (psutil.Error, ValueError):
         return ""
