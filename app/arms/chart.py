@@ -111,7 +111,10 @@ def curve(table: pandas.DataFrame, name: str, label: str, settings: Settings) ->
         made.add_scatter(
             x=part[name], y=part["estimate"], mode="lines+markers" if len(part) > 1 else "markers",
             line=plot_style.line(place), marker={"size": 8}, showlegend=False,
-            customdata=part[["arm", "n"]],
+            customdata=[
+                (plot_style.label(arm), int(n))
+                for arm, n in zip(part["arm"], part["n"], strict=True)
+            ],
             error_y={"type": "data", "array": high, "arrayminus": low, "thickness": 1.5},
             hovertemplate=f"%{{customdata[0]}}: %{{y:.4g}}, n = %{{customdata[1]}}<br>"
             f"{plot_style.label(name)} %{{x}}<extra></extra>",
@@ -156,7 +159,8 @@ def heat_map(table: pandas.DataFrame, first: str, second: str, label: str) -> go
     made = go.Figure(
         go.Heatmap(
             z=shown, x=[f"{v:g}" for v in cells.columns], y=[f"{v:g}" for v in cells.index],
-            customdata=names, text=cells.map(lambda v: "" if math.isnan(v) else f"{v:.3g}"),
+            customdata=[[plot_style.label(str(arms)) for arms in row] for row in names.to_numpy()],
+            text=[["" if math.isnan(v) else f"{v:.3g}" for v in row] for row in cells.to_numpy()],
             texttemplate="%{text}", colorscale="Cividis", xgap=2, ygap=2,
             colorbar={"title": {"text": plot_style.label(title), "side": "right"}, "thickness": 10},
             hovertemplate="%{customdata}: %{text}<extra></extra>",

@@ -161,7 +161,7 @@ def figure(lines: Sequence[Curves], shown: Sequence[Quantity]) -> go.Figure:
             if has(line, quantity):
                 for trace in traces(line, quantity, first=row == 1):
                     made.add_trace(trace, row=row, col=1)
-        made.update_yaxes(title_text=quantity.axis, row=row, col=1)
+        made.update_yaxes(title_text=plot_style.label(quantity.axis), row=row, col=1)
         if quantity.log:
             ticks = log_ticks(lines, quantity)
             texts = [f"{tick:.3g}" for tick in ticks]

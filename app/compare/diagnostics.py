@@ -108,10 +108,12 @@ def heat(
     low, high = bounds or (None, None)
     made = go.Figure(
         go.Heatmap(
-            z=table.to_numpy(np.float32), x=list(table.columns), y=list(table.index), zmin=low,
+            z=table.to_numpy(np.float32), x=list(table.columns), y=plot_style.labels(table.index),
+            zmin=low,
             zmax=high, colorscale="cividis", zsmooth=False, xgap=1, ygap=1,
-            colorbar={"title": {"text": unit}, "thickness": 10},
-            hovertemplate=f"%{{y}}, epoch %{{x}}: %{{z:.4g}} {unit}<extra></extra>",
+            colorbar={"title": {"text": plot_style.label(unit)}, "thickness": 10},
+            hovertemplate="%{y}, epoch %{x}: %{z:.4g} "
+            f"{plot_style.label(unit)}<extra></extra>",
         )
     )  # fmt: skip
     made.update_yaxes(autorange="reversed", automargin=True, tickfont={"size": 10}, dtick=1)

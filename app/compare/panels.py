@@ -169,14 +169,14 @@ def panel(
         go.Heatmap(
             z=sent, x0=view.window.x0 + half, dx=view.step, y0=view.window.y0 + half, dy=view.step,
             coloraxis=axis_of(at[0]), zsmooth=False,
-            hovertemplate=f"{plot_style.label(name)}, {column} %{{z:.4g}} {look.unit}"
+            hovertemplate=f"{plot_style.label(name)}, {plot_style.label(column)} %{{z:.4g}} "
+            f"{plot_style.label(look.unit)}"
             "<br>x %{x:.0f} px, y %{y:.0f} px<extra></extra>",
         ),
         row=at[0], col=at[1],
     )  # fmt: skip
     if not true and channel in one.blank:
-        words = one.blank[channel].replace(": ", ":<br>")
-        written(made, at, words)
+        written(made, at, plot_style.label(one.blank[channel]).replace(": ", ":<br>"))
 
 
 def image_of(one: Scene, true: bool, column: str) -> np.ndarray | None:
@@ -189,7 +189,7 @@ def image_of(one: Scene, true: bool, column: str) -> np.ndarray | None:
     return np.angle(np.exp(1j * image)) if channel == "phase" else image
 
 
-def written(made: go.Figure, at: tuple[int, int], words: str) -> None:
+def written(made: go.Figure, at: tuple[int, int], words: plot_style.Label) -> None:
     made.add_annotation(
         text=f"<b>{words}</b>", x=0.5, y=0.5, xref="x domain", yref="y domain", showarrow=False,
         bgcolor="rgba(20,23,27,0.85)", font={"color": "white", "size": 13}, borderpad=5,
@@ -219,7 +219,11 @@ def colour_axis(row: int, rows: int, look: Look) -> dict[str, Any]:
         "xpad": 0,
         "nticks": 5,
         "tickfont": {"size": 10},
-        "title": {"text": f"{look.title} ({look.unit})", "side": "right", "font": {"size": 11}},
+        "title": {
+            "text": plot_style.label(f"{look.title} ({look.unit})"),
+            "side": "right",
+            "font": {"size": 11},
+        },
     }
     return {"colorscale": look.colours, "cmin": look.low, "cmax": look.high, "colorbar": bar}
 
@@ -231,7 +235,7 @@ def named(made: go.Figure, names: Sequence[str], scenes: Sequence[Scene]) -> Non
     for i, name in enumerate(names):
         one = seeds.get(name)
         shown = name if len(name) <= longest else f"{name[: longest - 1]}…"
-        label = f"<b>{plot_style.label(shown)}</b>" + (f" s{one.seed}" if one else "")
+        label = f"<b>{plot_style.label(shown)}</b>" + (f" s{one.seed:d}" if one else "")
         made.add_annotation(
             text=label, hovertext=plot_style.label(name), x=0.5, y=1.0, yanchor="bottom",
             xref=f"x{i + 1 if i else ''} domain", yref="paper", showarrow=False,
@@ -276,7 +280,8 @@ def marked(made: go.Figure, profile: Profile, bar: tuple[float, str], view: View
             line={"color": colour, "width": width},
         )  # fmt: skip
     made.add_annotation(
-        text=words, x=x + length / 2, y=y, yshift=12, xref="x", yref="y", showarrow=False,
+        text=plot_style.label(words), x=x + length / 2, y=y, yshift=12, xref="x", yref="y",
+        showarrow=False,
         font={"color": "white", "size": 11}, bgcolor="rgba(0,0,0,0.6)", borderpad=1,
     )  # fmt: skip
 
@@ -320,14 +325,16 @@ def profiles(
             name = f"{plot_style.label(one.arm)}{label}"
             trace = profile_line(x, y, name, plot_style.line(place[one.arm], 1.6), j == 1)
             made.add_trace(trace.update(legendgroup=one.arm), row=1, col=j)
-        made.update_yaxes(title_text=f"{channel} ({UNITS[channel]})", row=1, col=j)
+        made.update_yaxes(
+            title_text=plot_style.label(f"{channel} ({UNITS[channel]})"), row=1, col=j
+        )
         across = "x" if profile.along == "row" else "y"
-        made.update_xaxes(title_text=f"{across} (px)", matches="x", row=1, col=j)
+        made.update_xaxes(title_text=plot_style.label(f"{across} (px)"), matches="x", row=1, col=j)
     return plot_style.shape(made, 280, hovermode="x unified", hoversubplots="axis")
 
 
 def profile_line(
-    x: np.ndarray, y: np.ndarray, name: str, line: Mapping[str, Any], legend: bool
+    x: np.ndarray, y: np.ndarray, name: plot_style.Label, line: Mapping[str, Any], legend: bool
 ) -> Any:
     return go.Scatter(
         x=x, y=y, mode="lines", name=name, legendgroup=name, showlegend=legend,

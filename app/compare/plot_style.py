@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from html import escape
-from typing import Any
+from html import escape as html_escape
+from typing import Any, TypeAlias
 
 import plotly.graph_objects as go
 import streamlit as st
@@ -26,6 +26,9 @@ GRAY = "#8A8A8A"
 # Streamlit's theme reads plotly's first magma colour, #000004, as the fourth colour of its own.
 MAGMA = ["#060410", *sequential.Magma[1:]]
 MARKS = {"ok": "circle", "collapsed": "x", "failed": "triangle-down-open"}
+# A text that plotly may render: literals, numbers, and other texts after `label`. A test
+# (tests/app/plotly_calls.py) checks what figures are given.
+Label: TypeAlias = str
 NAME_PX = 14  # height of a name at the end of a line
 WIDEST_NAMES_PX = 240
 CONFIG = {
@@ -59,9 +62,13 @@ def faint(place: int, alpha: float = 0.3) -> str:
     return f"rgba({red},{green},{blue},{alpha})"
 
 
-def label(arm: str) -> str:
-    """An arm's name as text of a chart, with escaped tags."""
-    return escape(arm)
+def label(text: str) -> Label:
+    """Stored text as plotly shows it literally: its texts may hold tags, links and `%{...}`."""
+    return html_escape(text, quote=False).replace("%{", "&#37;{")
+
+
+def labels(texts: Iterable[object]) -> list[Label]:
+    return [label(str(text)) for text in texts]
 
 
 def shape(figure: go.Figure, height: int, **layout: Any) -> go.Figure:

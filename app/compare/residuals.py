@@ -128,7 +128,7 @@ def usual(scenes: Sequence[Scene], stored: Sequence[int]) -> int:
 
 
 def maps(scenes: Sequence[Scene], pattern: int) -> go.Figure:
-    titles = [f"{plot_style.label(one.arm)} s{one.seed}" for one in scenes]
+    titles = [f"{plot_style.label(one.arm)} s{one.seed:d}" for one in scenes]
     columns = min(4, len(scenes))
     rows = -(-len(scenes) // columns)
     made = make_subplots(
@@ -170,7 +170,10 @@ def scan(one: Scene, pattern: int) -> list[go.Scatter]:
     stored = np.isin(inside, one.result.shown)
     labels = np.where(stored, "prediction stored", "prediction not stored")
     marks = go.Scatter(
-        x=x, y=y, mode="markers", customdata=np.stack([inside, labels], axis=1, dtype=object),
+        x=x, y=y, mode="markers",
+        customdata=[
+            (int(i), plot_style.label(words)) for i, words in zip(inside, labels, strict=True)
+        ],
         marker={
             "color": ratio[inside], "coloraxis": "coloraxis", "symbol": "square",
             "size": side_px(one), "line": {"width": 0},
@@ -251,7 +254,7 @@ def pattern_figure(shown: Sequence[Scene], pattern: int) -> go.Figure:
         name = plot_style.label(one.arm)
         for column, view in enumerate((measured, predicted, predicted - measured), start=1):
             made.add_trace(heat(view, column, name, top), row=row, col=column)
-        made.update_yaxes(title_text=f"{name} s{one.seed}", row=row, col=1)
+        made.update_yaxes(title_text=f"{name} s{one.seed:d}", row=row, col=1)
     ticks = np.arange(np.ceil(top - DECADES), np.floor(top) + 1)
     made.update_layout(
         coloraxis={
@@ -276,7 +279,7 @@ def pattern_figure(shown: Sequence[Scene], pattern: int) -> go.Figure:
     return made
 
 
-def heat(view: np.ndarray, column: int, name: str, top: float) -> go.Heatmap:
+def heat(view: np.ndarray, column: int, name: plot_style.Label, top: float) -> go.Heatmap:
     """Amplitudes by their logarithm, with the amplitude itself under the cursor."""
     linear = column == 3
     z = view if linear else np.log10(np.maximum(view, 10 ** (top - DECADES)))

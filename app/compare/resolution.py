@@ -115,7 +115,9 @@ def figure(scenes: Sequence[Scene], place: Mapping[str, int]) -> go.Figure:
     for one in scenes:
         if one.blank:
             made.add_trace(words_only(one, place[one.arm]), row=1, col=1)
-    made.update_xaxes(title_text=f"spatial frequency ({unit})", range=[0, 0.5 * factor])
+    made.update_xaxes(
+        title_text=plot_style.label(f"spatial frequency ({unit})"), range=[0, 0.5 * factor]
+    )
     made.update_yaxes(range=[0, 1.03])
     made.update_yaxes(title_text="FRC with the truth", row=1, col=1)
     plot_style.shape(made, 400, hovermode="x unified", hoversubplots="axis")
@@ -141,14 +143,14 @@ def traces(
     mark = go.Scatter(
         x=[at * factor], y=[THRESHOLD], mode="markers", legendgroup=one.arm, showlegend=False,
         marker={"color": plot_style.colour(k), "size": 9, "symbol": "diamond"},
-        hovertemplate=f"crosses 0.5 at %{{x:.4g}} {unit}<extra>{name}</extra>",
+        hovertemplate=f"crosses 0.5 at %{{x:.4g}} {plot_style.label(unit)}<extra>{name}</extra>",
     )  # fmt: skip
     return [curve, mark]
 
 
 def words_only(one: Scene, k: int) -> go.Scatter:
     """A legend entry for a curve that does not exist."""
-    name = f"{plot_style.label(one.arm)} ({'; '.join(one.blank.values())})"
+    name = plot_style.label(f"{one.arm} ({'; '.join(one.blank.values())})")
     return go.Scatter(x=[None], y=[None], mode="lines", name=name, line=plot_style.line(k))
 
 

@@ -80,7 +80,8 @@ def seeds(row: RowOf, y: int, place: int, scale: Axis | None) -> go.Scatter:
             ],
         },
         customdata=[
-            f"{seed} {outcome}: {row.cell.values[seed]:.5g}{', beyond the axis' if side else ''}"
+            plot_style.label(f"{seed} {outcome}: {row.cell.values[seed]:.5g}")
+            + (", beyond the axis" if side else "")
             for seed, _, _, outcome, side in marks
         ],
         hovertemplate=f"{plot_style.label(row.arm)} %{{customdata}}<extra></extra>",
@@ -98,11 +99,11 @@ def interval(arm: str, facts: Estimate, y: int, place: int) -> go.Scatter:
             "thickness": 2, "width": 4,
         },
         hovertemplate=f"{plot_style.label(arm)}: mean %{{x:.5g}} [{low:.5g}, {high:.5g}], "
-        f"n = {facts.n}<extra></extra>",
+        f"n = {facts.n:d}<extra></extra>",
     )  # fmt: skip
 
 
-def lost_words(row: RowOf) -> str:
+def lost_words(row: RowOf) -> plot_style.Label:
     """What the seeds without a mark are: `s3 and s4: not evaluable: constant amplitude`."""
     reasons = lost_text(row.lost, len(row.outcomes))
     return plot_style.label(reasons if len(reasons) < 70 else reasons[:69] + "…")

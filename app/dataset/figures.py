@@ -14,6 +14,7 @@ import numpy as np
 import plotly.graph_objects as go
 from PIL import Image
 
+from app.compare.plot_style import Label, label
 from app.dataset.reading import Photons
 
 LARGEST_PX = 400  # longest side of a displayed image; larger ones are subsampled
@@ -83,7 +84,7 @@ def picture(values: np.ndarray, shades: Shades, pixel: Pixel, bar: bool = True) 
             zmin=shades.low,
             zmax=shades.high,
             colorbar=_bar(shades.key),
-            hovertemplate=f"y %{{y:.4g}} {pixel.unit}, x %{{x:.4g}} {pixel.unit}"
+            hovertemplate=f"y %{{y:.4g}} {label(pixel.unit)}, x %{{x:.4g}} {label(pixel.unit)}"
             "<br>%{z:.4g}<extra></extra>",
         )
     )
@@ -95,14 +96,14 @@ def picture(values: np.ndarray, shades: Shades, pixel: Pixel, bar: bool = True) 
 
 def _bar(key: str) -> dict[str, object]:
     """The colour bar below the image."""
-    title = {"text": key, "side": "bottom", "font": {"size": 12}}
+    title = {"text": label(key), "side": "bottom", "font": {"size": 12}}
     place = {"orientation": "h", "x": 0.5, "xanchor": "center", "y": -0.17, "yanchor": "top"}
     return {"thickness": 9, "len": 0.9, "title": title, "ypad": 0, "tickangle": 0, **place}
 
 
 def _square(figure: go.Figure, pixel: Pixel) -> None:
     quiet = {"showgrid": False, "zeroline": False, "ticks": "outside", "ticklen": 3}
-    figure.update_xaxes(constrain="domain", ticksuffix=f" {pixel.unit}", nticks=4, **quiet)
+    figure.update_xaxes(constrain="domain", ticksuffix=f" {label(pixel.unit)}", nticks=4, **quiet)
     figure.update_yaxes(
         autorange="reversed", scaleanchor="x", constrain="domain", nticks=5, **quiet
     )
@@ -131,8 +132,9 @@ def _scale_bar(figure: go.Figure, shape: tuple[int, ...], side_nm: float) -> Non
             type="line", x0=x, x1=x + length, y0=y, y1=y, line={"color": colour, "width": thick}
         )
     figure.add_annotation(
-        x=x, y=y, xanchor="left", yanchor="bottom", showarrow=False, text=length_text(length),
-        font={"color": "white", "size": 12}, bgcolor="rgba(0,0,0,0.6)",
+        x=x, y=y, xanchor="left", yanchor="bottom", showarrow=False,
+        text=label(length_text(length)), font={"color": "white", "size": 12},
+        bgcolor="rgba(0,0,0,0.6)",
     )  # fmt: skip
 
 
@@ -159,7 +161,7 @@ def scan_map(
         go.Scatter(
             x=centres_px[:, 1] * pixel.scale,
             y=centres_px[:, 0] * pixel.scale,
-            customdata=names,
+            customdata=names.astype(int),
             mode="markers",
             marker={"size": 5 if len(names) < 400 else 3, "color": OTHERS, "opacity": 0.9},
             hovertemplate="pattern %{customdata}<extra></extra>",
@@ -239,10 +241,10 @@ def pattern(counts: np.ndarray, brightest: float) -> go.Figure:
     shades = Shades("viridis", 0.0, float(top), "photons, log(1 + counts)")
     figure = picture(np.log10(1 + counts.astype(np.float64)), shades, Pixel(None))
     values = [0.0, *(float(np.log10(1 + 10.0**t)) for t in ticks)]
-    names = ["0", *(f"1e{t}" if t > 2 else f"{10**t}" for t in ticks)]
+    names = ["0", *(f"1e{t:d}" if t > 2 else f"{10**t:d}" for t in ticks)]
     figure.update_traces(
         colorbar={"tickvals": values, "ticktext": names},
-        customdata=thinned(counts)[0],
+        customdata=thinned(counts)[0].astype(float),
         hovertemplate="y %{y}, x %{x}<br>%{customdata:.6g} photons<extra></extra>",
     )
     return figure
@@ -280,7 +282,7 @@ def pixel_histogram(photons: Photons) -> go.Figure:
     return figure
 
 
-def _plain(figure: go.Figure, x: str, y: str) -> None:
+def _plain(figure: go.Figure, x: Label, y: Label) -> None:
     figure.update_layout(
         height=250, margin={"l": 8, "r": 8, "t": 8, "b": 8}, bargap=0.03, showlegend=False
     )

@@ -44,7 +44,7 @@ def _table(view: View) -> None:
     heads = [escape.markdown(head) for head in view.heads]
     # Not a data frame: cells hold whole sentences, which a data frame would cut.
     st.table(
-        [dict(zip(heads, map(escape.markdown, row), strict=True)) for row in shown],
+        [dict(zip(heads, [escape.markdown(cell) for cell in row], strict=True)) for row in shown],
         hide_index=True,
         border="horizontal",
         height=MOST_PX if len(shown) > MOST_WHOLE else "content",

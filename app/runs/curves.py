@@ -13,6 +13,7 @@ import streamlit as st
 from plotly.subplots import make_subplots
 
 from app import load
+from app.compare import plot_style
 from app.runs.words import run_id
 from study.jobs import RunRow
 from study.reading import UserError, read_text
@@ -66,8 +67,8 @@ def one(row: RunRow) -> None:
         if column in curves:
             epochs, values = curves[column]
             figure.add_scatter(
-                x=epochs, y=values, name=title, mode="lines+markers", line={"color": colour},
-                marker={"size": 4},
+                x=epochs, y=values, name=plot_style.label(title), mode="lines+markers",
+                line={"color": colour}, marker={"size": 4},
             )  # fmt: skip
     figure.update_yaxes(type="log", title="loss", dtick=1 if _wide(curves) else None)
     figure.update_xaxes(title="epoch", range=[0.5, max(row.epochs, row.epoch, 2) + 0.5])
@@ -96,7 +97,8 @@ def multiples(rows: Sequence[RunRow]) -> None:
     lines = -(-len(shown) // ACROSS)
     figure = make_subplots(
         rows=lines, cols=ACROSS, shared_yaxes=True, horizontal_spacing=0.02,
-        vertical_spacing=0.32 / lines, subplot_titles=[run_id(row) for row, _ in shown],
+        vertical_spacing=0.32 / lines,
+        subplot_titles=plot_style.labels(run_id(row) for row, _ in shown),
     )  # fmt: skip
     for i, (row, found) in enumerate(shown):
         epochs, values = found["val_loss"]

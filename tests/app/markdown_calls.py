@@ -24,9 +24,14 @@ RENDERED = {
          "title", "header", "subheader", "button", "download_button", "form_submit_button",
          "link_button", "expander", "popover", "toggle", "checkbox", "radio", "selectbox",
          "multiselect", "segmented_control", "pills", "slider", "select_slider", "number_input",
-         "text_input", "text_area", "spinner", "status", "dialog", "latex", "html"),
+         "text_input", "text_area", "spinner", "status", "dialog", "latex", "html",
+         "file_uploader", "camera_input", "date_input", "time_input", "color_picker", "table"),
         (0,),
     ),
+    # The tooltip of a column is Markdown, its title is not.
+    **dict.fromkeys(("Column", "TextColumn", "NumberColumn", "CheckboxColumn", "LinkColumn",
+                     "SelectboxColumn", "ProgressColumn", "ListColumn", "ImageColumn"), ()),
+    "image": (1,),
     "metric": (0, 1, 2),
     "progress": (1,),
     "page_link": (1,),
@@ -37,9 +42,8 @@ OPTIONS = {"radio": (1,), "segmented_control": (1,), "pills": (1,)}
 KEYWORDS = {"label", "help", "text", "body", "caption", "captions"}
 # The last four make HTML and escape every text in it.
 SAFE_CALLS = {"html_escape", "len", "sum", "int", "float", "picture", "page", "_one"}
-COPIES = {"list", "tuple", "sorted"}  # as safe as what they are given
-ANNOTATION = re.compile(r"(escape\.)?Markdown( \| None)?")
-OWN = ("escape", "export", "urllib")  # modules with functions of the same names
+COPIES = {"list", "tuple", "sorted", "dict", "zip", "enumerate"}  # as safe as what they are given
+OWN = ("build", "escape", "export", "urllib")  # modules with functions of the same names
 NUMERIC = re.compile(r"[+\- ]?[#0]*\d*[,_]?(\.\d+)?[dfgeEGF%,]$")
 
 
@@ -49,6 +53,16 @@ class Scope:
 
     values: dict[str, list[ast.expr]] = field(default_factory=dict)
     asked: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is looked for: the annotation of safe texts, the module that makes them, and which
+    arguments of a call are rendered."""
+
+    annotation: re.Pattern[str]
+    maker: str
+    rendered: Callable[[ast.Call, Declared], Iterator[ast.expr]]
 
 
 Function = tuple[str, str]  # its module, without the package, and its name
@@ -61,6 +75,7 @@ class Declared:
     `module` and `imported`: of the file that is read; local name -> function.
     """
 
+    kind: Kind
     made: set[Function]
     taken: dict[Function, dict[str, int]]
     module: str = ""
@@ -74,8 +89,9 @@ class Declared:
         return self.imported.get(name, (self.module, name))
 
 
-def unsafe(folder: Path) -> Iterator[str]:
+def unsafe(folder: Path, kind: Kind | None = None) -> Iterator[str]:
     """file:line and source of every argument and return value that is not safe."""
+    kind = kind or MARKDOWN
     trees = {file: ast.parse(file.read_text()) for file in sorted(folder.rglob("*.py"))}
     made: set[Function] = set()
     taken: dict[Function, dict[str, int]] = {}
@@ -83,10 +99,10 @@ def unsafe(folder: Path) -> Iterator[str]:
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef):
                 name = (file.stem, node.name)
-                made |= {name} if _is_markdown(node.returns) else set()
-                taken |= {name: found} if (found := _parameters(node)) else {}
+                made |= {name} if is_safe(node.returns, kind) else set()
+                taken |= {name: found} if (found := _parameters(node, kind)) else {}
     for file, tree in trees.items():
-        known = Declared(made, taken, file.stem, _imports(tree))
+        known = Declared(kind, made, taken, file.stem, _imports(tree))
         for where, node in _found(tree, known):
             yield f"{file.relative_to(folder.parent)}:{where.lineno}: {ast.unparse(node)}"
 
@@ -100,14 +116,14 @@ def _imports(tree: ast.Module) -> dict[str, Function]:
     }
 
 
-def _is_markdown(annotation: ast.expr | None) -> bool:
-    return annotation is not None and bool(ANNOTATION.fullmatch(ast.unparse(annotation)))
+def is_safe(annotation: ast.expr | None, kind: Kind) -> bool:
+    return annotation is not None and bool(kind.annotation.fullmatch(ast.unparse(annotation)))
 
 
-def _parameters(function: ast.FunctionDef) -> dict[str, int]:
-    """The parameters that are Markdown, with their positions."""
+def _parameters(function: ast.FunctionDef, kind: Kind) -> dict[str, int]:
+    """The parameters that hold safe text, with their positions."""
     given = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
-    return {one.arg: i for i, one in enumerate(given) if _is_markdown(one.annotation)}
+    return {one.arg: i for i, one in enumerate(given) if is_safe(one.annotation, kind)}
 
 
 def _found(tree: ast.Module, made: Declared) -> Iterator[tuple[ast.expr, ast.expr]]:
@@ -116,10 +132,10 @@ def _found(tree: ast.Module, made: Declared) -> Iterator[tuple[ast.expr, ast.exp
     for function in ast.walk(tree):
         if not isinstance(function, ast.FunctionDef):
             continue
-        parameters = {name: [ast.Constant("")] for name in _parameters(function)}
+        parameters = {name: [ast.Constant("")] for name in _parameters(function, made.kind)}
         scope = _scope(function.body, Scope(shared.values | parameters))
         yield from _calls(function.body, scope, made)
-        if _is_markdown(function.returns) and made.module != "escape":
+        if is_safe(function.returns, made.kind) and made.module != made.kind.maker:
             for node in ast.walk(function):
                 if isinstance(node, ast.Return) and node.value is not None:
                     yield from ((node.value, bad) for bad in _bad(node.value, scope, made))
@@ -162,23 +178,32 @@ def _calls(
 ) -> Iterator[tuple[ast.expr, ast.expr]]:
     for call in (n for statement in body for n in ast.walk(statement)):
         if isinstance(call, ast.Call):
-            for argument in _rendered(call, made):
+            for argument in (*taken(call, made), *made.kind.rendered(call, made)):
                 yield from ((argument, bad) for bad in _bad(argument, scope, made))
+
+
+def taken(call: ast.Call, made: Declared) -> Iterator[ast.expr]:
+    """The arguments for parameters of our own functions that hold safe text."""
+    parameters = made.taken.get(made.of(call.func), {})
+    yield from given(call, set(parameters.values()), set(parameters))
+
+
+def given(call: ast.Call, positions: set[int], names: set[str]) -> Iterator[ast.expr]:
+    keywords = {keyword.arg: keyword.value for keyword in call.keywords}
+    yield from (argument for i, argument in enumerate(call.args) if i in positions)
+    yield from (keywords[name] for name in names & set(keywords))
 
 
 def _rendered(call: ast.Call, made: Declared) -> Iterator[ast.expr]:
     """The arguments of a call that are rendered as Markdown or HTML."""
-    is_method = isinstance(call.func, ast.Attribute)
-    name = call.func.attr if is_method else getattr(call.func, "id", "")
-    keywords = {keyword.arg: keyword.value for keyword in call.keywords}
-    if taken := made.taken.get(made.of(call.func)):
-        positions, names = set(taken.values()), set(taken)
-    elif is_method and name in RENDERED and ast.unparse(call.func.value) not in OWN:
-        positions, names = {*RENDERED[name], *OPTIONS.get(name, ())}, KEYWORDS
-    else:
+    if not isinstance(call.func, ast.Attribute) or made.of(call.func) in made.taken:
         return
-    yield from (argument for i, argument in enumerate(call.args) if i in positions)
-    yield from (keywords[name] for name in names & set(keywords))
+    name = call.func.attr
+    if name in RENDERED and ast.unparse(call.func.value) not in OWN:
+        yield from given(call, {*RENDERED[name], *OPTIONS.get(name, ())}, KEYWORDS)
+
+
+MARKDOWN = Kind(re.compile(r"(escape\.)?Markdown( \| None)?"), "escape", _rendered)
 
 
 def _bad(node: ast.expr, scope: Scope, made: Declared) -> Iterator[ast.expr]:
@@ -228,6 +253,8 @@ def _given(call: ast.Call, made: Declared) -> list[ast.expr] | None:
             return arguments
         case ast.Call(func=ast.Attribute(value=value, attr="lower" | "capitalize"), args=[]):
             return [value]
+        case ast.Call(func=ast.Attribute(value=value, attr="replace"), args=[_, new]):
+            return [value, new]
         case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr="get"), args=[_, other]):
             return [other] if name.isupper() else None
     name = made.of(call.func)

@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas
 import pytest
 from checkouts import ROOT, change, judge, once, one_run, opened, stored, two_by_three
 from markdown_calls import unsafe
 from markdown_it import MarkdownIt
+from plotly_calls import unsafe_labels
 
 from study.runs import write_json, write_text, write_yaml
 from study.settings import Study, load_study
@@ -25,6 +27,7 @@ TEXTS = [
     LINK,
     "<img src=http://pwn.invalid/j.png>",
     "<script>alert(1)</script>",
+    '<a href="http://pwn.invalid/a">a</a> <b>b</b>',
     "http://pwn.invalid",
     "www.pwn.invalid",
     "a@pwn.invalid",
@@ -38,7 +41,9 @@ TEXTS = [
 ]
 HOSTILE = " ".join(TEXTS)
 # What a page may not hold: the start of an image, a link, an element, an icon that nobody wrote.
-LIVE = re.compile(r"(?<!\\)!\[|(?<!\\)\]\(|(?<!\\)<(img|script)|(?<!\\):streamlit:|://pwn|www\.pwn")
+LIVE = re.compile(
+    r"(?<!\\)!\[|(?<!\\)\]\(|(?<!\\)<(img|script|a |b>)|(?<!\\):streamlit:|://pwn|www\.pwn"
+)
 PARSER = MarkdownIt("commonmark").enable(["strikethrough", "table"])
 
 
@@ -109,6 +114,11 @@ def test_no_call_of_the_app_renders_a_text_that_is_not_escaped():
         "st.markdown('; '.join(f'{one}' for one in arm))",
         "st.markdown(f'{arm:>8}')",
         "draw(arm)",
+        "st.table([{'x': arm}])",
+        "st.table([dict(zip(['x'], one)) for one in arm])",
+        "st.file_uploader(arm)",
+        "st.image('x.png', caption=arm)",
+        "st.column_config.TextColumn('x', help=arm)",
     ],
 )
 def test_the_reader_of_the_code_finds_what_is_not_escaped(tmp_path, line):
@@ -116,6 +126,40 @@ def test_the_reader_of_the_code_finds_what_is_not_escaped(tmp_path, line):
     draw = "def draw(label: Markdown):\n    st.markdown(label)\n"
     (tmp_path / "page.py").write_text(f"{head}{draw}def show(arm, error, place):\n    {line}\n")
     assert list(unsafe(tmp_path))
+
+
+def test_no_figure_of_the_app_shows_a_text_that_is_not_escaped():
+    assert list(unsafe_labels(ROOT / "app")) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "made.update_layout(title={'text': arm})",
+        "made.update_xaxes(title_text=f'{arm} (px)')",
+        "made.update_yaxes(title=arm)",
+        "made.add_scatter(x=[1], name=arm)",
+        "made.add_trace(go.Scatter(x=[1], hovertemplate=f'{arm}: %{{x}}'))",
+        "go.Heatmap(z=[[1]], colorbar={'title': {'text': arm}})",
+        "go.Bar(x=[1], hovertext=[arm])",
+        "go.Scatter(x=[1], customdata=[arm])",
+        "made.add_annotation(text='<b>' + arm, x=0)",
+        "made.update_xaxes(tickvals=[1], ticktext=[one for one in arms])",
+        "make_subplots(rows=1, cols=1, subplot_titles=[one.name for one in arms])",
+        "plot_style.shape(made, 90, title={'text': arm})",
+        "drawn(arm)",
+    ],
+)
+def test_the_reader_of_figures_finds_what_is_not_escaped(tmp_path, line):
+    head = "import plotly.graph_objects as go\nfrom app.compare import plot_style\n"
+    drawn = "def drawn(name: plot_style.Label):\n    go.Scatter(name=name)\n"
+    (tmp_path / "plot_style.py").write_text("def label(text) -> Label:\n    return text\n")
+    (tmp_path / "page.py").write_text(f"{head}{drawn}def show(arm, arms, made):\n    {line}\n")
+    assert list(unsafe_labels(tmp_path))
+    safe = line.replace("arm)", "plot_style.label(arm))")
+    if safe != line and "arm)" in line:
+        (tmp_path / "page.py").write_text(f"{head}{drawn}def show(arm, arms, made):\n    {safe}\n")
+        assert not list(unsafe_labels(tmp_path))
 
 
 @pytest.mark.parametrize("option", [IMAGE, LINK, "a_*b*", ":x:", "`c`", "https://pwn.invalid"])
@@ -156,8 +200,10 @@ def with_hostile_words(toy: Path) -> Study:
         write_text(toy / "work" / f"agc{seed}" / "log.txt", f"{HOSTILE}\n")
     comment = {"claim": "AGC-001", "name": LINK, "time": "2026-01-01T00:00:00Z", "text": HOSTILE}
     write_text(toy / "comments.jsonl", json.dumps(comment) + "\n")
+    stage = {"cmd": HOSTILE, "deps": [LINK], "outs": [{IMAGE: {"cache": False}}]}
+    write_yaml(toy / "dvc.yaml", {"stages": {"judge": stage}})
     pull = {"names": [IMAGE], "state": "failed", "phase": HOSTILE, "cause": HOSTILE}
-    write_json(toy / "work" / "pulls" / "20260101-000000-1.json", {**pull, "lines": [HOSTILE]})
+    write_json(toy / "work" / "pull" / "1700000000-0a0b0c0d.json", {**pull, "lines": [HOSTILE]})
     return study
 
 
@@ -221,9 +267,56 @@ def test_no_page_renders_stored_text(hostile, name, query):
     assert bad == []
 
 
+@pytest.fixture
+def hostile_runs(runs: Path) -> Path:
+    """Runs with objects and data whose gates, layers and diagnostics hold hostile words."""
+    for file in sorted(runs.glob("results/better/seeds/*.json")):
+        content = json.loads(file.read_text())
+        for weights in ("best", "last"):
+            for channel in ("amplitude", "phase"):
+                gate = content[weights]["gate"][channel]
+                content[weights]["gate"][channel] = {**gate, "evaluable": False, "reason": HOSTILE}
+        write_json(file, content)
+    history = runs / "results" / "better" / "history.csv"
+    table = pandas.read_csv(history)
+    write_text(history, table.rename(columns={"dead.decoder.0": f"dead.{HOSTILE}"}).to_csv())
+    for run in sorted(runs.glob("runs/better/s*")):
+        record = {"source": "training", "kind": "parameter", "layer": HOSTILE, "norm": 0.5}
+        lines = [json.dumps({**record, "epoch": epoch, "std": 0.1}) for epoch in (1, 2)]
+        for name in ("gradients", "activations"):
+            write_text(run / "diagnostics" / f"{name}.jsonl", "\n".join(lines))
+    return runs
+
+
+def texts_of(value: Any) -> Iterator[str]:
+    """Every text of a figure."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (dict, list)):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from texts_of(part)
+
+
+@pytest.mark.parametrize("tab", ["Curves", "Images", "Residuals", "Resolution", "Diagnostics"])
+def test_no_figure_renders_stored_text(hostile_runs, tab):
+    app = opened("compare", arms=["control", "better"], tab=tab)
+    charts = app.get("plotly_chart")
+    assert charts
+    shown = [text for chart in charts for text in texts_of(json.loads(chart.proto.spec))]
+    assert not [text for text in shown if re.search("<(a |img|script)", text)]
+    if tab != "Curves" and tab != "Residuals":
+        assert any("&lt;img src=http" in text for text in shown), "the words are not drawn"
+    bad = [text for kind, text in words(app) if kind != "html" and LIVE.search(text)]
+    assert bad == []
+
+
 def test_the_pages_do_show_the_stored_words(hostile):
     """Else the test above would hold for pages that show nothing."""
-    for name, query in (("runs", {"run": "agc/s2"}), ("findings", {"claim": "AGC-001"})):
+    for name, query in (
+        ("runs", {"run": "agc/s2"}),
+        ("findings", {"claim": "AGC-001"}),
+        ("provenance", {}),
+    ):
         assert any("pwn" in text for _, text in words(opened(name, **query))), name
 
 
