@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import os
+import re
 import socket
+import subprocess
+import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from streamlit import config
+from streamlit.web.server.starlette import starlette_websocket
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from system.app_server import AppServer
+from study.reading import read_yaml
+from system.app_server import ROOT, AppServer
 
 # Host, Origin (None: the header is absent): the port is the one the app listens on.
 ACCEPTED = [
@@ -114,6 +121,54 @@ def test_a_name_of_ones_own_opens_the_app_to_others(monkeypatch):
 
     monkeypatch.setenv(access.PUBLISHED, "1")
     assert access.open_to_others() and access.read_only()
+
+
+# --- Streamlit's own check, for a server that is started without the guard --------------------
+
+
+def allowed_hosts(environment: dict[str, str]) -> list[str]:
+    """`server.allowedHosts` as a server that is started in this checkout has it."""
+    done = subprocess.run(
+        [sys.executable, "-m", "streamlit", "config", "show"], cwd=ROOT, text=True,
+        env=os.environ | environment, capture_output=True, check=True, timeout=300,
+    )  # fmt: skip
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)
+    [hosts] = re.findall(r"^allowedHosts = \[(.*?)\]", shown, re.DOTALL | re.MULTILINE)
+    return re.findall('"(.*?)"', hosts)
+
+
+def composed(**environment: str) -> str:
+    """STREAMLIT_SERVER_ALLOWED_HOSTS as compose.yaml gives it to the app's container."""
+    services = read_yaml(ROOT / "compose.yaml")["services"]
+    template = services["app"]["environment"]["STREAMLIT_SERVER_ALLOWED_HOSTS"]
+    name, default = re.fullmatch(r"\$\{(\w+):-(.*)\}", template).groups()
+    return environment.get(name) or default
+
+
+def test_streamlit_itself_refuses_other_hosts(monkeypatch):
+    from app.guard import LOOPBACK
+
+    hosts = tomllib.loads((ROOT / ".streamlit/config.toml").read_text())["server"]["allowedHosts"]
+    assert hosts == list(LOOPBACK) == allowed_hosts({})
+    known = config.get_option
+    monkeypatch.setattr(
+        config, "get_option", lambda name: hosts if name == "server.allowedHosts" else known(name)
+    )
+    for host in ("127.0.0.1:8501", "localhost:8501", "[::1]:8501"):
+        assert starlette_websocket.is_host_allowed(host), host
+    for host in ("evil.example:8501", "192.168.0.9", "127.0.0.1.evil.example"):
+        assert not starlette_websocket.is_host_allowed(host), host
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("hosts", ["", "armature.example.org 127.0.0.1 localhost"])
+def test_the_hosts_of_a_container_reach_streamlit(hosts):
+    from app.guard import LOOPBACK
+
+    given = composed(ARMATURE_HOSTS=hosts)
+    found = allowed_hosts({"STREAMLIT_SERVER_ALLOWED_HOSTS": given})
+    assert found == (hosts.split() or list(LOOPBACK))
+    assert f'ARMATURE_HOSTS="{hosts}"' in (ROOT / "docs/deployment.md").read_text() or not hosts
 
 
 # --- the server itself ------------------------------------------------------------------------
