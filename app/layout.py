@@ -118,6 +118,9 @@ STYLE = """
 <style>
   [data-testid="stDataFrame"], table { font-variant-numeric: tabular-nums; }
   .stMainBlockContainer { max-width: 1500px; padding-left: 2rem; padding-right: 2rem; }
+  @media (max-width: 480px) {
+    .stMainBlockContainer { padding-left: 1rem; padding-right: 1rem; }
+  }
   .block-container { overflow-x: clip; padding-top: 3.75rem; }
   [data-testid="stCaptionContainer"], [data-testid="stCaptionContainer"] p {
     color: inherit !important; opacity: 1 !important;

@@ -11,6 +11,7 @@ import html
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+LINE_CHARACTERS = 23  # that fit into a box
 WIDTH, HEIGHT, GAP_X, GAP_Y, EDGE = 176, 78, 44, 22, 10
 # Symbol and colour of each state; the colours are legible on light and dark backgrounds.
 MARKS = {
@@ -138,15 +139,15 @@ def _bar(box: Box, x: float, y: float, total: int) -> Iterator[str]:
 
 
 def _counted(box: Box) -> str:
-    """The counts as text, such as `✓ 12 fresh`; shorter if there are several states."""
+    """The counts as text, such as `✓ 12 fresh`; without words if they are wider than the box."""
     there = [(state, box.counts[state]) for state in MARKS if box.counts.get(state)]
     if len(there) == 1:
         state, count = there[0]
         number = f"{count} " if count > 1 else ""
         return _mark(state) + f" {number}{state}"
-    few = len(there) < 3
+    words = len("  ".join(f"x {count} {state}" for state, count in there)) <= LINE_CHARACTERS
     return "  ".join(
-        f"{_mark(state)} {count}{' ' + state if few else ''}" for state, count in there
+        f"{_mark(state)} {count}{' ' + state if words else ''}" for state, count in there
     )
 
 

@@ -15,6 +15,7 @@ from app.fragments import fragment
 from app.provenance.state import Judged
 from app.provenance.views import pull_name, size_text
 from study.artifacts.pull import Pull, pulls, read_pull
+from study.evidence.format import counted
 from study.settings import UserError
 
 POLL_S = 2.0
@@ -29,7 +30,8 @@ def show(found: Mapping[str, Judged], folder: str) -> None:
     st.subheader("Not in this checkout", anchor=False)
     if absent:
         size = sum(j.size for j in absent.values())
-        st.text(f"{len(absent)} recorded outputs are missing ({escape.markdown(size_text(size))}).")
+        verb = "is" if len(absent) == 1 else "are"
+        st.text(f"{counted(len(absent), 'recorded output')} {verb} missing ({size_text(size)}).")
     running = last is not None and not last.over
     if access.read_only():
         st.caption(escape.sentence(access.why_read_only()))

@@ -17,7 +17,8 @@ TITLES = {"": "root"}  # other pipelines are named after their folder
 
 
 def size_text(size: int) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+    units = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+    return next((f"{size / one:.1f} {name}" for one, name in units if size >= one), f"{size} bytes")
 
 
 # --- the pipeline -----------------------------------------------------------------------------

@@ -104,7 +104,7 @@ def _texts(value: Any) -> tuple[str, ...]:
 
 
 def _count(value: Any) -> int:
-    return int(value) if isinstance(value, (int, float)) else 0
+    return max(0, int(value)) if isinstance(value, (int, float)) else 0
 
 
 def pulls(root: Path) -> list[Pull]:

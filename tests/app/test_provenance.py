@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from checkouts import SEEDS, change, opened, rendered, troubled, two_by_three
 
 from app.provenance import drawing, environments, lock, machine, pipeline, state
 from app.provenance.disk import Disk, file_md5
-from study.runs import write_json, write_text, write_yaml
+from study.runs import start_time, write_json, write_text, write_yaml
 from study.runs.reread import Reread
 from study.settings import UserError, read_yaml
 
@@ -519,3 +520,46 @@ def test_a_failed_pull_says_why_and_can_be_asked_again(checkout, loopback):
     reported = next(error.value for error in app.error if rendered(error.value) == cause)
     assert "\\<b" in reported
     assert app.code[-1].value == "asking lab\nno answer" and app.button(key="pull")
+
+
+@pytest.mark.parametrize(
+    ("counts", "shown"),
+    [
+        ({"fresh": 3, "stale": 23}, "3 fresh"),
+        ({"stale": 23, "not pulled": 3}, "3<"),
+        ({"fresh": 100, "stale": 200}, "100 "),
+    ],
+)
+def test_the_counts_of_a_box_fit_into_it(counts, shown):
+    box = drawing.Box("train", counts, ())
+    drawn = drawing.svg([box], None, "#000")[0]
+    line = drawn[drawn.index('font-size="12.5"') :]
+    assert shown in line
+    characters = len(re.sub("<[^>]*>", "", line[line.index(">") + 1 :]))
+    assert 6.4 * characters < drawing.WIDTH - 24  # px at this size
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        (0, "0 bytes"),
+        (999, "999 bytes"),
+        (1500, "1.5 kB"),
+        (65_100_000, "65.1 MB"),
+        (2e9, "2.0 GB"),
+    ],
+)
+def test_sizes_have_a_unit_that_suits_them(size, words):
+    from app.provenance.views import size_text
+
+    assert size_text(int(size)) == words
+
+
+def test_a_pull_with_impossible_counts_shows_no_progress(checkout):
+    process = psutil.Process()
+    content = {
+        "names": ["one"], "state": "running", "phase": "moving", "done": -5, "total": 3,
+        "pid": process.pid, "pid_started": start_time(process),
+    }  # fmt: skip
+    write_json(checkout / "work" / "pull" / "1700000000-0a0b0c0d.json", content)
+    assert opened("provenance", pipeline="root").get("progress")
