@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from app import access, actions, layout, load, states
-from app.escape import Markdown
+from app.escape import Markdown, sentence
 from app.escape import markdown as escaped
 from app.runs import curves, resources
 from app.runs.logs import LINES, tail
@@ -14,6 +14,7 @@ from app.runs.working import act
 from study.jobs import Job, RunRow
 from study.jobs.folder import JobFolder
 
+LOG_PX, SHORT = 240, 8  # height of a log of more lines than these
 NOTES = {
     "failed": "A diverged run is a result: it counts in the failure rate and is not repeated.",
     "collapsed": "A collapsed run is a result: it counts in the failure rate and is not repeated.",
@@ -27,7 +28,7 @@ def show(row: RunRow, state: str, job: Job | None) -> None:
         states.chip(state, escaped(label(row, state)))
         _buttons(row, state, job)
     if row.cause:
-        st.markdown(escaped(cause_words(row, state)))
+        st.markdown(sentence(cause_words(row, state)))
     if state in NOTES:
         st.caption(NOTES[state])
     left, right = st.columns([3, 2], gap="medium")
@@ -93,4 +94,5 @@ def _log(row: RunRow, job: Job | None) -> None:
             f"Log of the {escaped(name)}" + (f", last {LINES} lines" if count >= LINES else "")
         )
         with st.container(key=f"log-{name}"):  # app/browser.js scrolls to the end
-            st.code(text, language=None, height=240, wrap_lines=True)
+            height = LOG_PX if count > SHORT else "content"
+            st.code(text, language=None, height=height, wrap_lines=True)

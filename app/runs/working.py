@@ -9,6 +9,7 @@ import streamlit as st
 
 from app import access, actions, load, states
 from app.escape import markdown as escaped
+from app.escape import sentence
 from app.runs.words import ago, lasting, place, total_left
 from study import jobs as job_queue
 from study.evidence.format import counted
@@ -22,7 +23,7 @@ def supervisor(working: bool) -> None:
     """Show problems reported by the supervisor, or that jobs wait without a running supervisor."""
     word = job_queue.supervisor_state(load.ROOT)
     if word is not None and word.running and word.trouble:
-        st.error(escaped(word.trouble), icon=":material/error:")
+        st.error(sentence(word.trouble), icon=":material/error:")
     if not working or (word is not None and word.running):
         return
     last = "" if word is None else f" Its last heartbeat was {escaped(ago(word.heartbeat))}."
@@ -46,7 +47,7 @@ def show(jobs: Sequence[Job], rows: Sequence[RunRow]) -> None:
             states.chip(load.job_state(job, rows, served))
             st.markdown(f"**{escaped(job.arm)}**", width="content")
             mine = [row for row in rows if row.job == job.id and row.arm == job.arm]
-            st.caption(escaped(" · ".join(_facts(job, mine))), width="stretch")
+            st.caption(sentence(" · ".join(_facts(job, mine))), width="stretch")
             _stop(job)
 
 
@@ -97,4 +98,4 @@ def refused() -> None:
     """Show the error of the last action for 30 s, because the page is redrawn periodically."""
     message, until = st.session_state.get("runs-refused", ("", 0.0))
     if time.time() < until:
-        st.error(escaped(message), icon=":material/error:")
+        st.error(sentence(message), icon=":material/error:")

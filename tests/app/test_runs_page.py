@@ -318,3 +318,21 @@ def test_a_job_that_ends_is_told_once_on_any_page(toy):
     assert len(message) == 1 and "control is failed" in message[0] and "loss is NaN" in message[0]
     app.run()
     assert not app.toast
+
+
+def test_a_cause_shows_its_command_as_code(toy):
+    job(toy, "control", "queued")
+    app = opened("runs", run="control/s1")
+    told = [str(item.value) for item in app.markdown if "no supervisor is running" in item.value]
+    assert any("`study resume`" in text for text in told)
+    assert not any("\\`" in text for text in told)
+
+
+@pytest.mark.parametrize(("lines", "height"), [(2, "content"), (60, 240)])
+def test_a_short_log_takes_no_empty_space(toy, monkeypatch, lines, height):
+    given = []
+    monkeypatch.setattr("streamlit.code", lambda text, **options: given.append(options["height"]))
+    folder = run(toy, "control", 1, "failed", cause="loss is NaN")
+    write_text(folder / "log.txt", "12:00:00 a line\n" * lines)
+    opened("runs")
+    assert given[-1] == height
