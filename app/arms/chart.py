@@ -56,7 +56,8 @@ def _chart(rows: Sequence[ArmRow], shown: Sequence[TableColumn]) -> None:
     else:
         figure, shape = heat_map(table, first, second, label), f"and {second}, as a heat map"
     alt = f"{label} of {table['arm'].nunique()} arms against {first}, {shape}"
-    plot_style.show(figure, "arms-chart-figure", alt)
+    with plot_style.wide("arms-chart"):
+        plot_style.show(figure, "arms-chart-figure", alt)
     names = list(dict.fromkeys(table["arm"]))
     facts = export.Facts.of("against_setting", names, tuple(table["id"]), alt)
     export.popover("export_arms_chart", facts, table=lambda: export.with_commands(table))

@@ -119,12 +119,19 @@ def _row(
         "label": "" if arm.trained else arm.label,
         "asks": arm.asks or "",
         "versus": (arm.versus or "").rpartition("/")[2],
-        "changed": [f"{name}: {_plain(a)} → {_plain(b)}" for name, (a, b) in row.changed.items()],
+        "changed": changes(row.changed),
         "outcomes": [len(getattr(arm.seeds, outcome)) for outcome in OUTCOMES],
         "missing": f"missing {join_words(arm.seeds.missing)}" if arm.seeds.missing else "",
         "causes": [f"{seed}: {cause}" for seed, cause in arm.causes.items()],
         "cells": [_cell(row, c, axes[c.path]) for c in shown],
     }
+
+
+def changes(changed: Mapping[str, tuple[Any, Any]]) -> list[str]:
+    """`factor: before → after`, without options that one of two networks does not have and the
+    other leaves at null."""
+    shown = {name: (_plain(a), _plain(b)) for name, (a, b) in changed.items()}
+    return [f"{name}: {a} → {b}" for name, (a, b) in shown.items() if a != b]
 
 
 def _cell(row: ArmRow, column: TableColumn, scale: Axis | None) -> dict[str, Any]:

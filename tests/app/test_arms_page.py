@@ -286,3 +286,10 @@ def test_results_that_moved_differ_from_the_committed_ones(fresh):
     change(fresh, "agc", 3, last__val_loss=9.2)
     assert comparison()["agc"].result == "differs"
     assert comparison()["control"].result == "identical"
+
+
+def test_an_option_that_is_null_on_both_sides_is_no_change():
+    from app.arms.table import changes
+
+    changed = {"generator.name": ("hybrid", "cnn"), "generator.init": (None, None), "lr": (0.1, 1)}
+    assert changes(changed) == ["generator.name: hybrid → cnn", "lr: 0.1 → 1"]

@@ -68,6 +68,16 @@ def test_the_chart_and_the_columns_are_in_the_address(runs):
     assert "nothing" in message and "did you mean 'amp MAE'" in message
 
 
+def test_the_chart_scrolls_in_a_narrow_window(runs, monkeypatch):
+    """Names at the ends of its lines would leave no room for the lines."""
+    from app.compare import plot_style
+
+    keys, known = [], plot_style.wide
+    monkeypatch.setattr(plot_style, "wide", lambda key: keys.append(key) or known(key))
+    opened("arms", x="optimizer.lr")
+    assert keys == ["arms-chart"]
+
+
 # --- saved views ------------------------------------------------------------------------------
 
 
