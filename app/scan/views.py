@@ -212,6 +212,9 @@ def mean_figure(mean: np.ndarray, masked: np.ndarray) -> go.Figure:
     made.add_trace(
         go.Scatter(x=x, y=y, mode="markers", marker={"opacity": 0, "size": 4}, hoverinfo="skip")
     )
+    # Without these, plotly would leave room for the marks around the picture.
+    made.update_xaxes(range=[-0.5, n - 0.5])
+    made.update_yaxes(range=[n - 0.5, -0.5], autorange=False)
     made.update_layout(height=420, dragmode="select")
     return made
 

@@ -352,3 +352,11 @@ def test_a_damaged_task_is_a_failed_one(toy, task):
     (folder / "look.out").write_text("[" * 100_000)
     assert work.read_task(folder, "look").state in ("failed", "running")
     assert work.printed(folder, "look") == {}
+
+
+def test_the_axes_of_the_mean_end_where_it_ends():
+    from app.scan.views import mean_figure
+
+    made = mean_figure(np.ones((32, 32)), np.zeros((32, 32), dtype=bool))
+    assert list(made.layout.xaxis.range) == [-0.5, 31.5]
+    assert list(made.layout.yaxis.range) == [31.5, -0.5] and made.layout.yaxis.autorange is False
