@@ -83,7 +83,7 @@ def test_a_simulated_set_shows_object_probe_scan_patterns_and_checks(checkout):
     assert all(alts(app))
     assert any("pattern 17" in alt for alt in alts(app))
     message = texts(app)
-    assert "raster of 8 px" in message and "all 49 patterns" in message
+    assert "raster with a step of 8 px" in message and "all 49 patterns" in message
     assert "(object seeds: train 1" in message
     assert "(267 patterns compared, all of them)" in message
 
@@ -131,7 +131,7 @@ def test_a_measured_set_shows_lengths_and_says_what_held_out_means(fresh, tiny):
     save_dataset(measured(tiny), fresh / "imported" / "star")
     app = opened("dataset", data="imported/star")
     message = texts(app)
-    assert "no true object" in app.info[0].value
+    assert "The true object of a measurement is unknown" in app.info[0].value
     assert (
         "All splits are from one scan" in message
         and "of the test patterns are closer to" in message

@@ -374,7 +374,7 @@ def test_differences_between_environments_are_pointed_out(fresh):
                      "python": "3.11.7", "versions": {"torch": "2.13.0"}}  # fmt: skip
             write_json(fresh / "runs" / arm / f"s{seed}" / "environment.json", facts)
     app = opened("provenance")
-    assert "6 of 6 environments are here. They differ in device" in app.warning[0].value
+    assert "6 of 6 environments are available. They differ in device" in app.warning[0].value
     table = next(t.value for t in app.dataframe if list(t.value) == ["what", "value", "runs"])
     assert table.values.tolist() == [["device", "cpu", 4], ["device", "cuda", 2]]
     assert "python" not in app.warning[0].value
