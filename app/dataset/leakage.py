@@ -148,7 +148,7 @@ def _areas(
         share, median = overlap(scans[one], scans[other], diameter)
         worst = max(worst, share)
         parts.append(
-            f"{share:.0%} of the {other} patterns are closer to a {one} pattern than the "
+            f"{100 * share:.0f} % of the {other} patterns are closer to a {one} pattern than the "
             f"illumination diameter, {diameter:.1f} px (median distance {median:.1f} px)"
         )
     state, label = ("unknown", "overlapping") if worst else ("ok", "separate")

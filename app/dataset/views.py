@@ -244,7 +244,7 @@ def scan_and_patterns(
     with places[1].container():
         st.markdown("**Illumination**")
         shades = figures.Shades("cividis", 0.0, 1.0, "relative to the brightest pixel")
-        alt = f"sum of |P|² over the positions; {found.lit_share:.0%} of the frame is lit"
+        alt = f"sum of |P|² over the positions; {100 * found.lit_share:.0f} % of the frame is lit"
         chart(figures.picture(found.dose, shades, pixel), alt, "coverage")
     with places[2].container():
         y, x = part.corners_px[chosen]
@@ -288,8 +288,8 @@ def _scan_sentence(found: scan.Steps, part: reading.Part, count: int, pixel: Pix
     return (
         f"{count:,} positions, {kind}; median distance to the nearest position {step}, "
         f"illumination diameter {wide} (disk with the probe's effective area), linear overlap "
-        f"{found.overlap:.0%}; {found.lit_share:.0%} of the frame receives more than 1 % of the "
-        "largest dose per pixel."
+        f"{100 * found.overlap:.0f} %; {100 * found.lit_share:.0f} % of the frame receives more "
+        "than 1 % of the largest dose per pixel."
     )
 
 
@@ -311,8 +311,8 @@ def _histograms(photons: reading.Photons, chosen: float) -> None:
         alt = f"histogram of photons per nonzero pixel up to {photons.brightest:.4g}"
         chart(figures.pixel_histogram(photons), alt, "pixel_histogram")
         st.caption(
-            f"{sample}; {photons.dark_share:.1%} of the pixels have no photons, the brightest has "
-            f"{photons.brightest:.4g}."
+            f"{sample}; {100 * photons.dark_share:.1f} % of the pixels have no photons, the "
+            f"brightest has {photons.brightest:.4g}."
         )
 
 

@@ -195,12 +195,14 @@ def _modes(found: Found) -> None:
     pixel = pixel_of(found.scene.dataset.manifest)
     top = float(np.abs(found.probe).max())
     for place, i in zip(st.columns(max(4, len(share))), range(len(share)), strict=False):
-        shades = figures.Shades("gray", 0.0, top or 1.0, f"amplitude, {share[i]:.1%} of the power")
+        shades = figures.Shades(
+            "gray", 0.0, top or 1.0, f"amplitude, {100 * share[i]:.1f} % of the power"
+        )
         with place:
             st.plotly_chart(
                 figures.picture(np.abs(found.probe[i]), shades, pixel, bar=i == 0),
                 key=f"scan-mode-{i}", config=STILL,
-                alt=f"Amplitude of probe mode {i + 1}, {share[i]:.1%} of the power",
+                alt=f"Amplitude of probe mode {i + 1}, {100 * share[i]:.1f} % of the power",
             )  # fmt: skip
 
 

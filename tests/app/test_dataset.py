@@ -1,6 +1,7 @@
 """Data set: what the page says of simulated, measured, grouped, absent and torn sets."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,7 @@ def test_a_simulated_set_shows_object_probe_scan_patterns_and_checks(checkout):
     assert any("pattern 17" in alt for alt in alts(app))
     message = texts(app)
     assert "raster with a step of 8 px" in message and "all 49 patterns" in message
+    assert not re.search(r"\d%", message), "a share is written as in the report: 5 %"
     assert "(object seeds: train 1" in message
     assert "(267 patterns compared, all of them)" in message
 
