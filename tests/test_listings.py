@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +21,10 @@ from study.artifacts.listings import (
     read_listing,
 )
 from study.artifacts.outputs import outputs
+from study.jobs import Job, dvc_commit
+from study.jobs.models import new_id
 from study.settings import UserError
+from study.stages.estimate import plan_lines
 
 sys.path.insert(0, str(Path(__file__).parent / "stages"))
 import stored_checkout  # pyright: ignore[reportMissingImports]
@@ -85,7 +89,7 @@ def test_content_that_is_not_a_listing_is_broken(tmp_path, content):
 
 
 def test_bytes_that_are_not_text_are_broken(tmp_path):
-    (tmp_path / "listing.dir").write_bytes(b'[{"md5": "\xff\xfe"}]')
+    (tmp_path / "listing.dir").write_bytes(b'[{"name": "\xff\xfe"}]')
     with pytest.raises(BrokenListing):
         read_listing(tmp_path / "listing.dir")
 
@@ -138,8 +142,34 @@ def test_a_cache_without_unsafe_listings_passes(top, tmp_path):
     check_cached(top)
     check_cached(top / "runs")
     check_cached(tmp_path)  # not a DVC checkout
-    stored_checkout.put(top, "torn", ".dir")
+    for broken in ("torn", "{}", json.dumps([5, {**GOOD, "size": 1}, {"md5": "0" * 32}])):
+        stored_checkout.put(top, broken, ".dir")
     check_cached(top)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"isexec": True}, {"size": "x"}, {"etag": "x"}, {"md5": None}, {"md5": 5}],
+)
+@pytest.mark.parametrize("others", [[], [GOOD], [5], [{}]])
+def test_an_unsafe_path_in_a_listing_that_is_broken_too_is_refused(top, tmp_path, more, others):
+    """DVC ignores further keys of an entry, or uses them."""
+    entries = [*others, {"md5": "1" * 32, "relpath": "../../study/runs.py", **more}]
+    with pytest.raises(UnsafeListing, match="outside its folder"):
+        read_listing(listing(tmp_path, entries))
+    oid = stored_checkout.put(top, json.dumps(entries), ".dir")
+    with pytest.raises(UserError, match=oid[2:]):
+        check_cached(top)
+
+
+def test_an_unsafe_path_beside_bytes_that_are_not_utf8_is_refused(top):
+    """DVC reads listings in the encoding of the system."""
+    oid = hostile(top)
+    file = stored_checkout.object_of(top, oid)
+    file.chmod(0o644)
+    file.write_bytes(file.read_bytes().replace(b'"md5"', b'"x\xff": 1, "md5"'))
+    with pytest.raises(UserError, match=oid[2:]):
+        check_cached(top)
 
 
 @pytest.mark.parametrize("level", ["files/md5", "."])
@@ -174,6 +204,37 @@ def test_a_dvc_command_of_ours_does_not_follow_an_unsafe_listing(top):
     plain = (sys.executable, "-m", "dvc", "checkout", "--force", "-q", "train@control")
     subprocess.run(plain, cwd=top, check=True)
     assert (top / "study/runs.py").read_text() == "print('taken over')"
+
+
+def test_a_dvc_command_of_a_job_does_not_follow_an_unsafe_listing(top):
+    oid = hostile(top)
+    job = {"id": new_id("control"), "arm": "control", "seeds": (1,), "executor": "local"}
+    step = dvc_commit.begin(
+        top, Job.model_validate({**job, "created": 0.0}), "train@control", ["--version"]
+    )
+    assert isinstance(step, dvc_commit.Step)
+    assert step.child.wait(timeout=60) == 2 and oid[2:] in step.output()
+    step.lock.release()
+
+
+def test_a_plan_names_an_unsafe_listing(top):
+    shutil.copy(stored_checkout.ROOT / "params.yaml", top)
+    oid = hostile(top)
+    with pytest.raises(UserError, match=oid[2:]):
+        plan_lines(top, ["control"])
+
+
+@pytest.mark.slow
+def test_a_dvc_command_of_ours_does_not_follow_further_keys(top):
+    """The check refuses a listing that only DVC can use."""
+    payload = stored_checkout.put(top, "print('taken over')")
+    entries = [{"md5": payload, "relpath": "../../study/runs.py", "isexec": False}]
+    (top / "study").mkdir()
+    (top / "study/runs.py").write_text("ours")
+    record(top, stored_checkout.put(top, json.dumps(entries), ".dir"))
+    done = dvc(top, "checkout", "--force")
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert (top / "study/runs.py").read_text() == "ours"
 
 
 @pytest.mark.slow

@@ -36,23 +36,27 @@ class UnsafeListing(UserError):
 
 
 class BrokenListing(UserError):
-    """Content that is not a listing; DVC cannot use it either."""
+    """Content that is not a listing of ours, without unsafe paths; DVC may still use it."""
 
 
 def read_listing(file: Path) -> dict[str, str]:
     """relpath -> md5 of the files in a listing.
 
-    Raises UnsafeListing for a path that could lead out of the folder, BrokenListing for content
-    that is not a listing, OSError.
+    Raises UnsafeListing for a path that could lead out of the folder, whatever else the listing
+    contains, BrokenListing for other content that is not a listing, OSError.
     """
     try:
-        entries = json.loads(read_bytes(file, LARGEST_BYTES))
+        # DVC opens it as text in the encoding of the system: bytes that are not UTF-8 become
+        # characters that no path may have.
+        entries = json.loads(read_bytes(file, LARGEST_BYTES).decode(errors="surrogateescape"))
     except UserError as error:
         raise UnsafeListing(f"{_named(file)} is refused: {error}") from None
     except (ValueError, RecursionError):
         raise BrokenListing(f"{_named(file)} is not a listing: it is not JSON") from None
     if not isinstance(entries, list):
         raise BrokenListing(f"{_named(file)} is not a listing: it is not a list")
+    for entry in entries:
+        _check_safe(file, entry)
     found: dict[str, str] = {}
     folders: set[str] = set()
     for entry in entries:
@@ -75,10 +79,21 @@ def _entry(file: Path, entry: Any) -> tuple[str, str]:
         raise BrokenListing(
             f"{_named(file)} is not a listing: an entry has something else than relpath and md5"
         )
+    return relpath, md5
+
+
+def _check_safe(file: Path, entry: Any) -> None:
+    """Raise UnsafeListing for an unsafe path or hash. DVC uses an entry that has further keys, or
+    no hash, so the path is checked whatever else the entry has.
+    """
+    known = entry if isinstance(entry, dict) else {}
+    relpath, md5 = known.get("relpath"), known.get("md5")
     # The hash becomes part of a path too: on the remote, in the cache and in the folder for
     # downloads.
-    if not MD5.fullmatch(md5):
+    if isinstance(md5, str) and not MD5.fullmatch(md5):
         raise UnsafeListing(f"{_named(file)} names the object {md5!r:.100}, which is not an md5")
+    if not isinstance(relpath, str):
+        return
     if not is_inside(relpath):
         raise UnsafeListing(
             f"{_named(file)} names {relpath!r:.100}, which may point outside its folder. Accepted: "
@@ -98,7 +113,6 @@ def _entry(file: Path, entry: Any) -> tuple[str, str]:
             f"{_named(file)} names {relpath!r:.100}; accepted: up to {DEEPEST} folders, names of "
             f"up to {LONGEST_NAME} bytes"
         )
-    return relpath, md5
 
 
 def _named(file: Path) -> str:
@@ -132,13 +146,13 @@ def check_cached(root: Path) -> None:
     cache = cache_folder(top)
     # Before DVC 3 the objects were one level higher, and DVC still reads them there.
     for folder in (cache, cache.parent.parent):
-        for file in folder.glob("[0-9a-f][0-9a-f]/*.dir"):
+        for file in folder.glob("??/*.dir"):
             try:
                 read_listing(file)
             except UnsafeListing as error:
                 raise UserError(f"{error}. Remove it from the cache: rm -f {file}") from None
             except (BrokenListing, OSError):
-                continue  # DVC cannot use it; `study verify --cache` reports it
+                continue  # without unsafe paths; `study verify --cache` reports it
 
 
 def top_of(folder: Path) -> Path | None:
