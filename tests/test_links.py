@@ -183,3 +183,10 @@ def test_a_command_refuses_before_it_works(checkout, tmp_path, link):
     with pytest.raises(UserError, match="link"):
         COMMANDS[link](checkout, tmp_path / "scan.h5")
     assert untouched(tmp_path / "outside")
+
+
+def test_why_no_supervisor_starts_is_printed_without_control_codes(tmp_path, capsys):
+    (tmp_path / "a\x1b[2J").write_text("a file")
+    assert begin(tmp_path / "a\x1b[2J") == 2
+    printed = capsys.readouterr().err
+    assert "a?[2J" in printed and "\x1b" not in printed

@@ -7,16 +7,15 @@ is omitted, and the next `dvc repro` records it again. A merge by lines could co
 stages.
 """
 
-import sys
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from merge_sides import run
 from ruamel.yaml import YAML
 
-from study.reading import read_text
+from study.reading import UserError, parse_yaml, quoted, read_text
 from study.runs import write_text
-from study.terminal import plain_errors
 
 
 def merge_stages(
@@ -32,11 +31,27 @@ def merge_stages(
     return merged
 
 
+def stages_of(path: Path) -> dict[str, Any]:
+    """The stages of one side; empty for an empty file, which git gives for a side without one.
+
+    Raises UserError for a file that is not a dvc.lock.
+    """
+    document = parse_yaml(read_text(path), path, typ="rt")
+    stages = document.get("stages") if isinstance(document, dict) else document
+    if stages is None:
+        return {}
+    if not isinstance(stages, dict) or not all(isinstance(name, str) for name in stages):
+        raise UserError(
+            f"{path} holds {quoted(stages)}; accepted: `stages`, a mapping by the name of a stage; "
+            "take one side whole (`git checkout --ours` or `--theirs`), then run `dvc repro`"
+        )
+    return stages
+
+
 def main(base: Path, ours: Path, theirs: Path) -> int:
     yaml = YAML(typ="rt")
     yaml.default_flow_style = False
-    documents = [yaml.load(read_text(path)) or {} for path in (base, ours, theirs)]
-    stages = merge_stages(*(document.get("stages", {}) for document in documents))
+    stages = merge_stages(*(stages_of(path) for path in (base, ours, theirs)))
     text = StringIO()
     yaml.dump({"schema": "2.0", "stages": stages}, text)
     write_text(ours, text.getvalue())
@@ -44,5 +59,4 @@ def main(base: Path, ours: Path, theirs: Path) -> int:
 
 
 if __name__ == "__main__":
-    with plain_errors("merge_dvclock"):
-        raise SystemExit(main(*(Path(argument) for argument in sys.argv[1:4])))
+    run("merge_dvclock", main)

@@ -11,11 +11,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from merge_sides import run
+
 from study.evidence.model import parse
 from study.evidence.packing import packed, text_of, unpacked
-from study.reading import parse_json, read_text
+from study.reading import read_mapping
 from study.runs import write_text
-from study.terminal import plain_errors
 
 
 def merge(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
@@ -47,15 +48,19 @@ def _history(ours: list[Any], theirs: list[Any]) -> list[Any]:
     return [*earlier, *ours[-1:]]
 
 
-def main(ours: Path, theirs: Path) -> int:
-    left, right = (
-        unpacked(parse_json(read_text(path), path), str(path)) for path in (ours, theirs)
-    )
+def side(path: Path) -> dict[str, Any]:
+    """The content of one side. Raises UserError unless it is a whole findings.json."""
+    content = unpacked(read_mapping(path) or {}, str(path))
+    parse(content, path)
+    return content
+
+
+def main(_base: Path, ours: Path, theirs: Path) -> int:
+    left, right = side(ours), side(theirs)
     write_text(ours, text_of(packed(parse(merge(left, right), ours))))
     print("findings.json: histories merged; run `dvc repro` to update it", file=sys.stderr)
     return 0
 
 
 if __name__ == "__main__":
-    with plain_errors("merge_findings"):
-        raise SystemExit(main(Path(sys.argv[2]), Path(sys.argv[3])))
+    run("merge_findings", main)

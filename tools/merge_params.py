@@ -14,13 +14,14 @@ side had are reported. A file in which an alias has lost its anchor must be corr
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from study.reading import UserError, parse_yaml, read_text
+from merge_sides import run
+
+from study.reading import UserError, parse_yaml, read_yaml_text
 from study.runs import write_text
-from study.terminal import plain_errors
 
 Key = tuple[str, str]  # section and entry; "" for lines before the first one
 SECTION = re.compile(r"([A-Za-z_][\w.-]*):")
@@ -85,38 +86,40 @@ def _order(ours: list[Key], theirs: list[Key]) -> list[Key]:
     return order
 
 
-def followers(merged: str, sides: Sequence[str]) -> list[str]:
+def followers(merged: str, sides: Mapping[Path, str]) -> list[str]:
     """Arms of the merged file with settings that neither side has. Raises UserError if the merged
-    text is not valid YAML, such as an alias without its anchor.
+    text or a side is not valid YAML, such as an alias without its anchor.
     """
-    now = _arms(merged)
-    before = [_arms(side) for side in sides]
+    now = _arms(merged, "the merged file")
+    before = [_arms(text, path) for path, text in sides.items()]
     return [name for name, arm in now.items() if all(old.get(name) != arm for old in before)]
 
 
-def _arms(text: str) -> dict[str, Any]:
-    document = parse_yaml(text, "the merged file")
+def _arms(text: str, where: Path | str) -> dict[str, Any]:
+    document = parse_yaml(text, where)
     arms = document.get("arms") if isinstance(document, dict) else None
     return arms if isinstance(arms, dict) else {}
 
 
 def main(base: Path, ours: Path, theirs: Path) -> int:
-    before = [read_text(path) for path in (base, ours, theirs)]
+    before = [read_yaml_text(path) for path in (base, ours, theirs)]
     try:
         text = merge(*before)
     except Conflict:
         return subprocess.run(("git", "merge-file", ours, base, theirs), check=False).returncode
     write_text(ours, text)
     try:
-        changed = followers(text, before[1:])
+        changed = followers(text, {ours: before[1], theirs: before[2]})
     except UserError as error:
         print(f"merge_params: {error}; correct it, then `git add` the file", file=sys.stderr)
         return 1
     if changed:
-        print(f"merge_params: {', '.join(changed)} follow the merged settings", file=sys.stderr)
+        print(
+            f"merge_params: {', '.join(map(str, changed))} follow the merged settings",
+            file=sys.stderr,
+        )
     return 0
 
 
 if __name__ == "__main__":
-    with plain_errors("merge_params"):
-        raise SystemExit(main(*(Path(argument) for argument in sys.argv[1:4])))
+    run("merge_params", main)

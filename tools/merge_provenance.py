@@ -12,6 +12,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from merge_sides import run
+
+from study.reading import UserError, read_mapping
+from study.runs import write_json
+from study.runs.provenance import read_provenance
+
 
 def merge(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any] | None:
     """The earlier record; None if the two describe different outputs."""
@@ -26,8 +32,16 @@ def _order(record: dict[str, Any]) -> tuple[str, str]:
     return record.get("ended") or "~", json.dumps(record, sort_keys=True)
 
 
-def main(ours: Path, theirs: Path) -> int:
-    merged = merge(json.loads(ours.read_text()), json.loads(theirs.read_text()))
+def side(path: Path) -> dict[str, Any]:
+    """The record of one side. Raises UserError unless it is a whole record."""
+    content = read_mapping(path)
+    if content is None or read_provenance(path) is None:
+        raise UserError(f"{path} does not exist; accepted: a file of provenance/")
+    return content
+
+
+def main(_base: Path, ours: Path, theirs: Path) -> int:
+    merged = merge(side(ours), side(theirs))
     if merged is None:
         print(
             "provenance: the records describe different outputs; keep the file that belongs to the "
@@ -35,9 +49,9 @@ def main(ours: Path, theirs: Path) -> int:
             file=sys.stderr,
         )
         return 1
-    ours.write_text(json.dumps(merged, indent=1, sort_keys=True, allow_nan=False) + "\n")
+    write_json(ours, merged)
     return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(Path(sys.argv[2]), Path(sys.argv[3])))
+    run("merge_provenance", main)

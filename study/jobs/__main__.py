@@ -18,6 +18,7 @@ from study.jobs.folder import JobFolder
 from study.reading import UserError
 from study.runs import children
 from study.runs.links import make_folder, open_log, refuse_links
+from study.terminal import clean
 
 SERVE = "--serve"
 TAKE_S = 2.0  # another process may hold the lock for a moment, to test it
@@ -53,10 +54,10 @@ def begin(root: Path) -> int:
             child = children.start((sys.executable, *words), folder.root, log, pass_fds=(lock,))
         child.returncode = 0  # its end is not awaited
     except OSError as error:
-        sys.stderr.write(f"{folder.path}: {error.strerror or error}\n")
+        sys.stderr.write(clean(f"{folder.path}: {error.strerror or error}\n"))
         return 2
     except UserError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(clean(f"{error}\n"))
         return 2
     return 0
 

@@ -58,12 +58,14 @@ WORDS: dict[str, tuple[str, ...]] = {
     "findings": (),
     "clean": (),
 }
+RECORD = "provenance/control/s1.json"
 # They wait for a job that never ends here, or serve until they are stopped.
 PROGRAMS = (
     ("-m", "study.jobs", "."),
     ("tools/merge_params.py", "params.yaml", "params.yaml", "params.yaml", "params.yaml"),
     ("tools/merge_dvclock.py", "dvc.lock", "dvc.lock", "dvc.lock", "dvc.lock"),
     ("tools/merge_findings.py", "findings.json", "findings.json", "findings.json", "findings.json"),
+    ("tools/merge_provenance.py", RECORD, RECORD, RECORD),
 )
 
 
