@@ -173,8 +173,8 @@ def files_of(path: Path) -> list[Path]:
     if not _is_hdf5(_head(path)):
         return [path]
     try:
-        other = hdf5_pair.other_half(path)
-        return [*linked_files(path), *([other] if other is not None and other.is_file() else [])]
+        other = hdf5_pair.half_beside(path)
+        return [*linked_files(path), *([] if other is None else [other])]
     except DAMAGED as error:
         raise UserError(
             f"{path} is truncated or damaged ({brief(error)}); fetch it again"

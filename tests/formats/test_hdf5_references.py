@@ -12,7 +12,7 @@ from formats import hostile
 from formats.hostile import DETECTOR
 
 from study.formats.hdf5 import array_at, linked_files, open_hdf5
-from study.formats.readers import read_raw
+from study.formats.readers import files_of, read_raw
 from study.settings import UserError
 
 FRAMES = hostile.good_arrays("cxi")[f"{DETECTOR}/data"]
@@ -158,3 +158,32 @@ def test_a_deep_file_is_refused_before_its_levels_are_walked(
             group = group.create_group("g")
     with pytest.raises(UserError, match="64 levels deep"), open_hdf5(path, folder_links):
         pass
+
+
+def pair(folder: Path) -> None:
+    folder.mkdir()
+    y, x = 3e-8 * np.mgrid[:4, :4].reshape(2, -1)
+    with h5py.File(folder / "a_dp.hdf5", "w") as file:
+        file["dp"] = np.ones((16, 8, 8))
+    with h5py.File(folder / "a_para.hdf5", "w") as file:
+        file["probe"] = np.ones((1, 1, 8, 8), np.complex64)
+        file["probe"].attrs.update(pixel_height_m=1e-8, pixel_width_m=1e-8)
+        file["probe_position_y_m"], file["probe_position_x_m"] = y, x
+
+
+@pytest.mark.parametrize("name", ["a_dp.hdf5", "a_para.hdf5"])
+def test_the_other_half_of_a_pair_is_no_link_to_another_folder(tmp_path: Path, name: str) -> None:
+    other = "a_dp.hdf5" if "para" in name else "a_para.hdf5"
+    folder, elsewhere, links = (tmp_path / part for part in ("scan", "elsewhere", "links"))
+    pair(folder)
+    for each in (elsewhere, links):
+        each.mkdir()
+    for half in (name, other):  # links to two files of one folder
+        (links / half).symlink_to(folder / half)
+    assert len(read_raw(links / name).patterns) == 16
+    assert len(files_of(links / name)) == 2
+    (folder / other).rename(elsewhere / other)
+    (folder / other).symlink_to(elsewhere / other)
+    for read in (read_raw, files_of):
+        with pytest.raises(UserError, match=rf"{other} is a link to .*elsewhere"):
+            read(folder / name)

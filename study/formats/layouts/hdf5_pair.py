@@ -21,6 +21,7 @@ from study.formats.measured import RawScan, as_float
 from study.formats.positions import Beside
 from study.formats.scan_frames import window_frames
 from study.formats.windows import Window, choose_window
+from study.reading import quoted, real_path
 from study.settings import UserError
 
 FRAMES = "dp"
@@ -37,18 +38,35 @@ def other_half(path: Path) -> Path | None:
     return None
 
 
+def half_beside(path: Path) -> Path | None:
+    """The other half of a pair, to be read; None where it is missing.
+
+    Raises UserError for a link to another folder: a folder that somebody else made could read
+    anything on this machine.
+    """
+    other = other_half(path)
+    if other is None or not other.is_file():
+        return None
+    real = real_path(other).parent
+    if real not in (real_path(path.parent), real_path(path).parent):
+        raise UserError(
+            f"{path} is one half of a pair; {other.name} is a link to {quoted(str(real))}; "
+            "accepted: a file in the folder of the first: copy it beside it"
+        )
+    return other
+
+
 def fits(entries: Entries) -> bool:
     return isinstance(entries, Hdf5Entries) and other_half(entries.path) is not None
 
 
 def read(entries: Entries, beside: Beside) -> RawScan:
-    """Either half may be given. Raises UserError: the other one is missing or lacks an entry."""
-    other = other_half(entries.path)
-    assert other is not None, "the name was recognised"
-    if not other.is_file():
-        raise UserError(
-            f"{entries.path} is one half of a pair; {other.name} is missing: copy it beside it"
-        )
+    """Either half may be given. Raises UserError: the other one is missing, a link to another
+    folder, or lacks an entry."""
+    path, other = entries.path, half_beside(entries.path)
+    if other is None:
+        named = other_half(path) or path
+        raise UserError(f"{path} is one half of a pair; {named.name} is missing: copy it beside it")
     with contextlib.ExitStack() as stack:
         more = Hdf5Entries(stack.enter_context(open_hdf5(other, folder_links=True)), other)
         frames, parameters = (entries, more) if has(entries, FRAMES) else (more, entries)
