@@ -137,6 +137,17 @@ def read_bytes(path: Path | str, limit: int = LARGEST_BYTES) -> bytes:
     return content
 
 
+def read_end(path: Path, limit: int, start: int = 0) -> str:
+    """The text of a log from byte `start` on, at most its last `limit` bytes; "" for a file that
+    is absent or cannot be read."""
+    try:
+        with open_regular(path) as stream:
+            stream.seek(max(start, stream.seek(0, os.SEEK_END) - limit))
+            return stream.read(limit).decode(errors="replace")
+    except (OSError, UserError):
+        return ""
+
+
 def hash_of_file(path: Path | str) -> str:
     """sha256 of the content of a regular file. Raises UserError for what cannot be read."""
     try:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from study import cli
+from study.editing.yaml_file import write_changed
 from study.reading import (
     LONGEST_QUOTE,
     UserError,
@@ -15,6 +16,7 @@ from study.reading import (
     parse_yaml,
     quoted,
     read_bytes,
+    read_end,
     read_mapping,
     read_table,
     read_yaml,
@@ -194,3 +196,20 @@ def test_a_damaged_status_is_not_overwritten(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"status\.json"):
             run.start("control", 1, 2, {})
         assert file.read_bytes() == damaged
+
+
+def test_the_end_of_a_log_is_read_from_where_it_is_asked_for(tmp_path):
+    (tmp_path / "log").write_bytes(b"first\nsecond \xff\n")
+    assert read_end(tmp_path / "log", 100) == "first\nsecond \ufffd\n"
+    assert read_end(tmp_path / "log", 100, start=6) == "second \ufffd\n"
+    assert read_end(tmp_path / "log", 3) == " \ufffd\n"
+    os.mkfifo(tmp_path / "pipe")
+    assert read_end(tmp_path / "pipe", 3) == read_end(tmp_path / "absent", 3) == ""
+    assert read_end(Path("/dev/zero"), 3) == ""
+
+
+def test_a_settings_file_that_is_not_text_is_a_sentence_when_it_is_rewritten(tmp_path):
+    (tmp_path / "params.yaml").write_bytes(b"arms: \xff")
+    with pytest.raises(UserError, match="not UTF-8"):
+        write_changed(tmp_path / "params.yaml", "arms: {}")
+    assert (tmp_path / "params.yaml").read_bytes() == b"arms: \xff"

@@ -30,7 +30,7 @@ from pydantic import BaseModel, ValidationError
 
 from app.scan_tasks.importer import MASK, MEAN, READ, READINGS, Request
 from study.jobs.processes import alive
-from study.reading import open_regular, parse_json, read_mapping, read_text
+from study.reading import parse_json, read_end, read_mapping, read_text
 from study.runs import children, start_time, write_json
 from study.runs.links import make_folder, open_log
 from study.settings import UserError, check_name, explain
@@ -294,12 +294,7 @@ def _at_work(folder: Path, task: str, content: Mapping[str, Any]) -> Task:
 
 def _log(folder: Path, task: str) -> str:
     """The last `LOG_BYTES` of a task's log."""
-    try:
-        with open_regular(folder / f"{task}.log") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - LOG_BYTES))
-            return file.read(LOG_BYTES).decode(errors="replace")
-    except (OSError, UserError):
-        return ""
+    return read_end(folder / f"{task}.log", LOG_BYTES)
 
 
 def last_line(folder: Path, task: str) -> str:

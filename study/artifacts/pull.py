@@ -22,7 +22,7 @@ from typing import Any
 import psutil
 
 from study.artifacts.outputs import chosen, place
-from study.reading import read_mapping
+from study.reading import read_end, read_mapping
 from study.runs import children, start_time, write_json
 from study.runs import process_alive as alive
 from study.runs.links import open_log
@@ -30,6 +30,7 @@ from study.settings import UserError
 
 ID = re.compile(r"[0-9]{10}-[0-9a-f]{8}")
 FOLDER = Path("work/pull")
+LOG_BYTES = 65536
 ENDED = ("finished", "failed", "cancelled")
 # Kept until they end, to avoid zombies and warnings of subprocess.
 _STARTED: list[subprocess.Popen[bytes]] = []
@@ -142,7 +143,7 @@ def _announce(file: Path, pid: int, names: list[str]) -> None:
 
 def _last_words(root: Path, pull_id: str) -> str:
     log = _file(root, pull_id).with_suffix(".log")
-    lines = log.read_text(errors="replace").strip().splitlines() if log.is_file() else []
+    lines = read_end(log, LOG_BYTES).strip().splitlines()
     return lines[-1] if lines else "nothing was printed; pull again"
 
 

@@ -14,7 +14,7 @@ from filelock import BaseFileLock
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
-from study.reading import parse_yaml, read_yaml_text, real_path
+from study.reading import parse_yaml, read_text, read_yaml_text, real_path
 from study.runs import environment, write_text
 from study.runs.links import lock_at
 from study.settings import UserError
@@ -51,7 +51,7 @@ def write_changed(file: Path, text: str) -> None:
     target = write_target(file)
     for left in target.parent.glob(f".{target.name}.*.tmp"):
         left.unlink(missing_ok=True)
-    if not target.is_file() or target.read_text() != text:
+    if not target.is_file() or read_text(target) != text:
         write_text(target, text)
 
 

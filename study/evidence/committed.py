@@ -24,7 +24,6 @@ rounding on another CPU.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -34,7 +33,9 @@ from typing import Any, Literal
 from study.evidence import statistics
 from study.evidence.arms import SEED_FILE, ArmResults
 from study.evidence.format import counted, fmt, join_words
-from study.runs.environment import git
+from study.evidence.shapes import SeedFile, checked
+from study.reading import UserError, parse_json
+from study.runs.environment import git, git_bytes
 
 IDENTICAL = 1e-6
 WITHOUT_SPREAD = 1e-3
@@ -49,6 +50,7 @@ HEADLINE = (
 COMPARED = ("outcome", "best", "last", "training")
 NOT_COMPARED = ("seconds", "history_sha256", "reasons")
 FILES_PER_CALL = 500
+REMEDY = "score the arm again (`study evaluate`), then commit its results"
 
 
 @dataclass(frozen=True)
@@ -59,40 +61,61 @@ class Repetition:
     reason: str
 
 
+@dataclass(frozen=True)
+class Blob:
+    """One file of a commit, as git stores it; `where` names it in errors."""
+
+    id: str
+    size: int
+    where: str
+
+
 def committed_results(root: Path, commit: str = "HEAD") -> dict[str, ArmResults]:
-    """The arms as committed in results/ of the pipeline folder `root`; {} without git."""
+    """The arms as committed in results/ of the pipeline folder `root`; {} without git.
+
+    Raises UserError for a committed file that is not the result of a seed.
+    """
     blobs = dict(_blobs(root, commit))
-    contents = _contents(root, list(dict.fromkeys(blobs.values())))
+    contents = _contents(root, list({blob.id: blob for blob in blobs.values()}.values()))
     seeds: dict[str, dict[int, Any]] = {}
     for (arm, seed), blob in blobs.items():
-        seeds.setdefault(arm, {})[seed] = contents[blob]
+        seeds.setdefault(arm, {})[seed] = contents[blob.id]
     return {
         name: ArmResults(name, dict(sorted(found.items())), {}) for name, found in seeds.items()
     }
 
 
-def _blobs(root: Path, commit: str) -> Iterator[tuple[tuple[str, int], str]]:
+def _blobs(root: Path, commit: str) -> Iterator[tuple[tuple[str, int], Blob]]:
     """((arm, seed), blob) of all committed seed results."""
-    for line in (git("ls-tree", "-r", commit, "--", "results", root=root) or "").splitlines():
+    listed = git("ls-tree", "-r", "-l", commit, "--", "results", root=root) or ""
+    for line in listed.splitlines():
         facts, _, name = line.partition("\t")
         path = Path(name)
         match = SEED_FILE.fullmatch(path.name)
-        if match and len(path.parts) == 4:
-            yield (path.parts[1], int(match[1])), facts.split()[2]
+        _, kind, blob, size = facts.split()
+        if match and len(path.parts) == 4 and kind == "blob":
+            length = int(size) if size.isdigit() else -1  # "BAD" for a missing object
+            yield (path.parts[1], int(match[1])), Blob(blob, length, f"{name} of {commit:.12}")
 
 
-def _contents(root: Path, blobs: list[str]) -> dict[str, Any]:
-    """Blob -> its JSON. Many blobs are read per `git show`, since one call per file would take
-    minutes."""
-    decoder, found = json.JSONDecoder(), []
+def _contents(root: Path, blobs: list[Blob]) -> dict[str, Any]:
+    """Id of a blob -> its JSON. `git show` writes several blobs one after the other; one call per
+    file would take minutes."""
+    found: dict[str, Any] = {}
     for start in range(0, len(blobs), FILES_PER_CALL):
-        text = git("show", *blobs[start : start + FILES_PER_CALL], root=root) or ""
-        rest = text.strip()
-        while rest:
-            document, end = decoder.raw_decode(rest)
-            found.append(document)
-            rest = rest[end:].lstrip()
-    return dict(zip(blobs, found, strict=True))
+        some = blobs[start : start + FILES_PER_CALL]
+        stored = git_bytes("show", *(blob.id for blob in some), root=root) or b""
+        if len(stored) != sum(blob.size for blob in some):
+            raise UserError(
+                f"git cannot show the committed results of {root}; `git fsck` names the objects "
+                "that are damaged or missing: fetch them again from another clone"
+            )
+        end = 0
+        for blob in some:
+            begin, end = end, end + blob.size
+            content = parse_json(stored[begin:end], blob.where)
+            found[blob.id] = checked(content, SeedFile, blob.where, REMEDY)
+    return found
 
 
 def compare_arms(

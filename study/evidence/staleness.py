@@ -14,7 +14,7 @@ from study.evidence.claim_finding import Evidence
 from study.evidence.claims import load_claims
 from study.evidence.model import FORMAT, Findings, parse
 from study.evidence.packing import unpacked
-from study.reading import hash_of_file, read_mapping
+from study.reading import hash_of_file, is_inside, quoted, read_mapping
 from study.settings import UserError
 
 READ = (1, 2, FORMAT)
@@ -83,6 +83,11 @@ def stale(findings: Findings, root: Path) -> dict[str, list[str]]:
 
 
 def _moved(item: Evidence, root: Path) -> str | None:
+    if not is_inside(item.file):
+        raise UserError(
+            f"{root / 'findings.json'} names {quoted(item.file)} as evidence; accepted: paths "
+            "below this folder, without `..`; write it again with `dvc repro findings`"
+        )
     file = root / item.file
     if not file.is_file():
         return f"{item.file} is gone" if item.in_git else None

@@ -23,7 +23,7 @@ from study.artifacts import dvc_yaml
 from study.jobs import processes
 from study.jobs.folder import JobFolder
 from study.jobs.models import Job
-from study.reading import parse_yaml, read_text
+from study.reading import parse_yaml, read_end, read_text
 from study.runs import read_json, write_text
 from study.runs.links import lock_at
 from study.settings import UserError
@@ -127,13 +127,7 @@ def dvc_folder(root: Path) -> Path:
 
 def tail(log: Path, offset: int) -> str:
     """The text added to a log since `offset`, at most its last 64 KiB."""
-    try:
-        with log.open("rb") as stream:
-            size = stream.seek(0, 2)
-            stream.seek(max(offset, size - LOG_BYTES))
-            return stream.read().decode(errors="replace")
-    except OSError:
-        return ""
+    return read_end(log, LOG_BYTES, offset)
 
 
 def last_output(log: Path) -> str:

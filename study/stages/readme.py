@@ -6,6 +6,7 @@ from pathlib import Path
 
 from study.evidence.claim_words import with_verdicts
 from study.evidence.staleness import current_findings
+from study.reading import read_text
 from study.runs import write_text
 from study.settings import UserError
 
@@ -19,5 +20,5 @@ def write_readme(root: Path) -> str:
     if not file.is_file():
         raise UserError(f"{file} does not exist; run in the root of the study")
     findings = current_findings(root)
-    write_text(file, with_verdicts(file.read_text(encoding="utf-8"), findings))
+    write_text(file, with_verdicts(read_text(file), findings))
     return f"{file}: {len(findings.headline)} verdicts, {len(findings.claims)} claims counted"

@@ -21,6 +21,7 @@ from typing import Literal
 
 from study.formats.dataset import load_dataset, load_manifest
 from study.formats.requests import check_request
+from study.reading import read_bytes
 from study.runs import RunFolder, environment
 from study.runs.collect import collect
 from study.runs.links import refuse_links
@@ -197,7 +198,7 @@ def plan(root: Path, name: str, row: Row, diagnose: bool, devices: int) -> list[
     """
     file = root / "fingerprints" / f"{name}.json"
     try:
-        fingerprint = hashlib.sha256(file.read_bytes()).hexdigest()
+        fingerprint = hashlib.sha256(read_bytes(file)).hexdigest()
     except FileNotFoundError:
         raise UserError(
             f"{name} has no fingerprint yet; `study train --arm {name} --only prepare` computes it"

@@ -129,6 +129,15 @@ def test_touching_any_file_of_the_evidence_makes_the_claim_stale(root: Path, stu
     assert stale(typed(findings), root) == {}
 
 
+@pytest.mark.parametrize("file", ["../elsewhere.json", "/etc/hostname", "a/../../b", ""])
+def test_evidence_outside_the_pipeline_is_refused(root: Path, study: Study, file: str) -> None:
+    write_json(root / "claims.yaml", {"claims": {"A-1": claim()}})
+    findings = found(root, book_of(root, A_1=claim()), study)
+    findings["claims"]["A-1"]["evidence"][0]["file"] = file
+    with pytest.raises(UserError, match="as evidence; accepted: paths"):
+        stale(typed(findings), root)
+
+
 # --- the file itself
 
 

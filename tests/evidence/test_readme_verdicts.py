@@ -177,3 +177,6 @@ def test_the_command_writes_the_readme_and_refuses_where_there_is_none(
     write_json(root / "findings.json", findings)
     assert call() == 0
     assert (root / "README.md").read_text() == with_verdicts(PAGE, typed(findings))
+    (root / "README.md").write_bytes(PAGE.encode() + b"\xff")
+    assert call() == 2 and "README.md is not UTF-8" in capsys.readouterr().err
+    assert (root / "README.md").read_bytes() == PAGE.encode() + b"\xff"

@@ -18,7 +18,7 @@ from study.evidence.committed import (
     compare_arm,
     compare_arms,
 )
-from study.settings import Study
+from study.settings import Study, UserError
 
 
 @pytest.fixture
@@ -178,6 +178,30 @@ def test_committed_results_are_those_of_the_last_commit(tmp_path: Path, study: S
     assert committed["control"].seeds[1] == committed_content
     assert list(committed["control"].seeds) == [1, 2, 3, 4, 5, 6]
     assert result(root, committed) == "differs"
+
+
+def test_a_damaged_file_of_the_commit_is_named(tmp_path: Path, study: Study) -> None:
+    def git(*arguments: str) -> None:
+        who = ("-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false")
+        subprocess.run(("git", *who, *arguments), cwd=tmp_path, check=True, capture_output=True)
+
+    file = store(tmp_path, study, "control", CONTROL)[2]
+    whole = json.loads(file.read_text())
+    git("init", "-q")
+    for damaged in (
+        "", "{", "{}", "[]", "null", "5", "{}{}", "[" * 5000, "\udcff", "{\"outcome\": NaN}",
+        json.dumps({key: value for key, value in whole.items() if key != "outcome"}),
+    ):  # fmt: skip
+        file.write_text(damaged, errors="surrogateescape")
+        git("add", "-A")
+        git("commit", "-q", "-m", "damaged")
+        with pytest.raises(UserError, match=rf"results/control/seeds/{file.name} of HEAD"):
+            committed_results(tmp_path)
+    name = f"HEAD:{file.relative_to(tmp_path)}"
+    blob = subprocess.check_output(("git", "rev-parse", name), cwd=tmp_path, text=True).strip()
+    (tmp_path / ".git/objects" / blob[:2] / blob[2:]).unlink()
+    with pytest.raises(UserError, match="git cannot show"):
+        committed_results(tmp_path)
 
 
 def test_without_git_nothing_is_committed(tmp_path: Path, study: Study) -> None:

@@ -23,6 +23,7 @@ from study.formats.readers import hash_of, read_probe_of, read_raw
 from study.formats.zarr_store import ZarrEntries
 from study.reading import hash_of_file
 from study.settings import UserError
+from study.stages.train import plan
 
 folder = Path(sys.argv[1])
 for special in (folder / "pipe", Path("/dev/zero"), Path("/dev/full")):
@@ -42,6 +43,7 @@ for special in (folder / "pipe", Path("/dev/zero"), Path("/dev/full")):
         "zarr": lambda: ZarrEntries(folder / "scan.zarr"),
         "chunk": lambda: ZarrEntries(folder / "chunk.zarr").read("data"),
         "dvc": lambda: check_config(folder),
+        "fingerprint": lambda: plan(folder, "a", None, False, 1),
     }
     for name, call in cases.items():
         try:
@@ -56,7 +58,15 @@ CASES = CHILD.count("lambda")
 
 @pytest.mark.slow
 def test_pipes_and_devices_are_refused_at_once(tmp_path: Path) -> None:
-    for place in ("pipe", "p.npy", "p.h5", "scan.zarr/a/.zarray", "chunk.zarr/0", ".dvc/config"):
+    for place in (
+        "pipe",
+        "p.npy",
+        "p.h5",
+        "scan.zarr/a/.zarray",
+        "chunk.zarr/0",
+        ".dvc/config",
+        "fingerprints/a.json",
+    ):
         (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
         os.mkfifo(tmp_path / place)
     (tmp_path / "scan.zarr" / ".zgroup").write_text("{}")

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+import tracemalloc
 from pathlib import Path
 
 import psutil
@@ -35,6 +36,19 @@ def test_a_process_that_died_is_a_failure_with_its_last_words(tmp_path):
     (tmp_path / "work/pull" / f"{ID}.log").write_text("first\nKilled\n")
     found = read_pull(tmp_path, ID)
     assert found.state == "failed" and found.cause and "Killed" in found.cause
+
+
+def test_the_last_words_of_a_large_log_take_little_memory(tmp_path):
+    write_status(tmp_path, pid_started=1.0)
+    with (tmp_path / "work/pull" / f"{ID}.log").open("wb") as log:
+        log.truncate(2**30)
+        log.seek(0, 2)
+        log.write(b"\nKilled\n")
+    tracemalloc.start()
+    found = read_pull(tmp_path, ID)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.cause and found.cause.endswith("Killed") and peak < 2**28
 
 
 def test_a_finished_pull_stays_finished(tmp_path):
