@@ -7,6 +7,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from study.reading import UserError
+from study.runs import environment
 from study.runs.environment import memory
 
 GIB = 2**30
@@ -56,3 +58,19 @@ def test_a_limit_above_what_is_free_changes_nothing(tmp_path: Path) -> None:
         "sys__fs__cgroup__memory.max": f"{64 * GIB}\n",
     }
     assert memory(write(tmp_path, **files)) == 8 * GIB
+
+
+def test_a_command_that_does_not_end_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = tmp_path / "git"
+    waiting.write_text("#!/bin/sh\nexec sleep 60\n")
+    waiting.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(environment, "GIT_S", 0.2)
+    monkeypatch.setattr(environment, "DVC_S", 0.001)
+    for call in (environment.git, environment.git_bytes):
+        with pytest.raises(UserError, match=r"`git status` in .* did not end within"):
+            call("status", root=tmp_path)
+    with pytest.raises(UserError, match="`dvc version` in "):
+        environment.dvc("version", root=tmp_path)

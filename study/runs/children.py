@@ -37,7 +37,11 @@ def run(
 
 @overload
 def run(
-    command: Sequence[str], root: Path | None = None, *, text: Literal[False]
+    command: Sequence[str],
+    root: Path | None = None,
+    *,
+    text: Literal[False],
+    limit_s: float | None = None,
 ) -> subprocess.CompletedProcess[bytes]: ...
 
 

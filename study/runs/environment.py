@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from study.reading import UserError
 from study.runs import children
 
 PACKAGES = ("torch", "lightning", "numpy", "scipy", "scikit-image", "h5py", "dvc", "pandas")
@@ -25,12 +28,17 @@ CLEAN_PATHS = (
     "requirements.lock",
     "requirements-cpu.txt",
 )
+# Far above what they take: git reads metadata, `dvc add` hashes data sets of gigabytes.
+GIT_S, DVC_S = 600.0, 6 * 3600.0
 # Memory limit of a control group: version 2 names no controller, version 1 does.
 LIMIT_FILES = {"": "memory.max", "memory": "memory.limit_in_bytes"}
 
 
 def git(*arguments: str, root: Path = Path()) -> str | None:
-    """Output of a git command in `root`; None without git, without a repository, or if it fails."""
+    """Output of a git command in `root`; None without git, without a repository, or if it fails.
+
+    Raises UserError for a command that does not end.
+    """
     return _output(arguments, root, text=True)
 
 
@@ -40,17 +48,34 @@ def git_bytes(*arguments: str, root: Path = Path()) -> bytes | None:
 
 
 def _output(arguments: tuple[str, ...], root: Path, *, text: bool) -> Any:
-    try:
-        done = children.run(("git", *arguments), root, text=text)
-    except FileNotFoundError:
-        return None
+    with _ended("git", arguments, root):
+        try:
+            done = children.run(("git", *arguments), root, text=text, limit_s=GIT_S)
+        except FileNotFoundError:
+            return None
     return done.stdout if done.returncode == 0 else None
 
 
 def dvc(*arguments: str, root: Path, show: bool = False) -> subprocess.CompletedProcess[str]:
-    """Run a dvc command of this installation in `root`; `show`: do not capture its output."""
+    """Run a dvc command of this installation in `root`; `show`: do not capture its output, and let
+    the user end it. Raises UserError for another command that does not end.
+    """
     command = (sys.executable, "-m", "dvc", *arguments)
-    return children.run(command, root, show=show)
+    with _ended("dvc", arguments, root):
+        return children.run(command, root, show=show, limit_s=None if show else DVC_S)
+
+
+@contextlib.contextmanager
+def _ended(program: str, arguments: Sequence[str], root: Path) -> Iterator[None]:
+    """Name a command that was stopped at its time limit."""
+    try:
+        yield
+    except subprocess.TimeoutExpired as error:
+        raise UserError(
+            f"`{program} {' '.join(arguments[:3])}` in {Path(root).resolve()} did not end within "
+            f"{error.timeout:.0f} s and was stopped; run it by hand to see what it waits for (a "
+            "slow disk, or another program that holds a lock), then try again"
+        ) from None
 
 
 def checkout(root: Path = Path()) -> Path:
