@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import threading
@@ -87,7 +88,8 @@ def test_a_name_that_is_no_temporary_of_ours_stays(tmp_path):
     names = [
         ".notes.tmp",
         "params.yaml.1.2.tmp",
-        ".checkpoint.77.tmp",
+        ".check.77.tmp",
+        ".a.checkpoint.77.tmp",
         ".a.1.2.tmp.bak",
         ".1.2.tmp",
     ]
@@ -96,6 +98,32 @@ def test_a_name_that_is_no_temporary_of_ours_stays(tmp_path):
     (tmp_path / ".link.1.2.tmp").symlink_to(tmp_path / ".notes.tmp")
     sweep(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {*names, ".link.1.2.tmp"}
+
+
+def test_clean_removes_the_second_name_of_a_checkpoint_that_a_kill_left(tmp_path):
+    run = tmp_path / "work" / "a"
+    run.mkdir(parents=True)
+    (run / "checkpoint.pt").write_text("weights")
+    (run / ".checkpoint.77.tmp").hardlink_to(run / "checkpoint.pt")
+    clean_checkout(tmp_path, dry=False)
+    assert [path.name for path in run.iterdir()] == ["checkpoint.pt"]
+
+
+@pytest.mark.parametrize("folder", ["", "imported", "runs", "work/a", "results/control/seeds"])
+def test_git_ignores_what_a_killed_writer_leaves(tmp_path, folder):
+    """Also a folder beside imported/NAME, which is hidden as imported/*/ is."""
+    subprocess.run(("git", "init", "-q"), cwd=tmp_path, check=True)
+    shutil.copy(Path(__file__).parent.parent / ".gitignore", tmp_path)
+    place = tmp_path / folder
+    with temporary_file(place / "set.json") as stream, temporary_folder(place / "set") as made:
+        left = [Path(stream.name), made / "train.cxi", place / ".checkpoint.77.tmp"]
+        (made / "train.cxi").write_text("x")
+        left[2].write_text("x")
+        command = ("git", "status", "--porcelain", "--untracked-files=all")
+        listed = subprocess.check_output(command, cwd=tmp_path, text=True)
+        assert listed.split() == ["??", ".gitignore"]
+        for path in left:
+            subprocess.run(("git", "check-ignore", "-q", path), cwd=tmp_path, check=True)
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_temporary(tmp_path):

@@ -23,7 +23,8 @@ from typing import BinaryIO
 
 from study.runs.links import refuse_links
 
-NAME = re.compile(r"\..+\.\d+\.\d+\.tmp")
+# `.checkpoint.PID.tmp`: a second name of a checkpoint (study/training/checkpoints.py), not locked.
+NAME = re.compile(r"\.(.+\.\d+|checkpoint)\.\d+\.tmp")
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
 
 

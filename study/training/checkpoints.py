@@ -11,6 +11,7 @@ hold (over 65504) stay float32; the file says which.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import warnings
@@ -168,9 +169,12 @@ def save_checkpoint(folder: RunFolder, state: State) -> None:
     """
     if folder.checkpoint.is_file():
         link = folder.checkpoint.with_name(f".checkpoint.{os.getpid()}.tmp")
-        link.unlink(missing_ok=True)
-        link.hardlink_to(folder.checkpoint)
-        link.replace(_previous(folder))
+        while True:
+            link.unlink(missing_ok=True)
+            link.hardlink_to(folder.checkpoint)
+            with contextlib.suppress(FileNotFoundError):  # another process removed it as abandoned
+                link.replace(_previous(folder))
+                break
     write_state(folder.checkpoint, state)
 
 

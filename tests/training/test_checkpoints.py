@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from study.runs import RunFolder
+from study.runs.temporary import sweep
 from study.settings import Arm, UserError
 from study.training.checkpoints import (
     Network,
@@ -101,6 +102,25 @@ def test_the_newest_checkpoint_that_loads_is_taken(tmp_path: Path) -> None:
     remove_checkpoints(folder)
     assert load_checkpoint(folder) is None
     assert {file.name for file in tmp_path.iterdir()} == {"events.jsonl", "log.txt"}
+
+
+def test_a_checkpoint_is_saved_while_another_process_sweeps(tmp_path: Path, monkeypatch) -> None:
+    """`study clean` can meet the second name of the file before it has its own."""
+    folder, link = RunFolder(tmp_path), Path.hardlink_to
+    save_checkpoint(folder, {"epoch": 1})
+    swept: list[Path] = []
+
+    def swept_once(path: Path, target: Path) -> None:
+        link(path, target)
+        if not swept:
+            swept.append(path)
+            sweep(tmp_path)
+
+    monkeypatch.setattr(Path, "hardlink_to", swept_once)
+    save_checkpoint(folder, {"epoch": 2})
+    assert swept and load_checkpoint(folder) == {"epoch": 2}
+    folder.checkpoint.unlink()
+    assert load_checkpoint(folder) == {"epoch": 1}
 
 
 FULL = """
