@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,8 +17,9 @@ from study.editing import committing
 from study.editing.arms import Draft
 from study.editing.claiming import ClaimDraft, add, command, committed
 from study.editing.committing import commit, unclean
+from study.editing.seeds import more_seeds
 from study.runs.environment import describe
-from study.settings import UserError
+from study.settings import UserError, load_study
 
 CLAIM = ClaimDraft(
     "LONGER-001", "More epochs help.", "last.standard.amplitude.mae", "lower", 0.02, "longer", 8
@@ -192,8 +195,12 @@ def test_another_arm_or_claim_of_that_name_is_refused(checkout: Path, draft, cla
     assert {path: path.read_bytes() for path in checkout.glob("*.yaml")} == before
 
 
-@pytest.mark.parametrize("trouble", ["index.lock", "hook", "merge"])
-def test_after_a_failed_commit_the_same_again_commits(checkout: Path, trouble: str):
+TROUBLES = ("index.lock", "hook", "merge")
+
+
+@contextmanager
+def refusing(checkout: Path, trouble: str) -> Iterator[None]:
+    """Git refuses commits within the body."""
     lock, hook = checkout / ".git/index.lock", checkout / ".git/hooks/pre-commit"
     git(checkout, "checkout", "-qb", "other")
     git(checkout, "commit", "-q", "--allow-empty", "-m", "other")
@@ -207,17 +214,62 @@ def test_after_a_failed_commit_the_same_again_commits(checkout: Path, trouble: s
     else:
         git(checkout, "merge", "--no-ff", "--no-commit", "other")
     head = git(checkout, "rev-parse", "HEAD")
-    add(checkout, LONGER, CLAIM, commits=True)
-    with pytest.raises(UserError, match=r"params\.yaml and claims\.yaml hold longer") as output:
-        committed(checkout, LONGER, CLAIM)
-    assert "git " in str(output.value) and git(checkout, "rev-parse", "HEAD") == head
+    yield
+    assert git(checkout, "rev-parse", "HEAD") == head
     lock.unlink(missing_ok=True)
     hook.unlink(missing_ok=True)
     if trouble == "merge":
         git(checkout, "merge", "--abort")
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_after_a_failed_commit_the_same_again_commits(checkout: Path, trouble: str):
+    with refusing(checkout, trouble):
+        add(checkout, LONGER, CLAIM, commits=True)
+        with pytest.raises(UserError, match=r"params\.yaml and claims\.yaml hold longer") as output:
+            committed(checkout, LONGER, CLAIM)
+        assert "git " in str(output.value)
     add(checkout, LONGER, CLAIM, commits=True)
     committed(checkout, LONGER, CLAIM)
     assert unclean(checkout) == ()
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+@pytest.mark.parametrize("which", [("--seeds", "50-51"), ("-n", "2")])
+def test_seeds_whose_commit_failed_are_committed_by_the_same_command(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, trouble: str, which: tuple[str, str]
+):
+    from typer.testing import CliRunner
+
+    monkeypatch.chdir(checkout)
+    before = load_study(checkout / "params.yaml").arms["control"].seeds
+    words = ["arms", "extend", "control", *which, "--commit"]
+    with refusing(checkout, trouble):
+        done = CliRunner().invoke(app, words)
+        assert "holds the seeds" in str(done.exception) and "same command" in str(done.exception)
+    written = (checkout / "params.yaml").read_bytes()
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0 and "committed as" in done.stdout, done.exception
+    assert (checkout / "params.yaml").read_bytes() == written and unclean(checkout) == ()
+    assert len(load_study(checkout / "params.yaml").arms["control"].seeds) == len(before) + 2
+
+
+def test_leftover_seeds_are_named_when_others_are_asked_for(checkout: Path):
+    more_seeds(checkout, "control", (50, 51))
+    with pytest.raises(UserError, match=r"extend control --seeds 50,51 --commit"):
+        more_seeds(checkout, "control", (52,), commits=True)
+    (checkout / "params.yaml").write_text((checkout / "params.yaml").read_text() + "# A note.\n")
+    head = git(checkout, "rev-parse", "HEAD")
+    with pytest.raises(UserError, match="uncommitted changes"):
+        more_seeds(checkout, "control", (50, 51), commits=True)
+    assert git(checkout, "rev-parse", "HEAD") == head
+
+
+def test_without_git_no_seeds_are_written_for_a_commit(tmp_path: Path):
+    (tmp_path / "params.yaml").write_text(PARAMS)
+    with pytest.raises(UserError, match="not in a git repository"):
+        more_seeds(tmp_path, "control", (50,), commits=True)
+    assert (tmp_path / "params.yaml").read_text() == PARAMS
 
 
 # --- questions that nobody answers ------------------------------------------------------------

@@ -28,6 +28,7 @@ SERVER = ROOT / "tests" / "crash_server.py"
 FAULTS = ("kill", "full", "interrupt")
 SAMPLE = 2
 NEW = ["arms", "new", "loose", "--from", "control", "--set", "clip.gradient_clip_val=2.0"]
+EXTEND = ["arms", "extend", "agc", "--seeds", "50-51"]
 CLAIM = [
     "--claim",
     "LOOSE-001",
@@ -88,6 +89,9 @@ COMMANDS: dict[str, tuple[Callable[[Path], None], list[str]]] = {
     "new with the first claim": (without_claims, [*NEW, *CLAIM]),
     "new in linked files": (linked, [*NEW, *CLAIM]),
     "new, committed": (in_git, [*NEW, *CLAIM, "--commit"]),
+    "extend": (plain, EXTEND),
+    "extend in linked files": (linked, EXTEND),
+    "extend, committed": (in_git, [*EXTEND, "--commit"]),
     "archive": (plain, ["arms", "archive", "agc"]),
     "archive a second time": (archived_before, ["arms", "archive", "agc"]),
     "rename": (plain, ["arms", "rename", "agc", "adaptive"]),

@@ -33,8 +33,9 @@ def _form(name: str, row: Arm) -> None:
         "is optional stopping: register a new claim with fresh seeds instead (docs/evidence.md)."
     )
     n = st.number_input("Number of fresh seeds", 1, MOST, USUAL, key="more-count", width=200)
-    words = ("arms", "extend", name, "-n", str(n), "--dry-run", "--json")
-    priced = ask_once(words, (row.seeds,))
+    commits = committing.unclean(load.ROOT) is not None
+    add = ("arms", "extend", name, "-n", str(n), *(("--commit",) if commits else ()))
+    priced = ask_once((*add, "--dry-run", "--json"), (row.seeds,))
     if not priced.done:
         with st.spinner("Choosing seeds"):
             wait(priced)
@@ -45,9 +46,7 @@ def _form(name: str, row: Arm) -> None:
     price = "no time estimate (no past run)" if minutes is None else f"about {minutes:.0f} min"
     description = f"seeds {join_words(map(str, seeds))}; {counted(len(seeds), 'run')}, {price}"
     st.markdown(f"**{escaped(description)}**")
-    commits = committing.unclean(load.ROOT) is not None
-    line = f"study arms extend {name} -n {n}{' --commit' if commits else ''}"
-    st.code(line, language=None, wrap_lines=True)
+    st.code(" ".join(("study", *add)), language=None, wrap_lines=True)
     where = executor("more-executor")
     with st.container(horizontal=True):
         only = st.button("Add seeds", key="more-add", icon=":material/add:")

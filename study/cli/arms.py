@@ -267,13 +267,19 @@ def extend(
     Settings and stored runs are kept; `study launch NAME` runs the new seeds.
     """
     from study.editing.arms import parse_seeds
-    from study.editing.seeds import fresh_seeds, more_seeds
+    from study.editing.seeds import fresh_seeds, more_seeds, uncommitted_seeds
     from study.reading import seeds_text
     from study.settings import load_study
     from study.stages.estimate import minutes_of
 
     root = Path()
-    chosen = parse_seeds(seeds) if seeds else fresh_seeds(root, load_study(PARAMS), name, n)
+    study = load_study(PARAMS)
+    # An interrupted command left the seeds that it had chosen: the same command commits these.
+    left = uncommitted_seeds(root, name) if commit and not seeds else ()
+    if seeds:
+        chosen = parse_seeds(seeds)
+    else:
+        chosen = left if len(left) == n else fresh_seeds(root, study, name, n)
     minutes = minutes_of(root, name, len(chosen))
     if as_json:
         print(json.dumps({"arm": name, "seeds": chosen, "minutes": minutes}))

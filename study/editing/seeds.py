@@ -1,9 +1,11 @@
 """Add seeds to an arm: its `seeds` line in params.yaml changes, other arms do not.
 
-    fresh_seeds   the next seeds that an arm could have
-    more_seeds    writes seeds to params.yaml
+    fresh_seeds         the next seeds that an arm could have
+    uncommitted_seeds   those that an interrupted command wrote and did not commit
+    more_seeds          writes seeds to params.yaml
 
-Existing runs keep their results: a run is identified by its settings, data and seed.
+Existing runs keep their results: a run is identified by its settings, data and seed. If a command
+was killed, or git refused its commit, the same command again completes it.
 """
 
 from __future__ import annotations
@@ -16,9 +18,10 @@ from pathlib import Path
 from ruamel.yaml.comments import CommentedMap
 
 from study.editing import yaml_file
-from study.editing.committing import commit, unclean
+from study.editing.committing import commit, committed_text, unclean
 from study.evidence.registered import claims_on, registered_seeds
 from study.reading import parse_yaml, seeds_text
+from study.runs.environment import git
 from study.settings import MOST_SEEDS, Arm, Row, Study, UserError, find_row, parse_study
 
 PARAMS = "params.yaml"
@@ -49,33 +52,79 @@ def fresh_seeds(root: Path, study: Study, name: str, n: int) -> tuple[int, ...]:
     return tuple(islice((seed for seed in drawn if seed not in row.seeds), n))
 
 
+def uncommitted_seeds(root: Path, name: str) -> tuple[int, ...]:
+    """The seeds of arm `name` that params.yaml has and the last commit lacks; empty if other parts
+    of the file were edited too, if the arm is new, and without git.
+    """
+    text, document = yaml_file.read(root / PARAMS)
+    row = _network(parse_study(yaml_file.plain_nodes(document), str(root / PARAMS)), name)
+    was = _committed(root)
+    try:
+        before = None if was is None else _network(_study_of(was, root), name)
+        added = row.seeds[len(before.seeds) :] if before else ()
+        return added if added and _extended(was or "", root, name, added) == text else ()
+    except UserError:  # the last commit has no such arm, or an invalid file
+        return ()
+
+
 def more_seeds(root: Path, name: str, seeds: Sequence[int], commits: bool = False) -> str:
     """Append `seeds` to those of arm `name`; with `commits` also to git. Returns the short hash of
-    the commit, or "". Raises UserError for an arm without seeds, for seeds that it already has, for
-    other edits of the file that would be committed too, and if params.yaml cannot be extended
-    without other changes.
+    the commit, or "". Seeds that are already the last ones of the arm are kept, and committed if
+    they are not. Raises UserError for an arm without seeds, for seeds of which it has some, for
+    other edits of the file that would be committed too, if params.yaml cannot be extended without
+    other changes, and if git refuses the commit; the seeds then stay written, as the message
+    states.
     """
     params = root / PARAMS
     with yaml_file.lock(params):
         text, document = yaml_file.read(params)
-        study = parse_study(yaml_file.plain_nodes(document), str(params))
-        row = _network(study, name)
-        if twice := sorted(set(seeds) & set(row.seeds)):
+        row = _network(parse_study(yaml_file.plain_nodes(document), str(params)), name)
+        there = bool(seeds) and row.seeds[-len(seeds) :] == tuple(seeds)
+        twice = sorted(set(seeds) & set(row.seeds))
+        if twice and not there:
             raise UserError(f"{name} has seeds {seeds_text(twice)} already; choose others")
         if commits:
-            _refuse_edits(root)
-        wanted = row.model_copy(update={"seeds": (*row.seeds, *seeds)})
-        longer = _with_seeds(text, document, study, name, wanted)
-        written = parse_study(parse_yaml(longer, params), str(params))
-        if written.arms != {**study.arms, name: wanted}:
-            raise UserError(
-                f"the seeds of {name} in {params} cannot be changed separately; edit them by hand"
-            )
-        yaml_file.write_changed(params, longer)
-        if not commits:
-            return ""
-        file = os.path.relpath(yaml_file.write_target(params), root)
+            _refuse_edits(root, name, seeds if there else ())
+        if not there:
+            yaml_file.write_changed(params, _extended(text, root, name, seeds))
+        return _commit(root, name, seeds) if commits else ""
+
+
+def _commit(root: Path, name: str, seeds: Sequence[int]) -> str:
+    """Commit params.yaml. Raises UserError that also says what is written."""
+    file = os.path.relpath(yaml_file.write_target(root / PARAMS), root)
+    try:
         return commit(root, [file], f"Add seeds {seeds_text(seeds)} to {name}"[:72])
+    except UserError as error:
+        raise UserError(
+            f"{PARAMS} holds the seeds {seeds_text(seeds)} of {name} now, but this is not "
+            f"committed: {error}. Then run the same command again, or `git commit {file}`"
+        ) from None
+
+
+def _committed(root: Path) -> str | None:
+    """params.yaml in the last commit; None if absent, and without git."""
+    return committed_text(root, os.path.relpath(yaml_file.write_target(root / PARAMS), root))
+
+
+def _study_of(text: str, root: Path) -> Study:
+    return parse_study(parse_yaml(text, root / PARAMS), str(root / PARAMS))
+
+
+def _extended(text: str, root: Path, name: str, seeds: Sequence[int]) -> str:
+    """`text`, a params.yaml, with `seeds` added to arm `name`. Raises UserError if other settings
+    would change."""
+    params = root / PARAMS
+    document = yaml_file.loaded(text, params)
+    study = parse_study(yaml_file.plain_nodes(document), str(params))
+    row = _network(study, name)
+    wanted = row.model_copy(update={"seeds": (*row.seeds, *seeds)})
+    longer = _with_seeds(text, document, study, name, wanted)
+    if _study_of(longer, root).arms != {**study.arms, name: wanted}:
+        raise UserError(
+            f"the seeds of {name} in {params} cannot be changed separately; edit them by hand"
+        )
+    return longer
 
 
 def _network(study: Study, name: str) -> Arm:
@@ -90,10 +139,25 @@ def _simulated(study: Study, row: Row) -> bool:
     return room == "data" and name in study.data
 
 
-def _refuse_edits(root: Path) -> None:
-    """Raise UserError if params.yaml has uncommitted edits: the whole file would be committed."""
-    if PARAMS in (unclean(root) or ()):
-        raise UserError(f"{PARAMS} has uncommitted changes; commit them first, or omit the commit")
+def _refuse_edits(root: Path, name: str, seeds: Sequence[int]) -> None:
+    """Raise UserError if params.yaml has uncommitted edits other than `seeds` of `name`: the whole
+    file would be committed."""
+    if git("rev-parse", "--git-dir", root=root) is None:
+        raise UserError("this folder is not in a git repository, or git is not installed")
+    file = os.path.relpath(yaml_file.write_target(root / PARAMS), root)
+    if not {PARAMS, file} & {*(unclean(root) or ())}:
+        return
+    left = uncommitted_seeds(root, name)
+    if left and left == tuple(seeds):
+        return
+    found = f"{PARAMS} has uncommitted changes"
+    if left:
+        written = seeds_text(left).replace(" ", "")
+        raise UserError(
+            f"{found}: the seeds {seeds_text(left)} of {name}; commit them first "
+            f"(`study arms extend {name} --seeds {written} --commit`), or omit the commit"
+        )
+    raise UserError(f"{found}; commit them first, or omit the commit")
 
 
 def _with_seeds(text: str, document: CommentedMap, study: Study, name: str, wanted: Arm) -> str:
