@@ -173,7 +173,7 @@ def read_text(path: Path, limit: int = LARGEST_BYTES) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _restore(path: Path) -> str:
+def _restore(path: Path | str) -> str:
     return f"correct it, or restore it (`git checkout -- {path}` for a file in git)"
 
 
@@ -351,12 +351,23 @@ def read_table(path: Path, needed: Sequence[str] = (), as_text: bool = False) ->
     `as_text` keeps every cell as text. Raises UserError when the file is damaged, lacks a
     column of `needed`, or holds text in place of a number.
     """
+    try:
+        text = read_text(path)
+    except FileNotFoundError:
+        text = ""
+    return parse_table(text, path, needed, as_text)
+
+
+def parse_table(
+    text: str, path: Path | str, needed: Sequence[str] = (), as_text: bool = False
+) -> Any:
+    """`read_table` of a text; `path` names it in errors."""
     import pandas
 
     options: dict[str, Any] = {"dtype": str, "keep_default_na": False} if as_text else {}
     try:
-        frame = pandas.read_csv(io.StringIO(read_text(path)), index_col=False, **options)
-    except (FileNotFoundError, pandas.errors.EmptyDataError):
+        frame = pandas.read_csv(io.StringIO(text), index_col=False, **options)
+    except pandas.errors.EmptyDataError:
         return pandas.DataFrame()
     # ParserError is a ValueError; a line with too many cells is a ParserWarning.
     except (ValueError, OverflowError, pandas.errors.ParserWarning) as error:

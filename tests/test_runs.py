@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from checking import events_of
 from study.runs import RunFolder, plain, read_json, read_lines, write_json, write_npz, write_whole
+from study.runs.status import losses_of_floors
+from study.settings import UserError
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):
@@ -132,3 +134,36 @@ def test_a_heartbeat_outlives_a_full_disk(tmp_path, monkeypatch):
         while not run.status() and time.monotonic() < deadline:
             time.sleep(0.001)
     assert len(beats) > 1 and run.status()["heartbeat"] > 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"manifest": {"data_sha256": None}}, r"manifest\.data_sha256"),
+        ({"manifest": {"settings": []}}, r"manifest\.settings"),
+        ({"manifest": {"settings": {"data": {}}}}, r"manifest\.settings\.data"),
+        ({"floors": {"noise": "low"}}, r"floors\.noise"),
+        ({"stored": {"last": 1.0}}, r"stored\.last"),
+        ({"stored": {"last": {"val_loss": []}}}, r"stored\.last\.val_loss"),
+        ({"collapsed_at_epoch": "two"}, "collapsed_at_epoch"),
+        ({"seed": -1}, "seed"),
+        ({"epoch": 10**9}, "epoch"),
+        ({"heartbeat": 1e300}, "heartbeat"),
+        ({"state": 7}, "state"),
+    ],
+)
+def test_a_status_that_no_run_wrote_is_named_with_its_field(tmp_path, changes, field):
+    run = RunFolder(tmp_path)
+    run.update_status(state="finished", arm="control", seed=1)
+    write_json(run.status_file, {**run.status(), **changes})
+    with pytest.raises(UserError, match=rf"status\.json: {field}"):
+        run.checked_status()
+    assert run.status() == {}
+
+
+@pytest.mark.parametrize("floors", [None, {}, {"noise": None, "best_constant": 0.2}, {"noise": 1}])
+def test_missing_floors_are_named(tmp_path, floors):
+    run = RunFolder(tmp_path)
+    run.update_status(state="finished", floors=floors)
+    with pytest.raises(UserError, match=r"status\.json: floors\.(noise|best_constant) is missing"):
+        losses_of_floors(run.checked_status(), run.status_file)

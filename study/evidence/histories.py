@@ -17,6 +17,7 @@ from study.metrics.skill import skill
 from study.metrics.survival import find_event
 from study.reading import parse_json, read_table
 from study.runs import TIMING, RunFolder, read_lines
+from study.runs.status import losses_of_floors
 from study.settings import Arm, Row, UserError
 
 Epoch = dict[str, float]
@@ -46,19 +47,23 @@ GRADIENTS = "diagnostics/gradients.jsonl"
 BAD = 2.0
 
 
-def survival_facts(row: Row, history: Sequence[Epoch], status: Mapping[str, Any]) -> dict[str, Any]:
-    """Facts of a survival run: epochs lived, whether and how it died, horizon and loss floors."""
+def survival_facts(
+    row: Row, history: Sequence[Epoch], status: Mapping[str, Any], file: Path
+) -> dict[str, Any]:
+    """Facts of a survival run: epochs lived, whether and how it died, horizon and loss floors.
+
+    `file`: its status.json. Raises UserError if it has no floors.
+    """
     if not isinstance(row, Arm) or row.survival is None:
         return {}
-    floors = status["floors"]
     losses = [epoch["val_loss"] for epoch in history]
-    event = find_event(losses, floors["noise"], floors["best_constant"], row.survival)
+    event = find_event(losses, *losses_of_floors(status, file), row.survival)
     facts = {
         "epochs": len(history) if event is None else event.epoch,
         "event": event is not None,
         "kind": None if event is None else event.kind,
         "horizon": row.epochs,
-        "floors": floors,
+        "floors": status["floors"],
     }
     return {"survival": facts}
 
@@ -118,6 +123,8 @@ def gradient_ratio(file: Path) -> float | None:
         records = [parse_json(line, file) for line in read_lines(file)]
         first = [r for r in records if {key: r[key] for key in wanted} == wanted]
         norms = [(r["local_norm"], r["spectral_norm"]) for r in first]
+        if not all(norm is None or isinstance(norm, int | float) for two in norms for norm in two):
+            raise TypeError
     except (KeyError, TypeError):
         raise UserError(f"{file} contains a line that is not a record of gradients") from None
     if not norms or any(norm is None for pair in norms for norm in pair):
@@ -162,7 +169,8 @@ def loss_of(
     stored = lookup(status, ("stored", name))
     if isinstance(stored, Mapping) and "val_loss" in stored:
         return None if stored["val_loss"] is None else _finite(stored["val_loss"])
-    return next((_finite(row["val_loss"]) for row in history if row["epoch"] == epoch), None)
+    losses = (row.get("val_loss", math.nan) for row in history if row["epoch"] == epoch)
+    return next((_finite(loss) for loss in losses), None)
 
 
 def skill_of(loss: float | None, floors: Mapping[str, Any]) -> tuple[float | None, str | None]:

@@ -105,10 +105,11 @@ def score_arm(name: str, row: Row, runs: Path, data: Path, results: Path) -> Non
 
 def score_run(name: str, row: Row, seed: int, run: RunFolder, dataset: Dataset) -> dict[str, Any]:
     """The content of one seed's JSON."""
-    status = run.status()
+    status = run.checked_status()
     origin = status.get("manifest") or {}
-    history = run.history().to_dict("records")
-    state = status.get("state", "no status")
+    columns = ("val_loss", "clipped_fraction") if isinstance(row, Arm) else ()
+    history = run.history(columns).to_dict("records")
+    state = status.get("state") or "no status"
     made_on = origin.get("data_sha256", dataset.manifest.content_sha256)
     _check_run(name, row, run, state, made_on, dataset)
     settings = origin.get("settings", leaves(row))
@@ -136,7 +137,7 @@ def score_run(name: str, row: Row, seed: int, run: RunFolder, dataset: Dataset) 
         if label(row) == "arm"
         else reference_facts(status),
         **blocks,
-        **survival_facts(row, history, status),
+        **survival_facts(row, history, status, run.status_file),
         "evidence": {
             f"{run.path.parents[1].name}/{name}/{run.path.name}/{file}": hash_of_file(
                 run.path / file

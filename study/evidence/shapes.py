@@ -250,6 +250,23 @@ class Cell(Shape):
     phase_ssim: Number = None
 
 
+class PartRow(Shape):
+    """The numbers of one method on one scan."""
+
+    method: str
+    evaluable: bool
+    seconds: float
+    amplitude_mae: Number
+    phase_mae: Number
+
+
+class PartFile(Shape):
+    """work/regimes/HASH.json: one scan with all methods."""
+
+    patterns: int
+    rows: list[PartRow]
+
+
 class Fewest(Shape):
     dose: float
     probe: str

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from study.runs.status import Pid, Time
 from study.settings import NAME, Seed
 
 JobState = Literal["queued", "preparing", "running", "committing", "done", "failed", "cancelled"]
@@ -38,7 +39,7 @@ class Request(_File):
 
     id: JobId
     kind: Literal["start", "cancel", "retry"]
-    created: float
+    created: Time
     arm: ArmName | None = None
     seeds: Seeds | None = None
     executor: str | None = None
@@ -75,9 +76,9 @@ class Job(_File):
     seeds: Seeds
     executor: str
     state: JobState = "queued"
-    created: float
-    started: float | None = None
-    ended: float | None = None
+    created: Time
+    started: Time | None = None
+    ended: Time | None = None
     note: str | None = None
     cause: str | None = None
     cancel: bool = False
@@ -86,8 +87,8 @@ class Job(_File):
     progress: Number = 0
     settings: str | None = None
     place: Place | None = None
-    pid: int | None = None
-    pid_started: float | None = None
+    pid: Pid | None = None
+    pid_started: Time | None = None
     committed: tuple[str, ...] = ()
 
     @property
@@ -102,10 +103,10 @@ class Job(_File):
 class Supervisor(_File):
     """supervisor.json: the supervisor of this folder. `trouble`: why it cannot continue."""
 
-    pid: int
-    pid_started: float
-    started: float
-    heartbeat: float
+    pid: Pid
+    pid_started: Time
+    started: Time
+    heartbeat: Time
     slots: str
     trouble: str | None = None
     running: bool = True

@@ -15,9 +15,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from study.jobs.folder import JobFolder
 from study.jobs.models import Job
@@ -25,10 +25,11 @@ from study.jobs.processes import alive
 from study.jobs.slurm_snapshot import SnapshotTask, read_snapshot
 from study.reading import read_bytes, read_text
 from study.runs import provenance
-from study.runs.folder import LATEST_S
 from study.runs.identity import RunIdentity, identity_of, study_of
 from study.runs.reread import Reread
+from study.runs.status import Pid, Time
 from study.settings import Arm, UserError
+from study.settings.base import CountOrZero, Seed
 
 SILENT_S = 60.0  # clocks may differ or be set: a time this far in the future counts as no heartbeat
 LAST_EPOCHS = 5
@@ -67,19 +68,16 @@ class RunRow:
         return None if self.place is None else Path(self.place)
 
 
-Time = Annotated[float, Field(ge=0, lt=LATEST_S)]
-
-
 class Status(BaseModel):
     """The fields of status.json that a row needs."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
     state: str
     arm: str
-    seed: int
-    epoch: int | None = None
-    epochs: int | None = None
-    pid: int | None = None
+    seed: Seed
+    epoch: CountOrZero | None = None
+    epochs: CountOrZero | None = None
+    pid: Pid | None = None
     pid_started: Time | None = None
     started: Time | None = None
     ended: Time | None = None

@@ -29,7 +29,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ import psutil
 from study.reading import UserError, parse_json, read_bytes, read_mapping, read_table, read_text
 from study.runs.children import process_alive, start_time
 from study.runs.links import refuse_links
+from study.runs.status import check_status
 from study.runs.temporary import temporary_file
 
 STATES = ("queued", "running", "finished", "failed", "cancelled", "collapsed", "stopped")
@@ -158,16 +159,30 @@ class RunFolder:
 
     # -- status
 
+    @property
+    def status_file(self) -> Path:
+        return self.path / "status.json"
+
     def status(self) -> dict[str, Any]:
         """Content of status.json; empty when it is absent or damaged."""
-        content = read_json(self.path / "status.json")
-        return content if isinstance(content, dict) and not _mistyped(content) else {}
+        try:
+            return self.checked_status()
+        except UserError:
+            return {}
+
+    def checked_status(self) -> dict[str, Any]:
+        """Content of status.json; empty when it is absent. Raises UserError, which names the field,
+        when it is damaged.
+        """
+        content = read_mapping(self.status_file) or {}
+        check_status(content, self.status_file)
+        return content
 
     def update_status(self, **changes: Any) -> None:
         """Merge `changes` into status.json and stamp the heartbeat."""
         with self._lock:
             now = {**self.status(), **changes, "heartbeat": time.time()}
-            write_json(self.path / "status.json", now)
+            write_json(self.status_file, now)
 
     def start(self, arm: str, seed: int, epochs: int, origin: Mapping[str, Any]) -> None:
         """Announce the run: state running, this process, and its origin (settings and hashes),
@@ -176,12 +191,7 @@ class RunFolder:
         Raises UserError when there is a status.json that cannot be read: it may be the record of a
         finished run.
         """
-        file = self.path / "status.json"
-        if wrong := _mistyped(read_mapping(file) or {}):
-            raise UserError(
-                f"{file}: {wrong} has a value of another type; restore the file, or remove "
-                f"{self.path} to train this run from the start"
-            )
+        self.checked_status()
         process = psutil.Process()
         self.update_status(
             state="running",
@@ -249,9 +259,10 @@ class RunFolder:
             write_text(self.timing_file, table[["epoch", *timing]].to_csv(index=False))
         write_text(self.history_file, table.drop(columns=timing).to_csv(index=False))
 
-    def history(self) -> Any:
-        """history.csv as a data frame; empty when there is none yet. Raises UserError."""
-        return read_table(self.history_file, needed=("epoch",))
+    def history(self, needed: Sequence[str] = ()) -> Any:
+        """history.csv as a data frame; empty when there is none yet. `needed`: columns that it must
+        have beside `epoch`. Raises UserError."""
+        return read_table(self.history_file, needed=("epoch", *needed))
 
     def timing(self) -> Any:
         """timing.csv as a data frame (`TIMING`: s, MiB); empty when there is none. Raises
@@ -259,30 +270,3 @@ class RunFolder:
         # Runs of earlier versions have these columns in history.csv.
         file = self.timing_file if self.timing_file.is_file() else self.history_file
         return read_table(file, needed=("epoch",))
-
-
-TIMES = ("pid_started", "started", "ended", "heartbeat")
-LATEST_S = 2.0**36  # the year 4147: what a clock and `time.localtime` can show
-
-# Fields of status.json that are read again; null is accepted for each.
-STATUS_TYPES: Mapping[str, type | tuple[type, ...]] = {
-    **dict.fromkeys(("state", "arm", "cause", "why_eager"), str),
-    **dict.fromkeys(("seed", "epoch", "epochs", "pid", "best_epoch"), int),
-    **dict.fromkeys(
-        ("pid_started", "started", "ended", "heartbeat", "val_loss", "best_val_loss", "seconds"),
-        (int, float),
-    ),
-    "reconstruct_seconds": (int, float),
-    **dict.fromkeys(("manifest", "floors", "stored"), dict),
-}
-
-
-def _mistyped(status: Mapping[str, Any]) -> str | None:
-    """The first field of a status.json whose value its writer cannot have given it."""
-    for key, accepted in STATUS_TYPES.items():
-        value = status.get(key)
-        if value is None:
-            continue
-        if not isinstance(value, accepted) or (key in TIMES and not 0 <= value < LATEST_S):
-            return key
-    return None

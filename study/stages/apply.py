@@ -140,11 +140,12 @@ def diagnose_stored(folder: Path, checkpoint: str) -> list[Path]:
     from study.training.watch import diagnose_run
 
     run = RunFolder(folder)
-    status = run.status()
-    data = status.get("manifest", {}).get("settings", {}).get("data")
-    if data is None:
+    status = run.checked_status()
+    settings = (status.get("manifest") or {}).get("settings") or {}
+    data = settings.get("data")
+    if not isinstance(data, str):
         raise UserError(f"{folder} is not a run folder: its status.json names no data set")
-    place = seed_folder(Path(data), int(status.get("seed", 0)))
+    place = seed_folder(Path(data), status.get("seed") or 0)
     load_manifest(place)
     real = real_path(folder)
     out = Path("work") / "diagnosed" / real.parent.name / real.name

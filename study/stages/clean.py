@@ -106,8 +106,10 @@ def has_provenance(live: RunFolder, copy: RunFolder) -> bool:
     """Whether the provenance of a run is also stored outside its folder in work/."""
     if not (live.path / "environment.json").is_file():
         return True
-    inside = (copy.path / "environment.json").is_file()  # runs of earlier versions
-    return inside or provenance_of(copy.path.parent, copy.status()["seed"]).is_file()
+    if (copy.path / "environment.json").is_file():  # of an earlier version
+        return True
+    seed = copy.status().get("seed")
+    return seed is not None and provenance_of(copy.path.parent, seed).is_file()
 
 
 def same_run(live: RunFolder, copy: RunFolder) -> bool:

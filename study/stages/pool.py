@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from study.formats.dataset import load_dataset, memory_share
-from study.runs import RunFolder, environment, read_json, write_json
+from study.reading import read_mapping
+from study.runs import RunFolder, environment, write_json
 from study.runs.collect import settled_run
 from study.runs.links import lock_at
+from study.runs.provenance import read_environment
 from study.runs.seed_folders import seed_folder
 from study.settings import Arm, Reference, Row, UserError
 from study.stages.progress import Watch
@@ -246,13 +248,14 @@ def record_environment(run: RunFolder, now: dict[str, Any]) -> None:
     """Write environment.json at the first start.
 
     When a run is resumed, it is marked dirty if any of its starts was dirty or if the commit
-    changed.
+    changed. Raises UserError for a damaged file.
     """
     file = run.path / "environment.json"
-    first = read_json(file)
+    first = read_environment(file)
     if first is None:
         write_json(file, now)
         return
     run.event("started again", commit=now["commit"], dirty=now["dirty"])
-    mixed = bool(first["dirty"] or now["dirty"] or first["commit"] != now["commit"])
-    write_json(file, {**first, "dirty": mixed if first["dirty"] is not None else None})
+    mixed = bool(first.dirty or now["dirty"] or first.commit != now["commit"])
+    content = read_mapping(file) or {}
+    write_json(file, {**content, "dirty": mixed if first.dirty is not None else None})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,8 @@ import pandas
 
 from study import investigations
 from study.evidence.arms import SEED_FILE
-from study.reading import parse_json, read_bytes, read_mapping, real_path
+from study.evidence.shapes import SeedFile, checked
+from study.reading import parse_json, parse_table, quoted, read_bytes, read_mapping, real_path
 from study.runs import provenance, write_text
 from study.runs.environment import git_bytes
 from study.runs.links import make_folder, refuse_links
@@ -177,26 +177,54 @@ def _contents(place: Path, arm: str, before: Recorded) -> Files:
 
 def _with_others(arm: str, here: Files, before: Files, declared: Sequence[int]) -> Files:
     """`here` with recorded seeds that this machine did not run, if declared and of equal origin."""
-    seeds = {name: content for name, content in here.items() if name.startswith(f"{arm}/seeds/")}
-    origins = [_origin(parse_json(content, name)) for name, content in seeds.items()]
+    origins = [_origin(_scored(content, name)) for name, content in _of_seeds(here, arm).items()]
     kept, numbers = {}, []
-    for name, content in before.items():
-        if not name.startswith(f"{arm}/seeds/") or name in here:
-            continue
-        old = parse_json(content, name)
-        if old["seed"] in declared and _origin(old) in origins:
+    for name, content in _of_seeds(before, arm).items():
+        seed = _of_seed(name)
+        if name not in here and seed in declared and _origin(_scored(content, name)) in origins:
             kept[name] = content
-            numbers.append(str(old["seed"]))
+            numbers.append(str(seed))
     history = f"{arm}/history.csv"
     if kept and history in before and history in here:
-        old, new = (
-            pandas.read_csv(io.BytesIO(side[history]), dtype=str, keep_default_na=False)
-            for side in (before, here)
-        )
+        old, new = (_epochs(side[history], history) for side in (before, here))
         rows = pandas.concat([old.loc[old["seed"].isin(numbers)], new])
         rows = rows.sort_values("seed", key=lambda seed: seed.astype(int), kind="stable")
         kept[history] = rows.to_csv(index=False).encode()
     return {**here, **kept}
+
+
+def _of_seeds(files: Files, arm: str) -> Files:
+    return {name: data for name, data in files.items() if name.startswith(f"{arm}/seeds/")}
+
+
+def _of_seed(name: str) -> int | None:
+    """The seed that a file is named after."""
+    match = SEED_FILE.fullmatch(Path(name).name)
+    return int(match[1]) if match else None
+
+
+def _scored(content: bytes, name: str) -> Mapping[str, Any]:
+    """The scores of one seed. Raises UserError when they are damaged."""
+    where = f"results/{name}"
+    remedy = "score the arm again (`study evaluate`), or restore the file from git"
+    return checked(parse_json(content, where), SeedFile, where, remedy)
+
+
+def _epochs(content: bytes, name: str) -> Any:
+    """history.csv of all seeds, as text. Raises UserError when it is damaged."""
+    where = f"results/{name}"
+    try:
+        text = content.decode()
+    except UnicodeDecodeError:
+        raise UserError(f"{where} is not UTF-8 text; restore it from git") from None
+    table = parse_table(text, where, needed=("seed",), as_text=True)
+    wrong = next((cell for cell in table.get("seed", ()) if not cell.isdecimal()), None)
+    if wrong is not None:
+        raise UserError(
+            f"{where}: column 'seed' holds {quoted(wrong)}; accepted are whole numbers; score the "
+            "arm again (`study evaluate`), or restore the file from git"
+        )
+    return table
 
 
 def _untouched(place: Path, before: Recorded, arms: Sequence[str]) -> dict[str, Stored]:
@@ -212,7 +240,7 @@ def _untouched(place: Path, before: Recorded, arms: Sequence[str]) -> dict[str, 
 
 def _origin(content: Mapping[str, Any]) -> tuple[Any, ...]:
     """Settings, data hash and fingerprint with which a seed ran."""
-    data, code = content.get("data", {}), content.get("code", {})
+    data, code = content["data"] or {}, content["code"] or {}
     return content.get("settings"), data.get("sha256"), code.get("fingerprint")
 
 

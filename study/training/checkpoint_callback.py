@@ -14,6 +14,7 @@ import lightning
 
 from study.metrics.survival import Event, find_event
 from study.runs import RunFolder
+from study.runs.status import losses_of_floors
 from study.training.checkpoints import keep_checkpoint, save_checkpoint, save_weights
 from study.training.reconstructor import HistoryRow
 from study.training.setup import Run
@@ -83,9 +84,9 @@ class CheckpointCallback(lightning.Callback):
         rule = self.run.arm.survival
         if rule is None:
             return None
-        floors = self.folder.status()["floors"]
+        floors = losses_of_floors(self.folder.checked_status(), self.folder.status_file)
         losses = [row["val_loss"] for row in self.run.module.history]
-        return find_event(losses, floors["noise"], floors["best_constant"], rule)
+        return find_event(losses, *floors, rule)
 
     def save(self) -> None:
         state = {"identity": self.run.identity, "run": self.run.module.state_dict_of_run()}

@@ -9,17 +9,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from study.formats.dataset import Dataset
 from study.generators import Generator
-from study.settings import Arm, Scalar, leaves
+from study.reading import quoted, read_yaml
+from study.settings import Arm, BatchOrder, Scalar, UserError, explain, leaves, nearest
+from study.settings.base import Count, Seed
 from study.training import precision, process
 from study.training.checkpoints import Network
 from study.training.conditioning import provide_data
 from study.training.data import TrainData
+from study.training.losses import LOSSES
 from study.training.optimizers import effective
 from study.training.ranks import ALONE, Ranks, SharedStep
 from study.training.reconstructor import Reconstructor
@@ -67,6 +72,45 @@ def build_run(
     if isinstance(step, SharedStep):
         step.backpropagate = module.manual_backward
     return Run(arm, seed, manifest.content_sha256, network, generator, module)
+
+
+class _Described(BaseModel):
+    model_config = ConfigDict(extra="ignore", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class LossInEffect(_Described):
+    name: str
+    overlap_weight: float
+
+
+class SeedsInEffect(_Described):
+    order: Seed
+
+
+class InEffect(_Described):
+    """The part of a run's params.yaml (`describe`) that is read again."""
+
+    loss: LossInEffect
+    batch_size: Count
+    batch_order: BatchOrder
+    seeds: SeedsInEffect
+
+
+def read_in_effect(file: Path) -> InEffect:
+    """The settings in effect of a stored run. Raises UserError, which names the key."""
+    content = read_yaml(file)
+    try:
+        found = InEffect.model_validate(content)
+    except ValidationError as error:
+        raise UserError(
+            f"{file}: {explain(error, content, '', InEffect)}; restore it (`dvc checkout`), or "
+            "train the run again"
+        ) from None
+    if found.loss.name not in LOSSES:
+        raise UserError(
+            f"{file}: unknown loss.name {quoted(found.loss.name)}{nearest(found.loss.name, LOSSES)}"
+        )
+    return found
 
 
 def describe(run: Run, dataset: Dataset) -> dict[str, Any]:

@@ -36,8 +36,9 @@ from jaxtyping import Complex64
 from torch import Tensor, nn
 
 from study.formats.dataset import Dataset
+from study.reading import parse_json
 from study.runs import RunFolder, append_line, plain, read_json, read_lines, write_json, write_text
-from study.settings import BatchOrder, UserError, read_yaml
+from study.settings import BatchOrder, UserError
 from study.training.checkpoints import load_weights
 from study.training.conditioning import provide_data
 from study.training.data import Batch, TrainData
@@ -53,6 +54,7 @@ from study.training.diagnostics import (
 from study.training.losses import LOSSES, Loss, weighted
 from study.training.patch_errors import patch_metrics
 from study.training.reconstructor import Reconstructor
+from study.training.setup import read_in_effect
 from study.training.step import predict
 
 # Collapsed: the predicted patterns differ from each other by less than this fraction of the spread
@@ -148,10 +150,23 @@ def _lines(records: Sequence[Record], source: str, epoch: int) -> list[str]:
 
 
 def _replace(path: Path, drop: Drop, lines: Sequence[str] = ()) -> None:
-    """Rewrite a file of records without those for which `drop` is true, and append `lines`."""
-    kept = [line for line in read_lines(path) if not drop(json.loads(line))]
+    """Rewrite a file of records without those for which `drop` is true, and append `lines`. Lines
+    that are no records are left out: a kill, or a full disk, leaves parts of lines.
+    """
+    found = ((line, _record(line, path)) for line in read_lines(path))
+    kept = [line for line, record in found if record is not None and not drop(record)]
     if path.is_file() or lines:
         write_text(path, "".join(f"{line}\n" for line in (*kept, *lines)))
+
+
+def _record(line: str, path: Path) -> Record | None:
+    """A line as a record with its source and epoch, or None."""
+    try:
+        record = parse_json(line, path)
+    except UserError:
+        return None
+    known = isinstance(record, dict) and isinstance(record.get("source"), str)
+    return record if known and isinstance(record.get("epoch"), int) else None
 
 
 def _from(source: str) -> Drop:
@@ -161,7 +176,9 @@ def _from(source: str) -> Drop:
 def _write_patches(subject: Subject, out: Path, source: str, epoch: int) -> None:
     facts = patch_metrics(subject.generator, subject.dataset, "validation")
     path = out / PATCHES
-    write_json(path, {**(read_json(path) or {}), source: {"epoch": epoch, **facts}})
+    before = read_json(path)
+    others = before if isinstance(before, dict) else {}
+    write_json(path, {**others, source: {"epoch": epoch, **facts}})
 
 
 def write_snapshot(subject: Subject, out: Path, source: str, epoch: int) -> list[Path]:
@@ -328,8 +345,8 @@ def diagnose_run(
 
     One forward and backward pass of the first batch of the run's own order, and the validation
     patches. Written to `out`, the run's diagnostics/ when None; returns the paths. Raises UserError
-    for any name other than best or last, while the run is training, when the weights cannot be
-    read, and for data of another size.
+    for any name other than best or last, while the run is training, when the weights or params.yaml
+    cannot be read, and for data of another size.
     """
     if which not in ("best", "last"):
         raise UserError(f"checkpoint is {which!r}; accepted: best, last")
@@ -338,18 +355,18 @@ def diagnose_run(
     file = folder.best if which == "best" else folder.last
     generator, network, epoch = load_weights(file)
     provide_data(generator, dataset, torch.device("cpu"))
-    settings = read_yaml(folder.path / "params.yaml")
+    settings = read_in_effect(folder.path / "params.yaml")
     _check_size(dataset, network.n, network.channels)
-    loss = weighted(LOSSES[settings["loss"]["name"]], settings["loss"]["overlap_weight"])
+    loss = weighted(LOSSES[settings.loss.name], settings.loss.overlap_weight)
     subject = Subject(
         generator=generator,
         probe=torch.tensor(dataset.forward_probe),
         loss=loss,
         dataset=dataset,
         train_data=TrainData(dataset, "train", torch.device("cpu"), loss.needs),
-        batch_size=settings["batch_size"],
-        batch_order=settings["batch_order"],
-        order_seed=settings["seeds"]["order"],
+        batch_size=settings.batch_size,
+        batch_order=settings.batch_order,
+        order_seed=settings.seeds.order,
     )
     return write_snapshot(subject, out or folder.diagnostics, which, epoch)
 

@@ -396,6 +396,40 @@ def test_the_gradient_ratio_is_of_all_blocks_at_the_first_batch(
     assert "training.gradient_ratio" in numbers_of(content)
 
 
+@pytest.mark.parametrize(
+    ("file", "change", "message"),
+    [
+        ("status.json", {"manifest": {"data_sha256": 7}}, r"status\.json: manifest\.data_sha256"),
+        ("status.json", {"floors": [0.1]}, r"status\.json: floors"),
+        ("status.json", {"stored": {"last": "x"}}, r"status\.json: stored\.last"),
+        (
+            "history.csv",
+            "epoch,clipped_fraction\n1,0.0\n",
+            r"history\.csv has no column 'val_loss'",
+        ),
+        ("history.csv", "epoch,val_loss\n1,0.1\n", "no column 'clipped_fraction'"),
+        (
+            "diagnostics/gradients.jsonl",
+            '{"source": "training", "epoch": 1, "kind": "block", "local_norm": "x",'
+            ' "spectral_norm": 1}\n',
+            r"gradients\.jsonl",
+        ),
+    ],
+)
+def test_what_a_run_cannot_have_written_is_named(
+    root: Path, row: Arm, tiny: Dataset, file: str, change: Any, message: str
+) -> None:
+    run = make_run(root, row, 1, tiny)
+    path = run.path / file
+    path.parent.mkdir(exist_ok=True)
+    if isinstance(change, dict):
+        write_json(path, {**json.loads(path.read_text()), **change})
+    else:
+        path.write_text(change)
+    with pytest.raises(UserError, match=message):
+        scored(root, row)
+
+
 def test_a_run_with_other_settings_than_requested_is_refused(
     root: Path, row: Arm, tiny: Dataset
 ) -> None:

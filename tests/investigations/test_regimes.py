@@ -184,6 +184,25 @@ def test_a_run_that_cannot_serve_says_why(
     assert not rows(pipeline, method="control")
 
 
+@pytest.mark.parametrize("manifest", [[], {"data_sha256": None}])
+def test_a_run_with_a_damaged_status_is_named(pipeline: Path, manifest: Any) -> None:
+    file = pipeline / "runs" / "control" / "s0" / "status.json"
+    write_json(file, {"state": "finished", "manifest": manifest})
+    regimes.run_regimes(pipeline, 1)
+    assert "status.json: manifest" in result(pipeline)["missing"][0]
+
+
+@pytest.mark.parametrize("content", [[], {}, {"patterns": 4, "rows": [{"method": "rpie"}]}])
+def test_a_damaged_part_is_computed_again(pipeline: Path, content: Any) -> None:
+    regimes.run_regimes(pipeline, 1)
+    before = (pipeline / "results" / "regimes.json").read_text()
+    part = sorted((pipeline / "work" / "regimes").glob("*.json"))[0]
+    write_json(part, content)
+    lines = regimes.run_regimes(pipeline, 1)
+    assert "1 scans computed" in lines[0]
+    assert (pipeline / "results" / "regimes.json").read_text() == before
+
+
 def test_torn_weights_are_a_sentence_and_are_tried_again(
     pipeline: Path, control: Arm, tiny: Dataset
 ) -> None:

@@ -223,6 +223,18 @@ def test_a_run_that_failed_with_finite_losses_is_not_a_death(tmp_path: Path, row
         run._last_loss(folder)
 
 
+@pytest.mark.parametrize("stored", [None, {}, {"last": {}}])
+def test_a_run_without_a_stored_loss_is_named(tmp_path: Path, stored: Any) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.write_history([{"epoch": 1, "train_loss": 0.3, "val_loss": 0.2}])
+    folder.update_status(state="finished", stored=stored)
+    with pytest.raises(UserError, match=r"status\.json: stored\.last\.val_loss is missing"):
+        run._last_loss(folder)
+    folder.write_history([{"epoch": 1, "train_loss": 0.3}])
+    with pytest.raises(UserError, match="no column 'val_loss'"):
+        run._last_loss(folder)
+
+
 # --- reading and showing ----------------------------------------------------------------------
 
 

@@ -136,14 +136,19 @@ class Clean:
     state = staticmethod(files)
 
 
+SCORES = {"outcome": "ok", "cause": None, "data": None, "code": None, "settings": None,
+          "training": None, "best": None, "last": None, "evidence": {}}  # fmt: skip
+
+
 class Record:
     """Results of a pipeline, recorded before from other numbers."""
 
     @staticmethod
     def make(root: Path) -> None:
         for seed in (1, 2):
-            write_text(root / f"other/studies/results/control/seeds/s{seed}.json", '{"new": 1}')
-            write_text(root / f"studies/results/control/seeds/s{seed}.json", '{"old": 1}')
+            for folder, label in (("other/studies", "new"), ("studies", "old")):
+                scores = {**SCORES, "label": label}
+                write_json(root / f"{folder}/results/control/seeds/s{seed}.json", scores)
 
     @staticmethod
     def run(root: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from study.runs import RunFolder
+from study.runs import RunFolder, read_json, write_json
 from study.settings import Arm, UserError
 from study.stages import pool
 
@@ -126,3 +126,22 @@ def test_a_killed_trainer_is_dead_with_its_cause_while_the_others_train(
     with pytest.raises(UserError, match=r"seed 0: .*signal 9"):
         pool.run_all(jobs(control, tmp_path, 2), [None, None])
     assert RunFolder(tmp_path / "1").status()["cause"] == "seed 0 is stopped"
+
+
+NOW = {"commit": "c", "dirty": False, "device": "cpu"}
+
+
+def test_an_environment_that_nothing_is_known_of_is_neither_clean_nor_dirty(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    write_json(tmp_path / "environment.json", {})
+    pool.record_environment(run, NOW)
+    assert read_json(tmp_path / "environment.json") == {"dirty": None}
+
+
+@pytest.mark.parametrize("content", ["[]", '{"dirty": "no"}', "{"])
+def test_a_damaged_environment_is_named_and_kept(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "environment.json"
+    file.write_text(content)
+    with pytest.raises(UserError, match=r"environment\.json"):
+        pool.record_environment(RunFolder(tmp_path), NOW)
+    assert file.read_text() == content

@@ -19,11 +19,29 @@ from study.stages import record
 from study.stages.record import record_results
 
 
+def result(seed: int, lr: float = 1e-3, **changes: Any) -> dict[str, Any]:
+    """The scores of one seed, in the fields that readers need."""
+    return {
+        "seed": seed,
+        "outcome": "ok",
+        "label": "arm",
+        "cause": None,
+        "data": {"path": "data/quick", "sha256": "d", "kind": "simulated"},
+        "code": {"fingerprint": "f", "commit": "c"},
+        "settings": {"lr": lr},
+        "training": None,
+        "best": None,
+        "last": None,
+        "evidence": {},
+        **changes,
+    }
+
+
 @pytest.fixture
 def pipeline(tmp_path: Path) -> Path:
     made = tmp_path / "studies"
     for seed in (1, 2):
-        write_json(made / "results" / "control" / "seeds" / f"s{seed}.json", {"seed": seed})
+        write_json(made / "results" / "control" / "seeds" / f"s{seed}.json", result(seed))
         write_json(made / "runs" / "control" / f"s{seed}" / "environment.json", {"commit": "c"})
     return made
 
@@ -79,7 +97,7 @@ def test_a_stop_leaves_the_arm_as_it_was_and_nothing_that_is_read_as_one(
     top = tmp_path / "top"
     record_results(pipeline, top)
     before = (top / "studies" / recorded.FILE).read_bytes()
-    write_json(pipeline / "results" / "control" / "seeds" / "s1.json", {"seed": 1, "new": 1})
+    write_json(pipeline / "results" / "control" / "seeds" / "s1.json", result(1, new=1))
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
@@ -91,11 +109,6 @@ def test_a_stop_leaves_the_arm_as_it_was_and_nothing_that_is_read_as_one(
     for name in listed(top / "studies").files:
         check(top / "studies", name)
     assert [path.name for path in (top / "studies" / "results").iterdir()] == ["control"]
-
-
-def result(seed: int, lr: float = 1e-3) -> dict[str, Any]:
-    code, data = {"fingerprint": "f", "commit": "c"}, {"sha256": "d"}
-    return {"seed": seed, "settings": {"lr": lr}, "data": data, "code": code}
 
 
 def machine(folder: Path, content: dict[str, Any]) -> None:
@@ -142,7 +155,7 @@ def test_seeds_of_another_machine_stay_while_the_arm_is_the_same(
 def test_what_is_recorded_of_other_arms_stays(pipeline: Path, tmp_path: Path) -> None:
     record_results(pipeline, tmp_path)
     other = tmp_path / "other" / "studies"
-    write_json(other / "results" / "agc" / "seeds" / "s1.json", {"seed": 1})
+    write_json(other / "results" / "agc" / "seeds" / "s1.json", result(1))
     record_results(other, tmp_path)
     arms = {name.partition("/")[0] for name in listed(pipeline).files}
     assert arms == {"control", "agc"}
@@ -212,3 +225,56 @@ def test_files_that_are_not_results_are_named(pipeline: Path, tmp_path: Path) ->
     write_text(pipeline / "results/control/id_rsa", "key")
     with pytest.raises(UserError, match="id_rsa"):
         record_results(pipeline, tmp_path / "top")
+
+
+SCORES = "results/control/seeds/s1.json"
+HISTORY = "results/control/history.csv"
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        (SCORES, "[]"),
+        (SCORES, "{}"),
+        (SCORES, json.dumps(result(1, data=7))),
+        (SCORES, json.dumps(result(1, code=[]))),
+        (HISTORY, "epoch\n1\n"),
+        (HISTORY, "seed,epoch\n1,1\n1,2,3,4\n"),
+        (HISTORY, "seed,epoch\none,1\n"),
+        (HISTORY, "seed,epoch\n1"),
+    ],
+)
+@pytest.mark.parametrize("side", ["recorded", "here"])
+def test_results_of_another_shape_are_a_sentence_and_nothing_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, content: str, side: str
+) -> None:
+    arms = SimpleNamespace(arms={"control": SimpleNamespace(seeds=(1, 2))})
+    monkeypatch.setattr(record, "load_study", lambda _: arms)
+    first, second, top = tmp_path / "a" / "full", tmp_path / "b" / "full", tmp_path / "top"
+    machine(first, result(2 if side == "here" else 1))
+    machine(second, result(1 if side == "here" else 2))
+    record_results(first, top)
+    if side == "here":
+        (second / file).write_text(content)
+    else:  # as an earlier version recorded it
+        (top / "full" / file).write_text(content)
+        name = file.removeprefix("results/")
+        before = listed(top / "full")
+        files = {**before.files, name: recorded.stored(content.encode())}
+        write_recorded(top / "full", before.model_copy(update={"files": files}))
+    before = {path: path.read_bytes() for path in top.rglob("*") if path.is_file()}
+    if content == "seed,epoch\n1":  # a torn last line that is still a table
+        record_results(second, top)
+        return
+    with pytest.raises(UserError, match=Path(file).name):
+        record_results(second, top)
+    assert {path: path.read_bytes() for path in top.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("field", ["data", "code"])
+def test_scores_without_data_or_code_are_recorded(
+    pipeline: Path, tmp_path: Path, field: str
+) -> None:
+    write_json(pipeline / SCORES, result(1, **{field: None}))
+    record_results(pipeline, tmp_path / "top")
+    assert "control/seeds/s1.json" in listed(tmp_path / "top" / "studies").files

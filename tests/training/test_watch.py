@@ -16,13 +16,13 @@ import torch
 
 from checking import events_of
 from study.formats.dataset import Dataset
-from study.runs import RunFolder, read_json
+from study.runs import RunFolder, read_json, write_json, write_yaml
 from study.settings import Arm, UserError
 from study.training import watch
 from study.training.checkpoints import save_weights
 from study.training.fit import fit
 from study.training.reconstructor import Reconstructor
-from study.training.setup import build_run
+from study.training.setup import build_run, read_in_effect
 
 # Lightning uses a torch name that torch renamed; `fit` keeps it quiet, a bare Trainer does not.
 pytestmark = [
@@ -259,6 +259,41 @@ def test_the_first_gradients_are_those_of_the_first_step(
     found = {r["layer"]: r for r in records if r["epoch"] == 1}
     for name, parameter in module.generator.named_parameters():
         assert found[name]["norm"] == pytest.approx(float(parameter.grad.norm()), rel=1e-5)
+
+
+def test_parts_of_lines_that_a_kill_left_do_not_stop_a_resumed_run(
+    control: Arm, tiny: Dataset, folder: RunFolder
+) -> None:
+    folder.diagnostics.mkdir(parents=True)
+    whole = json.dumps({"source": "last", "epoch": 1})
+    for name in (watch.LOADER, watch.ACTIVATIONS, watch.GRADIENTS):
+        torn = f'{whole}\n{{"source": "tra{whole}\n[]\n{{"epoch": 1}}\n{{"source": "train'
+        (folder.diagnostics / name).write_text(torn)
+    write_json(folder.diagnostics / watch.PATCHES, [])
+    module = build_run(control, tiny, 0, CPU).module
+    train(module, 1, watch.callbacks(True, folder, tiny))
+    for name in (watch.LOADER, watch.ACTIVATIONS, watch.GRADIENTS):
+        first, *rest = lines(folder, name)
+        assert first == json.loads(whole) and {one["source"] for one in rest} == {"training"}
+    assert set(read_json(folder.diagnostics / watch.PATCHES)) == {"training"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [({"loss": "mae"}, "loss"), ({"loss": {"name": "x", "overlap_weight": 0.0}}, r"loss\.name"),
+     ({"batch_size": "16"}, "batch_size"), ({"seeds": {}}, r"seeds\.order")],
+)  # fmt: skip
+def test_damaged_settings_in_effect_are_named(
+    control: Arm, tiny: Dataset, folder: RunFolder, changes: dict[str, Any], key: str
+) -> None:
+    file = folder.path / "params.yaml"
+    good = {"loss": {"name": "mae", "overlap_weight": 0.0}, "batch_size": 16,
+            "batch_order": "shuffled", "seeds": {"order": 1}}  # fmt: skip
+    write_yaml(file, good)
+    assert read_in_effect(file).batch_size == 16
+    write_yaml(file, {**good, **changes})
+    with pytest.raises(UserError, match=rf"params\.yaml: .*{key}"):
+        read_in_effect(file)
 
 
 @pytest.mark.parametrize("steps", [0, 1])

@@ -27,6 +27,7 @@ from typing import Any
 import torch
 
 import study
+from study.evidence.shapes import PartFile, checked
 from study.formats.dataset import Manifest, load_manifest
 from study.formats.requests import check_request
 from study.investigations.regimes.results import FORMAT, fewest_patterns, where
@@ -126,7 +127,12 @@ class Plan:
         return part_file(self.root, key)
 
     def stored(self, key: str) -> dict[str, Any] | None:
-        return read_json(self.file(key))
+        """The numbers of a part; None where they are absent or damaged, to be computed again."""
+        content = read_json(self.file(key))
+        try:
+            return checked(content, PartFile, self.file(key), "compute it again")
+        except UserError:
+            return None
 
     def result(self, failed: Mapping[str, str]) -> tuple[dict[str, Any], list[float]]:
         """The whole of results/regimes.json, from the stored parts; and the seconds of its rows."""
@@ -162,7 +168,7 @@ def trained(root: Path, arm: str, seed: int, manifest: Manifest) -> Path:
     run = RunFolder(root / "runs" / arm / f"s{seed}")
     bring = f"train it (`study train --arm {arm}`) or bring it (`dvc pull`)"
     shown = run.path.relative_to(root)
-    status = run.status()
+    status = run.checked_status()
     if not status:
         raise UserError(f"{shown} is not here; {bring}")
     if status.get("state") not in USABLE:

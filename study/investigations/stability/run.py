@@ -28,6 +28,7 @@ from study.metrics.skill import is_dead, skill
 from study.reading import hash_of_file
 from study.runs import RunFolder, environment, provenance, write_json
 from study.runs.seed_folders import dataset_folders
+from study.runs.status import losses_of_floors
 from study.runs.temporary import remove_tree
 from study.settings import Arm, Study, UserError, leaves, load_study, nearest, parse_study
 from study.stages import train
@@ -136,8 +137,8 @@ def _result(job: SeedRun) -> facts.Run:
     """How one run ended. Raises UserError as `_last_loss` does."""
     run = job.settled()
     assert run is not None and isinstance(job.row, Arm), "run_all ends with every run settled"
-    loss, floors = _last_loss(run), run.status()["floors"]
-    ends = floors["noise"], floors["best_constant"]
+    loss = _last_loss(run)
+    ends = losses_of_floors(run.checked_status(), run.status_file)
     diverged = not math.isfinite(loss)
     return facts.Run(
         lr=job.row.optimizer.lr,
@@ -155,14 +156,19 @@ def _last_loss(run: RunFolder) -> float:
 
     Raises UserError for a run that failed for another reason, which says nothing about the rate.
     """
-    status, history = run.status(), run.history()
-    epoch = [] if history.empty else [history.iloc[-1][n] for n in ("train_loss", "val_loss")]
+    losses = ("train_loss", "val_loss")
+    status, history = run.checked_status(), run.history(losses)
+    epoch = [] if history.empty else [history.iloc[-1][name] for name in losses]
     if not all(map(math.isfinite, epoch)):
         return math.inf
-    if status["state"] == "failed":
+    if status.get("state") == "failed":
         raise UserError(
             f"{run.path} failed ({status.get('cause')}) with finite losses, which says nothing "
             "about its learning rate; remove the folder and run again"
         )
-    stored = status["stored"]["last"]["val_loss"]
-    return math.inf if stored is None else stored
+    stored = (status.get("stored") or {}).get("last")
+    if stored is None or "val_loss" not in stored:
+        raise UserError(
+            f"{run.status_file}: stored.last.val_loss is missing; remove {run.path} and run again"
+        )
+    return math.inf if stored["val_loss"] is None else stored["val_loss"]
