@@ -105,13 +105,20 @@ def console(stderr: bool = False, width: int | None = None) -> Console:
 
 @contextlib.contextmanager
 def plain_errors(program: str) -> Iterator[None]:
-    """Turn user errors and errors of the operating system into a sentence and exit code 2."""
+    """Turn user errors, errors of the operating system and a lack of memory into a sentence and
+    exit code 2."""
     try:
         yield
     except UserError as error:
         message = str(error)
     except OSError as error:
         message = describe(error)
+    except MemoryError as error:
+        wanted = " ".join(str(error).split()) or "no more could be allocated"
+        message = (
+            f"not enough memory for `{' '.join(sys.argv[1:3])}`: {wanted}; close other programs, "
+            "use a smaller data set or fewer processes (--jobs), or a machine with more memory"
+        )
     else:
         return
     with contextlib.suppress(OSError):  # stderr may be on the full disk

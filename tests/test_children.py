@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from study.runs import children, start_time
+from study.runs import children, process_alive, start_time
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 
@@ -48,6 +49,23 @@ def test_any_other_process_is_left_alone(
             children.terminate(pid, since, "another mark")
     children.terminate(child.pid, started(child.pid) - 100.0, "ours")  # the number was given again
     assert child.poll() is None
+
+
+def test_a_zombie_does_not_run() -> None:
+    """A child that ended and that its parent has not waited for keeps its number and start time."""
+    pid = os.fork()
+    if pid == 0:
+        time.sleep(60)
+        os._exit(0)
+    try:
+        since = started(pid)
+        assert process_alive(pid, since)
+        os.kill(pid, signal.SIGKILL)
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # ended, and still not waited for
+        assert psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+        assert started(pid) == since and not process_alive(pid, since)
+    finally:
+        os.waitpid(pid, 0)
 
 
 def test_output_that_is_not_utf8_is_kept() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from study import cli
 from study.editing.yaml_file import write_changed
+from study.generators import parse
 from study.reading import (
     LONGEST_QUOTE,
     UserError,
@@ -139,6 +140,11 @@ def test_quoted_values_are_cut() -> None:
         ("data.quick.scan.stride_px.train", 10**9),
         ("arms.control.batch_size", 10**22),
         ("arms.control.epochs", MOST + 1),
+        ("arms.control.generator.width", 10**8),
+        ("arms.control.optimizer.lr", 1e30),
+        ("arms.control.loss.overlap_weight", 1e30),
+        ("arms.control.clip.gradient_clip_val", 1e30),
+        ("data.quick.probe.defocus_rad", -1e30),
         ("arms.control.seeds", list(range(100_000))),
     ],
 )
@@ -148,9 +154,16 @@ def test_settings_have_upper_bounds(path: str, value: object) -> None:
     *parents, last = path.split(".")
     for key in parents:
         holder = holder[key]
+    assert last in holder or last == "defocus_rad"
+    if last == "defocus_rad":
+        optic = {"aperture_px": 9.0, "central_stop_px": 0.0, "smooth_sigma_px": 0.0}
+        holder.clear()
+        holder.update({"kind": "focus", **optic, "defocus_rad": 1.0})
+        assert parse_study(given, "params.yaml").data
     holder[last] = value
     with pytest.raises(UserError, match=path.rpartition(".")[2]) as refused:
-        parse_study(given, "params.yaml")
+        study = parse_study(given, "params.yaml")
+        parse(study.arms["control"].generator)  # which knows the options of each network
     assert len(str(refused.value)) < 1000
 
 

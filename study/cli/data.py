@@ -80,7 +80,8 @@ def show_limit(
         Literal["train", "validation", "test"], typer.Option(help="Scan to use")
     ] = "test",
     patterns: Annotated[
-        list[int], typer.Option(min=1, help="Number of patterns, from the centre of the scan")
+        list[int],
+        typer.Option(min=1, max=1_000_000, help="Number of patterns, from the centre of the scan"),
     ] = [1, 4, 9],  # noqa: B006
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object")] = False,
 ) -> None:

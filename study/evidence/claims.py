@@ -47,7 +47,18 @@ from study.evidence.metric_catalog import KNOWN, OUTCOME, SURVIVAL, Column, find
 from study.evidence.statistics import least_pairs
 from study.reading import quoted, read_yaml
 from study.runs import environment
-from study.settings import NAME, Count, Model, Positive, Seed, Study, UserError, explain, nearest
+from study.settings import (
+    MOST_SEEDS,
+    NAME,
+    Count,
+    Model,
+    Positive,
+    Seed,
+    Study,
+    UserError,
+    explain,
+    nearest,
+)
 
 FAMILY_LIMIT = 4
 TOP = {"claims", "headline", "superseded"}
@@ -126,7 +137,7 @@ class Claim(Model):
     metric: str
     direction: Literal["lower", "higher", "equal"]
     margin: Margin
-    needed_seeds: Annotated[Count, Field(ge=2)]
+    needed_seeds: Annotated[int, Field(ge=2, le=MOST_SEEDS)]  # of each arm
     changes: tuple[str, ...] = ()
     evidence: Literal["mean_difference", "failure_rate", "survival", "non_inferior", "bound"]
     test: Literal["fisher", "boschloo"] = "fisher"

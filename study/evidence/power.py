@@ -86,7 +86,8 @@ def _decidable(comparison: Comparison, pairs: int, alpha: float) -> bool:
     """Whether there is an outcome of this number of pairs that decides the claim."""
     if comparison.claim.evidence == "failure_rate":
         test = statistics.RATE_TESTS[comparison.claim.test].p
-        return test((pairs, pairs), (0, pairs)) <= alpha
+        enough = min(pairs, MOST_RUNS)  # the smallest p falls with their number
+        return test((enough, enough), (0, enough)) <= alpha
     return pairs >= statistics.least_pairs()
 
 

@@ -9,11 +9,13 @@ from pydantic import Field, StrictBool, field_validator, model_validator
 
 from study.reading import quoted
 from study.settings.base import (
+    LARGEST_LIMIT,
     NAME,
     Count,
     CountOrZero,
+    Factor,
+    FactorOrZero,
     Model,
-    Positive,
     Scalar,
     Seed,
     Seeds,
@@ -46,12 +48,12 @@ class MaeLoss(Model):
     """`overlap_weight`: of the same error for the object that the batch stitches."""
 
     name: Literal["mae"]
-    overlap_weight: Annotated[float, Field(ge=0)]
+    overlap_weight: FactorOrZero
 
 
 class PoissonLoss(Model):
     name: Literal["poisson"]
-    overlap_weight: Annotated[float, Field(ge=0)]
+    overlap_weight: FactorOrZero
 
 
 class SupervisedLoss(Model):
@@ -66,18 +68,18 @@ Loss = Annotated[LossParams, Field(discriminator="name")]
 
 class Adam(Model):
     name: Literal["adam"]
-    lr: Positive
+    lr: Factor
 
 
 class AdamW(Model):
     name: Literal["adamw"]
-    lr: Positive
-    weight_decay: Annotated[float, Field(ge=0)]
+    lr: Factor
+    weight_decay: FactorOrZero
 
 
 class Sgd(Model):
     name: Literal["sgd"]
-    lr: Positive
+    lr: Factor
     momentum: Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -133,7 +135,7 @@ class Clip(Model):
     """A gradient clip rule by name (`CLIP_LIMITS`) and its limit."""
 
     gradient_clip_algorithm: str
-    gradient_clip_val: Positive | None
+    gradient_clip_val: Annotated[float, Field(gt=0, le=LARGEST_LIMIT)] | None
     exclude_head: bool
 
     @model_validator(mode="after")

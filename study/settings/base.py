@@ -40,6 +40,10 @@ Pixels = Annotated[int, Field(ge=1, le=LARGEST_PX)]
 Channels = Annotated[int, Field(ge=1, le=WIDEST)]
 Length = Annotated[float, Field(gt=0, le=LARGEST_PX)]  # in px
 LengthOrZero = Annotated[float, Field(ge=0, le=LARGEST_PX)]
+LARGEST_FACTOR = 1e6  # learning rates, weights of terms, radians: a float32 holds their products
+LARGEST_LIMIT = 1e12  # of a gradient, which nothing reaches
+Factor = Annotated[float, Field(gt=0, le=LARGEST_FACTOR)]
+FactorOrZero = Annotated[float, Field(ge=0, le=LARGEST_FACTOR)]
 Photons = Annotated[float, Field(gt=0, le=BRIGHTEST)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Seeds = Annotated[tuple[Seed, ...], Field(min_length=1, max_length=MOST_SEEDS)]

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_serializer, m
 
 from study.reading import UserError, quoted, seeds_text
 from study.settings.base import (
+    LARGEST_FACTOR,
     LARGEST_PX,
     Count,
     CountOrZero,
@@ -63,7 +64,7 @@ class Focus(Model):
     kind: Literal["focus"]
     aperture_px: Length
     central_stop_px: LengthOrZero
-    defocus_rad: float
+    defocus_rad: Annotated[float, Field(ge=-LARGEST_FACTOR, le=LARGEST_FACTOR)]
     smooth_sigma_px: LengthOrZero
 
 

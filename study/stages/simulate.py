@@ -7,9 +7,11 @@ from study.formats.dataset import load_manifest, save_dataset
 from study.formats.requests import check_request
 from study.optics.groups import window_px
 from study.reading import real_path
+from study.runs import environment
 from study.runs.links import refuse_links
 from study.settings import SPLITS, DataParams, Study, UserError
 from study.simulate import simulate
+from study.simulate.dataset import CHUNK
 
 
 def simulate_all(study: Study, out: Path) -> list[str]:
@@ -25,6 +27,8 @@ def simulate_all(study: Study, out: Path) -> list[str]:
             check_request(load_manifest(out / name), params)
         else:
             wanted[name] = params
+    for name, params in wanted.items():
+        check_memory(name, params)
     check_disk(out, sum(data_bytes(params) for params in wanted.values()))
     for name, params in wanted.items():
         save_dataset(simulate(name, params), out / name)
@@ -53,6 +57,29 @@ def data_bytes(params: DataParams) -> int:
     """Size of the counts of all splits and seeds on disk, four bytes per pixel."""
     windows = len(params.seeds or (0,)) * sum(patterns(params, split) for split in SPLITS)
     return 4 * windows * params.group_size * params.n**2
+
+
+def memory_bytes(params: DataParams) -> int:
+    """Least memory in which one seed is simulated: counts and positions of all splits, the objects
+    in double and single precision, one canvas, and the fields of a chunk of windows."""
+    seed = params if params.seeds is None else params.of_seed(params.seeds[0])
+    channels = params.group_size * sum(patterns(params, split) for split in SPLITS)
+    objects = 24 * len(SPLITS) * params.images_per_split * params.object_px**2
+    fields = 4 * 16 * min(CHUNK * params.group_size, channels) * params.n**2
+    return data_bytes(seed) + 8 * channels + objects + 8 * params.canvas_px**2 + fields
+
+
+def check_memory(name: str, params: DataParams) -> None:
+    """Raise UserError when this process may not use the memory that the data set takes."""
+    needed, free = memory_bytes(params), environment.memory()
+    if needed > free:
+        windows = sum(patterns(params, split) for split in SPLITS)
+        raise UserError(
+            f"simulating {name} takes at least {needed / 1e9:.3g} GB of memory, and "
+            f"{free / 1e9:.3g} GB are free: {windows:,} patterns of {params.n} px from "
+            f"{params.images_per_split:,} images of {params.object_px:,} px per split. Choose "
+            "fewer images, a smaller n, object_px or canvas_px, or a larger scan.stride_px"
+        )
 
 
 def check_disk(folder: Path, needed_bytes: int) -> None:

@@ -189,3 +189,15 @@ def test_what_is_no_seed_is_a_sentence(seed: str, command, tmp_path: Path, monke
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 2 and len(capsys.readouterr().err) < 2000
+
+
+@pytest.mark.parametrize("error", [MemoryError(), MemoryError("Unable to allocate 7.28 TiB")])
+def test_a_lack_of_memory_is_a_sentence(
+    error: MemoryError, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["study", "limit", "data/quick"])
+    with pytest.raises(SystemExit) as ended, terminal.plain_errors("study"):
+        raise error
+    printed = capsys.readouterr().err
+    assert ended.value.code == 2 and "not enough memory for `limit data/quick`" in printed
+    assert str(error) in printed and "smaller" in printed

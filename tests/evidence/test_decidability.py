@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from study.evidence import decidability, statistics, survival
 from study.evidence.decidability import Assessment, assess, exemptions, known_of
 from study.jobs.api import check_start
 from study.runs import write_json
-from study.settings import DataParams, Study, UserError
+from study.settings import MOST_SEEDS, DataParams, Study, UserError
 from study.stages import train
 
 
@@ -64,6 +65,17 @@ def test_rates_need_the_runs_at_which_fisher_can_reject(
         claims = {f"A_{i}": rate(needed_seeds=n) for i in range(family)}
         problems = judged(tmp_path, study, **claims).problems
         assert ("cannot differ" in " ".join(problems)) != possible
+
+
+@pytest.mark.parametrize("test", ["fisher", "boschloo"])
+def test_claims_of_very_many_seeds_are_refused_or_judged_at_once(
+    tmp_path: Path, study: Study, test: str
+) -> None:
+    began = time.process_time()
+    assert judged(tmp_path, study, A_1=rate(needed_seeds=MOST_SEEDS, test=test)).problems == ()
+    assert time.process_time() - began < 60
+    with pytest.raises(UserError, match=rf"needed_seeds: .* {MOST_SEEDS}; got 1000000"):
+        judged(tmp_path, study, A_1=rate(needed_seeds=1_000_000, test=test))
 
 
 @pytest.mark.parametrize("family", [1, 4])

@@ -10,10 +10,13 @@ import pytest
 
 from study.formats.dataset import Dataset, content_hash
 from study.formats.probe import normalise, single
-from study.settings import SPLITS, DataParams, UserError
+from study.settings import SPLITS, DataParams, Study, UserError, load_study
 from study.simulate import simulate
 from study.simulate.dataset import NoiselessSplit, set_light
 from study.simulate.probes import make_probe
+from study.stages import simulate as stage
+
+ROOT = Path(__file__).parent.parent.parent
 
 
 def change(params: DataParams, **changes: object) -> DataParams:
@@ -306,3 +309,31 @@ def test_a_mask_outside_the_detector_or_of_most_pixels_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match="mask"):
         change(tiny_params, mask={"rows": rows, "columns": []})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"images_per_split": 1_000_000},
+        {"object_px": 32_768, "canvas_px": 32_768},
+        {"canvas_px": 32_768, "object_px": 32_000, "n": 512},
+    ],
+)
+def test_a_set_beyond_the_memory_is_refused_before_it_is_computed(
+    tiny_params: DataParams,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, int],
+) -> None:
+    monkeypatch.setattr(stage, "simulate", lambda *_: pytest.fail("it was computed"))
+    monkeypatch.setattr(stage.environment, "memory", lambda: 8 * 10**9)
+    large = Study.model_validate({"data": {"tiny": change(tiny_params, **changes)}, "arms": {}})
+    with pytest.raises(UserError, match=r"tiny takes at least \S+ GB of memory, and 8 GB are free"):
+        stage.simulate_all(large, tmp_path / "data")
+    assert not (tmp_path / "data").exists()
+
+
+def test_the_memory_of_every_set_of_the_study_is_small() -> None:
+    for folder in ("", "studies", "full"):
+        study = load_study(ROOT / folder / "params.yaml")
+        assert all(stage.memory_bytes(params) < 8e9 for params in study.data.values())

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from pipeline.toy import PARAMS
+from study.investigations.stability import run as stability
 from study.settings import DataParams, Study, UserError, load_study
-from study.stages import fingerprint
+from study.stages import fingerprint, train
 from study.stages.fingerprint import tiny_data, update, update_apart
 
 
@@ -78,3 +82,48 @@ def test_a_fingerprint_whose_process_is_killed_is_a_sentence(
     monkeypatch.setattr(fingerprint, "_update_and_report", killed)
     with pytest.raises(UserError, match="signal 9"):
         update_apart(toy, tmp_path, ["cnn"])
+
+
+def recorded_process(writer: Any, study: Study, folder: Path, names: list[str]) -> None:
+    """In place of the fingerprints: the process that would compute them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder / f"{name}.json").write_text(json.dumps({"pid": os.getpid()}))
+    writer.send("enough")
+
+
+@pytest.mark.parametrize("caller", ["train_arm", "train_all", "run_curves"])
+def test_callers_that_fork_take_the_fingerprint_in_a_child(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caller: str
+) -> None:
+    """torch's threads do not survive a fork: this process must not compute before it forks."""
+    monkeypatch.delenv("DVC_STAGE", raising=False)
+    monkeypatch.setattr(fingerprint, "_update_and_report", recorded_process)
+    monkeypatch.setattr(fingerprint, "update", lambda *_: pytest.fail("computed in this process"))
+    for module in (train, stability):
+        monkeypatch.setattr(module, "update", fingerprint.update, raising=False)
+    for name in ("check_data", "check_row", "check_claims", "check_room"):
+        monkeypatch.setattr(train, name, lambda *_, **__: None)
+    monkeypatch.setattr(train, "run_bytes", lambda *_: 0)
+    monkeypatch.setattr(train.environment, "dvc", lambda *_, **__: SimpleNamespace(returncode=1))
+    (tmp_path / "params.yaml").write_text(PARAMS)
+    arm = "cnn"
+    with pytest.raises(UserError, match="enough"):
+        if caller == "train_arm":
+            train.train_arm(tmp_path, arm)
+        elif caller == "train_all":
+            train.train_all(tmp_path)
+        else:
+            study = load_study(tmp_path / "params.yaml")
+            plan = stability.Plan("plain", arm, (study.arms[arm],))
+            curves = SimpleNamespace(curves={"plain": None})
+            known = SimpleNamespace(section=lambda _: curves)
+            monkeypatch.setattr(stability, "load_study", lambda _: known)
+            monkeypatch.setattr(stability, "planned", lambda *_: plan)
+            update_of = stability.update_apart
+            monkeypatch.setattr(
+                stability, "update_apart", lambda _, folder, names: update_of(study, folder, names)
+            )
+            stability.run_curves(tmp_path)
+    taken = json.loads((tmp_path / "fingerprints" / f"{arm}.json").read_text())
+    assert taken["pid"] != os.getpid()

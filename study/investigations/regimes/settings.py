@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from study.reading import quoted
 from study.settings import (
+    MOST_SEEDS,
     Arm,
     Count,
     Model,
@@ -92,10 +93,10 @@ class Regimes(Section):
     rpie: RegimeRpie
     rpie_damped: RegimeRpie | None
     rpie_converged: RegimeConverged | None = None
-    seeds: tuple[Seed, ...] = ()
+    seeds: Annotated[tuple[Seed, ...], Field(max_length=MOST_SEEDS)] = ()
     network_rpie_passes: Count
     good: Good
-    cells: Annotated[tuple[RegimeCell, ...], Field(min_length=1)]
+    cells: Annotated[tuple[RegimeCell, ...], Field(min_length=1, max_length=1000)]
 
     @model_validator(mode="after")
     def _once_each(self) -> Regimes:

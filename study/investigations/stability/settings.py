@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
@@ -14,19 +15,22 @@ from study.settings import (
     Arm,
     Count,
     Model,
-    Positive,
     Section,
     Seed,
     Study,
     check_name,
     nearest,
 )
+from study.settings.base import Factor
+
+MOST_CHANGES = 100  # an arm has about 30 settings
+MOST_CURVES = 1000
 
 
 class StabilityRate(Model):
     """One learning rate of the grid and the seeds of its runs."""
 
-    lr: Positive
+    lr: Factor
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1, max_length=MOST_SEEDS)]
 
 
@@ -35,7 +39,7 @@ class StabilityCurve(Model):
 
     base: str
     data: str
-    settings: tuple[str, ...]
+    settings: Annotated[tuple[str, ...], Field(max_length=MOST_CHANGES)]
 
 
 class Stability(Section):
@@ -50,7 +54,7 @@ class Stability(Section):
     epochs: Count
     versus: str
     grid: Annotated[tuple[StabilityRate, ...], Field(min_length=2, max_length=100)]
-    curves: Annotated[Mapping[str, StabilityCurve], Field(min_length=1)]
+    curves: Annotated[Mapping[str, StabilityCurve], Field(min_length=1, max_length=MOST_CURVES)]
 
     @model_validator(mode="after")
     def _ordered(self) -> Stability:
@@ -61,7 +65,7 @@ class Stability(Section):
             )
         seeds = [seed for item in self.grid for seed in item.seeds]
         if len(set(seeds)) < len(seeds):
-            twice = next(seed for i, seed in enumerate(seeds) if seed in seeds[:i])
+            twice = next(seed for seed, times in Counter(seeds).items() if times > 1)
             raise ValueError(
                 f"grid uses seed {twice} twice; the fit takes runs as independent: give every run "
                 "of the grid its own seed"

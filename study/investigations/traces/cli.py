@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from study.settings.base import MOST
+
 group = typer.Typer(help="Record runs step by step to find where they fail.", no_args_is_help=True)
 ROOT = Path()
 
@@ -32,8 +34,12 @@ def run() -> None:
 @group.command()
 def replay(
     run_folder: Annotated[Path, typer.Argument(metavar="run", help="Run folder, work/HASH")],
-    after: Annotated[int, typer.Option(help="Epoch of the checkpoint to start from")],
-    steps: Annotated[int | None, typer.Option(help="Number of steps (default: one epoch)")] = None,
+    after: Annotated[
+        int, typer.Option(min=0, max=MOST, help="Epoch of the checkpoint to start from")
+    ],
+    steps: Annotated[
+        int | None, typer.Option(min=1, max=MOST, help="Number of steps (default: one epoch)")
+    ] = None,
 ) -> None:
     """Repeat the steps after a checkpoint and record every layer."""
     from study.investigations.traces.results import load

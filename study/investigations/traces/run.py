@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -39,7 +40,7 @@ from study.settings import (
     Arm,
     Count,
     Model,
-    Seed,
+    Seeds,
     Study,
     UserError,
     explain,
@@ -56,19 +57,19 @@ class Traced(Model):
     """The runs of one arm that are followed, and for how many steps."""
 
     arm: str
-    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
+    seeds: Seeds
     steps: Count
 
 
 class Traces(Model):
     """The whole of traces.yaml; a run is in it once."""
 
-    traces: Annotated[tuple[Traced, ...], Field(min_length=1)]
+    traces: Annotated[tuple[Traced, ...], Field(min_length=1, max_length=1000)]
 
     @model_validator(mode="after")
     def _once_each(self) -> Traces:
         runs = [(one.arm, seed) for one in self.traces for seed in one.seeds]
-        twice = next((run for i, run in enumerate(runs) if run in runs[:i]), None)
+        twice = next((run for run, times in Counter(runs).items() if times > 1), None)
         if twice is not None:
             raise ValueError(f"arm {twice[0]} with seed {twice[1]} stands twice; keep one of them")
         return self
