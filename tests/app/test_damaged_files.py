@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -23,9 +24,12 @@ from pipeline.toy import PARAMS
 from study import cli
 from study.evidence.arms import load_all
 from study.jobs import rows
-from study.runs import write_yaml
+from study.jobs.models import JOB_ID
+from study.runs import RunFolder, write_json, write_text, write_yaml
 from study.settings import UserError
+from study.stages.record import record_results
 
+STUDIES = Path(__file__).parent.parent.parent / "studies"
 SECONDS = 120.0  # the slowest of these commands takes seconds, with its imports on a busy machine
 BOMB = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"a{i}: &a{i} [{','.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 10)
@@ -135,6 +139,9 @@ def mutate(file: Path, draw: random.Random) -> None:
 def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """Run `study ARGUMENTS` in this process; the law of every command holds. Returns stderr."""
 
+    # No supervisor, and no process that trains or pulls.
+    monkeypatch.setattr("study.jobs.api.ensure", lambda root: None)
+
     def run(*arguments: str) -> str:
         monkeypatch.setattr(sys, "argv", ["study", *arguments])
         began = time.monotonic()
@@ -194,7 +201,10 @@ STORED = (
     "claims.yaml",
     "work/launch/jobs/*.json", "work/pull/*.json", "launch.yaml", "dvc.lock", "dvc.yaml",
     "data.dvc", "imported/*.dvc", "requirements*", "runs/*/*/diagnostics/*.jsonl",
-    "studies/params.yaml",
+    "studies/params.yaml", "fingerprints/*.json", "results/traces.json", "results/regimes.json",
+    "results/stability/*.json", "imported/*/manifest.json", "work/*/status.json",
+    "work/*/environment.json", "work/*/timing.csv", "work/*/events.jsonl", "runs/*/*/params.yaml",
+    "other/recorded.json", "other/results/*/seeds/*.json", "other/results/*/history.csv",
 )  # fmt: skip
 PAGES = ("summary", "arms", "runs", "compare", "findings", "dataset", "provenance", "new_arm")
 STORED_COMMANDS = (
@@ -207,7 +217,25 @@ STORED_COMMANDS = (
     ("pull", "control"),
     ("plan",),
     ("clean", "--dry"),
+    ("record", "other"),
+    ("verify",),
+    ("diagnose", "runs/control/s101"),
+    ("score", "runs/control/s101/object_last.npz", "runs/control/s102/object_last.npz"),
+    ("reconstruct", "rpie", "data/tiny", "--out", "made.npz", "--passes", "1"),
+    ("reconstruct", "runs/control/s101", "data/tiny", "--out", "made.npz"),
+    ("export", "data/tiny", "test", "--out", "made.cxi"),
+    ("publish",),
+    ("launch", "control"),
+    ("trace", "show"),
+    ("trace", "run"),
+    ("regimes", "show"),
+    ("regimes", "run"),
+    ("stability",),
+    ("arms", "extend", "control", "--seeds", "50"),
 )
+
+
+JOB = "20260101-120000-000000-control-0a0b"
 
 
 def more_files(root: Path) -> None:
@@ -228,7 +256,7 @@ def more_files(root: Path) -> None:
         "stages:\n  train:\n    foreach: ${arms}\n    do:\n      cmd: study train --arm ${key}\n"
         '      deps: [data/tiny]\n      outs: [{"runs/${key}": {persist: true}}]\n'
     )
-    job = {"id": "1700000000-0a0b0c0d", "arm": "control", "seeds": [1], "executor": "local",
+    job = {"id": JOB, "arm": "control", "seeds": [1], "executor": "local",
            "created": 1.0, "state": "failed", "cause": "x"}  # fmt: skip
     for name, content in (
         ("launch/jobs", job),
@@ -237,6 +265,26 @@ def more_files(root: Path) -> None:
         folder = root / "work" / name
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{job['id']}.json").write_text(json.dumps(content))
+    assert JOB_ID.fullmatch(JOB), "otherwise the file is no job"
+    results_of_others(root)
+
+
+def results_of_others(root: Path) -> None:
+    """Those of investigations, of a pipeline below, of an import, and a live run."""
+    (root / "results" / "stability").mkdir()
+    for name in ("traces.json", "regimes.json", "stability/plain_clip.json"):
+        shutil.copy(STUDIES / "results" / name, root / "results" / name)
+    for part in ("results", "runs"):
+        shutil.copytree(root / part / "control", root / "other" / part / "control")
+    record_results(root / "other", root)
+    (root / "imported" / "scan").mkdir(parents=True)
+    shutil.copy(root / "data" / "tiny" / "manifest.json", root / "imported" / "scan")
+    (root / "fingerprints").mkdir()
+    (root / "fingerprints" / "control.json").write_text('{"history": {"epoch": [1]}}')
+    live = RunFolder(Path(shutil.copytree(root / "runs/control/s101", root / "work/one")))
+    live.event("resumed", epoch=1)
+    write_text(live.timing_file, "epoch,seconds,peak_memory_mib\n1,0.5,100\n2,0.4,120\n")
+    write_json(live.path / "environment.json", {"commit": "c", "dirty": False, "device": "cpu"})
 
 
 def stored_files_survive(seed: int, root: Path, call: Callable[..., str]) -> None:

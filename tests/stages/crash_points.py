@@ -24,6 +24,17 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import stored_checkout
+from command_crashes import (
+    Evaluate,
+    Export,
+    Findings,
+    Fingerprints,
+    Launch,
+    Publish,
+    RemoteAdd,
+    Simulate,
+    files,
+)
 
 from study.runs import RunFolder, read_json, temporary, write_json, write_text
 from study.runs.collect import collect, settled_run
@@ -34,13 +45,6 @@ KILLED, INCOMPLETE = 77, 3
 CHANGES = {"os.rename": (0, 2), "os.remove": (0, 1), "os.rmdir": (0, 1), "os.mkdir": (0, 2),
            "os.link": (1, 3), "os.symlink": (1, 2), "os.truncate": (0, None),
            "os.chmod": (0, 2)}  # fmt: skip
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder; locks and what DVC keeps for itself are left out."""
-    found = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    kept = (path for path in found if path.suffix != ".lock" and "tmp" not in path.parts)
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in kept}
 
 
 # --- scenarios --------------------------------------------------------------------------------
@@ -285,6 +289,9 @@ class PullOver(Pull):
 SCENARIOS: dict[str, Any] = {
     name: kind for name, kind in globals().items() if hasattr(kind, "make") and name != "Any"
 }
+assert {Evaluate, Export, Findings, Fingerprints, Launch, Publish, RemoteAdd, Simulate} <= {
+    *SCENARIOS.values()
+}
 
 
 # --- killing ----------------------------------------------------------------------------------
@@ -413,7 +420,7 @@ def campaign(name: str, count: int | None, seed: int) -> dict[str, Any]:
 
 if __name__ == "__main__":
     orders = [words.partition(":") for words in sys.argv[2:]]
-    if any(issubclass(SCENARIOS[name], Pull) for name, _, _ in orders):
+    if any(issubclass(SCENARIOS[name], (Pull, RemoteAdd, Publish)) for name, _, _ in orders):
         import dvc.repo  # noqa: F401  (once, before the children)
     for name, _, number in orders:
         found = campaign(name, int(number) if number else None, int(sys.argv[1]))
