@@ -103,7 +103,7 @@ def command(words: list[str]) -> int:
         main()
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else 0 if error.code is None else 1
-    except (OSError, KeyboardInterrupt):  # a sentence at the top of the command line, not here
+    except KeyboardInterrupt:  # typer's, at the top of the command line
         return 3
     except BaseException:
         traceback.print_exc()
