@@ -89,17 +89,6 @@ def is_inside(relpath: str) -> bool:
     return relpath.isprintable() and "\\" not in relpath and not {"", ".", ".."} & {*parts}
 
 
-def seeds_text(seeds: Sequence[int]) -> str:
-    """Seeds as people write them: (1, 2, 3, 11) is "1-3, 11" (`study.editing.arms.parse_seeds`)."""
-    parts: list[list[int]] = []
-    for seed in seeds:
-        if parts and seed == parts[-1][-1] + 1:
-            parts[-1].append(seed)
-        else:
-            parts.append([seed])
-    return ", ".join(f"{p[0]}-{p[-1]}" if len(p) > 2 else ", ".join(map(str, p)) for p in parts)
-
-
 def open_regular(path: Path | str) -> io.BufferedReader:
     """A regular file (or a link to one), opened for reading; the one opener for foreign files.
 

@@ -12,8 +12,8 @@ from ruamel.yaml import YAML
 
 from study.editing.arms import Draft, Takes, command, parse_seeds, planned
 from study.editing.claiming import add
-from study.reading import read_yaml, seeds_text
-from study.settings import CLIP_LIMITS, Row, Study, UserError, diff, leaves, load_study
+from study.reading import read_yaml
+from study.settings import CLIP_LIMITS, Row, Study, UserError, diff, leaves, load_study, seeds_text
 
 ROOT = Path(__file__).parent.parent
 FIRST_STUDY = ROOT / "tests" / "first_study"

@@ -14,8 +14,7 @@ from app.new_arm.form_view import Proposal
 from study.editing.claiming import CLAIMS, ClaimDraft, check_decidable, proposed_seeds, with_claim
 from study.evidence.claims import FAMILY_LIMIT, RATE, load_claims
 from study.evidence.metric_catalog import KNOWN, OUTCOME, Column
-from study.reading import seeds_text
-from study.settings import Arm, UserError
+from study.settings import Arm, UserError, seeds_text
 
 USUAL = "last.standard.amplitude.mae"
 DIRECTIONS = ("lower", "higher", "equal")

@@ -13,8 +13,7 @@ from app.new_arm import fields, form
 from app.new_arm.form import Cell
 from app.new_arm.networks import ask_again, networks
 from study.editing.arms import Draft, Planned, Takes, parse_seeds, planned
-from study.reading import seeds_text
-from study.settings import Arm, Row, Study, UserError
+from study.settings import Arm, Row, Study, UserError, seeds_text
 
 WIDE = ("Network", "Method")
 WIDTH = 150  # px per field: four fields per line in the network card, two in the other cards

@@ -25,8 +25,8 @@ import streamlit as st
 import study
 from app import load
 from study.editing.arms import Draft
-from study.reading import seeds_text
 from study.runs import children
+from study.settings import seeds_text
 
 POLL_S = 0.05
 IDLE_S = 600.0

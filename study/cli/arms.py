@@ -193,8 +193,7 @@ def new(
     """
     from study.editing.arms import planned
     from study.editing.claiming import add, committed, proposed_seeds, seeded
-    from study.reading import seeds_text
-    from study.settings import UserError, load_study
+    from study.settings import UserError, load_study, seeds_text
     from study.stages.estimate import check_draft, takes
 
     claim = options.draft(name)
@@ -268,8 +267,7 @@ def extend(
     """
     from study.editing.arms import parse_seeds
     from study.editing.seeds import fresh_seeds, more_seeds, uncommitted_seeds
-    from study.reading import seeds_text
-    from study.settings import load_study
+    from study.settings import load_study, seeds_text
     from study.stages.estimate import minutes_of
 
     root = Path()

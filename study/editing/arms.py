@@ -29,7 +29,7 @@ from study.editing.yaml_file import (
     plain_nodes,
     read,
 )
-from study.reading import parse_yaml, quoted, seeds_text
+from study.reading import parse_yaml, quoted
 from study.settings import (
     CLIP_LIMITS,
     MOST_SEEDS,
@@ -42,6 +42,7 @@ from study.settings import (
     diff,
     leaves,
     nearest,
+    seeds_text,
 )
 from study.settings import parse_study as parse
 

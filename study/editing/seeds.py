@@ -20,9 +20,9 @@ from ruamel.yaml.comments import CommentedMap
 from study.editing import yaml_file
 from study.editing.committing import commit, committed_text, unclean
 from study.evidence.registered import claims_on, registered_seeds
-from study.reading import parse_yaml, seeds_text
+from study.reading import parse_yaml
 from study.runs.environment import git
-from study.settings import MOST_SEEDS, Arm, Row, Study, UserError, find_row, parse_study
+from study.settings import MOST_SEEDS, Arm, Row, Study, UserError, find_row, parse_study, seeds_text
 
 PARAMS = "params.yaml"
 

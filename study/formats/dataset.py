@@ -35,11 +35,11 @@ from study.formats.frames import Frames, blocks
 from study.formats.geometry import Geometry
 from study.formats.limits import check_memory
 from study.formats.masks import fill_masked, filling
-from study.reading import read_mapping, seeds_text
+from study.reading import read_mapping
 from study.runs import environment, write_json
 from study.runs.seed_folders import held_seeds
 from study.runs.temporary import sweep, sync, temporary_folder
-from study.settings import SPLITS, Count, Model, Positive, UserError, explain
+from study.settings import SPLITS, Count, Model, Positive, UserError, explain, seeds_text
 from study.settings.data import NumberPerSplit, PatternsPerSplit
 
 # Of the memory that is free, for one split: all three together leave a quarter.

@@ -11,7 +11,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from study.reading import UserError, seeds_text
+from study.reading import UserError
+from study.settings import seeds_text
 
 SEED_FOLDER = re.compile(r"s(\d{1,10})")
 

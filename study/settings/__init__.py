@@ -59,6 +59,7 @@ from study.settings.base import (
     check_name,
     check_once,
     nearest,
+    seeds_text,
 )
 from study.settings.data import (
     PHASES,
@@ -201,4 +202,5 @@ __all__ = [
     "read_yaml",
     "refuse_differences",
     "run_hash",
+    "seeds_text",
 ]

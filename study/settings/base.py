@@ -78,3 +78,14 @@ def nearest(name: str, known: Any) -> str:
     if len(options) > MOST_NAMED:
         return f"; {len(options)} are known, for example {', '.join(options[:3])}"
     return f"; known: {', '.join(options)}"
+
+
+def seeds_text(seeds: Sequence[int]) -> str:
+    """Seeds as people write them: (1, 2, 3, 11) is "1-3, 11" (`study.editing.arms.parse_seeds`)."""
+    parts: list[list[int]] = []
+    for seed in seeds:
+        if parts and seed == parts[-1][-1] + 1:
+            parts[-1].append(seed)
+        else:
+            parts.append([seed])
+    return ", ".join(f"{p[0]}-{p[-1]}" if len(p) > 2 else ", ".join(map(str, p)) for p in parts)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_serializer, model_validator
 
-from study.reading import UserError, quoted, seeds_text
+from study.reading import UserError, quoted
 from study.settings.base import (
     LARGEST_FACTOR,
     LARGEST_PX,
@@ -21,6 +21,7 @@ from study.settings.base import (
     Seed,
     Seeds,
     check_once,
+    seeds_text,
 )
 
 SPLITS = ("train", "validation", "test")

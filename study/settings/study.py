@@ -9,9 +9,9 @@ from typing import Annotated, Any, ClassVar, TypeVar
 from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, ValidationError, model_validator
 
 from study import investigations
-from study.reading import UserError, quoted, read_yaml, seeds_text
+from study.reading import UserError, quoted, read_yaml
 from study.settings.arm import Arm
-from study.settings.base import Model, check_name, nearest
+from study.settings.base import Model, check_name, nearest, seeds_text
 from study.settings.data import DataParams
 from study.settings.errors import explain
 from study.settings.references import Reference
