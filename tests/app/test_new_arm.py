@@ -51,7 +51,7 @@ def test_choices_and_bounds_come_from_the_models(networks):
     assert found["precision"].choices == ("fp32", "tf32", "bf16")
     assert found["clip.exclude_head"].choices == ("false", "true")
     assert found["optimizer.momentum"].hint == "a number ≥ 0 and < 1"
-    assert found["clip.gradient_clip_val"].hint == "a number > 0 or null"
+    assert found["clip.gradient_clip_val"].hint == "a number > 0 and ≤ 1e+12 or null"
     assert set(found["generator.decoder_norm"].choices) == {"none", "group"}
 
 
