@@ -286,8 +286,8 @@ def _lines(value: Any, depth: int, row: bool) -> Iterator[str]:
     yield opening
     items = sorted(value.items()) if isinstance(value, dict) else [(None, v) for v in value]
     for count, (key, item) in enumerate(items):
-        yield f"{',' if count else ''}\n{' ' * min(depth + 1, 3)}"
+        yield f"{',' if count else ''}\n{' ' * min(depth + 1, 2)}"
         if key is not None:
             yield f"{json.dumps(key)}:"
         yield from _lines(item, depth + 1, isinstance(value, list))
-    yield f"\n{' ' * min(depth, 3)}{closing}"
+    yield f"\n{' ' * min(depth, 2)}{closing}"
