@@ -10,7 +10,7 @@ import urllib.parse
 from pathlib import Path
 
 from study.artifacts.store import NAME as EMBEDDED
-from study.artifacts.store import read_config, step_back
+from study.artifacts.store import edited_config, read_config, step_back
 from study.reading import real_path
 from study.runs import environment
 from study.settings import UserError
@@ -29,9 +29,7 @@ def add_remote(root: Path, name: str, url: str, endpoint: str | None, private: b
     section = {"url": url if kind else str(real_path(Path(url).expanduser())), "verify": True}
     if kind == "s3":
         section |= S3_TIMES | ({"endpointurl": endpoint} if endpoint else {})
-    config = read_config(top)
-    level = "local" if private else "repo"
-    with config.edit(level) as edited:
+    with edited_config(top, "local" if private else "repo") as edited:
         edited["remote"][name] = {**edited["remote"].get(name, {}), **section}
         edited["core"]["remote"] = name
     step_back(top)
@@ -56,10 +54,7 @@ def store_key(
         raise UserError(f"no remote {name!r}; configured: {', '.join(config['remote']) or 'none'}")
     kind = _kind(str(config["remote"][name]["url"]))
     section = _credentials(kind, user, secret, file)
-    path = Path(config.files["local"])
-    path.touch(mode=0o600)
-    path.chmod(0o600)
-    with config.edit("local") as edited:
+    with edited_config(top, "local") as edited:
         edited["remote"][name] = {**edited["remote"].get(name, {}), **section}
     return [f"stored {' and '.join(sorted(section))} of {name!r} in .dvc/config.local"]
 

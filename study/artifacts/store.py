@@ -10,11 +10,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from study.reading import open_regular, real_path
+from study.runs.links import lock_at
+from study.runs.temporary import sync, temporary_folder
 
 NAME = "armature-store"
 PLACE = "ARMATURE_STORE"  # environment variable: another folder, or empty for none
@@ -39,14 +43,14 @@ def settle(top: Path) -> str | None:
     local = config.read("local")
     before = local["remote"].get(NAME)
     if place is None:
-        return step_back(top) if before is None else _forget(config)
+        return step_back(top) if before is None else _forget(top)
     message = step_back(top)
     place.mkdir(parents=True, exist_ok=True)
     wanted = {"url": str(place), "verify": True}
     taken = _chosen(config) or config.read("local")["core"].get("remote")
     if before and str(before.get("url")) == str(place) and taken:
         return message
-    with config.edit("local") as edited:
+    with edited_config(top, "local") as edited:
         edited["remote"][NAME] = wanted
         if not taken:
             edited["core"]["remote"] = NAME
@@ -60,13 +64,13 @@ def step_back(top: Path) -> str | None:
     chosen = _chosen(config)
     if chosen is None or config.read("local")["core"].get("remote") != NAME:
         return None
-    with config.edit("local") as edited:
+    with edited_config(top, "local") as edited:
         del edited["core"]["remote"]
     return f"the default remote is {chosen!r} now, no longer the embedded one"
 
 
-def _forget(config: Any) -> str:
-    with config.edit("local") as edited:
+def _forget(top: Path) -> str:
+    with edited_config(top, "local") as edited:
         del edited["remote"][NAME]
         if edited["core"].get("remote") == NAME:
             del edited["core"]["remote"]
@@ -94,6 +98,31 @@ def read_config(top: Path) -> Any:
 
     check_config(top)
     return Config(str(top / ".dvc"), validate=False)
+
+
+@contextlib.contextmanager
+def edited_config(top: Path, level: Literal["repo", "local"]) -> Iterator[dict[str, Any]]:
+    """One level of DVC's configuration, to be changed by the caller; then the file is replaced.
+
+    DVC truncates the file before it writes it, and a kill in between would lose every remote and
+    key. So DVC writes a copy, in a folder beside .dvc, where relative addresses mean the same.
+    The local file holds keys and is readable by its owner only. Raises OSError.
+    """
+    from dvc.config import Config
+
+    name = {"repo": "config", "local": "config.local"}[level]
+    with lock_at(top / ".dvc" / "tmp" / "config.lock"), temporary_folder(top / ".dvc") as copy:
+        check_config(top)
+        for each in ("config", "config.local"):
+            with contextlib.suppress(FileNotFoundError):
+                shutil.copy(top / ".dvc" / each, copy / each)
+        if level == "local":
+            (copy / name).touch(mode=0o600)
+            (copy / name).chmod(0o600)
+        with Config(str(copy), validate=False).edit(level) as edited:
+            yield edited
+        sync(copy / name)
+        (copy / name).replace(real_path(top / ".dvc" / name))
 
 
 if __name__ == "__main__":  # `make setup`

@@ -230,7 +230,10 @@ class RemoteAdd:
 
     @staticmethod
     def make(root: Path) -> None:
+        from study.artifacts.remotes import add_remote
+
         stored_checkout.store(root, {"control": {"a.txt": "one"}})
+        add_remote(root, "old", "s3://bucket/old", None, False)
 
     @staticmethod
     def run(root: Path) -> None:
@@ -242,13 +245,39 @@ class RemoteAdd:
     def lost(root: Path) -> list[str]:
         from study.artifacts.store import read_config
 
-        known = set(read_config(root)["remote"])
-        before = set(read_config(Path(stored_checkout.ROOT))["remote"]) - {"lab"}
-        return sorted(before - known - {"lab"})
+        return sorted({"old"} - set(read_config(root)["remote"]))
 
     @staticmethod
     def state(root: Path) -> bytes:
         return (root / ".dvc/config").read_bytes()
+
+
+class RemoteKey:
+    """The key of a remote is stored beside that of another one."""
+
+    @staticmethod
+    def make(root: Path) -> None:
+        from study.artifacts.remotes import store_key
+
+        RemoteAdd.make(root)
+        RemoteAdd.run(root)
+        store_key(root, "old", "me", "first", None)
+
+    @staticmethod
+    def run(root: Path) -> None:
+        from study.artifacts.remotes import store_key
+
+        store_key(root, "lab", "me", "second", None)
+
+    @staticmethod
+    def lost(root: Path) -> list[str]:
+        local = root / ".dvc/config.local"
+        safe = "first" in local.read_text() and local.stat().st_mode & 0o77 == 0
+        return [] if safe else ["the key of old"]
+
+    @staticmethod
+    def state(root: Path) -> bytes:
+        return (root / ".dvc/config.local").read_bytes()
 
 
 class Publish:

@@ -32,6 +32,7 @@ from command_crashes import (
     Launch,
     Publish,
     RemoteAdd,
+    RemoteKey,
     Simulate,
     files,
 )
@@ -289,9 +290,8 @@ class PullOver(Pull):
 SCENARIOS: dict[str, Any] = {
     name: kind for name, kind in globals().items() if hasattr(kind, "make") and name != "Any"
 }
-assert {Evaluate, Export, Findings, Fingerprints, Launch, Publish, RemoteAdd, Simulate} <= {
-    *SCENARIOS.values()
-}
+COMMANDS = {Evaluate, Export, Findings, Fingerprints, Launch, Publish, RemoteAdd, Simulate}
+assert COMMANDS | {RemoteKey} <= {*SCENARIOS.values()}
 
 
 # --- killing ----------------------------------------------------------------------------------
@@ -420,7 +420,9 @@ def campaign(name: str, count: int | None, seed: int) -> dict[str, Any]:
 
 if __name__ == "__main__":
     orders = [words.partition(":") for words in sys.argv[2:]]
-    if any(issubclass(SCENARIOS[name], (Pull, RemoteAdd, Publish)) for name, _, _ in orders):
+    if any(
+        issubclass(SCENARIOS[name], (Pull, RemoteAdd, RemoteKey, Publish)) for name, _, _ in orders
+    ):
         import dvc.repo  # noqa: F401  (once, before the children)
     for name, _, number in orders:
         found = campaign(name, int(number) if number else None, int(sys.argv[1]))

@@ -17,7 +17,7 @@ import pytest
 SCRIPT = Path(__file__).parent / "crash_points.py"
 QUICK = ["WriteWhole", "Collect", "CollectByTwoRenames", "Clean", "Record", "SaveDataset"]
 COMMANDS = ["Simulate", "Evaluate", "Findings", "Fingerprints", "Export", "Launch"]
-WITH_DVC = ["Pull", "PullOver", "RemoteAdd", "Publish"]
+WITH_DVC = ["Pull", "PullOver", "RemoteAdd", "RemoteKey", "Publish"]
 SEED = 15
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -329,6 +330,31 @@ def test_a_key_is_stored_for_its_owner_alone(top, tmp_path):
     add_remote(top, "host", "ssh://me@host/path", None, False)
     with pytest.raises(UserError, match="takes --file"):
         store_key(top, "host", None, None, tmp_path / "absent")
+
+
+def test_a_disk_that_fills_while_dvc_writes_keeps_every_key(top, monkeypatch):
+    from configobj import ConfigObj
+
+    add_remote(top, "lab", "s3://bucket/path", None, False)
+    store_key(top, "lab", "KEYID", "hidden", None)
+    before = (top / ".dvc/config.local").read_bytes()
+
+    def full(_self, stream):
+        stream.write(b"[")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(ConfigObj, "write", full)
+    with pytest.raises(OSError, match="No space"):
+        store_key(top, "lab", "KEYID", "other", None)
+    assert (top / ".dvc/config.local").read_bytes() == before
+    assert not [path for path in top.iterdir() if path.name.endswith(".tmp")]
+
+
+def test_a_relative_address_keeps_its_meaning(top):
+    (top / ".dvc/config").write_text("['remote \"near\"']\n    url = ../stored\n")
+    add_remote(top, "lab", "s3://bucket/path", None, False)
+    near = embedded.read_config(top)["remote"]["near"]["url"]
+    assert Path(near).resolve() == (top / "stored").resolve()
 
 
 def test_patience_is_a_number(monkeypatch):
