@@ -146,7 +146,7 @@ def read_scan(page: Page) -> None:
     page.locator(".st-key-scan-upload input[type=file]").set_input_files(files[0])
     page.wait_for_selector("text=test.cxi")
     page.get_by_role("button", name="Read the scan").click()
-    page.wait_for_selector("text=2 What was detected")
+    page.wait_for_selector("text=2 Detected conventions")
 
 
 def small(png: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Arms: which arms were run, with how many seeds, and what they reached."""
+"""Arms: the arms with their seeds and scores."""
 
 import streamlit as st
 
@@ -9,7 +9,7 @@ from app.arms.rows import columns
 from app.fragments import guarded
 from app.runs import working
 
-layout.enter("Arms", "Which arms were run, with how many seeds, and what they reached.")
+layout.enter("Arms", "The arms with their seeds and scores.")
 arms = load.results()
 if not arms:
     notices.empty()
@@ -25,7 +25,7 @@ if chosen.asks:
 rows = build.table(chosen.checkpoint)
 names = [name for name in chosen.names if passes(rows[name], chosen.text)]
 if not names:
-    st.info(f"None of these {len(chosen.names)} arms holds these words.")
+    st.info(f"None of these {len(chosen.names)} arms matches this text.")
     st.stop()
 fences = build.fenced(names, rows)
 ticked = "tick" if choose.asked("tick") else "arms"  # as earlier addresses say it

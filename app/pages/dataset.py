@@ -1,4 +1,4 @@
-"""Data: what was measured or simulated, and who uses it."""
+"""Data: measured and simulated data sets, and the arms that use them."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from app.dataset import reading, sets, views
 from app.fragments import fragment
 from study.settings import SPLITS
 
-layout.enter("Data", "What was measured or simulated, and who uses it.")
+layout.enter("Data", "Measured and simulated data sets, and the arms that use them.")
 found = sets.entries()
 if not found:
     st.info("No data set in this checkout. `make repro` simulates one; `study import` reads yours.")
@@ -36,7 +36,7 @@ part = reading.part(entry.folder, split)
 views.object_and_probe(part, manifest, min(image, images - 1), found.values())
 st.subheader("Scan and patterns", anchor=False)
 fragment(views.scan_and_patterns)(entry, part, manifest, split, image)
-st.subheader("Do the splits know of each other?", anchor=False)
+st.subheader("Independence of the splits", anchor=False)
 views.split_checks(entry)
 st.subheader("Used by", anchor=False)
 views.used_by(entry, manifest.set_sha256)

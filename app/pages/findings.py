@@ -1,4 +1,4 @@
-"""Findings: every claim with its computed status and what it rests on."""
+"""Findings: every claim with its computed verdict and its evidence."""
 
 import streamlit as st
 
@@ -8,7 +8,7 @@ from study import investigations
 
 CLAIMS = "claims"
 
-layout.enter("Findings", "What was claimed, what the runs say, and how sure one can be.")
+layout.enter("Findings", "Every claim with its verdict, its evidence and its uncertainty.")
 waiting.claims()
 found = load.findings()
 if found is None:

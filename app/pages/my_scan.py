@@ -1,4 +1,4 @@
-"""My scan: from a measured file to an image with its R-factor."""
+"""My scan: from a measured file to an image with an R-factor."""
 
 import streamlit as st
 
@@ -8,19 +8,19 @@ from app.scan import result, views
 from app.scan_tasks import work
 from study.settings import UserError
 
-layout.enter("My scan", "From a measured file to an image with its R-factor.")
+layout.enter("My scan", "From a measured file to an image with an R-factor.")
 views.refusal()
 
 
 def choose() -> None:
-    """Nothing chosen yet: a file, or a scan of before."""
+    """No scan chosen yet: choose a file or an earlier scan."""
     st.subheader("1 Choose a scan", anchor=False)
     views.choose_file()
     views.earlier()
 
 
 def worked_on(scan: work.Scan) -> None:
-    """The steps of one scan, as far as it is."""
+    """The steps of one scan that are available so far."""
     with st.container(horizontal=True, vertical_alignment="center"):
         st.text(scan.name, width="content")
         st.button("Another scan", key="scan-other", icon=":material/arrow_back:", on_click=leave)
@@ -41,10 +41,10 @@ def reading(scan: work.Scan, look: work.Task) -> None:
     if views.waiting(scan, look):
         return
     if views.failed(look) and not views.kept(scan):
-        st.caption("Nothing of this file is kept.")
+        st.caption("Nothing from this file is kept.")
         return
     if look.state == "finished":
-        st.subheader("2 What was detected", anchor=False)
+        st.subheader("2 Detected conventions", anchor=False)
         views.detected(look)
     st.subheader("3 Mask", anchor=False)
     views.draw_mask(scan)
@@ -66,7 +66,7 @@ def importing(scan: work.Scan) -> None:
     manifest = load.manifest(load.ROOT / "imported" / str(scan.imported))
     for line in manifest.statements:
         st.text(f"· {line}")
-    layout.link("dataset", "Look at the data", data=f"imported/{scan.imported}")
+    layout.link("dataset", "View the data", data=f"imported/{scan.imported}")
     st.subheader("5 Reconstruct", anchor=False)
     task = scan.task("reconstruct")
     if views.waiting(scan, task):
@@ -77,7 +77,7 @@ def importing(scan: work.Scan) -> None:
 
 
 def leave() -> None:
-    """Back to the choice of a file; the scan goes on."""
+    """Return to the choice of a file; the scan continues."""
     st.query_params.clear()
     for key in [key for key in st.session_state if str(key).startswith("scan-")]:
         del st.session_state[key]

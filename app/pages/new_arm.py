@@ -1,4 +1,4 @@
-"""New arm: one change against an arm that exists, checked before it costs anything."""
+"""New arm: one change to an existing arm, checked before it costs anything."""
 
 import streamlit as st
 
@@ -6,7 +6,7 @@ from app import access, layout, load
 from app.new_arm import claim, form_view, more, retire, summary, sweep
 from app.new_arm.networks import networks, wait
 
-layout.enter("New arm", "One change against an arm that exists, checked before it costs anything.")
+layout.enter("New arm", "One change to an existing arm, checked before it costs anything.")
 summary.announce()
 study = load.study()
 left, right = st.columns([5, 3], gap="medium")

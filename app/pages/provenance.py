@@ -1,4 +1,4 @@
-"""Provenance: which stage is fresh, what is not pulled, what it was made with."""
+"""Provenance: status of the stages, missing artifacts, and origin of the results."""
 
 import streamlit as st
 
@@ -6,7 +6,7 @@ from app import choose, layout, load
 from app.fragments import guarded
 from app.provenance import environments, machine, pulling, reading, views
 
-layout.enter("Provenance", "Which stage is fresh, what is not pulled, what it was made with.")
+layout.enter("Provenance", "Status of the stages, missing artifacts, and origin of the results.")
 names = [views.TITLES.get(name, name) for name in load.pipeline_names()]
 name = choose.one("Pipeline", names, "pipeline") or "root"
 folder = "" if name == "root" else name
@@ -32,7 +32,7 @@ def stages() -> None:
 
 
 def results() -> None:
-    st.subheader("Which commit made which result", anchor=False)
+    st.subheader("Commits of the results", anchor=False)
     runs.extend(reading.runs(folder))
     if not runs:
         st.info("No results of this pipeline are stored here. `make repro` computes them.")

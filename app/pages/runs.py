@@ -1,4 +1,4 @@
-"""Runs: what is queued, runs, ended, and why."""
+"""Runs: queued, running and ended runs, with the causes of failures."""
 
 from collections.abc import Sequence
 
@@ -12,17 +12,17 @@ from study.jobs import Job, RunRow
 
 POLL_S = 2.0
 
-layout.enter("Runs", "What is queued, runs, ended, and why.")
+layout.enter("Runs", "Queued, running and ended runs, with the causes of failures.")
 
 
 def named(jobs: Sequence[Job], rows: Sequence[RunRow]) -> table.Rows:
-    """The rows, each with its state as the page calls it."""
+    """The rows, each with the state shown on the page."""
     known = {job.id: job for job in jobs}
     return [(row, state_of(row, known)) for row in rows]
 
 
 def all_rows() -> tuple[RunRow, ...]:
-    """Those with a run or a job, and those that nobody started."""
+    """Rows with a run or a job, and arms that were not started."""
     rows = load.run_rows()
     return (*rows, *load.not_started(rows))
 
@@ -32,12 +32,12 @@ def everything() -> table.Rows:
 
 
 def offered(rows: table.Rows) -> set[str]:
-    """The runs and states that one can choose from."""
+    """The available runs and states."""
     return {word for row, state in rows for word in (run_id(row), state)}
 
 
 def at_work(known: set[str]) -> None:
-    """Jobs and curves that move, every two seconds; the page when a run or a state appears."""
+    """Refresh jobs and curves every two seconds, and the page if a run or state is new."""
     working.after()
     jobs, rows = load.jobs(), all_rows()
     if offered(named(jobs, rows)) != known:
@@ -70,7 +70,7 @@ every = POLL_S if load.busy() else None
 if all(state == "not started" for _, state in rows):
     st.info(
         "No runs in this checkout. Start one: `study launch control`, or on the page New arm. "
-        "Bring what others computed: `make pull`."
+        "Download computed runs: `make pull`."
     )
     layout.link("new_arm", "New arm")
 if not rows:
@@ -81,7 +81,7 @@ strip.ask_for_notices()
 table.filters(rows)
 shown = table.passing(rows)
 if not shown:
-    st.info("No run is left by these filters.")
+    st.info("No run matches these filters.")
     st.stop()
 fragment(all_runs, every)()
 name = table.pick(shown)

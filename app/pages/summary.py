@@ -1,4 +1,4 @@
-"""Summary: what this study is about, what was found, and how sure that is."""
+"""Summary: the findings of the study and their certainty."""
 
 import streamlit as st
 
@@ -11,7 +11,7 @@ ARMS_KEYS = ("study", "group", "weights", "q", "arms")  # of the arms table, whi
 
 
 def found_here() -> None:
-    """The findings; without them, how to get some."""
+    """The findings, or how to compute them if there are none."""
     found = load.findings()
     if found is None and load.results():
         st.info(
@@ -32,14 +32,14 @@ if any(key in st.query_params for key in ARMS_KEYS):
     st.switch_page("pages/arms.py", query_params=asked)
 layout.enter(
     "Summary",
-    "Networks for ptychography, compared over seeds: what was found, and how sure it is.",
+    "Networks for ptychography, compared over seeds: findings and their certainty.",
 )
 guarded(found_here)
 st.subheader("Go on", anchor=False)
 with st.container(horizontal=True, gap="medium"):
     layout.link("findings", "All claims")
     layout.link("arms", "All arms")
-    layout.link("new_arm", "Run an arm of your own")
+    layout.link("new_arm", "Run your own arm")
 st.caption(
     "Run it yourself: `make repro` computes the study (about an hour on two cores) and compares "
     "it with the committed results. Report: `make report` writes one HTML file with figures and "

@@ -179,9 +179,8 @@ def _decide(
     other = ""
     if rival is not None:
         names = ", ".join(difference(rival.convention, best.convention, n))
-        other = (
-            f"; runner-up {rival.misfit:.3f} ({names}), margin {1 - best.misfit / rival.misfit:.0%}"
-        )
+        margin = 100 * (1 - best.misfit / rival.misfit)
+        other = f"; runner-up {rival.misfit:.3f} ({names}), margin {margin:.0f} %"
     notes = [f"fit: misfit {best.misfit:.3f}{other}"]
     turned = rotation(usable.scan, best)
     if turned is not None:

@@ -394,7 +394,7 @@ def test_a_damaged_pipeline_is_a_sentence(
     [told] = [rendered(error.value) for error in app.error]
     assert Path(name).name in told and ("git checkout" in told or "accepted" in told)
     heads = [head.value for head in app.subheader]
-    assert heads[-1] == "This installation" and "Which commit made which result" in heads
+    assert heads[-1] == "This installation" and "Commits of the results" in heads
 
 
 def test_damaged_requirements_hide_no_versions(runs: Path) -> None:

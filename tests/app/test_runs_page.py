@@ -192,7 +192,7 @@ def test_the_strip_of_every_page_counts_what_works(toy, name):
 def test_a_filter_outlives_the_last_run_of_its_state(toy):
     run(toy, "control", 1, "finished")
     app = opened("runs", state="running")
-    assert "No run is left by these filters" in page_text(app) and not app.warning
+    assert "No run matches these filters" in page_text(app) and not app.warning
     assert app.multiselect(key="state").value == ["running"]
     assert "'asleep'" in opened("runs", state="asleep").warning[0].value
 

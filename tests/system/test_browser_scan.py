@@ -41,7 +41,7 @@ def test_a_scan_goes_from_file_to_image(
     watched.under("scan-upload").locator("input[type=file]").set_input_files(str(file))
     expect(page.get_by_text("star.npz").first).to_be_visible()
     page.get_by_role("button", name="Read the scan").click()
-    expect(page.get_by_text("2 What was detected")).to_be_visible(timeout=SLOW_MS)
+    expect(page.get_by_text("2 Detected conventions")).to_be_visible(timeout=SLOW_MS)
     assert "scan=" in page.url
     page.reload()  # the work is not the page's
     expect(page.get_by_text("misfit").first).to_be_visible()
