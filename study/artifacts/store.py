@@ -101,7 +101,7 @@ def read_config(top: Path) -> Any:
 
 
 @contextlib.contextmanager
-def edited_config(top: Path, level: Literal["repo", "local"]) -> Iterator[dict[str, Any]]:
+def edited_config(top: Path, level: Literal["repo", "local"]) -> Iterator[Any]:
     """One level of DVC's configuration, to be changed by the caller; then the file is replaced.
 
     DVC truncates the file before it writes it, and a kill in between would lose every remote and
