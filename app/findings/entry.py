@@ -15,6 +15,7 @@ from study.evidence.claim_words import claim_words, kind
 from study.evidence.format import fmt
 from study.evidence.metric_catalog import CHECKPOINTS
 
+SHOWN = 3  # changes named in a warning
 TOLD = ("Claim", "Test", "Changed factors", "To decide it")
 
 
@@ -49,10 +50,7 @@ def _word(listed: Listed) -> str:
 def details(listed: Listed) -> None:
     """The details of an open claim."""
     claim = listed.claim
-    for sentence in listed.changed:
-        st.warning(
-            f"Stale since the verdict: {escape.markdown(sentence)}", icon=":material/history:"
-        )
+    _stale(listed.changed)
     was = f"; the verdict was {claim.status}" if listed.changed else ""
     st.markdown(f"**{escape.markdown(listed.status + was)}**: {escape.markdown(claim.reason)}")
     st.caption(escape.markdown(claim.standing))
@@ -65,6 +63,18 @@ def details(listed: Listed) -> None:
     _seeds(claim)
     _history(claim.history)
     comment_form.show(claim.id)
+
+
+def _stale(changed: Sequence[str]) -> None:
+    """What changed since the verdict: a few changes in one warning, all of them on request."""
+    if not changed:
+        return
+    more = len(changed) - SHOWN
+    shown = "; ".join([*changed[:SHOWN], *([f"and {more} more changes"] if more > 0 else [])])
+    st.warning(f"Stale since the verdict: {escape.markdown(shown)}", icon=":material/history:")
+    if more > 0:
+        with st.expander(f"All {len(changed)} changes"):
+            st.markdown("\n".join(f"- {escape.markdown(sentence)}" for sentence in changed))
 
 
 def _words(claim: ClaimFinding) -> None:

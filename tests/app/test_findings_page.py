@@ -153,6 +153,18 @@ def test_a_failed_seed_is_shown_with_its_cause(fresh):
     assert "rank last" in page_text(app)
 
 
+def test_many_changes_are_one_warning(monkeypatch):
+    from app.findings import entry
+
+    shown: list[str] = []
+    monkeypatch.setattr(entry.st, "warning", lambda text, icon: shown.append(text))
+    files = [f"runs/control/s{seed}/history.csv changed" for seed in range(40)]
+    entry._stale(files)
+    assert len(shown) == 1 and "and 37 more" in shown[0] and "s39" not in shown[0]
+    entry._stale([])
+    assert len(shown) == 1
+
+
 def test_a_moved_result_makes_the_claim_stale_with_its_file(fresh):
     decided(fresh)
     change(fresh, "agc", 1, last__val_loss=3.0)
