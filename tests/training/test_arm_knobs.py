@@ -450,6 +450,6 @@ def test_what_looks_at_a_whole_batch_is_refused_on_two_devices(
     check(vary(), 16, 1, devices=2)
     with pytest.raises(UserError, match=f"--devices is 2, but {what}"):
         check(arm, 16, 1, devices=2)
-    with pytest.raises(UserError, match="omit --devices"):
+    with pytest.raises(UserError, match="--devices is 2"):
         fit(arm, tiny, 0, folder, devices=2)
     assert not folder.best.exists()
