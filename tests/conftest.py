@@ -18,10 +18,17 @@ from jaxtyping import install_import_hook  # noqa: E402
 # Before anything of `study` is imported: its annotations are then checked at every call.
 install_import_hook("study", "checking.checked")
 
+import hypothesis  # noqa: E402
 import pytest  # noqa: E402
 
 from study.formats.dataset import Dataset  # noqa: E402
 from study.settings import Arm, DataParams  # noqa: E402
+
+# A busy machine is not a failure: no test of a law is timed.
+hypothesis.settings.register_profile(
+    "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
