@@ -77,7 +77,7 @@ def test_the_walk(app: AppServer, app_study: AppStudy, opener: Opener) -> None:
     with timed(steps, "change one field and fix a claim"):
         watched.go("New arm")
         write(watched, field(page, "lr"), "0.003")
-        expect(page.get_by_text("One factor changed against control")).to_be_visible()
+        expect(page.get_by_text("One factor changed from control")).to_be_visible()
         write(watched, page.get_by_role("textbox", name="Name"), "brisk")
         page.get_by_text("Register a claim before the run").click()
         watched.still()
