@@ -9,7 +9,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from pipeline.toy import Toy, make_toy
-from study.editing.arms import new_arm
+from study.editing.arms import Draft
+from study.editing.claiming import add
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent.parent
@@ -49,7 +50,7 @@ def test_only_what_must_run_runs(toy: Toy, tmp_path: Path) -> None:
     stages = toy.repro()
     assert trained(stages) == set() and evaluated(stages) == set(ARMS), "a metric re-scores only"
 
-    new_arm(toy.path / "params.yaml", "slower", "control", ["optimizer.lr=0.0005"])
+    add(toy.path, Draft("slower", "control", ("optimizer.lr=0.0005",)))
     stages = toy.repro()
     assert trained(stages) == evaluated(stages) == {"slower"}, "a new arm runs alone"
 

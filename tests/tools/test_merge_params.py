@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from study.editing.arms import Draft, new_arm
-from study.editing.claiming import ClaimDraft, with_claim
+from study.editing.arms import Draft
+from study.editing.claiming import ClaimDraft, add, with_claim
 from study.evidence.claims import load_claims
 from study.settings import load_study
 
@@ -92,10 +92,10 @@ def test_git_merges_two_arms_of_one_origin(git, tmp_path):
     file = tmp_path / "params.yaml"
     base = set(load_study(file).arms)
     git("checkout", "-qb", "other")
-    theirs = new_arm(file, "steeper", "control", ["optimizer.lr=0.002"])
+    theirs = add(file.parent, Draft("steeper", "control", ("optimizer.lr=0.002",)))
     git("commit", "-qam", "theirs")
     git("checkout", "-q", "main")
-    ours = new_arm(file, "wider", "control", ["generator.width=16"])
+    ours = add(file.parent, Draft("wider", "control", ("generator.width=16",)))
     git("commit", "-qam", "ours")
     assert git("merge", "-q", "other", "-m", "merged") == 0
     arms = load_study(file).arms
@@ -115,7 +115,7 @@ def test_git_merges_two_arms_of_one_origin(git, tmp_path):
 def test_an_arm_that_takes_settings_from_control_follows_the_merged_one(git, tmp_path, capfd):
     file = tmp_path / "params.yaml"
     git("checkout", "-qb", "other")
-    new_arm(file, "wider", "control", ["generator.width=16"])
+    add(file.parent, Draft("wider", "control", ("generator.width=16",)))
     git("commit", "-qam", "theirs")
     git("checkout", "-q", "main")
     file.write_text(file.read_text().replace("batch_size: 16", "batch_size: 8"))
@@ -128,7 +128,7 @@ def test_an_arm_that_takes_settings_from_control_follows_the_merged_one(git, tmp
 def test_an_alias_that_lost_its_anchor_is_left_to_a_person(git, tmp_path, capfd):
     file = tmp_path / "params.yaml"
     git("checkout", "-qb", "other")
-    new_arm(file, "wider", "control", ["generator.width=16"])
+    add(file.parent, Draft("wider", "control", ("generator.width=16",)))
     git("commit", "-qam", "theirs")
     git("checkout", "-q", "main")
     file.write_text(file.read_text().replace("&control", "&shared").replace("*control", "*shared"))
