@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ConfigDict, ValidationError
 
 from study.jobs.folder import JobFolder
 from study.jobs.models import Job
@@ -27,9 +27,9 @@ from study.reading import read_bytes, read_text
 from study.runs import provenance
 from study.runs.identity import RunIdentity, identity_of, study_of
 from study.runs.reread import Reread
-from study.runs.status import Pid, Time
+from study.runs.status import Progress
 from study.settings import Arm, UserError
-from study.settings.base import CountOrZero, Seed
+from study.settings.base import Seed
 
 SILENT_S = 60.0  # clocks may differ or be set: a time this far in the future counts as no heartbeat
 LAST_EPOCHS = 5
@@ -68,22 +68,13 @@ class RunRow:
         return None if self.place is None else Path(self.place)
 
 
-class Status(BaseModel):
+class Status(Progress):
     """The fields of status.json that a row needs."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="ignore")
     state: str
     arm: str
     seed: Seed
-    epoch: CountOrZero | None = None
-    epochs: CountOrZero | None = None
-    pid: Pid | None = None
-    pid_started: Time | None = None
-    started: Time | None = None
-    ended: Time | None = None
-    heartbeat: Time | None = None
-    val_loss: float | None = None
-    cause: str | None = None
 
 
 @dataclass(frozen=True)

@@ -46,25 +46,30 @@ class StoredWeights(_Part):
     val_loss: float | None = None
 
 
-class StatusFile(_Part):
-    """Fields of status.json that are read again."""
+class Progress(_Part):
+    """How far a run is, and the process that computes it."""
 
-    state: str | None = None
-    arm: str | None = None
-    seed: Seed | None = None
     epoch: CountOrZero | None = None
     epochs: CountOrZero | None = None
-    best_epoch: CountOrZero | None = None
-    collapsed_at_epoch: CountOrZero | None = None
-    dead_layers_at_epoch: CountOrZero | None = None
-    cause: str | None = None
-    why_eager: str | None = None
     pid: Pid | None = None
     pid_started: Time | None = None
     started: Time | None = None
     ended: Time | None = None
     heartbeat: Time | None = None
     val_loss: float | None = None
+    cause: str | None = None
+
+
+class StatusFile(Progress):
+    """Fields of status.json that are read again."""
+
+    state: str | None = None
+    arm: str | None = None
+    seed: Seed | None = None
+    best_epoch: CountOrZero | None = None
+    collapsed_at_epoch: CountOrZero | None = None
+    dead_layers_at_epoch: CountOrZero | None = None
+    why_eager: str | None = None
     best_val_loss: float | None = None
     seconds: float | None = None
     reconstruct_seconds: float | None = None
