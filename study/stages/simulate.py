@@ -75,8 +75,8 @@ def check_memory(name: str, params: DataParams) -> None:
     if needed > free:
         windows = sum(patterns(params, split) for split in SPLITS)
         raise UserError(
-            f"simulating {name} takes at least {needed / 1e9:.3g} GB of memory, and "
-            f"{free / 1e9:.3g} GB are free: {windows:,} patterns of {params.n} px from "
+            f"simulating {name} takes at least {_size(needed)} of memory, and "
+            f"{_size(free)} are free: {windows:,} patterns of {params.n} px from "
             f"{params.images_per_split:,} images of {params.object_px:,} px per split. Choose "
             "fewer images, a smaller n, object_px or canvas_px, or a larger scan.stride_px"
         )
