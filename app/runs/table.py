@@ -16,9 +16,8 @@ Rows = Sequence[tuple[RunRow, str]]  # a row and its displayed state
 
 def filters(rows: Rows) -> None:
     """Draw the filters by state and arm; both are kept in the address."""
-    there = {state for _, state in rows} | set(
-        choose.asked("state")
-    )  # even without runs in that state
+    # A chosen state stays a choice even when its last run has left it.
+    there = {state for _, state in rows} | set(choose.asked("state"))
     known = [state for state in ORDER if state in there]
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         choose.several("State", known, "state")
