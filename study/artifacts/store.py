@@ -17,8 +17,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from study.reading import open_regular, real_path
-from study.runs.links import lock_at
-from study.runs.temporary import sync, temporary_folder
 
 NAME = "armature-store"
 PLACE = "ARMATURE_STORE"  # environment variable: another folder, or empty for none
@@ -109,6 +107,10 @@ def edited_config(top: Path, level: Literal["repo", "local"]) -> Iterator[Any]:
     The local file holds keys and is readable by its owner only. Raises OSError.
     """
     from dvc.config import Config
+
+    # Here, since the check of listings, which reads the configuration, needs nothing of `runs`.
+    from study.runs.links import lock_at
+    from study.runs.temporary import sync, temporary_folder
 
     name = {"repo": "config", "local": "config.local"}[level]
     with lock_at(top / ".dvc" / "tmp" / "config.lock"), temporary_folder(top / ".dvc") as copy:
